@@ -1,0 +1,429 @@
+/*
+ * eif_build.c: assembling an image from its parts
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Flow: parts (descriptors and texts) in section order -> header without its
+ * checksum, sections piece by piece, checksum last -> a descriptor or a buffer.
+ * The sections follow each other without padding, in QEMU's order: kernel,
+ * command line, ramdisks, metadata.
+ */
+
+#include "eif_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <unistd.h>
+#include <zlib.h>
+
+/* Kernel, command line and metadata take a section each. */
+#define MAX_RAMDISKS (EIF_MAX_SECTIONS - 3)
+
+#define DEFAULT_METADATA "{}"
+
+/* What one section is made of: a file when @fd is not -1, else a text of the builder's */
+typedef struct _EifPart EifPart;
+struct _EifPart {
+    EifSectionType type;
+    int fd;
+    char *name; /* of the file, for messages */
+    const char *text;
+    uint64_t size;
+};
+
+struct _EifBuilder {
+    EifArch arch;
+    EifPart kernel; /* without a kernel @fd is -1 */
+    EifPart ramdisks[MAX_RAMDISKS];
+    size_t nramdisks;
+    bool requireRamdisk;
+    char *cmdline;  /* may be NULL */
+    char *metadata; /* may be NULL */
+};
+
+/* Where the image goes: to @buf when that is not NULL, else to @fd from @start on */
+typedef struct _EifOutput EifOutput;
+struct _EifOutput {
+    int fd;
+    uint64_t start;
+    uint8_t *buf;
+    uint8_t *piece; /* EIF_PIECE_SIZE bytes, used for @fd only */
+    uint64_t pos;   /* in the image */
+    uint64_t total;
+    uint32_t crc;
+    EifProgress progress;
+    void *opaque;
+};
+
+EifBuilder *
+eifBuilderNew(EifArch arch)
+{
+    EifBuilder *builder = g_new0(EifBuilder, 1);
+
+    builder->arch = arch;
+    builder->kernel.type = EIF_SECTION_KERNEL;
+    builder->kernel.fd = -1;
+    return builder;
+}
+
+void
+eifBuilderFree(EifBuilder *builder)
+{
+    size_t i;
+
+    if (!builder)
+        return;
+
+    g_free(builder->kernel.name);
+    for (i = 0; i < builder->nramdisks; i++)
+        g_free(builder->ramdisks[i].name);
+    g_free(builder->cmdline);
+    g_free(builder->metadata);
+    g_free(builder);
+}
+
+static EifPart
+textPart(EifSectionType type, const char *text)
+{
+    return (EifPart){ .type = type, .fd = -1, .text = text, .size = strlen(text) };
+}
+
+/*
+ * Lists the parts in section order; they stay the builder's. Returns their number.
+ */
+static size_t
+builderGetParts(const EifBuilder *builder, EifPart parts[EIF_MAX_SECTIONS])
+{
+    size_t n = 0;
+    size_t i;
+
+    parts[n++] = builder->kernel;
+    parts[n++] = textPart(EIF_SECTION_CMDLINE, builder->cmdline ? builder->cmdline : "");
+    for (i = 0; i < builder->nramdisks; i++)
+        parts[n++] = builder->ramdisks[i];
+    if (builder->nramdisks == 0 && builder->requireRamdisk)
+        parts[n++] = textPart(EIF_SECTION_RAMDISK, "");
+    parts[n++] = textPart(EIF_SECTION_METADATA,
+                          builder->metadata ? builder->metadata : DEFAULT_METADATA);
+
+    return n;
+}
+
+uint64_t
+eifBuilderGetSize(const EifBuilder *builder)
+{
+    EifPart parts[EIF_MAX_SECTIONS];
+    size_t nparts = builderGetParts(builder, parts);
+    uint64_t size = EIF_HEADER_SIZE;
+    size_t i;
+
+    /* Cannot overflow: initFilePart() keeps the sum of the files below 2^62. */
+    for (i = 0; i < nparts; i++)
+        size += EIF_SECTION_HEADER_SIZE + parts[i].size;
+
+    return size;
+}
+
+/* Fills in @part from the file @fd; the old @part's name stays the caller's. */
+static int
+initFilePart(const EifBuilder *builder, EifPart *part, EifSectionType type, int fd,
+             const char *name, GError **error)
+{
+    g_autofree char *what = g_strdup_printf("%s '%s'", eifSectionTypeToString(type), name);
+    uint64_t max = (G_GUINT64_CONSTANT(1) << 62);
+    uint64_t size;
+
+    if (eifFileSize(fd, what, EIF_ERROR_ARGUMENT, &size, error) < 0)
+        return -1;
+
+    if (size > max || eifBuilderGetSize(builder) > max - size) {
+        g_set_error(error, EIF_ERROR, EIF_ERROR_ARGUMENT,
+                    "%s has %" PRIu64 " bytes, too many for an image", what, size);
+        return -1;
+    }
+
+    part->type = type;
+    part->fd = fd;
+    part->name = g_strdup(name);
+    part->size = size;
+    return 0;
+}
+
+int
+eifBuilderSetKernel(EifBuilder *builder, int fd, const char *name, GError **error)
+{
+    EifPart part = { 0 };
+
+    if (initFilePart(builder, &part, EIF_SECTION_KERNEL, fd, name, error) < 0)
+        return -1;
+
+    if (part.size == 0) {
+        g_set_error(error, EIF_ERROR, EIF_ERROR_ARGUMENT, "kernel '%s' is empty", name);
+        g_free(part.name);
+        return -1;
+    }
+
+    g_free(builder->kernel.name);
+    builder->kernel = part;
+    return 0;
+}
+
+int
+eifBuilderAddRamdisk(EifBuilder *builder, int fd, const char *name, GError **error)
+{
+    if (builder->nramdisks >= MAX_RAMDISKS) {
+        g_set_error(error, EIF_ERROR, EIF_ERROR_ARGUMENT,
+                    "ramdisk '%s' is one too many: an image holds at most %d", name, MAX_RAMDISKS);
+        return -1;
+    }
+
+    if (initFilePart(builder, &builder->ramdisks[builder->nramdisks], EIF_SECTION_RAMDISK,
+                     fd, name, error) < 0)
+        return -1;
+
+    builder->nramdisks++;
+    return 0;
+}
+
+void
+eifBuilderSetCmdline(EifBuilder *builder, const char *cmdline)
+{
+    g_free(builder->cmdline);
+    builder->cmdline = g_strdup(cmdline);
+}
+
+void
+eifBuilderSetMetadata(EifBuilder *builder, const char *json)
+{
+    g_free(builder->metadata);
+    builder->metadata = g_strdup(json);
+}
+
+void
+eifBuilderRequireRamdisk(EifBuilder *builder)
+{
+    builder->requireRamdisk = true;
+}
+
+/* Ends the writing of @len bytes that are at @data and, for a buffer, also in place. */
+static int
+outputCommit(EifOutput *output, const void *data, size_t len, GError **error)
+{
+    if (!output->buf &&
+        eifWriteExact(output->fd, data, len, output->start + output->pos, error) < 0)
+        return -1;
+
+    output->crc = crc32_z(output->crc, data, len);
+    output->pos += len;
+    return 0;
+}
+
+static int
+outputBytes(EifOutput *output, const void *data, size_t len, GError **error)
+{
+    if (output->buf && len > 0)
+        memcpy(output->buf + output->pos, data, len);
+
+    return outputCommit(output, data, len, error);
+}
+
+/* Copies the file of @part, which must have the size that it had when it was added. */
+static int
+outputFile(EifOutput *output, const EifPart *part, GError **error)
+{
+    g_autofree char *what = g_strdup_printf("%s '%s'", eifSectionTypeToString(part->type),
+                                            part->name);
+    uint64_t done = 0;
+    uint64_t size;
+
+    while (done < part->size) {
+        size_t len = MIN(part->size - done, EIF_PIECE_SIZE);
+        uint8_t *piece = output->buf ? output->buf + output->pos : output->piece;
+
+        if (eifReadExact(part->fd, piece, len, done, what, error) < 0 ||
+            outputCommit(output, piece, len, error) < 0 ||
+            eifReportProgress(output->progress, output->pos, output->total,
+                              output->opaque, error) < 0)
+            return -1;
+        done += len;
+    }
+
+    if (eifFileSize(part->fd, what, EIF_ERROR_IO, &size, error) < 0)
+        return -1;
+    if (size != part->size) {
+        g_set_error(error, EIF_ERROR, EIF_ERROR_IO, "%s has grown from %" PRIu64 " to %" PRIu64
+                    " bytes while it was read", what, part->size, size);
+        return -1;
+    }
+    return 0;
+}
+
+static int
+outputPart(EifOutput *output, const EifPart *part, GError **error)
+{
+    EifSectionHeader header = { .type = part->type, .size = part->size };
+    uint8_t raw[EIF_SECTION_HEADER_SIZE];
+
+    eifSectionHeaderEncode(&header, raw);
+    if (outputBytes(output, raw, sizeof(raw), error) < 0)
+        return -1;
+
+    if (part->fd >= 0)
+        return outputFile(output, part, error);
+    return outputBytes(output, part->text, part->size, error);
+}
+
+/* The header of the image of @parts, all but its checksum, which stays out of the checksum */
+static int
+outputHeader(EifOutput *output, EifArch arch, const EifPart *parts, size_t nparts, GError **error)
+{
+    EifHeader header = {
+        .version = EIF_VERSION,
+        .flags = arch == EIF_ARCH_AARCH64 ? EIF_HEADER_FLAG_AARCH64 : 0,
+        .nsections = nparts,
+    };
+    uint8_t raw[EIF_HEADER_SIZE];
+    uint64_t offset = EIF_HEADER_SIZE;
+    size_t i;
+
+    memcpy(header.magic, EIF_MAGIC, sizeof(header.magic));
+    for (i = 0; i < nparts; i++) {
+        header.offsets[i] = offset;
+        header.sizes[i] = parts[i].size;
+        offset += EIF_SECTION_HEADER_SIZE + parts[i].size;
+    }
+
+    eifHeaderEncode(&header, raw);
+    if (outputBytes(output, raw, EIF_HEADER_CRC_OFFSET, error) < 0)
+        return -1;
+
+    output->pos = EIF_HEADER_SIZE;
+    return 0;
+}
+
+static int
+outputChecksum(EifOutput *output, GError **error)
+{
+    uint8_t raw[sizeof(uint32_t)];
+
+    eifPutU32(raw, output->crc);
+
+    if (!output->buf)
+        return eifWriteExact(output->fd, raw, sizeof(raw), output->start + EIF_HEADER_CRC_OFFSET,
+                             error);
+
+    memcpy(output->buf + EIF_HEADER_CRC_OFFSET, raw, sizeof(raw));
+    return 0;
+}
+
+static int
+outputImage(EifOutput *output, const EifBuilder *builder, GError **error)
+{
+    EifPart parts[EIF_MAX_SECTIONS];
+    size_t nparts = builderGetParts(builder, parts);
+    size_t i;
+
+    if (outputHeader(output, builder->arch, parts, nparts, error) < 0)
+        return -1;
+
+    for (i = 0; i < nparts; i++) {
+        if (outputPart(output, &parts[i], error) < 0)
+            return -1;
+    }
+
+    return outputChecksum(output, error);
+}
+
+static int
+checkHasKernel(const EifBuilder *builder, GError **error)
+{
+    if (builder->kernel.fd >= 0)
+        return 0;
+
+    g_set_error(error, EIF_ERROR, EIF_ERROR_ARGUMENT, "an image needs a kernel");
+    return -1;
+}
+
+/* The offset of @fd in bytes, or -1 with @error set when it cannot be written at any offset. */
+static off_t
+getStart(int fd, GError **error)
+{
+    int flags = fcntl(fd, F_GETFL);
+    off_t start = flags < 0 ? -1 : lseek(fd, 0, SEEK_CUR);
+
+    if (start < 0) {
+        g_set_error(error, EIF_ERROR, EIF_ERROR_IO, "cannot write the image: %s",
+                    g_strerror(errno));
+        return -1;
+    }
+
+    /* Linux then writes all at the end, whatever the offset. */
+    if (flags & O_APPEND) {
+        g_set_error(error, EIF_ERROR, EIF_ERROR_IO,
+                    "cannot write the image: the file is open for appending only");
+        return -1;
+    }
+    return start;
+}
+
+int
+eifBuilderWrite(EifBuilder *builder, int fd, EifProgress progress, void *opaque, GError **error)
+{
+    g_autofree uint8_t *piece = NULL;
+    EifOutput output = {
+        .fd = fd,
+        .total = eifBuilderGetSize(builder),
+        .progress = progress,
+        .opaque = opaque,
+    };
+    off_t start;
+
+    if (checkHasKernel(builder, error) < 0 ||
+        (start = getStart(fd, error)) < 0)
+        return -1;
+
+    if (output.total > INT64_MAX - (uint64_t)start) {
+        g_set_error(error, EIF_ERROR, EIF_ERROR_IO, "cannot write the image: no file can hold it");
+        return -1;
+    }
+
+    output.piece = piece = g_malloc(EIF_PIECE_SIZE);
+    output.start = start;
+    if (outputImage(&output, builder, error) < 0)
+        return -1;
+
+    if (lseek(fd, start + (off_t)output.total, SEEK_SET) < 0) {
+        g_set_error(error, EIF_ERROR, EIF_ERROR_IO, "cannot write the image: %s",
+                    g_strerror(errno));
+        return -1;
+    }
+    return 0;
+}
+
+int
+eifBuilderWriteBuffer(EifBuilder *builder, void *buf, size_t len, EifProgress progress,
+                      void *opaque, GError **error)
+{
+    EifOutput output = {
+        .fd = -1,
+        .buf = buf,
+        .total = eifBuilderGetSize(builder),
+        .progress = progress,
+        .opaque = opaque,
+    };
+
+    if (checkHasKernel(builder, error) < 0)
+        return -1;
+
+    if (len < output.total) {
+        g_set_error(error, EIF_ERROR, EIF_ERROR_ARGUMENT,
+                    "the image has %" PRIu64 " bytes, more than the %zu there is room for",
+                    output.total, len);
+        return -1;
+    }
+    return outputImage(&output, builder, error);
+}

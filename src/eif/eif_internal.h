@@ -1,0 +1,113 @@
+/*
+ * eif_internal.h: what the files of this directory share and no other sees
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Flow: eif_io.c moves bytes; eif_header.c turns them into fields and back;
+ * eif_read.c checks and streams; eif_measure.c and eif_signature.c measure;
+ * eif_build.c assembles.
+ */
+
+#pragma once
+
+#include "eif.h"
+
+/* Where the fields that are written or left out by themselves are in the header */
+#define EIF_HEADER_CRC_OFFSET 544
+
+/* How much is read, hashed and written at once, in bytes: small enough for a CPU's cache */
+#define EIF_PIECE_SIZE (256 * 1024)
+
+/* The flag of the header that says aarch64; no other is defined. */
+#define EIF_HEADER_FLAG_AARCH64 0x0001
+
+/*
+ * The header as it is in the file, in host byte order, nothing checked. Source
+ * of the layout: the comment in eif.h. The fields "reserved" (2 bytes) and
+ * "unused" (4 bytes), and table entries from @nsections on, mean nothing: they
+ * are written as zero and not looked at (the checksum covers them).
+ */
+typedef struct _EifHeader EifHeader;
+struct _EifHeader {
+    uint8_t magic[4];
+    uint16_t version;
+    uint16_t flags;
+    uint64_t defaultMemory;
+    uint64_t defaultCpus;
+    uint16_t nsections;
+    uint64_t offsets[EIF_MAX_SECTIONS]; /* of section headers, in bytes from the start */
+    uint64_t sizes[EIF_MAX_SECTIONS];   /* of contents, without section headers */
+    uint32_t crc32;
+};
+
+/* The header of one section as it is in the file, in host byte order, nothing checked. */
+typedef struct _EifSectionHeader EifSectionHeader;
+struct _EifSectionHeader {
+    uint16_t type;
+    uint16_t flags;
+    uint64_t size;
+};
+
+void eifHeaderDecode(const uint8_t raw[EIF_HEADER_SIZE], EifHeader *header);
+void eifHeaderEncode(const EifHeader *header, uint8_t raw[EIF_HEADER_SIZE]);
+void eifSectionHeaderDecode(const uint8_t raw[EIF_SECTION_HEADER_SIZE], EifSectionHeader *header);
+void eifSectionHeaderEncode(const EifSectionHeader *header, uint8_t raw[EIF_SECTION_HEADER_SIZE]);
+
+/* Stores @value big endian at @raw. */
+void eifPutU32(uint8_t *raw, uint32_t value);
+
+/*
+ * Reads exactly @len bytes from @offset of @fd on. @what names the file in the
+ * error. Returns 0, or -1 with @error set (EIF_ERROR_IO, also at an early end).
+ */
+int eifReadExact(int fd, void *buf, size_t len, uint64_t offset,
+                 const char *what, GError **error);
+
+/* Writes exactly @len bytes at @offset of @fd. Returns 0, or -1 with @error set (EIF_ERROR_IO). */
+int eifWriteExact(int fd, const void *buf, size_t len, uint64_t offset, GError **error);
+
+/*
+ * The size of the regular file or memfd @fd in bytes. @what names the file in
+ * the error; @notRegular is the code when it is another kind of file.
+ * Returns 0, or -1 with @error set.
+ */
+int eifFileSize(int fd, const char *what, EifError notRegular, uint64_t *size, GError **error);
+
+/* Calls @progress, if any. Returns 0, or -1 with @error set (EIF_ERROR_CANCELLED). */
+int eifReportProgress(EifProgress progress, uint64_t done, uint64_t total,
+                      void *opaque, GError **error);
+
+/*
+ * Checks that a piece of a text section (command line or metadata) has no NUL,
+ * which would end the text early for readers of C strings. @pos is where the
+ * piece starts in the section. AWS's tools never write one.
+ * Returns 0, or -1 with @error set (EIF_ERROR_FORMAT).
+ */
+int eifCheckNoNul(const EifSection *section, uint64_t pos, const void *buf, size_t len,
+                  GError **error);
+
+/*
+ * As eifImageStream(), but for the verdict: the checksum of what was read goes
+ * to @crc and is not compared.
+ */
+int eifImageStreamCrc(const EifImage *image, int fd, EifSink sink, EifProgress progress,
+                      void *opaque, uint32_t *crc, GError **error);
+
+/* Reports that the checksum of the content is @crc and not the stored one. */
+void eifSetChecksumError(const EifImage *image, uint32_t crc, GError **error);
+
+/*
+ * The certificate that signed an image, in DER form, from the content of its
+ * signature section. Source of the format: facts of AWS's tools: a CBOR array of
+ * maps with the keys "signing_certificate" (PEM) and "signature" (COSE_Sign1),
+ * of which the first signs PCR0. AWS's tools encode both values as arrays of
+ * small integers; byte strings are understood, too. That the signature is good,
+ * or the certificate in date, is not checked here.
+ *
+ * Returns a new buffer of @derLen bytes (g_free), or NULL with @error set
+ * (EIF_ERROR_FORMAT).
+ */
+uint8_t *eifSignatureGetCertificate(const uint8_t *section, size_t len,
+                                    size_t *derLen, GError **error);

@@ -1,0 +1,234 @@
+/*
+ * eif_measure.c: the platform configuration registers that an image will have
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Flow: sections in file order -> SHA-384 of three groups of them (image,
+ * bootstrap, application) and of the signing certificate -> each extended from
+ * the register's initial value of zeros -> EifMeasurements.
+ */
+
+#include "eif_internal.h"
+
+#include <nettle/sha2.h>
+
+/*
+ * The largest signature section that is looked into, in bytes. Those of AWS's
+ * tools have a few KiB, at most two bytes for each of a certificate chain.
+ */
+#define SIGNATURE_MAX (1024 * 1024)
+
+G_STATIC_ASSERT(EIF_PCR_SIZE == SHA384_DIGEST_SIZE);
+
+struct _EifMeasurer {
+    struct sha384_ctx image;     /* kernel, command line, all ramdisks */
+    struct sha384_ctx bootstrap; /* kernel, command line, first ramdisk; from @split on */
+    struct sha384_ctx app;       /* other ramdisks */
+
+    /*
+     * Image and bootstrap are the same until the second ramdisk: until then only
+     * the image's is kept, which halves the work for what is most of an image.
+     */
+    bool split;
+    size_t nramdisks;
+
+    EifSectionType current;   /* meaningless before the first section */
+    GByteArray *signature;    /* NULL when the image is not signed */
+    bool signatureTooLarge;
+};
+
+EifMeasurer *
+eifMeasurerNew(void)
+{
+    EifMeasurer *measurer = g_new0(EifMeasurer, 1);
+
+    sha384_init(&measurer->image);
+    sha384_init(&measurer->app);
+    return measurer;
+}
+
+void
+eifMeasurerFree(EifMeasurer *measurer)
+{
+    if (!measurer)
+        return;
+
+    if (measurer->signature)
+        g_byte_array_unref(measurer->signature);
+    g_free(measurer);
+}
+
+static void
+measurerSplit(EifMeasurer *measurer)
+{
+    if (measurer->split)
+        return;
+
+    measurer->bootstrap = measurer->image;
+    measurer->split = true;
+}
+
+void
+eifMeasurerBeginSection(EifMeasurer *measurer, EifSectionType type)
+{
+    measurer->current = type;
+
+    if (type == EIF_SECTION_RAMDISK && ++measurer->nramdisks == 2)
+        measurerSplit(measurer);
+
+    if (type == EIF_SECTION_SIGNATURE && !measurer->signature)
+        measurer->signature = g_byte_array_new();
+}
+
+static void
+collectSignature(EifMeasurer *measurer, const void *buf, size_t len)
+{
+    if (len > SIGNATURE_MAX - measurer->signature->len) {
+        measurer->signatureTooLarge = true;
+        return;
+    }
+    g_byte_array_append(measurer->signature, buf, len);
+}
+
+void
+eifMeasurerUpdate(EifMeasurer *measurer, const void *buf, size_t len)
+{
+    switch (measurer->current) {
+    case EIF_SECTION_KERNEL:
+    case EIF_SECTION_CMDLINE:
+        sha384_update(&measurer->image, len, buf);
+        if (measurer->split)
+            sha384_update(&measurer->bootstrap, len, buf);
+        break;
+    case EIF_SECTION_RAMDISK:
+        sha384_update(&measurer->image, len, buf);
+        if (measurer->nramdisks > 1)
+            sha384_update(&measurer->app, len, buf);
+        break;
+    case EIF_SECTION_SIGNATURE:
+        collectSignature(measurer, buf, len);
+        break;
+    case EIF_SECTION_METADATA:
+        break;
+    }
+}
+
+/* A register starts as zeros and is extended once by the digest of its contents. */
+static void
+extend(struct sha384_ctx *contents, uint8_t pcr[EIF_PCR_SIZE])
+{
+    static const uint8_t initial[EIF_PCR_SIZE] = { 0 };
+    struct sha384_ctx ctx;
+    uint8_t digest[EIF_PCR_SIZE];
+
+    sha384_digest(contents, sizeof(digest), digest);
+
+    sha384_init(&ctx);
+    sha384_update(&ctx, sizeof(initial), initial);
+    sha384_update(&ctx, sizeof(digest), digest);
+    sha384_digest(&ctx, EIF_PCR_SIZE, pcr);
+}
+
+static int
+measureCertificate(EifMeasurer *measurer, uint8_t pcr[EIF_PCR_SIZE], GError **error)
+{
+    g_autofree uint8_t *der = NULL;
+    struct sha384_ctx ctx;
+    size_t len;
+
+    if (measurer->signatureTooLarge) {
+        g_set_error(error, EIF_ERROR, EIF_ERROR_FORMAT,
+                    "the signature section has more than the %d bytes that are accepted",
+                    SIGNATURE_MAX);
+        return -1;
+    }
+
+    if (!(der = eifSignatureGetCertificate(measurer->signature->data, measurer->signature->len,
+                                           &len, error)))
+        return -1;
+
+    sha384_init(&ctx);
+    sha384_update(&ctx, len, der);
+    extend(&ctx, pcr);
+    return 0;
+}
+
+int
+eifMeasurerFinish(EifMeasurer *measurer, EifMeasurements *measurements, GError **error)
+{
+    EifMeasurements result = { 0 };
+
+    if (measurer->signature) {
+        if (measureCertificate(measurer, result.pcr[8], error) < 0)
+            return -1;
+        result.valid[8] = true;
+    }
+
+    measurerSplit(measurer);
+    extend(&measurer->image, result.pcr[0]);
+    extend(&measurer->bootstrap, result.pcr[1]);
+    extend(&measurer->app, result.pcr[2]);
+    result.valid[0] = result.valid[1] = result.valid[2] = true;
+
+    *measurements = result;
+    return 0;
+}
+
+typedef struct _MeasureData MeasureData;
+struct _MeasureData {
+    EifMeasurer *measurer;
+    const EifSection *current; /* NULL before the first section */
+    EifProgress progress;
+    void *opaque;
+};
+
+static int
+measureSink(const EifSection *section, const void *buf, size_t len, void *opaque, GError **error)
+{
+    MeasureData *data = opaque;
+
+    if (section != data->current) {
+        eifMeasurerBeginSection(data->measurer, section->type);
+        data->current = section;
+    }
+    eifMeasurerUpdate(data->measurer, buf, len);
+    return 0;
+}
+
+static bool
+measureProgress(uint64_t done, uint64_t total, void *opaque)
+{
+    MeasureData *data = opaque;
+
+    return !data->progress || data->progress(done, total, data->opaque);
+}
+
+int
+eifImageMeasure(const EifImage *image, int fd, EifMeasurements *measurements, bool *checksumOk,
+                EifProgress progress, void *opaque, GError **error)
+{
+    g_autoptr(EifMeasurer) measurer = eifMeasurerNew();
+    MeasureData data = {
+        .measurer = measurer,
+        .progress = progress,
+        .opaque = opaque,
+    };
+    uint32_t crc;
+
+    if (eifImageStreamCrc(image, fd, measureSink, measureProgress, &data, &crc, error) < 0)
+        return -1;
+
+    if (crc != image->crc32 && !checksumOk) {
+        eifSetChecksumError(image, crc, error);
+        return -1;
+    }
+
+    if (eifMeasurerFinish(measurer, measurements, error) < 0)
+        return -1;
+
+    if (checksumOk)
+        *checksumOk = crc == image->crc32;
+    return 0;
+}

@@ -1,0 +1,67 @@
+/*
+ * virt_eif.h: what the commands of the tool virt-eif share
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Flow: main() in virt_eif.c -> one of the command functions, each with its own
+ * options -> eif.h. Errors are printed where they are known, as "error: ...".
+ */
+
+#pragma once
+
+#include "eif.h"
+
+#include <yajl/yajl_gen.h>
+
+/* The longest command line and metadata that are shown or accepted, in bytes */
+#define VIRT_EIF_TEXT_MAX (1024 * 1024)
+
+/* The commands; @argv[0] is the command's name. Each returns the exit status. */
+int virtEifBuild(int argc, char **argv);
+int virtEifDescribe(int argc, char **argv);
+int virtEifVerify(int argc, char **argv);
+
+/* Prints "error: " and the message, one line, to standard error. */
+void virtEifError(const char *format, ...) G_GNUC_PRINTF(1, 2);
+
+/*
+ * Parses the options of a command; --help prints and exits. @usage are the
+ * arguments for the usage line, @summary says what the command does.
+ * Arguments that are not options stay in @argv, from 1 on. They must be
+ * exactly @noperands. Returns 0, or -1 when an error was printed.
+ */
+int virtEifParseOptions(int *argc, char ***argv, const GOptionEntry *entries, const char *usage,
+                        const char *summary, int noperands);
+
+/*
+ * Opens a file for reading; does not wait for the other end of a pipe. Returns
+ * a descriptor to close, or -1 when an error was printed.
+ */
+int virtEifOpen(const char *path);
+
+/*
+ * A progress line on standard error, when that is a terminal, from one second
+ * after @start (g_get_monotonic_time()) on. Use virtEifProgressShow() as an
+ * EifProgress with this as @opaque, then virtEifProgressEnd().
+ */
+typedef struct _VirtEifProgress VirtEifProgress;
+struct _VirtEifProgress {
+    const char *what; /* e.g. "Writing" */
+    gint64 start;     /* microseconds */
+    int percent;      /* shown last; -1: nothing yet */
+};
+
+VirtEifProgress virtEifProgressBegin(const char *what);
+bool virtEifProgressShow(uint64_t done, uint64_t total, void *opaque);
+void virtEifProgressEnd(VirtEifProgress *progress);
+
+/*
+ * Whether the @len bytes of @text are one JSON object that virtEifJsonCopy() can
+ * copy. Returns NULL if so, else what is wrong (g_free).
+ */
+char *virtEifJsonCheck(const char *text, size_t len);
+
+/* Copies a JSON text that virtEifJsonCheck() has accepted to @gen, as the next value. */
+void virtEifJsonCopy(yajl_gen gen, const char *text, size_t len);

@@ -1,0 +1,378 @@
+/*
+ * virt_eif_describe.c: virt-eif describe and virt-eif verify
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Flow: file -> Description (all that is to know about the image) -> text or
+ * JSON on standard output; or, for verify, the verdict.
+ *
+ * An image may come from anywhere: its texts are shown with control characters
+ * replaced, so that they cannot command the terminal.
+ */
+
+#include "virt_eif.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+typedef struct _Description Description;
+struct _Description {
+    EifImage image;
+    EifMeasurements measurements;
+    bool checksumOk;
+    char *cmdline;
+    char *metadata;      /* NULL when the image has none */
+    char *metadataWrong; /* NULL when the metadata is a JSON object, else why not */
+};
+
+static void
+descriptionClear(Description *description)
+{
+    g_free(description->cmdline);
+    g_free(description->metadata);
+    g_free(description->metadataWrong);
+}
+
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Description, descriptionClear)
+
+static int
+readTexts(int fd, Description *description, GError **error)
+{
+    const EifImage *image = &description->image;
+    const EifSection *cmdline = eifImageFindSection(image, EIF_SECTION_CMDLINE);
+    const EifSection *metadata = eifImageFindSection(image, EIF_SECTION_METADATA);
+
+    if (!(description->cmdline = eifImageReadSection(fd, cmdline, VIRT_EIF_TEXT_MAX, error)))
+        return -1;
+
+    if (!metadata)
+        return 0;
+    if (!(description->metadata = eifImageReadSection(fd, metadata, VIRT_EIF_TEXT_MAX, error)))
+        return -1;
+
+    description->metadataWrong = virtEifJsonCheck(description->metadata,
+                                                  strlen(description->metadata));
+    return 0;
+}
+
+/* Fills in @description from the image at @path. Returns 0, or -1 when an error was printed. */
+static int
+readDescription(const char *path, Description *description)
+{
+    VirtEifProgress progress = virtEifProgressBegin("Measuring");
+    g_autoptr(GError) error = NULL;
+    int fd = virtEifOpen(path);
+    int ret;
+
+    if (fd < 0)
+        return -1;
+
+    ret = eifImageRead(fd, &description->image, &error);
+    if (ret == 0)
+        ret = readTexts(fd, description, &error);
+    if (ret == 0)
+        ret = eifImageMeasure(&description->image, fd, &description->measurements,
+                              &description->checksumOk, virtEifProgressShow, &progress, &error);
+    close(fd);
+
+    virtEifProgressEnd(&progress);
+    if (ret < 0)
+        virtEifError("%s: %s", path, error->message);
+    return ret;
+}
+
+/*
+ * Prints @text; what is not printable, or not UTF-8, as \xNN. Line ends are kept
+ * only with @keepLines: a line that an image made up could pass for one of ours.
+ */
+static void
+printSafely(const char *text, size_t len, bool keepLines)
+{
+    const char *end = text + len;
+
+    while (text < end) {
+        gunichar c = g_utf8_get_char_validated(text, end - text);
+        bool valid = c != (gunichar)-1 && c != (gunichar)-2;
+        size_t n = valid ? (size_t)(g_utf8_next_char(text) - text) : 1;
+
+        if ((c == '\n' && keepLines) || (valid && g_unichar_isprint(c))) {
+            fwrite(text, 1, n, stdout);
+        } else {
+            size_t i;
+
+            for (i = 0; i < n; i++)
+                printf("\\x%02x", (unsigned char)text[i]);
+        }
+        text += n;
+    }
+}
+
+/* The hexadecimal digits of a register, in the caller's buffer */
+static const char *
+formatPcr(const uint8_t pcr[EIF_PCR_SIZE], char text[2 * EIF_PCR_SIZE + 1])
+{
+    size_t i;
+
+    for (i = 0; i < EIF_PCR_SIZE; i++)
+        g_snprintf(text + 2 * i, 3, "%02x", pcr[i]);
+    return text;
+}
+
+static void
+printHeader(const Description *description)
+{
+    const EifImage *image = &description->image;
+
+    printf("%-16s %u\n", "Version:", image->version);
+    printf("%-16s %s\n", "Architecture:", eifArchToString(image->arch));
+    printf("%-16s %" PRIu64 " bytes\n", "Default memory:", image->defaultMemory);
+    printf("%-16s %" PRIu64 "\n", "Default vCPUs:", image->defaultCpus);
+    printf("%-16s %" PRIu64 " bytes\n", "File size:", image->fileSize);
+    printf("%-16s 0x%08x (%s)\n", "Checksum:", image->crc32,
+           description->checksumOk ? "ok" : "wrong: the image is damaged");
+    printf("%-16s %s\n", "Signed:",
+           eifImageFindSection(image, EIF_SECTION_SIGNATURE) ? "yes" : "no");
+}
+
+static void
+printSections(const EifImage *image)
+{
+    size_t i;
+
+    printf("\n %-7s %-10s %-14s %s\n", "Section", "Type", "Offset", "Size");
+    printf("---------------------------------------------\n");
+    for (i = 0; i < image->nsections; i++) {
+        const EifSection *section = &image->sections[i];
+
+        printf(" %-7zu %-10s %-14" PRIu64 " %" PRIu64 "\n", i,
+               eifSectionTypeToString(section->type), section->offset, section->size);
+    }
+}
+
+static void
+printMeasurements(const EifMeasurements *measurements)
+{
+    char hex[2 * EIF_PCR_SIZE + 1];
+    size_t i;
+
+    putchar('\n');
+    for (i = 0; i < EIF_PCR_COUNT; i++) {
+        if (measurements->valid[i])
+            printf("PCR%zu: %s\n", i, formatPcr(measurements->pcr[i], hex));
+    }
+}
+
+static void
+printJsonSafely(void *opaque, const char *text, size_t len)
+{
+    /* The text is the generator's: line ends in strings are escaped already. */
+    printSafely(text, len, true);
+}
+
+static void
+printMetadata(const Description *description)
+{
+    yajl_gen gen;
+
+    if (!description->metadata)
+        return;
+    if (description->metadataWrong) {
+        printf("\nMetadata: wrong: %s\n", description->metadataWrong);
+        return;
+    }
+
+    printf("\nMetadata:\n");
+    gen = yajl_gen_alloc(NULL);
+    yajl_gen_config(gen, yajl_gen_beautify, 1);
+    yajl_gen_config(gen, yajl_gen_indent_string, "  ");
+    yajl_gen_config(gen, yajl_gen_print_callback, printJsonSafely, NULL);
+    virtEifJsonCopy(gen, description->metadata, strlen(description->metadata));
+    yajl_gen_free(gen);
+}
+
+static void
+printText(const Description *description)
+{
+    printHeader(description);
+    printSections(&description->image);
+    printMeasurements(&description->measurements);
+
+    printf("\nCommand line:\n");
+    printSafely(description->cmdline, strlen(description->cmdline), false);
+    putchar('\n');
+
+    printMetadata(description);
+}
+
+/* The JSON form: names are those of nitro-cli describe-eif where it has the same thing. */
+
+static void
+genString(yajl_gen gen, const char *text)
+{
+    yajl_gen_string(gen, (const unsigned char *)text, strlen(text));
+}
+
+/* As a number with all digits: yajl's integers are signed */
+static void
+genUint(yajl_gen gen, const char *key, uint64_t value)
+{
+    g_autofree char *text = g_strdup_printf("%" PRIu64, value);
+
+    genString(gen, key);
+    yajl_gen_number(gen, text, strlen(text));
+}
+
+static void
+genBool(yajl_gen gen, const char *key, bool value)
+{
+    genString(gen, key);
+    yajl_gen_bool(gen, value);
+}
+
+static void
+genText(yajl_gen gen, const char *key, const char *value)
+{
+    g_autofree char *valid = g_utf8_make_valid(value, -1);
+
+    genString(gen, key);
+    genString(gen, valid);
+}
+
+static void
+genSections(yajl_gen gen, const EifImage *image)
+{
+    size_t i;
+
+    genString(gen, "Sections");
+    yajl_gen_array_open(gen);
+    for (i = 0; i < image->nsections; i++) {
+        yajl_gen_map_open(gen);
+        genText(gen, "Type", eifSectionTypeToString(image->sections[i].type));
+        genUint(gen, "Offset", image->sections[i].offset);
+        genUint(gen, "Size", image->sections[i].size);
+        yajl_gen_map_close(gen);
+    }
+    yajl_gen_array_close(gen);
+}
+
+static void
+genMeasurements(yajl_gen gen, const EifMeasurements *measurements)
+{
+    char hex[2 * EIF_PCR_SIZE + 1];
+    size_t i;
+
+    genString(gen, "Measurements");
+    yajl_gen_map_open(gen);
+    genText(gen, "HashAlgorithm", "SHA384");
+    for (i = 0; i < EIF_PCR_COUNT; i++) {
+        g_autofree char *key = g_strdup_printf("PCR%zu", i);
+
+        if (measurements->valid[i])
+            genText(gen, key, formatPcr(measurements->pcr[i], hex));
+    }
+    yajl_gen_map_close(gen);
+}
+
+static void
+genMetadata(yajl_gen gen, const Description *description)
+{
+    genString(gen, "Metadata");
+    if (description->metadata && !description->metadataWrong)
+        virtEifJsonCopy(gen, description->metadata, strlen(description->metadata));
+    else
+        yajl_gen_null(gen);
+
+    if (description->metadataWrong)
+        genText(gen, "MetadataError", description->metadataWrong);
+}
+
+static void
+printRaw(void *opaque, const char *text, size_t len)
+{
+    fwrite(text, 1, len, stdout);
+}
+
+static void
+printJson(const Description *description)
+{
+    const EifImage *image = &description->image;
+    g_autofree char *crc = g_strdup_printf("%08x", image->crc32);
+    yajl_gen gen = yajl_gen_alloc(NULL);
+
+    yajl_gen_config(gen, yajl_gen_beautify, 1);
+    yajl_gen_config(gen, yajl_gen_indent_string, "  ");
+    yajl_gen_config(gen, yajl_gen_print_callback, printRaw, NULL);
+
+    yajl_gen_map_open(gen);
+    genUint(gen, "EifVersion", image->version);
+    genText(gen, "Architecture", eifArchToString(image->arch));
+    genUint(gen, "DefaultMemory", image->defaultMemory);
+    genUint(gen, "DefaultCpus", image->defaultCpus);
+    genUint(gen, "FileSize", image->fileSize);
+    genText(gen, "Crc32", crc);
+    genBool(gen, "CheckCRC", description->checksumOk);
+    genBool(gen, "IsSigned", eifImageFindSection(image, EIF_SECTION_SIGNATURE));
+    genSections(gen, image);
+    genMeasurements(gen, &description->measurements);
+    genText(gen, "CommandLine", description->cmdline);
+    genMetadata(gen, description);
+    yajl_gen_map_close(gen);
+
+    yajl_gen_free(gen);
+}
+
+int
+virtEifDescribe(int argc, char **argv)
+{
+    g_auto(Description) description = { 0 };
+    gboolean json = FALSE;
+    const GOptionEntry entries[] = {
+        { "json", 'j', 0, G_OPTION_ARG_NONE, &json, "Print one JSON object", NULL },
+        { NULL },
+    };
+
+    if (virtEifParseOptions(&argc, &argv, entries, "FILE",
+                            "Shows the header, sections, measurements and metadata of an image.",
+                            1) < 0 ||
+        readDescription(argv[1], &description) < 0)
+        return EXIT_FAILURE;
+
+    if (json)
+        printJson(&description);
+    else
+        printText(&description);
+    return EXIT_SUCCESS;
+}
+
+int
+virtEifVerify(int argc, char **argv)
+{
+    g_auto(Description) description = { 0 };
+    const GOptionEntry entries[] = {
+        { NULL },
+    };
+
+    if (virtEifParseOptions(&argc, &argv, entries, "FILE",
+                            "Checks the structure, checksum, metadata and signing certificate's "
+                            "form of an image.", 1) < 0 ||
+        readDescription(argv[1], &description) < 0)
+        return EXIT_FAILURE;
+
+    if (!description.checksumOk) {
+        virtEifError("%s: EIF header: checksum is 0x%08x, which is not that of the content: "
+                     "the image is damaged", argv[1], description.image.crc32);
+        return EXIT_FAILURE;
+    }
+    if (description.metadataWrong) {
+        virtEifError("%s: the metadata section is wrong: %s", argv[1], description.metadataWrong);
+        return EXIT_FAILURE;
+    }
+
+    printf("%s: good image of EIF version %u\n", argv[1], description.image.version);
+    return EXIT_SUCCESS;
+}

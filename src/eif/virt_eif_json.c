@@ -1,0 +1,201 @@
+/*
+ * virt_eif_json.c: checking and copying the JSON text of an image's metadata
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Flow: text -> yajl's parser -> each event straight to a yajl generator, so
+ * that no tree is kept. A check is a copy to nowhere.
+ */
+
+#include "virt_eif.h"
+
+#include <string.h>
+#include <yajl/yajl_parse.h>
+
+/*
+ * Levels of nesting that are accepted. yajl's generator has room for 128, and
+ * the text may be copied to a place some levels down.
+ */
+#define DEPTH_MAX 100
+
+typedef struct _CopyState CopyState;
+struct _CopyState {
+    yajl_gen gen;
+    size_t depth;
+    bool isObject; /* the outermost value is one */
+    const char *refusal; /* static; NULL while all is well */
+};
+
+/* Each value at the outermost level must be the object. Returns 0 to stop the parser. */
+static int
+checkValue(CopyState *state)
+{
+    if (state->depth > 0)
+        return 1;
+
+    state->refusal = "it is not a JSON object";
+    return 0;
+}
+
+static int
+checkGen(CopyState *state, yajl_gen_status status)
+{
+    if (status == yajl_gen_status_ok)
+        return 1;
+
+    state->refusal = "it cannot be copied";
+    return 0;
+}
+
+static int
+checkDepth(CopyState *state)
+{
+    if (++state->depth <= DEPTH_MAX)
+        return 1;
+
+    state->refusal = "it is nested more than " G_STRINGIFY(DEPTH_MAX) " levels deep";
+    return 0;
+}
+
+static int
+onNull(void *opaque)
+{
+    CopyState *state = opaque;
+
+    return checkValue(state) && checkGen(state, yajl_gen_null(state->gen));
+}
+
+static int
+onBoolean(void *opaque, int value)
+{
+    CopyState *state = opaque;
+
+    return checkValue(state) && checkGen(state, yajl_gen_bool(state->gen, value));
+}
+
+/* Numbers are copied as they are written, whatever their size. */
+static int
+onNumber(void *opaque, const char *value, size_t len)
+{
+    CopyState *state = opaque;
+
+    return checkValue(state) && checkGen(state, yajl_gen_number(state->gen, value, len));
+}
+
+static int
+onString(void *opaque, const unsigned char *value, size_t len)
+{
+    CopyState *state = opaque;
+
+    return checkValue(state) && checkGen(state, yajl_gen_string(state->gen, value, len));
+}
+
+static int
+onStartMap(void *opaque)
+{
+    CopyState *state = opaque;
+
+    state->isObject = true;
+    return checkDepth(state) && checkGen(state, yajl_gen_map_open(state->gen));
+}
+
+static int
+onKey(void *opaque, const unsigned char *key, size_t len)
+{
+    CopyState *state = opaque;
+
+    return checkGen(state, yajl_gen_string(state->gen, key, len));
+}
+
+static int
+onEndMap(void *opaque)
+{
+    CopyState *state = opaque;
+
+    state->depth--;
+    return checkGen(state, yajl_gen_map_close(state->gen));
+}
+
+static int
+onStartArray(void *opaque)
+{
+    CopyState *state = opaque;
+
+    return checkValue(state) && checkDepth(state) &&
+        checkGen(state, yajl_gen_array_open(state->gen));
+}
+
+static int
+onEndArray(void *opaque)
+{
+    CopyState *state = opaque;
+
+    state->depth--;
+    return checkGen(state, yajl_gen_array_close(state->gen));
+}
+
+static const yajl_callbacks copyCallbacks = {
+    .yajl_null = onNull,
+    .yajl_boolean = onBoolean,
+    .yajl_number = onNumber,
+    .yajl_string = onString,
+    .yajl_start_map = onStartMap,
+    .yajl_map_key = onKey,
+    .yajl_end_map = onEndMap,
+    .yajl_start_array = onStartArray,
+    .yajl_end_array = onEndArray,
+};
+
+/* Returns NULL, or what is wrong with @text (g_free). */
+static char *
+copyJson(yajl_gen gen, const char *text, size_t len)
+{
+    CopyState state = { .gen = gen };
+    yajl_handle parser = yajl_alloc(&copyCallbacks, NULL, &state);
+    char *message = NULL;
+    yajl_status status = yajl_parse(parser, (const unsigned char *)text, len);
+
+    if (status == yajl_status_ok)
+        status = yajl_complete_parse(parser);
+
+    if (state.refusal) {
+        message = g_strdup(state.refusal);
+    } else if (status != yajl_status_ok) {
+        unsigned char *detail = yajl_get_error(parser, 0, NULL, 0);
+
+        message = g_strdup_printf("it is not JSON: %s", g_strchomp((char *)detail));
+        yajl_free_error(parser, detail);
+    } else if (!state.isObject) {
+        message = g_strdup("it is empty");
+    }
+
+    yajl_free(parser);
+    return message;
+}
+
+static void
+discard(void *opaque, const char *text, size_t len)
+{
+}
+
+char *
+virtEifJsonCheck(const char *text, size_t len)
+{
+    yajl_gen gen = yajl_gen_alloc(NULL);
+    char *message;
+
+    yajl_gen_config(gen, yajl_gen_print_callback, discard, NULL);
+    message = copyJson(gen, text, len);
+    yajl_gen_free(gen);
+    return message;
+}
+
+void
+virtEifJsonCopy(yajl_gen gen, const char *text, size_t len)
+{
+    g_autofree char *message = copyJson(gen, text, len);
+
+    g_assert(!message);
+}

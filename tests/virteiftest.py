@@ -1,0 +1,479 @@
+# virteiftest.py: the tool virt-eif, compared with the independent eifwriter.py
+#
+# Copyright (C) 2026 The libvirt-nitro authors
+#
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# Runs the built tool (environment variable VIRT_EIF) in a temporary directory.
+
+import hashlib
+import json
+import os
+import pty
+import shutil
+import signal
+import ssl
+import stat
+import subprocess
+import tempfile
+import time
+import unittest
+
+import eifmalformed
+import eifwriter
+import taprunner
+
+TOOL = os.environ['VIRT_EIF']
+
+
+class ToolTest(unittest.TestCase):
+    def setUp(self):
+        self.dir = tempfile.mkdtemp(prefix='virteiftest-')
+        self.addCleanup(shutil.rmtree, self.dir)
+
+    def path(self, name):
+        return os.path.join(self.dir, name)
+
+    def file(self, name, data):
+        with open(self.path(name), 'wb') as f:
+            f.write(data)
+        return self.path(name)
+
+    def read(self, name):
+        with open(self.path(name), 'rb') as f:
+            return f.read()
+
+    def run_tool(self, *args, **kwargs):
+        kwargs.setdefault('env', {**os.environ, 'LC_ALL': 'C.UTF-8'})
+        return subprocess.run([TOOL, *args], capture_output=True, timeout=60, **kwargs)
+
+    def good(self, *args, **kwargs):
+        result = self.run_tool(*args, **kwargs)
+        self.assertEqual(result.stderr.decode(), '')
+        self.assertEqual(result.returncode, 0)
+        return result.stdout
+
+    def bad(self, message, *args, **kwargs):
+        result = self.run_tool(*args, **kwargs)
+        self.assertEqual(result.stderr.decode(), f'error: {message}\n')
+        self.assertEqual(result.stdout, b'')
+        self.assertEqual(result.returncode, 1)
+
+    def describe(self, path):
+        return json.loads(self.good('describe', '--json', path))
+
+    def build(self, image, *extra):
+        """Builds with the tool what eifwriter's @image is made of; returns the file's bytes."""
+        args = []
+        for i, section in enumerate(image.sections):
+            if section.kind == eifwriter.CMDLINE:
+                args += ['--cmdline', section.data]
+            else:
+                option = {eifwriter.KERNEL: '--kernel', eifwriter.RAMDISK: '--ramdisk',
+                          eifwriter.METADATA: '--metadata'}[section.kind]
+                args += [option, self.file(f'part{i}', section.data)]
+        arch = 'aarch64' if image.flags else 'x86_64'
+        self.assertEqual(self.good('build', *args, '--arch', arch, *extra,
+                                   '--output', self.path('out.eif')), b'')
+        return self.read('out.eif')
+
+
+class Build(ToolTest):
+    def test_same_bytes(self):
+        """Byte for byte what the independent writer makes"""
+        big = os.urandom(3 * 1024 * 1024 + 1)
+        cases = {
+            'simple': eifwriter.simple(),
+            'two ramdisks': eifwriter.simple(ramdisks=(b'first', b'second')),
+            'empty ramdisk': eifwriter.simple(ramdisks=(b'',)),
+            'empty command line': eifwriter.simple(cmdline=b''),
+            'command line that is not UTF-8': eifwriter.simple(cmdline=b'a=\xff\xfe'),
+            'command line with an option in it': eifwriter.simple(cmdline=b'--kernel -x'),
+            'metadata': eifwriter.simple(metadata=b' {"ImageName": "x\xc3\xa9", "n": [1, 2]}\n'),
+            'aarch64': eifwriter.simple(flags=1),
+            '29 ramdisks': eifwriter.simple(ramdisks=[b'%d' % i for i in range(29)]),
+            'pieces': eifwriter.simple(kernel=big, ramdisks=(big[:262144], big[:262145], big)),
+        }
+        for name, image in cases.items():
+            with self.subTest(name):
+                # subTest() has no directory of its own, but each build replaces the last.
+                self.assertEqual(self.build(image), image.to_bytes())
+
+    def test_defaults_are_qemus(self):
+        """No command line, no ramdisk: the image that QEMU makes of a kernel alone"""
+        kernel = self.file('kernel', b'a kernel')
+        self.good('build', '-k', kernel, '-a', 'x86_64', '-o', self.path('out.eif'))
+        expected = eifwriter.simple(cmdline=b'', ramdisks=(b'',)).to_bytes()
+        self.assertEqual(self.read('out.eif'), expected)
+
+    def test_default_arch(self):
+        machine = os.uname().machine
+        kernel = self.file('kernel', b'a kernel')
+        if machine not in ('x86_64', 'aarch64'):
+            self.bad(f"architecture '{machine}' is not supported: use --arch x86_64 or --arch "
+                     'aarch64', 'build', '-k', kernel, '-o', self.path('out.eif'))
+            return
+        self.good('build', '-k', kernel, '-o', self.path('out.eif'))
+        self.assertEqual(self.describe(self.path('out.eif'))['Architecture'], machine)
+
+    def test_refusals(self):
+        kernel = self.file('kernel', b'a kernel')
+        empty = self.file('empty', b'')
+        missing = self.path('missing')
+        out = self.path('out.eif')
+        end = ('-o', out)
+        json_error = 'it is not JSON: parse error: premature EOF'
+        cases = [
+            ("option --kernel is missing; see 'virt-eif build --help'", [*end]),
+            ("option --output is missing; see 'virt-eif build --help'", ['-k', kernel]),
+            (f"cannot open '{missing}': No such file or directory", ['-k', missing, *end]),
+            (f"kernel '{self.dir}' is a directory, not a regular file", ['-k', self.dir, *end]),
+            ("kernel '/dev/null' is a character device, not a regular file",
+             ['-k', '/dev/null', *end]),
+            (f"kernel '{empty}' is empty", ['-k', empty, *end]),
+            (f"ramdisk '{self.dir}' is a directory, not a regular file",
+             ['-k', kernel, '-r', self.dir, *end]),
+            (f"ramdisk '{kernel}' is one too many: an image holds at most 29",
+             ['-k', kernel] + ['-r', kernel] * 30 + [*end]),
+            (f"metadata '{empty}' is refused: {json_error}", ['-k', kernel, '-m', empty, *end]),
+            (f"cannot read the metadata: Failed to open file “{missing}”: "
+             'No such file or directory', ['-k', kernel, '-m', missing, *end]),
+            ("architecture 'riscv64' is not supported: use --arch x86_64 or --arch aarch64",
+             ['-k', kernel, '-a', 'riscv64', *end]),
+            (f"unexpected argument '{kernel}'; see 'virt-eif build --help'", [kernel, *end]),
+            ("Unknown option --nonsense; see 'virt-eif build --help'", ['--nonsense']),
+            ("cannot write '/dev/null': it exists and is not a regular file",
+             ['-k', kernel, '-o', '/dev/null']),
+            (f"cannot write '{self.dir}': it exists and is not a regular file",
+             ['-k', kernel, '-o', self.dir]),
+            (f"cannot create a file beside '{missing}/x': No such file or directory",
+             ['-k', kernel, '-o', missing + '/x']),
+        ]
+        for message, args in cases:
+            with self.subTest(message.replace(self.dir, '')):
+                self.bad(message, 'build', *args)
+                self.assertEqual(sorted(os.listdir(self.dir)), ['empty', 'kernel'])
+
+    def test_metadata_refused(self):
+        kernel = self.file('kernel', b'a kernel')
+        for text, message in [
+                (b'{"a": 1,}',
+                 'it is not JSON: parse error: invalid object key (must be a string)'),
+                (b'[]', 'it is not a JSON object'),
+                (b'"{}"', 'it is not a JSON object'),
+                (b'{} x', 'it is not JSON: parse error: trailing garbage'),
+                (b'{"a": "\xff"}', 'it is not JSON: lexical error: invalid bytes in UTF8 string.'),
+                (b'{}\0', 'it is not JSON: parse error: trailing garbage')]:
+            with self.subTest(text):
+                path = self.file('metadata', text)
+                self.bad(f"metadata '{path}' is refused: {message}", 'build', '-k', kernel,
+                         '-m', path, '-o', self.path('out.eif'))
+                self.assertFalse(os.path.exists(self.path('out.eif')))
+
+    def test_mode_and_replacing(self):
+        """The mode is that of a new file; a symbolic link stays and its target is replaced"""
+        kernel = self.file('kernel', b'a kernel')
+        old = self.file('old.eif', b'old')
+        os.symlink('old.eif', self.path('link.eif'))
+        self.good('build', '-k', kernel, '-o', self.path('link.eif'), umask=0o027)
+        self.assertTrue(os.path.islink(self.path('link.eif')))
+        self.assertEqual(self.read('old.eif')[:4], b'.eif')
+        self.assertEqual(stat.S_IMODE(os.stat(old).st_mode), 0o640)
+        self.assertEqual(sorted(os.listdir(self.dir)), ['kernel', 'link.eif', 'old.eif'])
+
+    def test_write_error_leaves_nothing(self):
+        """A full file system, played by a limit of the file's size"""
+        kernel = self.file('kernel', bytes(2 * 1024 * 1024))
+        out = self.file('out.eif', b'the image before')
+        command = 'ulimit -f 1024; exec "$0" "$@"'
+        result = subprocess.run(['bash', '-c', command, TOOL, 'build', '-k', kernel, '-o', out],
+                                capture_output=True, timeout=60)
+        self.assertEqual(result.returncode, 1)
+        self.assertRegex(result.stderr.decode(), r'^error: .*out\.eif: cannot write the image at '
+                         r'\d+: File too large\n$')
+        self.assertEqual(self.read('out.eif'), b'the image before')
+        self.assertEqual(sorted(os.listdir(self.dir)), ['kernel', 'out.eif'])
+
+    def test_signal_leaves_nothing(self):
+        # Sparse, so that it costs no disk: the image is given up long before its end
+        kernel = self.file('kernel', b'')
+        os.truncate(kernel, 1 << 40)
+        for sig in signal.SIGINT, signal.SIGTERM, signal.SIGHUP:
+            with self.subTest(sig.name):
+                child = subprocess.Popen([TOOL, 'build', '-k', kernel, '-o', self.path('out.eif')],
+                                         stderr=subprocess.PIPE)
+                deadline = time.monotonic() + 20
+                while len(os.listdir(self.dir)) == 1 and time.monotonic() < deadline:
+                    time.sleep(0.005)
+                self.assertEqual(len(os.listdir(self.dir)), 2)
+                child.send_signal(sig)
+                child.communicate(timeout=20)
+                self.assertEqual(child.returncode, -sig)
+                self.assertEqual(os.listdir(self.dir), ['kernel'])
+
+
+class Describe(ToolTest):
+    def check(self, image):
+        data = image.to_bytes()
+        path = self.file('image.eif', data)
+        described = self.describe(path)
+        self.assertEqual(described['EifVersion'], image.version)
+        self.assertEqual(described['Architecture'], 'aarch64' if image.flags & 1 else 'x86_64')
+        self.assertEqual(described['DefaultMemory'], image.default_memory)
+        self.assertEqual(described['DefaultCpus'], image.default_cpus)
+        self.assertEqual(described['FileSize'], len(data))
+        self.assertEqual(described['Crc32'], data[544:548].hex())
+        self.assertIs(described['CheckCRC'], True)
+        self.assertEqual([(s['Type'], data[s['Offset']:s['Offset'] + s['Size']])
+                          for s in described['Sections']],
+                         [({1: 'kernel', 2: 'cmdline', 3: 'ramdisk', 4: 'signature',
+                            5: 'metadata'}[s.kind], s.data) for s in image.sections])
+        pcrs = {int(k[3:]): v for k, v in described['Measurements'].items()
+                if k.startswith('PCR')}
+        self.assertEqual(pcrs, image.pcrs())
+        self.assertIs(described['IsSigned'], 8 in pcrs)
+        self.assertEqual(self.good('verify', path).decode(),
+                         f'{path}: good image of EIF version {image.version}\n')
+
+        text = self.good('describe', path).decode()
+        for number, value in image.pcrs().items():
+            self.assertIn(f'PCR{number}: {value}\n', text)
+        return described
+
+    def test_fields_and_measurements(self):
+        S = eifwriter.Section
+        k, c, r, m = eifwriter.KERNEL, eifwriter.CMDLINE, eifwriter.RAMDISK, eifwriter.METADATA
+        big = os.urandom(700000)
+        cases = {
+            'simple': eifwriter.simple(),
+            'no ramdisk': eifwriter.simple(ramdisks=()),
+            'three ramdisks': eifwriter.simple(ramdisks=(big, b'2', big[1:])),
+            'empty first ramdisk': eifwriter.simple(ramdisks=(b'', b'the application')),
+            'aarch64': eifwriter.simple(flags=1),
+            'version 2': eifwriter.simple(version=2, metadata=None),
+            'version 3': eifwriter.simple(version=3, metadata=None),
+            'version 3 with metadata': eifwriter.simple(version=3),
+            'defaults': eifwriter.simple(default_memory=1 << 30, default_cpus=2),
+            'largest defaults': eifwriter.simple(default_memory=(1 << 64) - 1,
+                                                 default_cpus=(1 << 64) - 1),
+            'reserved fields': eifwriter.simple(reserved=7, unused=9, extra_offsets=[1, 2]),
+            'signed': eifwriter.signed(),
+            'kernel last': eifwriter.Image([S(r, b'r1'), S(r, b'r2'), S(m, b'{}'), S(c, b'c'),
+                                            S(k, big)]),
+            'kernel between ramdisks': eifwriter.Image([S(c, b'c'), S(r, b'r1'), S(k, b'k'),
+                                                        S(r, b'r2'), S(m, b'{}'), S(r, b'r3')]),
+            '32 sections': eifwriter.simple(ramdisks=[b'%d' % i for i in range(29)]),
+        }
+        for name, image in cases.items():
+            with self.subTest(name):
+                self.check(image)
+
+    def test_known_values(self):
+        """Registers computed once and for all with coreutils: sha384sum, xxd"""
+        path = eifwriter.simple(kernel=b'kernel', cmdline=b'cmdline',
+                                ramdisks=(b'init', b'app')).write(self.path('image.eif'))
+        self.assertEqual(self.describe(path)['Measurements'], {
+            'HashAlgorithm': 'SHA384',
+            'PCR0': '80bda6b91d6d6be36cc7d9384515314e6846c9b7dd2da6cf'
+                    '032a59176376f82df2cd6963f02e05d64748912bd345fdf7',
+            'PCR1': '74398a19d195e9ef66fb3eb7bb93c72c50906af5b0a7c9f2'
+                    '5f5248079128ae91f9192cfa912e3ac150bc900186c22aab',
+            'PCR2': 'b76036a6963404c7fe1249127a5c2fc684090bd30f0386d9'
+                    'b643e2e11e203f2fb62d50ea1af96ad3bc6ba974c3b1c79a',
+        })
+
+    def test_signed(self):
+        """PCR8 in both encodings of bytes, with texts around the certificate"""
+        pem = eifwriter.CERTIFICATE_PEM
+        der = ssl.PEM_cert_to_DER_cert(pem.decode())
+        pcr8 = hashlib.sha384(bytes(48) + hashlib.sha384(der).digest()).hexdigest()
+        one = eifwriter.cbor_head(5, 1) + eifwriter.cbor_text('signing_certificate') \
+            + eifwriter.cbor_bytes(pem)
+        nested = b'\x9b' + (2).to_bytes(8, 'big') + b'\xc1\x01\xa1\x20\xf9\x3c\x00'
+        more = eifwriter.cbor_text('other') + nested
+        cases = {
+            'array': eifwriter.signature_section(),
+            'byte string': eifwriter.signature_section(encode=eifwriter.cbor_bytes),
+            'chain': eifwriter.signature_section(pem + pem.replace(b'MII', b'MIA')),
+            'text before': eifwriter.signature_section(b'subject=CN = x\n' + pem),
+            'DOS line ends': eifwriter.signature_section(pem.replace(b'\n', b'\r\n')),
+            'two signatures': eifwriter.cbor_head(4, 2) + one + b'\xa0',
+            'unknown key first': eifwriter.cbor_head(4, 1) + eifwriter.cbor_head(5, 2) + more
+                                 + one[1:],
+            'unknown key last': eifwriter.cbor_head(4, 1) + eifwriter.cbor_head(5, 2) + one[1:]
+                                + more,
+        }
+        for name, section in cases.items():
+            with self.subTest(name):
+                described = self.check(eifwriter.signed(signature=section))
+                self.assertEqual(described['Measurements']['PCR8'], pcr8)
+
+    def test_metadata(self):
+        """Any JSON comes out as the same value, numbers as they were written"""
+        text = ('{"ImageName": "a\\"\\\\\\u0000\\u001b\u00e9", "n": [1e400, -0.0, '
+                '123456789012345678901234567890], '
+                '"o": {"t": true, "f": false, "z": null, "e": [], "m": {}}}')
+        deep = '{"a":' * 99 + '{}' + '}' * 99
+        for name, metadata in (('kinds', text), ('deep', deep), ('white space', ' {} \n')):
+            with self.subTest(name):
+                path = eifwriter.simple(metadata=metadata.encode()).write(self.path('image.eif'))
+                plain = json.loads(metadata, parse_float=str, parse_int=str)
+                out = self.good('describe', '--json', path)
+                out = json.loads(out, parse_float=str, parse_int=str)
+                self.assertEqual(out['Metadata'], plain)
+                shown = self.good('describe', path).decode().split('\nMetadata:\n')[1]
+                self.assertEqual(json.loads(shown, parse_float=str, parse_int=str), plain)
+
+    def test_wrong_metadata_is_described(self):
+        path = eifwriter.simple(metadata=b'nonsense').write(self.path('image.eif'))
+        described = self.describe(path)
+        self.assertIsNone(described['Metadata'])
+        self.assertRegex(described['MetadataError'], '^it is not JSON: ')
+        self.assertIn('\nMetadata: wrong: it is not JSON: ', self.good('describe', path).decode())
+
+    def test_wrong_checksum_is_described(self):
+        path = eifwriter.simple(crc=0x1234).write(self.path('image.eif'))
+        self.assertIs(self.describe(path)['CheckCRC'], False)
+        self.assertIn('0x00001234 (wrong: the image is damaged)\n',
+                      self.good('describe', path).decode())
+
+    def test_texts_cannot_command_the_terminal(self):
+        cmdline = 'a\x1b[2Jb\rc\nPCR0: d\x7f\u009b\u202e\u00e9'.encode() + b'\xff'
+        metadata = '{"a": "\u009b2J\u202e", "b\x7f": 1}'.encode()
+        path = eifwriter.simple(cmdline=cmdline, metadata=metadata).write(self.path('image.eif'))
+        text = self.good('describe', path).decode()
+        self.assertIn('\na\\x1b[2Jb\\x0dc\\x0aPCR0: d\\x7f\\xc2\\x9b\\xe2\\x80\\xae\u00e9\\xff\n',
+                      text)
+        self.assertEqual([c for c in text if not c.isprintable() and c != '\n'], [])
+        self.assertEqual(self.describe(path)['CommandLine'], cmdline[:-1].decode() + '\ufffd')
+
+
+class Malformed(ToolTest):
+    def test_header(self):
+        """Refused by all commands that read, before any content is read"""
+        for name, data, message in eifmalformed.HEADER:
+            with self.subTest(name):
+                path = self.file('image.eif', data)
+                self.bad(f'{path}: {message}', 'verify', path)
+                self.bad(f'{path}: {message}', 'describe', path)
+
+    def test_content(self):
+        for name, data, message in eifmalformed.CONTENT:
+            with self.subTest(name):
+                path = self.file('image.eif', data)
+                self.bad(f'{path}: {message}', 'verify', path)
+
+    def test_every_truncation(self):
+        """No prefix of an image passes"""
+        data = eifwriter.signed(signature=b'\x80').to_bytes()
+        # All of the first bytes of each part, one in 29 of the rest: each costs a process
+        for length in [*range(0, 12), *range(12, 548, 29), *range(547, len(data))]:
+            path = self.file('image.eif', data[:length])
+            result = self.run_tool('verify', path)
+            self.assertEqual((length, result.returncode), (length, 1))
+            self.assertRegex(result.stderr.decode(), '^error: .*\n$')
+
+    def test_other_files(self):
+        os.mkfifo(self.path('fifo'))
+        for path, message in (
+                (self.path('missing'), "cannot open '%s': No such file or directory"),
+                (self.dir, '%s: the image is a directory, not a regular file'),
+                (self.path('fifo'), '%s: the image is a pipe, not a regular file'),
+                ('/dev/zero', '%s: the image is a character device, not a regular file')):
+            with self.subTest(os.path.basename(message)):
+                self.bad(message % path, 'verify', path)
+
+    def test_huge_sparse_file_with_a_bad_header(self):
+        """Is refused without reading the rest"""
+        path = self.file('image.eif', eifmalformed.GOOD)
+        os.truncate(path, 1 << 42)
+        start = time.monotonic()
+        self.bad(f'{path}: the last section ends at {eifmalformed.END}, but the file goes on to '
+                 f'{1 << 42}', 'verify', path)
+        self.assertLess(time.monotonic() - start, 5)
+
+
+class Usage(ToolTest):
+    def test_help(self):
+        for args in (['--help'], ['-h']):
+            text = self.good(*args).decode()
+            self.assertIn('Usage:\n  virt-eif [OPTION…] COMMAND [ARGUMENT…]\n', text)
+            for command in 'build', 'describe', 'verify':
+                self.assertIn(f'\n  {command} ', text)
+        for command, words in (('build', '--kernel FILE --output FILE'), ('describe', 'FILE'),
+                               ('verify', 'FILE')):
+            self.assertIn(f'Usage:\n  virt-eif {command} [OPTION…] {words}\n',
+                          self.good(command, '--help').decode())
+
+    def test_version(self):
+        self.assertRegex(self.good('--version').decode(),
+                         r'^virt-eif \(libvirt-nitro\) \d+\.\d+\.\d+\n$')
+
+    def test_errors(self):
+        image = eifwriter.simple().write(self.path('image.eif'))
+        for message, args in (
+                ("no command is named; see 'virt-eif --help'", []),
+                ("unknown command 'sign'; see 'virt-eif --help'", ['sign', image]),
+                ("Unknown option --json; see 'virt-eif --help'", ['--json', 'describe', image]),
+                ("no image file is named; see 'virt-eif describe --help'", ['describe']),
+                ("no image file is named; see 'virt-eif verify --help'", ['verify', '--']),
+                ("unexpected argument 'x'; see 'virt-eif verify --help'", ['verify', image, 'x']),
+                ("Unknown option --json; see 'virt-eif verify --help'",
+                 ['verify', '--json', image])):
+            with self.subTest(' '.join(args).replace(self.dir, '')):
+                self.bad(message, *args)
+
+    def test_name_like_an_option(self):
+        eifwriter.simple().write(self.path('--json'))
+        self.assertEqual(self.good('verify', '--', '--json', cwd=self.dir),
+                         b'--json: good image of EIF version 4\n')
+
+    def test_full_output(self):
+        image = eifwriter.simple().write(self.path('image.eif'))
+        with open('/dev/full', 'wb') as full:
+            result = subprocess.run([TOOL, 'describe', image], stdout=full,
+                                    stderr=subprocess.PIPE, timeout=60)
+        self.assertEqual(result.stderr,
+                         b'error: cannot write to standard output: No space left on device\n')
+        self.assertEqual(result.returncode, 1)
+
+
+class Progress(ToolTest):
+    def measure(self, seconds):
+        """Runs verify on a sparse image for some seconds; returns what the terminal got."""
+        size = 1 << 40
+        image = eifwriter.simple()
+        image.sections[2].size = image.sections[2].table_size = size
+        data = image.to_bytes()
+        # The metadata moves behind the ramdisk's terabyte of zeros.
+        image.sections[3].offset = eifmalformed.RAMDISK_AT + 12 + size
+        data = image.to_bytes()
+        path = self.file('image.eif', data[:eifmalformed.METADATA_AT])
+        with open(path, 'r+b') as f:
+            f.seek(image.sections[3].offset)
+            f.write(data[eifmalformed.METADATA_AT:])
+
+        master, slave = pty.openpty()
+        child = subprocess.Popen([TOOL, 'verify', path], stderr=slave, stdout=slave)
+        os.close(slave)
+        time.sleep(seconds)
+        child.kill()
+        child.wait()
+        got = b''
+        try:
+            while piece := os.read(master, 65536):
+                got += piece
+        except OSError:  # the other end is closed
+            pass
+        os.close(master)
+        return got
+
+    def test_terminal(self):
+        self.assertRegex(self.measure(2.5), rb'^\rMeasuring: \[  \d %\]')
+
+    def test_short(self):
+        self.assertEqual(self.measure(0.4), b'')
+
+
+if __name__ == '__main__':
+    taprunner.main()
