@@ -1,0 +1,273 @@
+/*
+ * nitro_domain_ns.c: the elements of the nitro namespace
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * <domain> element -> nitroDomainXmlNsDef -> <domain> element. The schema for the
+ * same elements is in libvirt's domaincommon.rng ("nitroenclave").
+ */
+
+#include <config.h>
+
+#include "nitro_domain_ns.h"
+#include "nitro_domain_conf.h"
+#include "virerror.h"
+
+#define VIR_FROM_THIS VIR_FROM_DOMAIN
+
+#define NITRO_PCR_HEX_LEN 96 /* SHA-384 */
+
+
+static void
+nitroDomainXmlNsDefFree(nitroDomainXmlNsDef *ns)
+{
+    size_t i;
+
+    if (!ns)
+        return;
+
+    for (i = 0; i < NITRO_PCR_COUNT; i++)
+        g_free(ns->pcr[i]);
+
+    g_free(ns);
+}
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(nitroDomainXmlNsDef, nitroDomainXmlNsDefFree);
+
+
+/* Refuses an attribute of @node that is not in the NULL-terminated list @known. */
+static int
+nitroDomainNsCheckAttributes(xmlNodePtr node,
+                             const char **known)
+{
+    xmlAttrPtr attr;
+
+    for (attr = node->properties; attr; attr = attr->next) {
+        if (!g_strv_contains(known, (const char *) attr->name)) {
+            virReportError(VIR_ERR_XML_ERROR,
+                           _("unknown attribute '%s' in element 'nitro:%s'"),
+                           attr->name, node->name);
+            return -1;
+        }
+    }
+
+    return 0;
+}
+
+
+static int
+nitroDomainNsParseEnclave(xmlNodePtr node,
+                          nitroDomainXmlNsDef *ns)
+{
+    const char *known[] = { "debug", NULL };
+
+    if (ns->debug != VIR_TRISTATE_BOOL_ABSENT) {
+        virReportError(VIR_ERR_XML_ERROR, "%s",
+                       _("element 'nitro:enclave' can only appear once"));
+        return -1;
+    }
+
+    if (nitroDomainNsCheckAttributes(node, known) < 0)
+        return -1;
+
+    return virXMLPropTristateBool(node, "debug", VIR_XML_PROP_REQUIRED, &ns->debug);
+}
+
+
+static int
+nitroDomainNsParseHeartbeat(xmlNodePtr node,
+                            nitroDomainXmlNsDef *ns)
+{
+    const char *known[] = { "enabled", "timeout", NULL };
+
+    if (ns->heartbeat != VIR_TRISTATE_BOOL_ABSENT) {
+        virReportError(VIR_ERR_XML_ERROR, "%s",
+                       _("element 'nitro:heartbeat' can only appear once"));
+        return -1;
+    }
+
+    if (nitroDomainNsCheckAttributes(node, known) < 0)
+        return -1;
+
+    if (virXMLPropTristateBool(node, "enabled", VIR_XML_PROP_REQUIRED, &ns->heartbeat) < 0 ||
+        virXMLPropUInt(node, "timeout", 10, VIR_XML_PROP_NONZERO, &ns->heartbeatTimeout) < 0)
+        return -1;
+
+    if (ns->heartbeatTimeout > NITRO_HEARTBEAT_TIMEOUT_MAX) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("heartbeat timeout of %u seconds is more than the greatest, %u"),
+                       ns->heartbeatTimeout, NITRO_HEARTBEAT_TIMEOUT_MAX);
+        return -1;
+    }
+
+    if (ns->heartbeat == VIR_TRISTATE_BOOL_NO && ns->heartbeatTimeout > 0) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("heartbeat timeout '%u' needs a heartbeat with enabled='yes'"),
+                       ns->heartbeatTimeout);
+        return -1;
+    }
+
+    return 0;
+}
+
+
+static int
+nitroDomainNsParseMeasurement(xmlNodePtr node,
+                              nitroDomainXmlNsDef *ns)
+{
+    const char *known[] = { "pcr", NULL };
+    g_autofree char *hex = NULL;
+    unsigned int pcr;
+
+    if (nitroDomainNsCheckAttributes(node, known) < 0 ||
+        virXMLPropUInt(node, "pcr", 10, VIR_XML_PROP_REQUIRED, &pcr) < 0)
+        return -1;
+
+    if (pcr > 2 && pcr != 8) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("measurement of PCR %u: the PCRs of an image are 0, 1, 2 and 8"),
+                       pcr);
+        return -1;
+    }
+
+    if (ns->pcr[pcr]) {
+        virReportError(VIR_ERR_XML_ERROR,
+                       _("more than one measurement of PCR %u"), pcr);
+        return -1;
+    }
+
+    if (!(hex = virXMLNodeContentString(node)))
+        return -1;
+
+    g_strstrip(hex);
+    if (strlen(hex) != NITRO_PCR_HEX_LEN ||
+        strspn(hex, "0123456789abcdefABCDEF") != NITRO_PCR_HEX_LEN) {
+        virReportError(VIR_ERR_XML_ERROR,
+                       _("measurement of PCR %u is not %u hexadecimal digits: '%s'"),
+                       pcr, NITRO_PCR_HEX_LEN, hex);
+        return -1;
+    }
+
+    ns->pcr[pcr] = g_ascii_strdown(hex, -1);
+    return 0;
+}
+
+
+static int
+nitroDomainNsParseElement(xmlNodePtr node,
+                          nitroDomainXmlNsDef *ns)
+{
+    if (virXMLNodeNameEqual(node, "enclave"))
+        return nitroDomainNsParseEnclave(node, ns);
+
+    if (virXMLNodeNameEqual(node, "heartbeat"))
+        return nitroDomainNsParseHeartbeat(node, ns);
+
+    if (virXMLNodeNameEqual(node, "measurement"))
+        return nitroDomainNsParseMeasurement(node, ns);
+
+    virReportError(VIR_ERR_XML_ERROR,
+                   _("unknown element 'nitro:%s'"), node->name);
+    return -1;
+}
+
+
+/* Elements that nobody would read: of other hypervisors, or of ours at the wrong place. */
+static int
+nitroDomainNsCheckStray(xmlXPathContextPtr ctxt)
+{
+    xmlNodePtr node;
+
+    if ((node = virXPathNode("./*[namespace-uri() != '' and "
+                             "namespace-uri() != '" NITRO_DOMAIN_NS_URI "']", ctxt))) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("element '%s' of namespace '%s' does not apply to an enclave"),
+                       node->name, node->ns->href);
+        return -1;
+    }
+
+    if ((node = virXPathNode("./*[not(self::metadata)]//nitro:*", ctxt))) {
+        virReportError(VIR_ERR_XML_ERROR,
+                       _("element 'nitro:%s' belongs directly into <domain>, not into <%s>"),
+                       node->name, node->parent->name);
+        return -1;
+    }
+
+    return 0;
+}
+
+
+static int
+nitroDomainNsParse(xmlXPathContextPtr ctxt,
+                   void **data)
+{
+    g_autoptr(nitroDomainXmlNsDef) ns = NULL;
+    g_autofree xmlNodePtr *nodes = NULL;
+    int n;
+    int i;
+
+    if (nitroDomainNsCheckStray(ctxt) < 0)
+        return -1;
+
+    if ((n = virXPathNodeSet("./nitro:*", ctxt, &nodes)) <= 0)
+        return n;
+
+    ns = g_new0(nitroDomainXmlNsDef, 1);
+
+    for (i = 0; i < n; i++) {
+        if (nitroDomainNsParseElement(nodes[i], ns) < 0)
+            return -1;
+    }
+
+    *data = g_steal_pointer(&ns);
+    return 0;
+}
+
+
+static int
+nitroDomainNsFormat(virBuffer *buf,
+                    void *data)
+{
+    const nitroDomainXmlNsDef *ns = data;
+    size_t i;
+
+    if (ns->debug != VIR_TRISTATE_BOOL_ABSENT) {
+        virBufferAsprintf(buf, "<nitro:enclave debug='%s'/>\n",
+                          virTristateBoolTypeToString(ns->debug));
+    }
+
+    if (ns->heartbeat != VIR_TRISTATE_BOOL_ABSENT) {
+        virBufferAsprintf(buf, "<nitro:heartbeat enabled='%s'",
+                          virTristateBoolTypeToString(ns->heartbeat));
+        if (ns->heartbeatTimeout > 0)
+            virBufferAsprintf(buf, " timeout='%u'", ns->heartbeatTimeout);
+        virBufferAddLit(buf, "/>\n");
+    }
+
+    for (i = 0; i < NITRO_PCR_COUNT; i++) {
+        if (ns->pcr[i]) {
+            virBufferAsprintf(buf, "<nitro:measurement pcr='%zu'>%s</nitro:measurement>\n",
+                              i, ns->pcr[i]);
+        }
+    }
+
+    return 0;
+}
+
+
+static void
+nitroDomainNsFree(void *data)
+{
+    nitroDomainXmlNsDefFree(data);
+}
+
+
+virXMLNamespace nitroDomainXMLNamespace = {
+    .parse = nitroDomainNsParse,
+    .free = nitroDomainNsFree,
+    .format = nitroDomainNsFormat,
+    .prefix = "nitro",
+    .uri = NITRO_DOMAIN_NS_URI,
+};

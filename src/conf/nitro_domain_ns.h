@@ -1,0 +1,26 @@
+/*
+ * nitro_domain_ns.h: the elements of the nitro namespace
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#include "virxml.h"
+
+#define NITRO_DOMAIN_NS_URI "http://libvirt.org/schemas/domain/nitro/1.0"
+
+/*
+ * The callbacks by which libvirt's parser reads, writes and frees the elements of
+ * NITRO_DOMAIN_NS_URI. Their data is a nitroDomainXmlNsDef; it stays NULL when a
+ * domain has none of these elements.
+ *
+ * An unknown element, an unknown attribute and an element at the wrong place are
+ * errors (VIR_ERR_XML_ERROR): a check on a measurement that is misspelt must not
+ * be a check that never happens. For the same reason the elements of other
+ * namespaces, which configure other hypervisors, are refused
+ * (VIR_ERR_CONFIG_UNSUPPORTED).
+ */
+extern virXMLNamespace nitroDomainXMLNamespace;

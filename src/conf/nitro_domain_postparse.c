@@ -1,0 +1,138 @@
+/*
+ * nitro_domain_postparse.c: defaults of enclave domains
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * A parsed definition in, the same with defaults filled in out. What libvirt
+ * itself fills in: one vCPU, the architecture of the host, the actions of
+ * <on_*>, cid auto='yes', the target of a console and its serial twin.
+ */
+
+#include <config.h>
+
+#include "nitro_domain_postparse.h"
+#include "nitro_domain_conf.h"
+#include "virerror.h"
+
+#define VIR_FROM_THIS VIR_FROM_DOMAIN
+
+
+int
+nitroDomainDefPostParseBasic(virDomainDef *def,
+                             void *opaque)
+{
+    const char *emulator = opaque;
+
+    if (!def->emulator)
+        def->emulator = g_strdup(emulator);
+
+    return 0;
+}
+
+
+static int
+nitroDomainDefPostParseType(const virDomainDef *def)
+{
+    if (def->virtType != VIR_DOMAIN_VIRT_NITRO) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("domain type '%s' is not for this driver, whose domains have type '%s'"),
+                       virDomainVirtTypeToString(def->virtType),
+                       virDomainVirtTypeToString(VIR_DOMAIN_VIRT_NITRO));
+        return -1;
+    }
+
+    if (def->os.type != VIR_DOMAIN_OSTYPE_HVM) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("OS type '%s' is not supported, an enclave has OS type '%s'"),
+                       virDomainOSTypeToString(def->os.type),
+                       virDomainOSTypeToString(VIR_DOMAIN_OSTYPE_HVM));
+        return -1;
+    }
+
+    if (def->os.arch != VIR_ARCH_X86_64 && def->os.arch != VIR_ARCH_AARCH64) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("architecture '%s' is not supported, an enclave is 'x86_64' or 'aarch64'"),
+                       virArchToString(def->os.arch));
+        return -1;
+    }
+
+    return 0;
+}
+
+
+static int
+nitroDomainDefPostParseMachine(virDomainDef *def)
+{
+    if (!def->os.machine)
+        def->os.machine = g_strdup(nitroMachineTypeToString(NITRO_MACHINE_NITRO));
+
+    if (nitroMachineTypeFromString(def->os.machine) < 0) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("machine '%s' is not supported, an enclave has machine '%s' or '%s'"),
+                       def->os.machine,
+                       nitroMachineTypeToString(NITRO_MACHINE_NITRO),
+                       nitroMachineTypeToString(NITRO_MACHINE_EMULATED));
+        return -1;
+    }
+
+    return 0;
+}
+
+
+/* libvirt's parser refuses it as well, but with advice on NUMA cells. */
+static int
+nitroDomainDefPostParseMemory(const virDomainDef *def)
+{
+    if (def->mem.total_memory == 0) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("memory of 0 KiB is too small: an enclave needs at least %u KiB"),
+                       NITRO_MEMORY_MIN_KIB);
+        return -1;
+    }
+
+    return 0;
+}
+
+
+int
+nitroDomainDefPostParse(virDomainDef *def,
+                        unsigned int parseFlags G_GNUC_UNUSED,
+                        void *opaque G_GNUC_UNUSED,
+                        void *parseOpaque G_GNUC_UNUSED)
+{
+    if (nitroDomainDefPostParseType(def) < 0 ||
+        nitroDomainDefPostParseMachine(def) < 0 ||
+        nitroDomainDefPostParseMemory(def) < 0)
+        return -1;
+
+    return 0;
+}
+
+
+static void
+nitroDomainVsockDefPostParse(virDomainVsockDef *vsock,
+                             unsigned int parseFlags)
+{
+    if (vsock->model == VIR_DOMAIN_VSOCK_MODEL_DEFAULT)
+        vsock->model = VIR_DOMAIN_VSOCK_MODEL_VIRTIO;
+
+    if (vsock->auto_cid == VIR_TRISTATE_BOOL_YES &&
+        (parseFlags & VIR_DOMAIN_DEF_PARSE_INACTIVE))
+        vsock->guest_cid = 0;
+}
+
+
+int
+nitroDomainDeviceDefPostParse(virDomainDeviceDef *dev,
+                              const virDomainDef *def G_GNUC_UNUSED,
+                              unsigned int parseFlags,
+                              void *opaque G_GNUC_UNUSED,
+                              void *parseOpaque G_GNUC_UNUSED)
+{
+    if (dev->type == VIR_DOMAIN_DEVICE_VSOCK)
+        nitroDomainVsockDefPostParse(dev->data.vsock, parseFlags);
+
+    return 0;
+}

@@ -1,0 +1,256 @@
+/*
+ * nitro_domain_validate.c: checks of enclave domains
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * A complete definition in, 0 or an error out. Here are the order of the checks
+ * and those on <os> and on what is neither CPU, memory nor device; the others are
+ * in nitro_domain_validate_{cpu,memory,devices}.c.
+ */
+
+#include <config.h>
+
+#include "nitro_domain_validate.h"
+#include "nitro_domain_conf.h"
+#include "virerror.h"
+#include "virxml.h"
+
+#define VIR_FROM_THIS VIR_FROM_DOMAIN
+
+
+static int
+nitroDomainDefValidatePath(const char *element,
+                           const char *path)
+{
+    if (path && !g_path_is_absolute(path)) {
+        virReportError(VIR_ERR_XML_ERROR,
+                       _("<%s> is not an absolute path: '%s'"), element, path);
+        return -1;
+    }
+
+    return 0;
+}
+
+
+static int
+nitroDomainDefValidateImage(const virDomainDef *def)
+{
+    if (!def->os.kernel) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED, "%s",
+                       _("an enclave boots from an image: name an EIF file or a Linux kernel in "
+                         "<kernel> of <os>"));
+        return -1;
+    }
+
+    if (nitroDomainDefValidatePath("kernel", def->os.kernel) < 0 ||
+        nitroDomainDefValidatePath("initrd", def->os.initrd) < 0 ||
+        nitroDomainDefValidatePath("emulator", def->emulator) < 0)
+        return -1;
+
+    return 0;
+}
+
+
+static int
+nitroDomainDefValidateBoot(const virDomainDef *def)
+{
+    const virDomainOSDef *os = &def->os;
+    const struct {
+        bool present;
+        const char *element;
+    } refused[] = {
+        { os->firmware == VIR_DOMAIN_OS_DEF_FIRMWARE_EFI, "os firmware='efi'" },
+        { os->firmware || os->firmwareFeatures, "firmware" },
+        { os->loader != NULL, "loader" },
+        { os->bootmenu || os->bm_timeout_set, "bootmenu" },
+        { os->bios.useserial || os->bios.rt_set, "bios" },
+        { os->smbios_mode != VIR_DOMAIN_SMBIOS_NONE, "smbios" },
+        { os->dtb != NULL, "dtb" },
+        { os->slic_table != NULL, "acpi" },
+        { os->root != NULL, "root" },
+        { os->init || os->initargv || os->initenv || os->initdir ||
+          os->inituser || os->initgroup, "init" },
+        { os->bootloader || os->bootloaderArgs, "bootloader" },
+    };
+    size_t i;
+
+    for (i = 0; i < G_N_ELEMENTS(refused); i++) {
+        if (refused[i].present) {
+            virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                           _("<%s> is not supported: an enclave boots from the image in <kernel>"),
+                           refused[i].element);
+            return -1;
+        }
+    }
+
+    if (os->nBootDevs > 0) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("<boot dev='%s'> is not supported: an enclave boots from the image in "
+                         "<kernel>"),
+                       virDomainBootTypeToString(os->bootDevs[0]));
+        return -1;
+    }
+
+    return 0;
+}
+
+
+static int
+nitroDomainDefValidateFeatures(const virDomainDef *def)
+{
+    size_t i;
+
+    for (i = 0; i < VIR_DOMAIN_FEATURE_LAST; i++) {
+        if (def->features[i]) {
+            virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                           _("<%s> of <features> is not supported for an enclave"),
+                           virDomainFeatureTypeToString(i));
+            return -1;
+        }
+    }
+
+    return 0;
+}
+
+
+static int
+nitroDomainDefValidateClock(const virDomainDef *def)
+{
+    if (def->clock.offset != VIR_DOMAIN_CLOCK_OFFSET_UTC ||
+        def->clock.data.utc_reset) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("<clock offset='%s'> is not supported: the clock of an enclave is plain "
+                         "'utc'"),
+                       virDomainClockOffsetTypeToString(def->clock.offset));
+        return -1;
+    }
+
+    if (def->clock.ntimers > 0) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("<timer name='%s'> is not supported for an enclave"),
+                       virDomainTimerNameTypeToString(def->clock.timers[0]->name));
+        return -1;
+    }
+
+    return 0;
+}
+
+
+static int
+nitroDomainDefValidateAction(const char *element,
+                             int action)
+{
+    if (action != VIR_DOMAIN_LIFECYCLE_ACTION_DESTROY &&
+        action != VIR_DOMAIN_LIFECYCLE_ACTION_RESTART) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("<%s> is '%s': for an enclave only 'destroy' and 'restart' are supported"),
+                       element, virDomainLifecycleActionTypeToString(action));
+        return -1;
+    }
+
+    return 0;
+}
+
+
+static int
+nitroDomainDefValidateLifecycle(const virDomainDef *def)
+{
+    if (nitroDomainDefValidateAction("on_poweroff", def->onPoweroff) < 0 ||
+        nitroDomainDefValidateAction("on_reboot", def->onReboot) < 0 ||
+        nitroDomainDefValidateAction("on_crash", def->onCrash) < 0)
+        return -1;
+
+    return 0;
+}
+
+
+static bool
+nitroDomainDefHasPerf(const virDomainDef *def)
+{
+    size_t i;
+
+    for (i = 0; i < VIR_PERF_EVENT_LAST; i++) {
+        if (def->perf.events[i])
+            return true;
+    }
+
+    return false;
+}
+
+
+static int
+nitroDomainDefValidateSeclabels(const virDomainDef *def)
+{
+    size_t i;
+
+    for (i = 0; i < def->nseclabels; i++) {
+        if (def->seclabels[i]->type != VIR_DOMAIN_SECLABEL_NONE) {
+            virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                           _("<seclabel type='%s'> is not supported: for an enclave only 'none' "
+                             "is"),
+                           virDomainSeclabelTypeToString(def->seclabels[i]->type));
+            return -1;
+        }
+    }
+
+    return 0;
+}
+
+
+/* Elements that are neither <os>, CPU, memory nor device. */
+static int
+nitroDomainDefValidateOther(const virDomainDef *def)
+{
+    const struct {
+        bool present;
+        const char *element;
+    } refused[] = {
+        { def->genidRequested, "genid" },
+        { def->nsysinfo > 0, "sysinfo" },
+        { def->onLockFailure != VIR_DOMAIN_LOCK_FAILURE_DEFAULT, "on_lockfailure" },
+        { def->pm.s3 || def->pm.s4, "pm" },
+        { nitroDomainDefHasPerf(def), "perf" },
+        { def->blkio.weight > 0 || def->blkio.ndevices > 0, "blkiotune" },
+        { def->resource != NULL, "resource" },
+        { def->idmap.nuidmap > 0 || def->idmap.ngidmap > 0, "idmap" },
+        { def->keywrap != NULL, "keywrap" },
+        { def->sec != NULL, "launchSecurity" },
+    };
+    size_t i;
+
+    for (i = 0; i < G_N_ELEMENTS(refused); i++) {
+        if (refused[i].present) {
+            virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                           _("<%s> is not supported for an enclave"), refused[i].element);
+            return -1;
+        }
+    }
+
+    return nitroDomainDefValidateSeclabels(def);
+}
+
+
+int
+nitroDomainDefValidate(const virDomainDef *def,
+                       void *opaque G_GNUC_UNUSED,
+                       void *parseOpaque G_GNUC_UNUSED)
+{
+    /* the name goes into log lines and file names; libvirt itself refuses a slash */
+    if (virXMLCheckIllegalChars("name", def->name, "\n") < 0)
+        return -1;
+
+    if (nitroDomainDefValidateImage(def) < 0 ||
+        nitroDomainDefValidateBoot(def) < 0 ||
+        nitroDomainDefValidateCpus(def) < 0 ||
+        nitroDomainDefValidateMemory(def) < 0 ||
+        nitroDomainDefValidateFeatures(def) < 0 ||
+        nitroDomainDefValidateClock(def) < 0 ||
+        nitroDomainDefValidateLifecycle(def) < 0 ||
+        nitroDomainDefValidateOther(def) < 0 ||
+        nitroDomainDefValidateDevices(def) < 0)
+        return -1;
+
+    return 0;
+}

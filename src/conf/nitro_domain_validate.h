@@ -1,0 +1,34 @@
+/*
+ * nitro_domain_validate.h: checks of enclave domains
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * What libvirt has an element for but an enclave has no counterpart for is refused,
+ * never ignored. Each function returns 0, or -1 with a libvirt error reported:
+ * VIR_ERR_CONFIG_UNSUPPORTED naming the element and its value, or VIR_ERR_XML_ERROR
+ * where the value is wrong for any hypervisor.
+ */
+
+#pragma once
+
+#include "domain_conf.h"
+
+/* The validate callbacks of virDomainDefParserConfig; @opaque is not used. */
+int nitroDomainDefValidate(const virDomainDef *def,
+                           void *opaque,
+                           void *parseOpaque);
+int nitroDomainDeviceDefValidate(const virDomainDeviceDef *dev,
+                                 const virDomainDef *def,
+                                 void *opaque,
+                                 void *parseOpaque);
+
+/* vCPUs, the host CPUs for them, <cpu>, <cputune> (nitro_domain_validate_cpu.c). */
+int nitroDomainDefValidateCpus(const virDomainDef *def);
+
+/* <memory>, <memoryBacking>, <memtune>, <numatune> (nitro_domain_validate_memory.c). */
+int nitroDomainDefValidateMemory(const virDomainDef *def);
+
+/* All in <devices> (nitro_domain_validate_devices.c). */
+int nitroDomainDefValidateDevices(const virDomainDef *def);

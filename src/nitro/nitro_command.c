@@ -1,0 +1,204 @@
+/*
+ * nitro_command.c: from a domain definition to the command line of libvirt_nitro
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * A checked definition and the descriptors that the start has opened in, the
+ * helper's command out. nitroCommandBuild() reads in the order of the command
+ * line; its builders add one group of options each. The options are described in
+ * src/helper (libvirt_nitro --help).
+ */
+
+#include <config.h>
+
+#include "nitro_command.h"
+#include "nitro_domain_conf.h"
+#include "virerror.h"
+#include "viruuid.h"
+
+#define VIR_FROM_THIS VIR_FROM_DOMAIN
+
+
+static void
+nitroCommandAddIdentity(virCommand *cmd,
+                        const virDomainDef *def)
+{
+    char uuid[VIR_UUID_STRING_BUFLEN];
+
+    virUUIDFormat(def->uuid, uuid);
+    virCommandAddArgList(cmd, "--name", def->name, "--uuid", uuid, NULL);
+    virCommandAddArgList(cmd, "--machine", def->os.machine, NULL);
+}
+
+
+static void
+nitroCommandAddFd(virCommand *cmd,
+                  const char *option,
+                  int fd)
+{
+    virCommandPassFD(cmd, fd, 0);
+    virCommandAddArg(cmd, option);
+    virCommandAddArgFormat(cmd, "%d", fd);
+}
+
+
+static void
+nitroCommandAddImage(virCommand *cmd,
+                     const virDomainDef *def,
+                     const nitroCommandContext *ctxt)
+{
+    nitroCommandAddFd(cmd, "--image-fd", ctxt->imageFd);
+
+    if (ctxt->initrdFd >= 0)
+        nitroCommandAddFd(cmd, "--initrd-fd", ctxt->initrdFd);
+
+    if (def->os.cmdline)
+        virCommandAddArgList(cmd, "--cmdline", def->os.cmdline, NULL);
+}
+
+
+static void
+nitroCommandAddMemory(virCommand *cmd,
+                      const virDomainDef *def)
+{
+    unsigned long long page = nitroDomainDefGetPageSize(def);
+
+    virCommandAddArg(cmd, "--memory");
+    virCommandAddArgFormat(cmd, "%llu", virDomainDefGetMemoryTotal(def) * 1024);
+
+    if (page > 0) {
+        virCommandAddArg(cmd, "--page-size");
+        virCommandAddArgFormat(cmd, "%llu", page * 1024);
+    }
+}
+
+
+static void
+nitroCommandAddCpus(virCommand *cmd,
+                    const virDomainDef *def)
+{
+    size_t ncpus;
+    g_autofree unsigned int *cpus = nitroDomainDefGetCpus(def, &ncpus);
+    g_auto(virBuffer) list = VIR_BUFFER_INITIALIZER;
+    size_t i;
+
+    if (!cpus) {
+        virCommandAddArg(cmd, "--vcpus");
+        virCommandAddArgFormat(cmd, "%u", virDomainDefGetVcpus(def));
+        return;
+    }
+
+    for (i = 0; i < ncpus; i++)
+        virBufferAsprintf(&list, "%s%u", i > 0 ? "," : "", cpus[i]);
+
+    virCommandAddArg(cmd, "--cpus");
+    virCommandAddArgBuffer(cmd, &list);
+}
+
+
+static void
+nitroCommandAddVsock(virCommand *cmd,
+                     const virDomainDef *def)
+{
+    /* without the option the CID is chosen for the enclave */
+    if (!def->vsock || def->vsock->auto_cid == VIR_TRISTATE_BOOL_YES)
+        return;
+
+    virCommandAddArg(cmd, "--cid");
+    virCommandAddArgFormat(cmd, "%u", def->vsock->guest_cid);
+}
+
+
+static void
+nitroCommandAddConsole(virCommand *cmd,
+                       const virDomainDef *def,
+                       const nitroCommandContext *ctxt)
+{
+    const virDomainChrDef *console = nitroDomainDefGetConsole(def);
+
+    if (nitroDomainDefIsDebug(def))
+        virCommandAddArg(cmd, "--debug");
+
+    if (!console || console->source->type == VIR_DOMAIN_CHR_TYPE_NULL || ctxt->consoleFd < 0)
+        return;
+
+    virCommandAddArgList(cmd, "--console-type",
+                         virDomainChrTypeToString(console->source->type), NULL);
+    nitroCommandAddFd(cmd, "--console-fd", ctxt->consoleFd);
+}
+
+
+static void
+nitroCommandAddHeartbeat(virCommand *cmd,
+                         const virDomainDef *def)
+{
+    unsigned int timeout = nitroDomainDefGetHeartbeatTimeout(def);
+
+    if (!nitroDomainDefHasHeartbeat(def)) {
+        virCommandAddArg(cmd, "--no-heartbeat");
+    } else if (timeout > 0) {
+        virCommandAddArg(cmd, "--heartbeat-timeout");
+        virCommandAddArgFormat(cmd, "%u", timeout);
+    }
+}
+
+
+static void
+nitroCommandAddMeasurements(virCommand *cmd,
+                            const virDomainDef *def)
+{
+    unsigned int pcr;
+
+    for (pcr = 0; pcr < NITRO_PCR_COUNT; pcr++) {
+        const char *hex = nitroDomainDefGetMeasurement(def, pcr);
+
+        if (hex) {
+            virCommandAddArg(cmd, "--expect-pcr");
+            virCommandAddArgFormat(cmd, "%u=%s", pcr, hex);
+        }
+    }
+}
+
+
+static void
+nitroCommandAddEmulation(virCommand *cmd,
+                         const nitroCommandContext *ctxt)
+{
+    if (ctxt->qemu)
+        virCommandAddArgList(cmd, "--qemu", ctxt->qemu, NULL);
+
+    if (ctxt->accel)
+        virCommandAddArgList(cmd, "--accel", ctxt->accel, NULL);
+}
+
+
+virCommand *
+nitroCommandBuild(const virDomainDef *def,
+                  const nitroCommandContext *ctxt)
+{
+    g_autoptr(virCommand) cmd = NULL;
+
+    if (ctxt->controlFd < 0 || ctxt->imageFd < 0) {
+        virReportError(VIR_ERR_INTERNAL_ERROR,
+                       _("domain '%s' has no control socket or no image to start with"),
+                       def->name);
+        return NULL;
+    }
+
+    cmd = virCommandNew(def->emulator);
+
+    nitroCommandAddIdentity(cmd, def);
+    nitroCommandAddFd(cmd, "--control-fd", ctxt->controlFd);
+    nitroCommandAddImage(cmd, def, ctxt);
+    nitroCommandAddMemory(cmd, def);
+    nitroCommandAddCpus(cmd, def);
+    nitroCommandAddVsock(cmd, def);
+    nitroCommandAddConsole(cmd, def, ctxt);
+    nitroCommandAddHeartbeat(cmd, def);
+    nitroCommandAddMeasurements(cmd, def);
+    nitroCommandAddEmulation(cmd, ctxt);
+
+    return g_steal_pointer(&cmd);
+}

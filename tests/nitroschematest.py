@@ -1,0 +1,104 @@
+# nitroschematest.py: the XML schema of this build against all domain XML in the tree
+#
+# Copyright (C) 2026 The libvirt-nitro authors
+#
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# Every *.xml below examples/, docs/ and tests/ whose root is <domain> goes through
+# xmllint with domain.rng of the patched libvirt tree, as virt-xml-validate does it.
+# All must be valid but those of INVALID, and those must not: the schema then says
+# what the parser says, as far as a schema can.
+#
+# usage: nitroschematest.py SCHEMA SOURCE-ROOT
+
+import pathlib
+import shutil
+import subprocess
+import sys
+import unittest
+import xml.etree.ElementTree as ElementTree
+
+import taprunner
+
+# Files of tests/nitroxml2argvdata that the schema itself refuses.
+INVALID = {
+    'bootloader',
+    'emulator-relative',
+    'enclave-attribute',
+    'enclave-debug',
+    'enclave-no-debug',
+    'enclave-twice',
+    'heartbeat-enabled',
+    'heartbeat-no-enabled',
+    'heartbeat-timeout-0',
+    'heartbeat-timeout-text',
+    'heartbeat-twice',
+    'initrd-relative',
+    'kernel-relative',
+    'measurement-empty',
+    'measurement-no-pcr',
+    'measurement-pcr-3',
+    'measurement-pcr-99',
+    'measurement-short',
+    'measurement-text',
+    'memory-overflow',
+    'name-newline',
+    'namespace-element',
+    'namespace-place',
+    'os-type',
+    'vcpu-0',
+    'vsock-cid-overflow',
+    'vsock-two',
+}
+
+SCHEMA = pathlib.Path(sys.argv.pop(1))
+ROOT = pathlib.Path(sys.argv.pop(1))
+
+
+def domain_files():
+    for directory in ('examples', 'docs', 'tests'):
+        for path in sorted((ROOT / directory).rglob('*.xml')):
+            try:
+                root = ElementTree.parse(path).getroot()
+            except ElementTree.ParseError:
+                # not XML at all: input of another test
+                continue
+            if root.tag == 'domain':
+                yield path
+
+
+def must_be_valid(path):
+    return path.parent.name != 'nitroxml2argvdata' or path.stem not in INVALID
+
+
+@unittest.skipUnless(shutil.which('xmllint'), 'xmllint (libxml2-utils) is not installed')
+class Schema(unittest.TestCase):
+
+    def validate(self, files):
+        """One xmllint for all files: most of its time goes into reading the schema."""
+        result = subprocess.run(['xmllint', '--noout', '--relaxng', SCHEMA, *files],
+                                stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        return result.stderr
+
+    def test_files(self):
+        files = list(domain_files())
+        output = self.validate(files)
+        lines = set(output.splitlines())
+
+        for path in files:
+            with self.subTest(str(path.relative_to(ROOT))):
+                valid = f'{path} validates' in lines
+                self.assertNotEqual(valid, f'{path} fails to validate' in lines, output)
+                reasons = '\n'.join(x for x in output.splitlines() if x.startswith(f'{path}:'))
+                self.assertEqual(valid, must_be_valid(path), reasons)
+
+    def test_examples_are_there(self):
+        self.assertTrue(any(path.is_relative_to(ROOT / 'examples') for path in domain_files()))
+
+    def test_invalid_names_are_files(self):
+        names = {path.stem for path in (ROOT / 'tests' / 'nitroxml2argvdata').glob('*.xml')}
+        self.assertEqual(INVALID - names, set())
+
+
+if __name__ == '__main__':
+    taprunner.main()

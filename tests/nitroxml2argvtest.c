@@ -1,0 +1,395 @@
+/*
+ * nitroxml2argvtest.c: from domain XML to the command line of libvirt_nitro
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Each case is a pair of files in nitroxml2argvdata: NAME.xml and NAME.args, the
+ * command line, or NAME.err, the code and message with which the XML is refused.
+ */
+
+#include <config.h>
+
+#include "nitrotestutils.h"
+#include "nitro_command.h"
+#include "nitro_domain_conf.h"
+
+#define DATADIR "nitroxml2argvdata"
+
+/* Descriptors are passed by number, so any will do: none is used before the fork. */
+enum {
+    TEST_CONTROL_FD = 40,
+    TEST_IMAGE_FD,
+    TEST_INITRD_FD,
+    TEST_CONSOLE_FD,
+};
+
+typedef struct {
+    const char *name;
+    bool refused;      /* there is an .err file in place of the .args file */
+    const char *accel;
+} TestCase;
+
+static virDomainXMLOption *xmlopt;
+
+
+/* The context as the start of a domain prepares it. */
+static void
+testFillContext(nitroCommandContext *ctxt,
+                const virDomainDef *def,
+                const char *accel)
+{
+    ctxt->controlFd = TEST_CONTROL_FD;
+    ctxt->imageFd = TEST_IMAGE_FD;
+    ctxt->initrdFd = def->os.initrd ? TEST_INITRD_FD : -1;
+    ctxt->consoleFd = nitroDomainDefIsDebug(def) ? TEST_CONSOLE_FD : -1;
+
+    if (nitroDomainDefGetMachine(def) == NITRO_MACHINE_EMULATED) {
+        ctxt->qemu = "/usr/bin/qemu-system-x86_64";
+        ctxt->accel = accel;
+    }
+}
+
+
+static void
+testCompareArgs(virDomainDef *def,
+                const TestCase *test)
+{
+    g_autofree char *path = nitroTestPath(DATADIR, test->name, ".args");
+    g_autoptr(virCommand) cmd = NULL;
+    g_autofree char *args = NULL;
+    g_autofree char *text = NULL;
+    nitroCommandContext ctxt = { 0 };
+
+    testFillContext(&ctxt, def, test->accel);
+    cmd = nitroCommandBuild(def, &ctxt);
+    g_assert_nonnull(cmd);
+
+    args = virCommandToStringFull(cmd, true, false);
+    g_assert_nonnull(args);
+    text = g_strconcat(args, "\n", NULL);
+    nitroTestCompareToFile(text, path);
+}
+
+
+static void
+testCompareError(const TestCase *test)
+{
+    g_autofree char *path = nitroTestPath(DATADIR, test->name, ".err");
+    g_autofree char *text = nitroTestTakeError();
+
+    nitroTestCompareToFile(text, path);
+}
+
+
+static void
+testXml2Argv(const void *opaque)
+{
+    const TestCase *test = opaque;
+    g_autofree char *path = nitroTestPath(DATADIR, test->name, ".xml");
+    g_autoptr(virDomainDef) def = NULL;
+
+    def = virDomainDefParseFile(path, xmlopt, NULL, VIR_DOMAIN_DEF_PARSE_INACTIVE);
+
+    if (!def && !test->refused) {
+        g_autofree char *error = nitroTestTakeError();
+
+        g_test_message("%s is refused: %s", path, error);
+        g_test_fail();
+    } else if (!def) {
+        testCompareError(test);
+    } else if (test->refused) {
+        g_test_message("%s is not refused", path);
+        g_test_fail();
+    } else {
+        testCompareArgs(def, test);
+    }
+}
+
+
+static const TestCase tests[] = {
+    { "minimal" },
+    { "emulated", false, "tcg" },
+    { "aarch64" },
+    { "emulator" },
+    { "name-quoting" },
+    { "kernel-initrd-cmdline" },
+    { "kernel-cmdline" },
+    { "memory-least" },
+    { "memory-current" },
+    { "memory-large" },
+    { "hugepages" },
+    { "hugepages-2m" },
+    { "hugepages-1g" },
+    { "vcpu-default" },
+    { "vcpu-most-emulated" },
+    { "vcpu-cpuset" },
+    { "vcpu-cpuset-range" },
+    { "vcpupin" },
+    { "vcpupin-cpuset" },
+    { "numatune-strict" },
+    { "cpu-host-passthrough" },
+    { "on-actions" },
+    { "metadata" },
+    { "seclabel-none" },
+    { "vsock" },
+    { "vsock-address" },
+    { "vsock-address-most" },
+    { "vsock-auto" },
+    { "vsock-auto-address" },
+    { "vsock-default" },
+    { "debug" },
+    { "debug-off" },
+    { "console-pty" },
+    { "console-file" },
+    { "console-unix" },
+    { "console-null" },
+    { "console-virtio" },
+    { "console-no-debug" },
+    { "serial" },
+    { "serial-console" },
+    { "heartbeat" },
+    { "heartbeat-off" },
+    { "heartbeat-timeout" },
+    { "measurement" },
+    { "measurements" },
+    { "namespace-prefix" },
+    { "client-virt-install" },
+    { "client-none-devices" },
+    { "full" },
+
+    { "name-newline", true },
+    { "name-slash", true },
+    { "domain-type", true },
+    { "os-type", true },
+    { "arch", true },
+    { "machine", true },
+    { "no-kernel", true },
+    { "kernel-relative", true },
+    { "initrd-relative", true },
+    { "emulator-relative", true },
+    { "os-loader", true },
+    { "os-firmware", true },
+    { "os-boot-dev", true },
+    { "os-bootmenu", true },
+    { "os-bios", true },
+    { "os-dtb", true },
+    { "os-smbios", true },
+    { "bootloader", true },
+    { "memory-0", true },
+    { "memory-1k", true },
+    { "memory-63m", true },
+    { "memory-65m", true },
+    { "memory-overflow", true },
+    { "current-memory", true },
+    { "max-memory", true },
+    { "memory-dump-core", true },
+    { "memory-locked", true },
+    { "memory-nosharepages", true },
+    { "memory-source", true },
+    { "memory-access", true },
+    { "memory-allocation", true },
+    { "memory-discard", true },
+    { "memtune", true },
+    { "hugepages-64k", true },
+    { "hugepages-1g-small", true },
+    { "hugepages-two", true },
+    { "hugepages-nodeset", true },
+    { "numa", true },
+    { "numatune-preferred", true },
+    { "numatune-auto", true },
+    { "vcpu-0", true },
+    { "vcpu-10000", true },
+    { "vcpu-289-emulated", true },
+    { "vcpu-current", true },
+    { "vcpu-placement-auto", true },
+    { "vcpu-individual", true },
+    { "vcpu-cpuset-fewer", true },
+    { "vcpu-cpuset-more", true },
+    { "vcpu-cpuset-0", true },
+    { "vcpupin-partial", true },
+    { "vcpupin-two", true },
+    { "vcpupin-same", true },
+    { "vcpupin-cpuset-differ", true },
+    { "cputune-emulatorpin", true },
+    { "cputune-shares", true },
+    { "cputune-quota", true },
+    { "cputune-vcpusched", true },
+    { "cputune-cachetune", true },
+    { "iothreads", true },
+    { "cpu-model", true },
+    { "cpu-host-model", true },
+    { "cpu-topology", true },
+    { "cpu-feature", true },
+    { "features-acpi", true },
+    { "clock-localtime", true },
+    { "clock-timer", true },
+    { "on-poweroff-preserve", true },
+    { "on-reboot-rename-restart", true },
+    { "on-crash-coredump", true },
+    { "on-lockfailure", true },
+    { "pm", true },
+    { "perf", true },
+    { "genid", true },
+    { "sysinfo", true },
+    { "blkiotune", true },
+    { "resource", true },
+    { "idmap", true },
+    { "launch-security", true },
+    { "seclabel-static", true },
+    { "device-disk", true },
+    { "device-disk-ide", true },
+    { "device-filesystem", true },
+    { "device-interface", true },
+    { "device-graphics", true },
+    { "device-video", true },
+    { "device-input", true },
+    { "device-sound", true },
+    { "device-audio", true },
+    { "device-hostdev", true },
+    { "device-redirdev", true },
+    { "device-redirfilter", true },
+    { "device-smartcard", true },
+    { "device-parallel", true },
+    { "device-channel", true },
+    { "device-lease", true },
+    { "device-hub", true },
+    { "device-rng", true },
+    { "device-shmem", true },
+    { "device-panic", true },
+    { "device-tpm", true },
+    { "device-watchdog", true },
+    { "device-nvram", true },
+    { "device-iommu", true },
+    { "device-controller", true },
+    { "device-controller-usb", true },
+    { "device-memballoon", true },
+    { "device-memory", true },
+    { "console-two", true },
+    { "console-virtio-serial", true },
+    { "serial-two", true },
+    { "console-tcp", true },
+    { "console-target", true },
+    { "console-log", true },
+    { "console-seclabel", true },
+    { "console-file-no-path", true },
+    { "console-file-relative", true },
+    { "console-unix-no-path", true },
+    { "console-unix-reconnect", true },
+    { "console-address", true },
+    { "serial-usb", true },
+    { "serial-model", true },
+    { "vsock-cid-1", true },
+    { "vsock-cid-3", true },
+    { "vsock-cid-any", true },
+    { "vsock-cid-overflow", true },
+    { "vsock-cid-none", true },
+    { "vsock-model", true },
+    { "vsock-driver", true },
+    { "vsock-pci", true },
+    { "vsock-two", true },
+    { "enclave-debug", true },
+    { "enclave-no-debug", true },
+    { "enclave-twice", true },
+    { "enclave-attribute", true },
+    { "heartbeat-enabled", true },
+    { "heartbeat-no-enabled", true },
+    { "heartbeat-twice", true },
+    { "heartbeat-timeout-0", true },
+    { "heartbeat-timeout-text", true },
+    { "heartbeat-timeout-long", true },
+    { "heartbeat-timeout-off", true },
+    { "measurement-short", true },
+    { "measurement-empty", true },
+    { "measurement-text", true },
+    { "measurement-pcr-3", true },
+    { "measurement-pcr-99", true },
+    { "measurement-no-pcr", true },
+    { "measurement-twice", true },
+    { "namespace-element", true },
+    { "namespace-place", true },
+    { "namespace-qemu", true },
+};
+
+
+static void
+testComplete(void)
+{
+    nitroTestCheckComplete(DATADIR, tests, sizeof(tests[0]), G_N_ELEMENTS(tests));
+}
+
+
+/* The examples of the tree are definitions that the driver takes. */
+static void
+testExamples(gconstpointer opaque)
+{
+    const char *sub = opaque;
+    g_autofree char *path = g_build_filename(NITRO_TEST_SRCDIR, "..", "examples", sub, NULL);
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GDir) dir = g_dir_open(path, 0, &error);
+    const char *file;
+
+    g_assert_no_error(error);
+
+    while ((file = g_dir_read_name(dir))) {
+        g_autofree char *xml = g_build_filename(path, file, NULL);
+        g_autoptr(virDomainDef) def = NULL;
+
+        if (!g_str_has_suffix(file, ".xml"))
+            continue;
+
+        def = virDomainDefParseFile(xml, xmlopt, NULL, VIR_DOMAIN_DEF_PARSE_INACTIVE);
+        if (!def) {
+            g_autofree char *reason = nitroTestTakeError();
+
+            g_test_message("%s is refused: %s", xml, reason);
+            g_test_fail();
+        }
+    }
+}
+
+
+static void
+testNoDescriptors(void)
+{
+    g_autofree char *path = nitroTestPath(DATADIR, "minimal", ".xml");
+    g_autoptr(virDomainDef) def = NULL;
+    g_autoptr(virCommand) cmd = NULL;
+    g_autofree char *error = NULL;
+    nitroCommandContext ctxt = { -1, -1, -1, -1, NULL, NULL };
+
+    def = virDomainDefParseFile(path, xmlopt, NULL, VIR_DOMAIN_DEF_PARSE_INACTIVE);
+    g_assert_nonnull(def);
+
+    cmd = nitroCommandBuild(def, &ctxt);
+    g_assert_null(cmd);
+    error = nitroTestTakeError();
+    g_assert_true(g_str_has_prefix(error, "VIR_ERR_INTERNAL_ERROR "));
+}
+
+
+int
+main(int argc,
+     char **argv)
+{
+    size_t i;
+    int ret;
+
+    xmlopt = nitroTestInit(&argc, &argv);
+
+    for (i = 0; i < G_N_ELEMENTS(tests); i++) {
+        g_autofree char *path = g_strdup_printf("/xml2argv/%s", tests[i].name);
+
+        g_test_add_data_func(path, &tests[i], testXml2Argv);
+    }
+    g_test_add_func("/xml2argv-complete", testComplete);
+    g_test_add_func("/xml2argv-no-descriptors", testNoDescriptors);
+    g_test_add_data_func("/xml2argv-examples", "", testExamples);
+    g_test_add_data_func("/xml2argv-examples-hello", "hello", testExamples);
+
+    ret = g_test_run();
+    virObjectUnref(xmlopt);
+
+    return ret;
+}
