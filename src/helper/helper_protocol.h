@@ -1,0 +1,110 @@
+/*
+ * helper_protocol.h: the control protocol between virtnitrod and libvirt_nitro
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * The one header that src/nitro and src/helper share. Only names are here: each
+ * side has its own JSON library.
+ *
+ * The helper inherits a listening UNIX stream socket (--control-fd). Whoever
+ * connects speaks JSON with it, one object a line, at most
+ * NITRO_PROTOCOL_LINE_MAX bytes with the newline. The daemon connects before it
+ * starts the helper, so that nothing of a failing start is lost; after a restart
+ * of the daemon it connects again.
+ *
+ * Helper to client, at once on each connection, the greeting:
+ *
+ *   {"libvirt-nitro": {"protocol": 1, "version": "0.1.0"}}
+ *
+ * Client to helper, a command; "id" is any integer and comes back:
+ *
+ *   {"command": "query-status", "id": 1}
+ *   {"command": "query-measurements", "id": 2}
+ *   {"command": "terminate", "id": 3}
+ *
+ * Helper to client, the reply; "return" or "error", never both:
+ *
+ *   {"return": {...}, "id": 1}
+ *   {"error": {"code": "unknown-command", "text": "..."}, "id": 1}
+ *
+ * query-status returns
+ *
+ *   {"phase": "running", "cid": 16, "cpus": [1, 3], "accel": "tcg"}
+ *
+ * where "cid", "cpus" and "accel" are there once they are known, and "reason" or
+ * "failure" (as in the events) once the enclave has ended. query-measurements
+ * returns {"hash": "sha384", "pcr0": "hex", "pcr1": "hex", "pcr2": "hex",
+ * "pcr8": "hex"}, pcr8 of signed images only; before the image has been
+ * measured the error is "not-ready". terminate returns {} and ends the enclave;
+ * the event "exited" follows.
+ *
+ * Helper to every client, events:
+ *
+ *   {"event": "started", "data": {"cid": 16, "cpus": [1, 3], "accel": "tcg"}}
+ *   {"event": "booted", "data": {}}
+ *   {"event": "exited", "data": {"reason": "poweroff"}}
+ *   {"event": "failed", "data": {"code": "image", "text": "...",
+ *                                "ioctl": "NE_ADD_VCPU", "errno": 257}}
+ *
+ * "started": the enclave's vCPUs run. "booted": it has sent its heartbeat; with
+ * --no-heartbeat it follows "started" at once. "exited" and "failed" are final:
+ * the helper closes the connection and ends. "failed" is the end of an enclave
+ * that never booted, "exited" of one that had; "text" is one sentence for the
+ * user; "ioctl" and "errno" are there when a device call failed.
+ *
+ * Both sides ignore members that they do not know. The helper answers what is no
+ * JSON object with the error "bad-request" and a line that is too long with the
+ * error "line-too-long" (id null), then closes that connection.
+ */
+
+#pragma once
+
+#define NITRO_PROTOCOL_VERSION 1
+
+/* bytes, with the newline */
+#define NITRO_PROTOCOL_LINE_MAX 65536
+
+#define NITRO_PROTOCOL_GREETING "libvirt-nitro"
+
+#define NITRO_COMMAND_QUERY_STATUS "query-status"
+#define NITRO_COMMAND_QUERY_MEASUREMENTS "query-measurements"
+#define NITRO_COMMAND_TERMINATE "terminate"
+
+#define NITRO_EVENT_STARTED "started"
+#define NITRO_EVENT_BOOTED "booted"
+#define NITRO_EVENT_EXITED "exited"
+#define NITRO_EVENT_FAILED "failed"
+
+/* "phase" of query-status, in order */
+#define NITRO_PHASE_IMAGE "image"     /* the image is read and checked */
+#define NITRO_PHASE_PREPARE "prepare" /* memory and vCPUs are set up */
+#define NITRO_PHASE_BOOT "boot"       /* started, waiting for the heartbeat */
+#define NITRO_PHASE_RUNNING "running" /* booted */
+#define NITRO_PHASE_ENDED "ended"     /* "exited" or "failed" has been sent */
+
+/* "reason" of the event "exited" */
+#define NITRO_EXIT_TERMINATED "terminated" /* the command terminate, or SIGTERM or SIGINT */
+#define NITRO_EXIT_POWEROFF "poweroff"     /* the guest powered off, or its hypervisor hung up */
+#define NITRO_EXIT_REBOOT "reboot"         /* the guest reset itself */
+#define NITRO_EXIT_PANIC "panic"           /* the guest's kernel panicked */
+#define NITRO_EXIT_CRASHED "crashed"       /* what runs the enclave died (QEMU killed) */
+
+/* "code" of the event "failed", and what the driver makes of it */
+#define NITRO_FAILURE_CONFIG "config"           /* VIR_ERR_CONFIG_UNSUPPORTED: an option cannot work */
+#define NITRO_FAILURE_IMAGE "image"             /* VIR_ERR_OPERATION_FAILED: the image is not good */
+#define NITRO_FAILURE_RESOURCE "resource"       /* VIR_ERR_OPERATION_FAILED: memory, vCPUs or
+                                                 * descriptors are short */
+#define NITRO_FAILURE_UNSUPPORTED "unsupported" /* VIR_ERR_OPERATION_UNSUPPORTED: not on this host */
+#define NITRO_FAILURE_TIMEOUT "timeout"         /* VIR_ERR_OPERATION_TIMEOUT: no heartbeat in time */
+#define NITRO_FAILURE_GUEST "guest"             /* VIR_ERR_OPERATION_FAILED: the guest ended before
+                                                 * it had booted */
+#define NITRO_FAILURE_INTERNAL "internal"       /* VIR_ERR_INTERNAL_ERROR */
+
+/* "code" of an error reply */
+#define NITRO_ERROR_UNKNOWN_COMMAND "unknown-command"
+#define NITRO_ERROR_BAD_REQUEST "bad-request"
+#define NITRO_ERROR_LINE_TOO_LONG "line-too-long"
+#define NITRO_ERROR_NOT_READY "not-ready"
+#define NITRO_ERROR_INTERNAL "internal"

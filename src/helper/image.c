@@ -1,0 +1,616 @@
+/*
+ * image.c: the enclave image, from descriptors to checked parts in memory
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Flow: descriptors -> imageOpen(): kind and headers -> imageUnpack(): contents into
+ * memfds, checksum and measurements compared, seals -> the backend boots them.
+ * Nothing of an image is used before it has been checked, and what has been checked
+ * is the sealed copy, not the file.
+ */
+
+#include "image.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "helper_protocol.h"
+
+#define MIB (1024 * 1024ULL)
+
+#define IMAGE_MEMORY_MIN (64 * MIB)
+#define IMAGE_MEMORY_STEP (2 * MIB)
+/* The enclave keeps its root file system, unpacked from the image, in its memory. */
+#define IMAGE_MEMORY_FACTOR 4
+
+#define IMAGE_PIECE_SIZE (256 * 1024)
+
+/* Linux's initramfs code looks for the next archive at multiples of this. */
+#define IMAGE_RAMDISK_ALIGN 4
+
+/* AWS's images have a few KiB; larger ones would only use up our memory. */
+#define IMAGE_SIGNATURE_MAX MIB
+
+/* The setup header of a Linux/x86 kernel, offsets in the file (boot protocol 2.10) */
+#define LINUX_MAGIC_OFFSET 0x202
+#define LINUX_VERSION_OFFSET 0x206
+#define LINUX_CMDLINE_SIZE_OFFSET 0x238
+#define LINUX_PREF_ADDRESS_OFFSET 0x258
+#define LINUX_INIT_SIZE_OFFSET 0x260
+#define LINUX_HEADER_END 0x264
+
+#ifndef MFD_NOEXEC_SEAL
+# define MFD_NOEXEC_SEAL 0x0008U
+#endif
+
+/* How much of the memory besides kernel and ramdisk the start of Linux needs at least */
+#define LINUX_SLACK (8 * MIB)
+
+static int
+imageCheckMemory(const Options *options, uint64_t imageSize, Failure *failure)
+{
+    uint64_t memory = options->memory;
+    uint64_t least;
+
+    if (memory < IMAGE_MEMORY_MIN) {
+        failureSet(failure, NITRO_FAILURE_CONFIG,
+                   "Memory of %" PRIu64 " KiB is too small: an enclave needs at least 65536 KiB "
+                   "(64 MiB)", memory / 1024);
+        return -1;
+    }
+    if (memory % IMAGE_MEMORY_STEP != 0) {
+        failureSet(failure, NITRO_FAILURE_CONFIG,
+                   "Memory of %" PRIu64 " bytes is not a multiple of 2 MiB", memory);
+        return -1;
+    }
+    if (options->pageSize > 0 && memory % options->pageSize != 0) {
+        failureSet(failure, NITRO_FAILURE_CONFIG,
+                   "Memory of %" PRIu64 " KiB is not a multiple of the page size, %" PRIu64 " KiB",
+                   memory / 1024, options->pageSize / 1024);
+        return -1;
+    }
+
+    if (memory / IMAGE_MEMORY_FACTOR < imageSize) {
+        least = imageSize * IMAGE_MEMORY_FACTOR; /* file sizes are below 2^61 */
+        least = (least + IMAGE_MEMORY_STEP - 1) / IMAGE_MEMORY_STEP * IMAGE_MEMORY_STEP;
+        failureSet(failure, NITRO_FAILURE_CONFIG,
+                   "Memory of %" PRIu64 " KiB is too small for the image of %" PRIu64 " KiB: it "
+                   "must be at least 4 times as large, %" PRIu64 " KiB", memory / 1024,
+                   imageSize / 1024, least / 1024);
+        return -1;
+    }
+    return 0;
+}
+
+static const char *
+imageHostArch(void)
+{
+#if defined(__x86_64__)
+    return "x86_64";
+#elif defined(__aarch64__)
+    return "aarch64";
+#else
+    return "unknown";
+#endif
+}
+
+static int
+imageOpenEif(Image *image, const Options *options, Failure *failure)
+{
+    g_autoptr(GError) error = NULL;
+    const char *arch;
+
+    if (eifImageRead(image->fd, &image->eif, &error) < 0) {
+        failureSet(failure, NITRO_FAILURE_IMAGE, "The image cannot be used: %s", error->message);
+        return -1;
+    }
+
+    arch = eifArchToString(image->eif.arch);
+    if (!g_str_equal(arch, imageHostArch())) {
+        failureSet(failure, NITRO_FAILURE_IMAGE,
+                   "The image is for %s, but this host is %s: build it for this architecture",
+                   arch, imageHostArch());
+        return -1;
+    }
+    if (image->initrdFd >= 0 || options->cmdline) {
+        failureSet(failure, NITRO_FAILURE_CONFIG,
+                   "The image is an EIF file, which holds its own ramdisks and command line: "
+                   "remove <%s>", image->initrdFd >= 0 ? "initrd" : "cmdline");
+        return -1;
+    }
+
+    image->isEif = true;
+    image->size = image->eif.fileSize;
+    return 0;
+}
+
+static bool
+imageIsLinux(int fd)
+{
+    char magic[4];
+
+    return pread(fd, magic, sizeof(magic), LINUX_MAGIC_OFFSET) == sizeof(magic) &&
+           memcmp(magic, "HdrS", sizeof(magic)) == 0;
+}
+
+/* The builder is asked for the size only: nothing is assembled that is not booted from. */
+static int
+imageOpenLinux(Image *image, Failure *failure)
+{
+    g_autoptr(EifBuilder) builder = NULL;
+    g_autoptr(GError) error = NULL;
+
+#if defined(__aarch64__)
+    builder = eifBuilderNew(EIF_ARCH_AARCH64);
+#else
+    builder = eifBuilderNew(EIF_ARCH_X86_64);
+#endif
+
+    if (eifBuilderSetKernel(builder, image->fd, "kernel", &error) < 0 ||
+        (image->initrdFd >= 0 &&
+         eifBuilderAddRamdisk(builder, image->initrdFd, "initrd", &error) < 0)) {
+        failureSet(failure, NITRO_FAILURE_IMAGE, "The kernel or its initrd cannot be used: %s",
+                   error->message);
+        return -1;
+    }
+    eifBuilderSetCmdline(builder, image->cmdline);
+    eifBuilderRequireRamdisk(builder);
+    image->size = eifBuilderGetSize(builder);
+    return 0;
+}
+
+int
+imageOpen(Image *image, const Options *options, Failure *failure)
+{
+    struct stat st;
+
+    *image = (Image){
+        .fd = options->imageFd,
+        .initrdFd = options->initrdFd,
+        .cmdline = options->cmdline ? options->cmdline : "",
+    };
+
+    if (fstat(image->fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+        failureSet(failure, NITRO_FAILURE_IMAGE, "The image is not a regular file");
+        return -1;
+    }
+
+    if (eifProbe(image->fd)) {
+        if (imageOpenEif(image, options, failure) < 0)
+            return -1;
+    } else if (imageIsLinux(image->fd)) {
+        if (imageOpenLinux(image, failure) < 0)
+            return -1;
+    } else {
+        failureSet(failure, NITRO_FAILURE_IMAGE,
+                   "The image, a file of %" PRIu64 " bytes, is neither an EIF file nor a Linux "
+                   "kernel", (uint64_t)st.st_size);
+        return -1;
+    }
+
+    return imageCheckMemory(options, image->size, failure);
+}
+
+void
+imagePartsFree(ImageParts *parts)
+{
+    if (!parts)
+        return;
+    if (parts->kernelFd >= 0)
+        close(parts->kernelFd);
+    if (parts->ramdiskFd >= 0)
+        close(parts->ramdiskFd);
+    g_string_free(parts->cmdline, TRUE);
+    g_byte_array_unref(parts->signature);
+    g_free(parts);
+}
+
+static int
+imageMemfd(const char *name, Failure *failure)
+{
+    int fd = memfd_create(name, MFD_CLOEXEC | MFD_NOEXEC_SEAL);
+
+    /* Linux knows MFD_NOEXEC_SEAL, which allows sealing as well, from 6.3 on. */
+    if (fd < 0 && errno == EINVAL)
+        fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0)
+        failureSet(failure, NITRO_FAILURE_RESOURCE, "Memory for the %s cannot be had: %s", name,
+                   g_strerror(errno));
+    return fd;
+}
+
+static ImageParts *
+imagePartsNew(Failure *failure)
+{
+    g_autoptr(ImageParts) parts = g_new0(ImageParts, 1);
+
+    parts->kernelFd = parts->ramdiskFd = -1;
+    parts->cmdline = g_string_new(NULL);
+    parts->signature = g_byte_array_new();
+
+    parts->kernelFd = imageMemfd("kernel", failure);
+    parts->ramdiskFd = imageMemfd("ramdisk", failure);
+    if (parts->kernelFd < 0 || parts->ramdiskFd < 0)
+        return NULL;
+    return g_steal_pointer(&parts);
+}
+
+static int
+imagePartsSeal(ImageParts *parts, Failure *failure)
+{
+    const int seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
+
+    if (fcntl(parts->kernelFd, F_ADD_SEALS, seals) < 0 ||
+        fcntl(parts->ramdiskFd, F_ADD_SEALS, seals) < 0) {
+        failureSet(failure, NITRO_FAILURE_INTERNAL, "The image in memory cannot be sealed: %s",
+                   g_strerror(errno));
+        return -1;
+    }
+    return 0;
+}
+
+/* The state of imageUnpack() between two pieces */
+typedef struct {
+    ImageParts *parts;
+    const EifSection *section; /* that the last piece was of */
+    EifMeasurer *measurer;     /* NULL: nothing is compared */
+    const int *cancel;
+} ImageUnpacker;
+
+static int
+imageWrite(int fd, const void *buf, size_t len, GError **error)
+{
+    const char *pos = buf;
+
+    while (len > 0) {
+        ssize_t n = write(fd, pos, len);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0) {
+            g_set_error(error, EIF_ERROR, EIF_ERROR_IO, "cannot keep it in memory: %s",
+                        g_strerror(errno));
+            return -1;
+        }
+        pos += n;
+        len -= n;
+    }
+    return 0;
+}
+
+/* Starts the next section of @type; ramdisks are put where Linux will look for them. */
+static int
+imageBeginSection(ImageUnpacker *unpacker, EifSectionType type, GError **error)
+{
+    static const char zeros[IMAGE_RAMDISK_ALIGN];
+    ImageParts *parts = unpacker->parts;
+    ImageSection *section;
+    size_t pad;
+
+    if (unpacker->measurer)
+        eifMeasurerBeginSection(unpacker->measurer, type);
+    if (type == EIF_SECTION_METADATA)
+        return 0;
+
+    section = &parts->sections[parts->nsections++];
+    *section = (ImageSection){.type = type};
+    if (type != EIF_SECTION_RAMDISK)
+        return 0;
+
+    pad = -parts->ramdiskSize % IMAGE_RAMDISK_ALIGN;
+    if (imageWrite(parts->ramdiskFd, zeros, pad, error) < 0)
+        return -1;
+    parts->ramdiskSize += pad;
+    section->offset = parts->ramdiskSize;
+    return 0;
+}
+
+/* Adds a piece to the section begun last, which is of @type. */
+static int
+imageAddPiece(ImageUnpacker *unpacker, EifSectionType type, const void *buf, size_t len,
+              GError **error)
+{
+    ImageParts *parts = unpacker->parts;
+
+    if (unpacker->measurer)
+        eifMeasurerUpdate(unpacker->measurer, buf, len);
+    if (type == EIF_SECTION_METADATA)
+        return 0;
+
+    parts->sections[parts->nsections - 1].size += len;
+    switch (type) {
+    case EIF_SECTION_KERNEL:
+        parts->kernelSize += len;
+        return imageWrite(parts->kernelFd, buf, len, error);
+    case EIF_SECTION_RAMDISK:
+        parts->ramdiskSize += len;
+        return imageWrite(parts->ramdiskFd, buf, len, error);
+    case EIF_SECTION_CMDLINE:
+        g_string_append_len(parts->cmdline, buf, len);
+        return 0;
+    case EIF_SECTION_SIGNATURE:
+        g_byte_array_append(parts->signature, buf, len);
+        return 0;
+    case EIF_SECTION_METADATA:
+        break;
+    }
+    return 0;
+}
+
+static int
+imageOnPiece(const EifSection *section, const void *buf, size_t len, void *opaque, GError **error)
+{
+    ImageUnpacker *unpacker = opaque;
+
+    if (section != unpacker->section) {
+        unpacker->section = section;
+        if (imageBeginSection(unpacker, section->type, error) < 0)
+            return -1;
+    }
+    return imageAddPiece(unpacker, section->type, buf, len, error);
+}
+
+static bool
+imageOnProgress(uint64_t done G_GNUC_UNUSED, uint64_t total G_GNUC_UNUSED, void *opaque)
+{
+    return g_atomic_int_get(((ImageUnpacker *)opaque)->cancel) == 0;
+}
+
+/* What is kept outside of the memfds must be small whatever the table says. */
+static int
+imageUnpackEif(const Image *image, ImageUnpacker *unpacker, GError **error)
+{
+    size_t i;
+
+    for (i = 0; i < image->eif.nsections; i++) {
+        const EifSection *section = &image->eif.sections[i];
+
+        if ((section->type == EIF_SECTION_SIGNATURE || section->type == EIF_SECTION_CMDLINE) &&
+            section->size > IMAGE_SIGNATURE_MAX) {
+            g_set_error(error, EIF_ERROR, EIF_ERROR_FORMAT,
+                        "the %s section has %" PRIu64 " bytes, more than 1 MiB",
+                        eifSectionTypeToString(section->type), section->size);
+            return -1;
+        }
+    }
+    return eifImageStream(&image->eif, image->fd, imageOnPiece, imageOnProgress, unpacker, error);
+}
+
+/* Hands @size bytes from @offset of @fd on to @piece, and looks at @cancel between pieces. */
+static int
+imageReadRange(int fd, uint64_t offset, uint64_t size, const int *cancel,
+               int (*piece)(void *opaque, const void *buf, size_t len, GError **error),
+               void *opaque, GError **error)
+{
+    g_autofree char *buf = g_malloc(IMAGE_PIECE_SIZE);
+    uint64_t end = offset + size;
+
+    while (offset < end) {
+        ssize_t n = pread(fd, buf, MIN(end - offset, IMAGE_PIECE_SIZE), offset);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0) {
+            g_set_error(error, EIF_ERROR, EIF_ERROR_IO, "cannot read it: %s",
+                        n < 0 ? g_strerror(errno) : "it has become shorter");
+            return -1;
+        }
+        if (g_atomic_int_get(cancel) != 0) {
+            g_set_error(error, EIF_ERROR, EIF_ERROR_CANCELLED, "stopped");
+            return -1;
+        }
+        if (piece(opaque, buf, n, error) < 0)
+            return -1;
+        offset += n;
+    }
+    return 0;
+}
+
+static int
+imageAddLinuxPiece(void *opaque, const void *buf, size_t len, GError **error)
+{
+    ImageUnpacker *unpacker = opaque;
+    ImageParts *parts = unpacker->parts;
+
+    return imageAddPiece(unpacker, parts->sections[parts->nsections - 1].type, buf, len, error);
+}
+
+/* One section from all of @fd, or an empty one when @fd is -1. */
+static int
+imageUnpackFile(ImageUnpacker *unpacker, EifSectionType type, int fd, GError **error)
+{
+    struct stat st = {0};
+
+    if (imageBeginSection(unpacker, type, error) < 0)
+        return -1;
+    if (fd < 0)
+        return 0;
+
+    if (fstat(fd, &st) < 0 || st.st_size < 0) {
+        g_set_error(error, EIF_ERROR, EIF_ERROR_IO, "cannot read its size");
+        return -1;
+    }
+    return imageReadRange(fd, 0, st.st_size, unpacker->cancel, imageAddLinuxPiece, unpacker, error);
+}
+
+/* The sections of the EIF that QEMU would assemble, in its order; metadata is not measured. */
+static int
+imageUnpackLinux(const Image *image, ImageUnpacker *unpacker, GError **error)
+{
+    if (imageUnpackFile(unpacker, EIF_SECTION_KERNEL, image->fd, error) < 0 ||
+        imageBeginSection(unpacker, EIF_SECTION_CMDLINE, error) < 0 ||
+        imageAddPiece(unpacker, EIF_SECTION_CMDLINE, image->cmdline, strlen(image->cmdline),
+                      error) < 0)
+        return -1;
+    return imageUnpackFile(unpacker, EIF_SECTION_RAMDISK, image->initrdFd, error);
+}
+
+static char *
+imageHex(const uint8_t *pcr)
+{
+    GString *hex = g_string_new(NULL);
+    size_t i;
+
+    for (i = 0; i < EIF_PCR_SIZE; i++)
+        g_string_append_printf(hex, "%02x", pcr[i]);
+    return g_string_free(hex, FALSE);
+}
+
+static int
+imageCompare(ImageParts *parts, EifMeasurer *measurer, const EifMeasurements *expected,
+             Failure *failure)
+{
+    const EifMeasurements *found = &parts->measurements;
+    g_autoptr(GError) error = NULL;
+    size_t i;
+
+    if (eifMeasurerFinish(measurer, &parts->measurements, &error) < 0) {
+        failureSet(failure, NITRO_FAILURE_IMAGE, "The image cannot be measured: %s",
+                   error->message);
+        return -1;
+    }
+    parts->measured = true;
+
+    for (i = 0; i < EIF_PCR_COUNT; i++) {
+        g_autofree char *want = NULL;
+        g_autofree char *have = NULL;
+
+        if (!expected->valid[i] || (found->valid[i] &&
+                                    memcmp(expected->pcr[i], found->pcr[i], EIF_PCR_SIZE) == 0))
+            continue;
+        want = imageHex(expected->pcr[i]);
+        have = found->valid[i] ? imageHex(found->pcr[i]) : g_strdup("none, as it is not signed");
+        failureSet(failure, NITRO_FAILURE_IMAGE,
+                   "The image is not the expected one: its PCR%zu is %s, but %s is expected", i,
+                   have, want);
+        return -1;
+    }
+    return 0;
+}
+
+ImageParts *
+imageUnpack(const Image *image, const EifMeasurements *expected, const int *cancel,
+            Failure *failure)
+{
+    g_autoptr(ImageParts) parts = imagePartsNew(failure);
+    g_autoptr(EifMeasurer) measurer = expected ? eifMeasurerNew() : NULL;
+    g_autoptr(GError) error = NULL;
+    ImageUnpacker unpacker = {.parts = parts, .measurer = measurer, .cancel = cancel};
+    int rc;
+
+    if (!parts)
+        return NULL;
+
+    rc = image->isEif ? imageUnpackEif(image, &unpacker, &error) :
+                        imageUnpackLinux(image, &unpacker, &error);
+    if (rc < 0) {
+        failureSet(failure, NITRO_FAILURE_IMAGE, "The image cannot be used: %s", error->message);
+        return NULL;
+    }
+
+    if ((expected && imageCompare(parts, measurer, expected, failure) < 0) ||
+        imagePartsSeal(parts, failure) < 0)
+        return NULL;
+    return g_steal_pointer(&parts);
+}
+
+static uint64_t
+imageLittleEndian(const uint8_t *buf, size_t len)
+{
+    uint64_t value = 0;
+
+    while (len-- > 0)
+        value = value << 8 | buf[len];
+    return value;
+}
+
+/*
+ * The decompressor unpacks to the preferred address and works in the "init size" bytes
+ * from there on; a kernel that finds too little hangs without a word.
+ */
+int
+imagePartsCheckLinux(ImageParts *parts, uint64_t memory, Failure *failure)
+{
+    uint8_t header[LINUX_HEADER_END];
+    uint64_t kernel;
+    uint64_t least;
+
+    if (pread(parts->kernelFd, header, sizeof(header), 0) != sizeof(header) ||
+        memcmp(header + LINUX_MAGIC_OFFSET, "HdrS", 4) != 0) {
+        failureSet(failure, NITRO_FAILURE_IMAGE,
+                   "The kernel in the image, %" PRIu64 " bytes, is not a Linux kernel (bzImage)",
+                   parts->kernelSize);
+        return -1;
+    }
+    if (imageLittleEndian(header + LINUX_VERSION_OFFSET, 2) < 0x20a) {
+        failureSet(failure, NITRO_FAILURE_IMAGE,
+                   "The kernel in the image is older than Linux 2.6.31");
+        return -1;
+    }
+
+    parts->cmdlineMax = imageLittleEndian(header + LINUX_CMDLINE_SIZE_OFFSET, 4);
+    if (parts->cmdline->len > parts->cmdlineMax) {
+        failureSet(failure, NITRO_FAILURE_IMAGE,
+                   "The command line has %zu bytes, but this kernel takes no more than %" PRIu64,
+                   parts->cmdline->len, parts->cmdlineMax);
+        return -1;
+    }
+
+    /* 64 bits of a hostile header: bounded before they are added. */
+    kernel = MIN(imageLittleEndian(header + LINUX_PREF_ADDRESS_OFFSET, 8), G_MAXINT64 / 4) +
+             imageLittleEndian(header + LINUX_INIT_SIZE_OFFSET, 4);
+    least = kernel + parts->ramdiskSize + LINUX_SLACK;
+    if (memory < least) {
+        least = (least + IMAGE_MEMORY_STEP - 1) / IMAGE_MEMORY_STEP * IMAGE_MEMORY_STEP;
+        failureSet(failure, NITRO_FAILURE_CONFIG,
+                   "Memory of %" PRIu64 " KiB is too small: the kernel and the ramdisks of this "
+                   "image need at least %" PRIu64 " KiB", memory / 1024, least / 1024);
+        return -1;
+    }
+    return 0;
+}
+
+static int
+imageMeasurePiece(void *opaque, const void *buf, size_t len, GError **error G_GNUC_UNUSED)
+{
+    eifMeasurerUpdate(opaque, buf, len);
+    return 0;
+}
+
+int
+imagePartsMeasure(const ImageParts *parts, const int *cancel, EifMeasurements *measurements,
+                  GError **error)
+{
+    g_autoptr(EifMeasurer) measurer = NULL;
+    size_t i;
+
+    if (parts->measured) {
+        *measurements = parts->measurements;
+        return 0;
+    }
+
+    measurer = eifMeasurerNew();
+    for (i = 0; i < parts->nsections; i++) {
+        const ImageSection *section = &parts->sections[i];
+
+        eifMeasurerBeginSection(measurer, section->type);
+        if (section->type == EIF_SECTION_CMDLINE) {
+            eifMeasurerUpdate(measurer, parts->cmdline->str, parts->cmdline->len);
+        } else if (section->type == EIF_SECTION_SIGNATURE) {
+            eifMeasurerUpdate(measurer, parts->signature->data, parts->signature->len);
+        } else if (imageReadRange(section->type == EIF_SECTION_KERNEL ? parts->kernelFd :
+                                                                        parts->ramdiskFd,
+                                  section->offset, section->size, cancel, imageMeasurePiece,
+                                  measurer, error) < 0) {
+            return -1;
+        }
+    }
+    return eifMeasurerFinish(measurer, measurements, error);
+}

@@ -1,0 +1,86 @@
+/*
+ * image.h: the enclave image, from descriptors to checked parts in memory
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * An image is an EIF file, or a Linux kernel which with a ramdisk and a command
+ * line stands for the EIF that QEMU would assemble from them. imageOpen() looks
+ * at headers only. imageUnpack() makes the parts that a machine without a
+ * hypervisor of its own boots from. Both block and may run in any thread.
+ */
+
+#pragma once
+
+#include "eif.h"
+#include "failure.h"
+#include "options.h"
+
+typedef struct _Image Image;
+struct _Image {
+    bool isEif;
+    int fd;              /* EIF file or kernel, not owned */
+    int initrdFd;        /* not owned; -1: none */
+    const char *cmdline; /* of a kernel, not owned; never NULL */
+    EifImage eif;        /* the table of an EIF file */
+    uint64_t size;       /* bytes, of the EIF file or of what would be assembled */
+};
+
+/*
+ * Finds out what the image of @options is, and checks everything that headers tell:
+ * the kind, the architecture, that the memory is enough.
+ * Returns 0, or -1 with @failure set ("image", "config").
+ */
+int imageOpen(Image *image, const Options *options, Failure *failure);
+
+/* One section of the image as a range of a part, for measuring. */
+typedef struct _ImageSection ImageSection;
+struct _ImageSection {
+    EifSectionType type;
+    uint64_t offset; /* bytes in its part */
+    uint64_t size;   /* bytes */
+};
+
+/* The parts in memory; descriptors are sealed memfds: nobody can change them any more. */
+typedef struct _ImageParts ImageParts;
+struct _ImageParts {
+    int kernelFd;
+    uint64_t kernelSize; /* bytes */
+    int ramdiskFd;       /* all ramdisks, one behind the other as Linux wants them */
+    uint64_t ramdiskSize; /* bytes; 0: there is nothing to load */
+    GString *cmdline;
+    GByteArray *signature;
+    size_t nsections;
+    ImageSection sections[EIF_MAX_SECTIONS]; /* in file order, without metadata */
+    bool measured;                           /* whether @measurements are there already */
+    EifMeasurements measurements;
+    uint64_t cmdlineMax; /* bytes that the kernel takes; set by imagePartsCheckLinux() */
+};
+
+void imagePartsFree(ImageParts *parts);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(ImageParts, imagePartsFree)
+
+/*
+ * Reads the image once into parts; an EIF's checksum is compared on the way. With
+ * @expected its measurements are, too: a register that differs is a failure.
+ * @cancel is looked at now and then: when it is not 0, reading ends with a failure.
+ *
+ * Returns the parts, or NULL with @failure set ("image", "resource").
+ */
+ImageParts *imageUnpack(const Image *image, const EifMeasurements *expected,
+                        const int *cancel, Failure *failure);
+
+/*
+ * Checks that the kernel in @parts is a Linux kernel that boots on an x86 PC and that
+ * it, its ramdisk and its command line fit in @memory bytes. Source: the Linux/x86 boot
+ * protocol. Returns 0, or -1 with @failure set ("image", "config").
+ */
+int imagePartsCheckLinux(ImageParts *parts, uint64_t memory, Failure *failure);
+
+/*
+ * Measures what imageUnpack() has read. Returns 0, or -1 with @error set, also when
+ * @cancel is not 0 any more.
+ */
+int imagePartsMeasure(const ImageParts *parts, const int *cancel,
+                      EifMeasurements *measurements, GError **error);

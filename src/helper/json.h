@@ -1,0 +1,64 @@
+/*
+ * json.h: one JSON object a line, for the control protocol and QMP
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Input is hostile: it is parsed by callbacks without a tree, into a flat table
+ * of its scalar members, with a limit on nesting. Output is built by yajl's
+ * generator through small wrappers.
+ */
+
+#pragma once
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum {
+    JSON_OBJECT, /* the member is an object; its members have entries of their own */
+    JSON_ARRAY,  /* the member is an array; its content is skipped */
+    JSON_STRING,
+    JSON_INTEGER,
+    JSON_OTHER, /* null, true, false, fractions */
+} JsonType;
+
+/* A parsed object: "a.b" finds member b of member a. Keys that hold a dot are skipped. */
+typedef GHashTable JsonObject;
+
+/*
+ * Parses @len bytes as one JSON object. Returns it (g_hash_table_unref), or NULL with
+ * *@error set to a new one-line text when that is no JSON object.
+ */
+JsonObject *jsonParse(const char *buf, size_t len, char **error);
+
+/* Whether the member at @path is there, and of @type. */
+bool jsonHas(JsonObject *object, const char *path, JsonType type);
+
+/* The string at @path, or NULL; owned by @object. */
+const char *jsonGetString(JsonObject *object, const char *path);
+
+/* Reads the integer at @path. Returns false when there is none. */
+bool jsonGetInteger(JsonObject *object, const char *path, int64_t *value);
+
+typedef struct _JsonWriter JsonWriter;
+
+/* A new writer in which one object has been opened; ended by jsonWriterEnd(). */
+JsonWriter *jsonWriterNew(void);
+
+/* Add one member. @value may be NULL in jsonAddString: then nothing is added. */
+void jsonAddString(JsonWriter *writer, const char *key, const char *value);
+void jsonAddInteger(JsonWriter *writer, const char *key, int64_t value);
+void jsonAddNull(JsonWriter *writer, const char *key);
+
+/* Opens the object, or closes the innermost one, that is the value of @key. */
+void jsonBeginObject(JsonWriter *writer, const char *key);
+void jsonEndObject(JsonWriter *writer);
+
+/* Adds the array of the @n unsigned integers @values. */
+void jsonAddIntegers(JsonWriter *writer, const char *key, const unsigned int *values, size_t n);
+
+/* Closes the object and frees @writer. Returns the text with a newline, owned by the caller. */
+char *jsonWriterEnd(JsonWriter *writer);

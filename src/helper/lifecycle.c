@@ -1,0 +1,461 @@
+/*
+ * lifecycle.c: one enclave from its image to its end
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * The state machine, each arrow one function below; phases never go back:
+ *
+ *   image    lifecycleBegin(): a thread opens and loads the image
+ *     |      lifecycleOnLoaded()
+ *   prepare  the backend sets the machine up
+ *     |      lifecycleOnStarted()
+ *   boot     vCPUs run, the heartbeat is waited for
+ *     |      lifecycleOnBooted()
+ *   running
+ *     |      lifecycleEnd(), from any phase, once
+ *   ended    the last event is being sent
+ *
+ * Commands and signals come in at any time. All state is the main thread's; the two
+ * worker threads hand over their results by an idle source.
+ */
+
+#include "lifecycle.h"
+
+#include <glib-unix.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "backend.h"
+#include "console.h"
+#include "control.h"
+#include "helper_protocol.h"
+#include "log.h"
+
+/* How long a client may take to read the last event, in milliseconds */
+#define LIFECYCLE_FLUSH_MS 1000
+#define LIFECYCLE_FLUSH_STEP_MS 10
+
+typedef enum {
+    PHASE_IMAGE,
+    PHASE_PREPARE,
+    PHASE_BOOT,
+    PHASE_RUNNING,
+    PHASE_ENDED,
+} Phase;
+
+static const char *const phaseNames[] = {
+    [PHASE_IMAGE] = NITRO_PHASE_IMAGE,     [PHASE_PREPARE] = NITRO_PHASE_PREPARE,
+    [PHASE_BOOT] = NITRO_PHASE_BOOT,       [PHASE_RUNNING] = NITRO_PHASE_RUNNING,
+    [PHASE_ENDED] = NITRO_PHASE_ENDED,
+};
+
+typedef struct _Lifecycle Lifecycle;
+
+/* A worker thread's task; owned by the thread, then by the idle source that ends it. */
+typedef struct {
+    Lifecycle *lifecycle;
+    GThread *thread;
+    int rc;
+    Failure failure;              /* of loading */
+    EifMeasurements measurements; /* the result of measuring */
+    GError *error;                /* of measuring */
+} Task;
+
+struct _Lifecycle {
+    const Options *options;
+    GMainLoop *loop;
+    Control *control;
+    Console *console;
+    const Backend *backend;
+    void *instance;
+
+    Phase phase;
+    BackendStatus status; /* from phase boot on */
+    const char *reason;   /* of the event "exited", static; NULL otherwise */
+    Failure failure;      /* of the event "failed" */
+    gint64 flushEnd;      /* when the last event is given up, monotonic microseconds */
+
+    unsigned int tasks; /* worker threads that have not been joined */
+    int cancel;         /* not 0: they are to stop */
+    bool measured;
+    EifMeasurements measurements;
+    char *measureError; /* why there are no measurements, or NULL */
+};
+
+static void
+lifecycleAddStatus(const Lifecycle *lifecycle, JsonWriter *writer)
+{
+    const BackendStatus *status = &lifecycle->status;
+
+    if (status->hasCid)
+        jsonAddInteger(writer, "cid", status->cid);
+    if (status->cpus)
+        jsonAddIntegers(writer, "cpus", status->cpus, status->ncpus);
+    jsonAddString(writer, "accel", status->accel);
+}
+
+static void
+lifecycleAddFailure(const Failure *failure, JsonWriter *writer)
+{
+    jsonAddString(writer, "code", failure->code);
+    jsonAddString(writer, "text", failure->text);
+    if (failure->ioctl) {
+        jsonAddString(writer, "ioctl", failure->ioctl);
+        jsonAddInteger(writer, "errno", failure->err);
+    }
+}
+
+/* Waits for clients that have not taken the last event yet, but not for long. */
+static gboolean
+lifecycleOnFlush(gpointer opaque)
+{
+    Lifecycle *lifecycle = opaque;
+
+    if (controlIsPending(lifecycle->control) && g_get_monotonic_time() < lifecycle->flushEnd)
+        return G_SOURCE_CONTINUE;
+    g_main_loop_quit(lifecycle->loop);
+    return G_SOURCE_REMOVE;
+}
+
+/* The only way into the phase "ended": either @reason or lifecycle->failure is set. */
+static void
+lifecycleEnd(Lifecycle *lifecycle, const char *reason)
+{
+    JsonWriter *event;
+
+    if (lifecycle->phase == PHASE_ENDED)
+        return;
+
+    lifecycle->phase = PHASE_ENDED;
+    lifecycle->reason = reason;
+    g_atomic_int_set(&lifecycle->cancel, 1);
+
+    if (reason) {
+        logInfo("The enclave has ended: %s", reason);
+        event = controlEventNew(NITRO_EVENT_EXITED);
+        jsonAddString(event, "reason", reason);
+    } else {
+        logError("%s", lifecycle->failure.text);
+        event = controlEventNew(NITRO_EVENT_FAILED);
+        lifecycleAddFailure(&lifecycle->failure, event);
+    }
+    controlEventSend(lifecycle->control, event);
+
+    lifecycle->flushEnd = g_get_monotonic_time() + LIFECYCLE_FLUSH_MS * 1000;
+    if (lifecycleOnFlush(lifecycle) == G_SOURCE_CONTINUE)
+        g_timeout_add(LIFECYCLE_FLUSH_STEP_MS, lifecycleOnFlush, lifecycle);
+}
+
+static void
+lifecycleFail(Lifecycle *lifecycle, Failure *failure)
+{
+    if (lifecycle->phase != PHASE_ENDED) {
+        lifecycle->failure = *failure;
+        *failure = (Failure){0};
+    }
+    lifecycleEnd(lifecycle, NULL);
+}
+
+static Task *
+lifecycleRunTask(Lifecycle *lifecycle, const char *name, GThreadFunc func)
+{
+    Task *task = g_new0(Task, 1);
+
+    task->lifecycle = lifecycle;
+    lifecycle->tasks++;
+    task->thread = g_thread_new(name, func, task);
+    return task;
+}
+
+static void
+lifecycleEndTask(Task *task)
+{
+    g_thread_join(task->thread);
+    task->lifecycle->tasks--;
+    failureClear(&task->failure);
+    g_clear_error(&task->error);
+    g_free(task);
+}
+
+static gboolean
+lifecycleOnMeasured(gpointer opaque)
+{
+    Task *task = opaque;
+    Lifecycle *lifecycle = task->lifecycle;
+
+    if (task->rc == 0) {
+        lifecycle->measured = true;
+        lifecycle->measurements = task->measurements;
+    } else if (lifecycle->phase != PHASE_ENDED) {
+        logError("The image cannot be measured: %s", task->error->message);
+        lifecycle->measureError = g_strdup(task->error->message);
+    }
+    lifecycleEndTask(task);
+    return G_SOURCE_REMOVE;
+}
+
+/* The guest boots meanwhile: it goes first. */
+static gpointer
+lifecycleMeasureThread(gpointer opaque)
+{
+    Task *task = opaque;
+    Lifecycle *lifecycle = task->lifecycle;
+
+    setpriority(PRIO_PROCESS, 0, 19); /* on Linux: of this thread */
+    task->rc = lifecycle->backend->measure(lifecycle->instance, &lifecycle->cancel,
+                                           &task->measurements, &task->error);
+    g_idle_add(lifecycleOnMeasured, task);
+    return NULL;
+}
+
+static void
+lifecycleOnStarted(const BackendStatus *status, void *opaque)
+{
+    Lifecycle *lifecycle = opaque;
+    JsonWriter *event;
+
+    if (lifecycle->phase != PHASE_PREPARE)
+        return;
+    lifecycle->phase = PHASE_BOOT;
+    lifecycle->status = *status;
+    logInfo("The enclave's vCPUs run");
+
+    event = controlEventNew(NITRO_EVENT_STARTED);
+    lifecycleAddStatus(lifecycle, event);
+    controlEventSend(lifecycle->control, event);
+    lifecycleRunTask(lifecycle, "measure", lifecycleMeasureThread);
+}
+
+static void
+lifecycleOnBooted(void *opaque)
+{
+    Lifecycle *lifecycle = opaque;
+
+    if (lifecycle->phase != PHASE_BOOT)
+        return;
+    lifecycle->phase = PHASE_RUNNING;
+    logInfo("The enclave has booted");
+    controlEventSend(lifecycle->control, controlEventNew(NITRO_EVENT_BOOTED));
+}
+
+static void
+lifecycleOnOutput(const void *buf, size_t len, void *opaque)
+{
+    consoleWrite(((Lifecycle *)opaque)->console, buf, len);
+}
+
+static void
+lifecycleOnEnded(const char *reason, void *opaque)
+{
+    Lifecycle *lifecycle = opaque;
+    g_auto(Failure) failure = {0};
+
+    if (lifecycle->phase == PHASE_RUNNING || g_str_equal(reason, NITRO_EXIT_TERMINATED)) {
+        lifecycleEnd(lifecycle, reason);
+        return;
+    }
+    failureSet(&failure, NITRO_FAILURE_GUEST, "The enclave ended before it had booted (%s)",
+               reason);
+    lifecycleFail(lifecycle, &failure);
+}
+
+static void
+lifecycleOnFailed(Failure *failure, void *opaque)
+{
+    lifecycleFail(opaque, failure);
+}
+
+static const BackendEvents lifecycleEvents = {
+    .started = lifecycleOnStarted,
+    .booted = lifecycleOnBooted,
+    .output = lifecycleOnOutput,
+    .ended = lifecycleOnEnded,
+    .failed = lifecycleOnFailed,
+};
+
+static gboolean
+lifecycleOnLoaded(gpointer opaque)
+{
+    Task *task = opaque;
+    Lifecycle *lifecycle = task->lifecycle;
+
+    /* Ended on request meanwhile: what was loaded is freed with the backend. */
+    if (lifecycle->phase == PHASE_IMAGE) {
+        lifecycle->phase = PHASE_PREPARE;
+        if (task->rc < 0 || lifecycle->backend->start(lifecycle->instance, &task->failure) < 0)
+            lifecycleFail(lifecycle, &task->failure);
+    }
+    lifecycleEndTask(task);
+    return G_SOURCE_REMOVE;
+}
+
+static gpointer
+lifecycleLoadThread(gpointer opaque)
+{
+    Task *task = opaque;
+    const Lifecycle *lifecycle = task->lifecycle;
+    const Options *options = lifecycle->options;
+    Image image;
+
+    task->rc = imageOpen(&image, options, &task->failure);
+    if (task->rc == 0)
+        task->rc = lifecycle->backend->load(lifecycle->instance, &image,
+                                            options->expectsPcr ? &options->expected : NULL,
+                                            &lifecycle->cancel, &task->failure);
+    g_idle_add(lifecycleOnLoaded, task);
+    return NULL;
+}
+
+static void
+lifecycleBegin(Lifecycle *lifecycle)
+{
+    const Options *options = lifecycle->options;
+    g_auto(Failure) failure = {0};
+
+    if (options->machine == OPTIONS_MACHINE_NITRO) {
+        failureSet(&failure, NITRO_FAILURE_UNSUPPORTED,
+                   "This build's helper can run only the emulated machine: use "
+                   "machine='nitro-enclave'");
+        lifecycleFail(lifecycle, &failure);
+        return;
+    }
+
+    lifecycle->backend = &backendEmulated;
+    if (lifecycle->backend->check(options, &failure) < 0) {
+        lifecycleFail(lifecycle, &failure);
+        return;
+    }
+    lifecycle->instance = lifecycle->backend->create(options, &lifecycleEvents, lifecycle);
+    lifecycleRunTask(lifecycle, "image", lifecycleLoadThread);
+}
+
+/* Ends the enclave in whatever phase it is; the event follows once it is gone. */
+static gboolean
+lifecycleOnTerminate(gpointer opaque)
+{
+    Lifecycle *lifecycle = opaque;
+
+    switch (lifecycle->phase) {
+    case PHASE_IMAGE:
+        lifecycleEnd(lifecycle, NITRO_EXIT_TERMINATED);
+        break;
+    case PHASE_PREPARE:
+    case PHASE_BOOT:
+    case PHASE_RUNNING:
+        lifecycle->backend->terminate(lifecycle->instance);
+        break;
+    case PHASE_ENDED:
+        break;
+    }
+    return G_SOURCE_REMOVE;
+}
+
+static gboolean
+lifecycleOnSignal(gpointer opaque)
+{
+    logInfo("Ending on a signal");
+    lifecycleOnTerminate(opaque);
+    return G_SOURCE_CONTINUE;
+}
+
+static void
+lifecycleQueryStatus(const Lifecycle *lifecycle, JsonWriter *reply)
+{
+    jsonAddString(reply, "phase", phaseNames[lifecycle->phase]);
+    lifecycleAddStatus(lifecycle, reply);
+    jsonAddString(reply, "reason", lifecycle->reason);
+    if (lifecycle->failure.code) {
+        jsonBeginObject(reply, "failure");
+        lifecycleAddFailure(&lifecycle->failure, reply);
+        jsonEndObject(reply);
+    }
+}
+
+static const char *
+lifecycleQueryMeasurements(const Lifecycle *lifecycle, JsonWriter *reply, char **text)
+{
+    size_t i;
+
+    if (!lifecycle->measured) {
+        *text = lifecycle->measureError ? g_strdup(lifecycle->measureError) :
+                                          g_strdup("The image has not been measured yet");
+        return lifecycle->measureError ? NITRO_ERROR_INTERNAL : NITRO_ERROR_NOT_READY;
+    }
+
+    jsonAddString(reply, "hash", "sha384");
+    for (i = 0; i < EIF_PCR_COUNT; i++) {
+        g_autofree char *key = g_strdup_printf("pcr%zu", i);
+        char hex[2 * EIF_PCR_SIZE + 1];
+        size_t j;
+
+        if (!lifecycle->measurements.valid[i])
+            continue;
+        for (j = 0; j < EIF_PCR_SIZE; j++)
+            g_snprintf(hex + 2 * j, 3, "%02x", lifecycle->measurements.pcr[i][j]);
+        jsonAddString(reply, key, hex);
+    }
+    return NULL;
+}
+
+static const char *
+lifecycleOnCommand(const char *command, JsonWriter *reply, char **text, void *opaque)
+{
+    Lifecycle *lifecycle = opaque;
+    g_autofree char *clean = NULL;
+
+    if (g_str_equal(command, NITRO_COMMAND_QUERY_STATUS)) {
+        lifecycleQueryStatus(lifecycle, reply);
+        return NULL;
+    }
+    if (g_str_equal(command, NITRO_COMMAND_QUERY_MEASUREMENTS))
+        return lifecycleQueryMeasurements(lifecycle, reply, text);
+    if (g_str_equal(command, NITRO_COMMAND_TERMINATE)) {
+        /* The reply goes first. */
+        logInfo("Ending on request");
+        g_idle_add(lifecycleOnTerminate, lifecycle);
+        return NULL;
+    }
+
+    clean = g_strndup(command, 64);
+    *text = g_strdup_printf("The command '%s' is unknown", clean);
+    return NITRO_ERROR_UNKNOWN_COMMAND;
+}
+
+LifecycleExit
+lifecycleRun(const Options *options)
+{
+    Lifecycle *lifecycle = g_new0(Lifecycle, 1);
+    LifecycleExit status;
+
+    lifecycle->options = options;
+    lifecycle->loop = g_main_loop_new(NULL, FALSE);
+    lifecycle->control = controlNew(options->controlFd, lifecycleOnCommand, lifecycle);
+    lifecycle->console = consoleNew(options->consoleType, options->consoleFd);
+    g_unix_signal_add(SIGTERM, lifecycleOnSignal, lifecycle);
+    g_unix_signal_add(SIGINT, lifecycleOnSignal, lifecycle);
+
+    lifecycleBegin(lifecycle);
+    if (lifecycle->phase != PHASE_ENDED || controlIsPending(lifecycle->control))
+        g_main_loop_run(lifecycle->loop);
+    status = lifecycle->reason ? LIFECYCLE_EXIT_ENDED : LIFECYCLE_EXIT_FAILED;
+
+    g_clear_pointer(&lifecycle->control, controlFree);
+    g_clear_pointer(&lifecycle->console, consoleFree);
+    /*
+     * A thread may be reading a file on a server that does not answer: it is not waited
+     * for, and nothing that it works with is freed.
+     */
+    if (lifecycle->tasks > 0)
+        _exit(status);
+
+    if (lifecycle->instance)
+        lifecycle->backend->destroy(lifecycle->instance);
+    g_main_loop_unref(lifecycle->loop);
+    failureClear(&lifecycle->failure);
+    g_free(lifecycle->measureError);
+    g_free(lifecycle);
+    return status;
+}

@@ -1,0 +1,24 @@
+/*
+ * lifecycle.h: one enclave from its image to its end
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#include "options.h"
+
+/* Exit status of the helper */
+typedef enum {
+    LIFECYCLE_EXIT_ENDED = 0,  /* the enclave has run (or was ended on request) */
+    LIFECYCLE_EXIT_USAGE = 1,  /* the command line is wrong */
+    LIFECYCLE_EXIT_FAILED = 2, /* the enclave could not be started */
+} LifecycleExit;
+
+/*
+ * Runs the enclave that @options describe, with its control socket and its console, and
+ * returns when it has ended and everybody has been told.
+ */
+LifecycleExit lifecycleRun(const Options *options);

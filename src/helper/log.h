@@ -1,0 +1,36 @@
+/*
+ * log.h: the helper's log lines on stderr
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * One line a message, in the format of libvirt's logs, as the daemon gives the
+ * helper the domain's log file or a pipe to virtlogd for its stderr.
+ */
+
+#pragma once
+
+#include <glib.h>
+
+typedef enum {
+    LOG_LEVEL_INFO,
+    LOG_LEVEL_WARNING,
+    LOG_LEVEL_ERROR,
+} LogLevel;
+
+/*
+ * Writes one line; control characters and bytes that are no UTF-8 become '?'. A line that
+ * stderr has no room for is dropped: the log never blocks the enclave.
+ */
+void logWrite(LogLevel level, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
+
+#define logInfo(...) logWrite(LOG_LEVEL_INFO, __VA_ARGS__)
+#define logWarning(...) logWrite(LOG_LEVEL_WARNING, __VA_ARGS__)
+#define logError(...) logWrite(LOG_LEVEL_ERROR, __VA_ARGS__)
+
+/*
+ * Copies @len bytes of text from outside for a message: what is not printable
+ * UTF-8 becomes '?', and surrounding white space goes. Returns a new string.
+ */
+char *logSanitize(const char *text, size_t len);

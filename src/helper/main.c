@@ -1,0 +1,81 @@
+/*
+ * main.c: libvirt_nitro, the process beside one enclave
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Flow: argv -> optionsParse() -> lifecycleRun(), or one of the options that print
+ * something and exit.
+ */
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "json.h"
+#include "kvm_probe.h"
+#include "lifecycle.h"
+#include "log.h"
+#include "options.h"
+#include "tsc.h"
+
+/* Whoever started us with standard descriptors closed must not get output in other files. */
+static void
+mainOpenStandardFds(void)
+{
+    int fd;
+
+    do {
+        fd = open("/dev/null", O_RDWR);
+    } while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+}
+
+static LifecycleExit
+mainProbe(void)
+{
+    JsonWriter *writer = jsonWriterNew();
+    g_autofree char *reason = NULL;
+    g_autofree char *line = NULL;
+
+    jsonAddString(writer, "accel", kvmProbe(&reason) ? "kvm" : "tcg");
+    jsonAddString(writer, "reason", reason);
+    line = jsonWriterEnd(writer);
+    return fputs(line, stdout) < 0 || fflush(stdout) != 0 ? LIFECYCLE_EXIT_FAILED :
+                                                            LIFECYCLE_EXIT_ENDED;
+}
+
+int
+main(int argc, char **argv)
+{
+    g_autoptr(Options) options = NULL;
+    g_autofree char *error = NULL;
+
+    mainOpenStandardFds();
+    tscMeasureBegin();
+    signal(SIGPIPE, SIG_IGN);
+
+    options = optionsParse(argc, argv, &error);
+    if (!options) {
+        fprintf(stderr, "libvirt_nitro: %s\n", error);
+        return LIFECYCLE_EXIT_USAGE;
+    }
+
+    switch (options->action) {
+    case OPTIONS_HELP:
+        return fputs(optionsHelp(), stdout) < 0 ? LIFECYCLE_EXIT_FAILED : LIFECYCLE_EXIT_ENDED;
+    case OPTIONS_VERSION:
+        return printf("libvirt_nitro %s\n", NITRO_VERSION) < 0 ? LIFECYCLE_EXIT_FAILED :
+                                                                  LIFECYCLE_EXIT_ENDED;
+    case OPTIONS_PROBE:
+        return mainProbe();
+    case OPTIONS_RUN:
+        break;
+    }
+
+    logInfo("libvirt_nitro %s runs domain %s (%s)", NITRO_VERSION, options->name, options->uuid);
+    return lifecycleRun(options);
+}

@@ -1,0 +1,522 @@
+/*
+ * options.c: the command line of libvirt_nitro
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Flow: argv -> optionsParse() finds each option in optionTable and calls its
+ * setter -> optionsCheck() for what several options mean together.
+ * getopt_long() is not used: it takes abbreviations and repeated options.
+ */
+
+#include "options.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/socket.h>
+
+typedef struct {
+    const char *name;
+    bool hasValue;
+    bool repeats;
+    /* Stores @value; returns NULL, or what is wrong with it as the end of a sentence. */
+    char *(*set)(Options *options, const char *value);
+} Option;
+
+/* Plain decimal digits only: no sign, no blanks, no suffix. */
+static bool
+optionsParseNumber(const char *text, uint64_t min, uint64_t max, uint64_t *number)
+{
+    if (!g_ascii_isdigit(*text))
+        return false;
+    return g_ascii_string_to_unsigned(text, 10, min, max, number, NULL);
+}
+
+static char *
+optionsSetFd(int *fd, const char *value)
+{
+    uint64_t number;
+    int flags;
+
+    if (!optionsParseNumber(value, 0, G_MAXINT, &number))
+        return g_strdup("is not the number of a file descriptor");
+
+    flags = fcntl((int)number, F_GETFD);
+    if (flags < 0)
+        return g_strdup("is not an open file descriptor");
+    if (fcntl((int)number, F_SETFD, flags | FD_CLOEXEC) < 0)
+        return g_strdup_printf("cannot be used: %s", g_strerror(errno));
+
+    *fd = (int)number;
+    return NULL;
+}
+
+static char *
+optionsSetHelp(Options *options, const char *value G_GNUC_UNUSED)
+{
+    options->action = OPTIONS_HELP;
+    return NULL;
+}
+
+static char *
+optionsSetVersion(Options *options, const char *value G_GNUC_UNUSED)
+{
+    options->action = OPTIONS_VERSION;
+    return NULL;
+}
+
+static char *
+optionsSetProbe(Options *options, const char *value G_GNUC_UNUSED)
+{
+    options->action = OPTIONS_PROBE;
+    return NULL;
+}
+
+static char *
+optionsSetName(Options *options, const char *value)
+{
+    if (!*value)
+        return g_strdup("is empty");
+    options->name = g_strdup(value);
+    return NULL;
+}
+
+static char *
+optionsSetUuid(Options *options, const char *value)
+{
+    if (!g_uuid_string_is_valid(value))
+        return g_strdup("is not a UUID");
+    options->uuid = g_strdup(value);
+    return NULL;
+}
+
+static char *
+optionsSetMachine(Options *options, const char *value)
+{
+    if (g_str_equal(value, "nitro"))
+        options->machine = OPTIONS_MACHINE_NITRO;
+    else if (g_str_equal(value, "nitro-enclave"))
+        options->machine = OPTIONS_MACHINE_EMULATED;
+    else
+        return g_strdup("is neither 'nitro' nor 'nitro-enclave'");
+    return NULL;
+}
+
+/* The daemon listens on it; it must not be anything that accept() could block or fail on. */
+static char *
+optionsSetControlFd(Options *options, const char *value)
+{
+    int domain = 0;
+    int listening = 0;
+    int type = 0;
+    int fd = -1;
+    socklen_t len = sizeof(int);
+    char *error = optionsSetFd(&fd, value);
+
+    if (error)
+        return error;
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) < 0 || domain != AF_UNIX ||
+        getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0 || type != SOCK_STREAM ||
+        getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) < 0 || !listening)
+        return g_strdup("is not a listening UNIX stream socket");
+
+    options->controlFd = fd;
+    return NULL;
+}
+
+static char *
+optionsSetImageFd(Options *options, const char *value)
+{
+    return optionsSetFd(&options->imageFd, value);
+}
+
+static char *
+optionsSetInitrdFd(Options *options, const char *value)
+{
+    return optionsSetFd(&options->initrdFd, value);
+}
+
+static char *
+optionsSetCmdline(Options *options, const char *value)
+{
+    options->cmdline = g_strdup(value);
+    return NULL;
+}
+
+static char *
+optionsSetMemory(Options *options, const char *value)
+{
+    if (!optionsParseNumber(value, 0, G_MAXINT64, &options->memory))
+        return g_strdup("is not a size in bytes");
+    return NULL;
+}
+
+static char *
+optionsSetPageSize(Options *options, const char *value)
+{
+    uint64_t size;
+
+    if (!optionsParseNumber(value, 0, G_MAXINT64, &size))
+        return g_strdup("is not a size in bytes");
+    if (size < 2 * 1024 * 1024 || (size & (size - 1)) != 0)
+        return g_strdup("is not the size of a huge page: use a power of two from 2 MiB on");
+    options->pageSize = size;
+    return NULL;
+}
+
+static char *
+optionsSetVcpus(Options *options, const char *value)
+{
+    uint64_t number;
+
+    if (!optionsParseNumber(value, 1, OPTIONS_VCPUS_MAX, &number))
+        return g_strdup_printf("is not a number of vCPUs from 1 to %d", OPTIONS_VCPUS_MAX);
+    options->vcpus = (unsigned int)number;
+    return NULL;
+}
+
+/* Adds "3" or "1-3". Returns NULL, or what is wrong with @part. */
+static char *
+optionsAddCpus(GArray *cpus, const char *part)
+{
+    g_auto(GStrv) ends = g_strsplit(part, "-", 2);
+    uint64_t first;
+    uint64_t last;
+
+    if (!ends[0] || !optionsParseNumber(ends[0], 0, OPTIONS_CPU_MAX, &first) ||
+        !optionsParseNumber(ends[1] ? ends[1] : ends[0], first, OPTIONS_CPU_MAX, &last))
+        return g_strdup_printf("is not a list of CPU ids such as '1,3' or '2-5' (part '%s')", part);
+
+    for (; first <= last; first++) {
+        unsigned int cpu = (unsigned int)first;
+        size_t i;
+
+        for (i = 0; i < cpus->len; i++) {
+            if (g_array_index(cpus, unsigned int, i) == cpu)
+                return g_strdup_printf("names CPU %u twice", cpu);
+        }
+        g_array_append_val(cpus, cpu);
+    }
+    return NULL;
+}
+
+static char *
+optionsSetCpus(Options *options, const char *value)
+{
+    g_auto(GStrv) parts = g_strsplit(value, ",", -1);
+    size_t i;
+
+    options->cpus = g_array_new(FALSE, FALSE, sizeof(unsigned int));
+    for (i = 0; parts[i]; i++) {
+        char *error = optionsAddCpus(options->cpus, parts[i]);
+
+        if (error)
+            return error;
+    }
+    if (options->cpus->len == 0)
+        return g_strdup("names no CPU");
+    return NULL;
+}
+
+static char *
+optionsSetCid(Options *options, const char *value)
+{
+    uint64_t number;
+
+    /* Below 4: hypervisor, local, host, parent. The highest one means "any". */
+    if (!optionsParseNumber(value, 4, G_MAXUINT32 - 1, &number))
+        return g_strdup_printf("is not a CID from 4 to %u", G_MAXUINT32 - 1);
+    options->cid = (uint32_t)number;
+    options->hasCid = true;
+    return NULL;
+}
+
+static char *
+optionsSetDebug(Options *options, const char *value G_GNUC_UNUSED)
+{
+    options->debug = true;
+    return NULL;
+}
+
+static char *
+optionsSetConsoleType(Options *options, const char *value)
+{
+    if (g_str_equal(value, "pty"))
+        options->consoleType = OPTIONS_CONSOLE_PTY;
+    else if (g_str_equal(value, "file"))
+        options->consoleType = OPTIONS_CONSOLE_FILE;
+    else if (g_str_equal(value, "unix"))
+        options->consoleType = OPTIONS_CONSOLE_UNIX;
+    else
+        return g_strdup("is none of 'pty', 'file' and 'unix'");
+    return NULL;
+}
+
+static char *
+optionsSetConsoleFd(Options *options, const char *value)
+{
+    return optionsSetFd(&options->consoleFd, value);
+}
+
+static char *
+optionsSetNoHeartbeat(Options *options, const char *value G_GNUC_UNUSED)
+{
+    options->heartbeat = false;
+    return NULL;
+}
+
+static char *
+optionsSetHeartbeatTimeout(Options *options, const char *value)
+{
+    uint64_t number;
+
+    if (!optionsParseNumber(value, 1, OPTIONS_HEARTBEAT_TIMEOUT_MAX, &number))
+        return g_strdup_printf("is not a number of seconds from 1 to %d",
+                               OPTIONS_HEARTBEAT_TIMEOUT_MAX);
+    options->heartbeatTimeout = (unsigned int)number;
+    return NULL;
+}
+
+static char *
+optionsSetExpectPcr(Options *options, const char *value)
+{
+    const char *hex = strchr(value, '=');
+    g_autofree char *index = NULL;
+    uint64_t pcr;
+    size_t i;
+
+    if (!hex)
+        return g_strdup("is not of the form INDEX=HEX");
+    index = g_strndup(value, hex - value);
+    hex++;
+
+    if (!optionsParseNumber(index, 0, EIF_PCR_COUNT - 1, &pcr) || (pcr > 2 && pcr != 8))
+        return g_strdup("names none of the registers 0, 1, 2 and 8, which come from the image");
+    if (options->expected.valid[pcr])
+        return g_strdup_printf("names register %u again", (unsigned int)pcr);
+    if (strlen(hex) != 2 * EIF_PCR_SIZE)
+        return g_strdup_printf("has %zu hexadecimal digits where SHA-384 has %d", strlen(hex),
+                               2 * EIF_PCR_SIZE);
+
+    for (i = 0; i < EIF_PCR_SIZE; i++) {
+        int high = g_ascii_xdigit_value(hex[2 * i]);
+        int low = g_ascii_xdigit_value(hex[2 * i + 1]);
+
+        if (high < 0 || low < 0)
+            return g_strdup("holds a character that is no hexadecimal digit");
+        options->expected.pcr[pcr][i] = (uint8_t)(high * 16 + low);
+    }
+    options->expected.valid[pcr] = true;
+    options->expectsPcr = true;
+    return NULL;
+}
+
+static char *
+optionsSetQemu(Options *options, const char *value)
+{
+    if (!g_path_is_absolute(value))
+        return g_strdup("is not an absolute path");
+    options->qemu = g_strdup(value);
+    return NULL;
+}
+
+static char *
+optionsSetAccel(Options *options, const char *value)
+{
+    if (g_str_equal(value, "auto"))
+        options->accel = OPTIONS_ACCEL_AUTO;
+    else if (g_str_equal(value, "kvm"))
+        options->accel = OPTIONS_ACCEL_KVM;
+    else if (g_str_equal(value, "tcg"))
+        options->accel = OPTIONS_ACCEL_TCG;
+    else
+        return g_strdup("is none of 'auto', 'kvm' and 'tcg'");
+    return NULL;
+}
+
+static const Option optionTable[] = {
+    {"--name", true, false, optionsSetName},
+    {"--uuid", true, false, optionsSetUuid},
+    {"--machine", true, false, optionsSetMachine},
+    {"--control-fd", true, false, optionsSetControlFd},
+    {"--image-fd", true, false, optionsSetImageFd},
+    {"--initrd-fd", true, false, optionsSetInitrdFd},
+    {"--cmdline", true, false, optionsSetCmdline},
+    {"--memory", true, false, optionsSetMemory},
+    {"--page-size", true, false, optionsSetPageSize},
+    {"--vcpus", true, false, optionsSetVcpus},
+    {"--cpus", true, false, optionsSetCpus},
+    {"--cid", true, false, optionsSetCid},
+    {"--debug", false, false, optionsSetDebug},
+    {"--console-type", true, false, optionsSetConsoleType},
+    {"--console-fd", true, false, optionsSetConsoleFd},
+    {"--no-heartbeat", false, false, optionsSetNoHeartbeat},
+    {"--heartbeat-timeout", true, false, optionsSetHeartbeatTimeout},
+    {"--expect-pcr", true, true, optionsSetExpectPcr},
+    {"--qemu", true, false, optionsSetQemu},
+    {"--accel", true, false, optionsSetAccel},
+    {"--probe", false, false, optionsSetProbe},
+    {"--help", false, false, optionsSetHelp},
+    {"--version", false, false, optionsSetVersion},
+};
+
+typedef struct {
+    Options *options;
+    bool seen[G_N_ELEMENTS(optionTable)];
+} OptionsParser;
+
+static bool
+optionsSeen(const OptionsParser *parser, const char *name)
+{
+    size_t i;
+
+    for (i = 0; i < G_N_ELEMENTS(optionTable); i++) {
+        if (g_str_equal(optionTable[i].name, name))
+            return parser->seen[i];
+    }
+    return false;
+}
+
+/* What one enclave cannot do without, and what excludes what. */
+static char *
+optionsCheck(const OptionsParser *parser)
+{
+    static const char *const required[] = {
+        "--name", "--uuid", "--machine", "--control-fd", "--image-fd", "--memory",
+    };
+    const Options *options = parser->options;
+    size_t i;
+
+    for (i = 0; i < G_N_ELEMENTS(required); i++) {
+        if (!optionsSeen(parser, required[i]))
+            return g_strdup_printf("Option %s is missing", required[i]);
+    }
+
+    if (!options->cpus && options->vcpus == 0)
+        return g_strdup("One of the options --vcpus and --cpus is missing");
+    if (options->cpus && options->vcpus > 0)
+        return g_strdup("Options --vcpus and --cpus exclude each other");
+    if (options->consoleType != OPTIONS_CONSOLE_NONE && options->consoleFd < 0)
+        return g_strdup("Option --console-type needs --console-fd");
+    if (options->consoleType == OPTIONS_CONSOLE_NONE && options->consoleFd >= 0)
+        return g_strdup("Option --console-fd needs --console-type");
+    if (!options->heartbeat && options->heartbeatTimeout > 0)
+        return g_strdup("Options --no-heartbeat and --heartbeat-timeout exclude each other");
+    return NULL;
+}
+
+/* Handles the option at argv[*@i], and moves *@i to the last word that it took. */
+static char *
+optionsParseOne(OptionsParser *parser, int argc, char **argv, int *i)
+{
+    const char *word = argv[*i];
+    const char *equals = strchr(word, '=');
+    g_autofree char *name = equals ? g_strndup(word, equals - word) : g_strdup(word);
+    const char *value = equals ? equals + 1 : NULL;
+    g_autofree char *error = NULL;
+    size_t n;
+
+    for (n = 0; n < G_N_ELEMENTS(optionTable); n++) {
+        if (g_str_equal(optionTable[n].name, name))
+            break;
+    }
+    if (n == G_N_ELEMENTS(optionTable))
+        return g_strdup_printf(*word == '-' ? "Option %s is unknown" :
+                                              "Argument '%s' is not an option", name);
+    if (parser->seen[n] && !optionTable[n].repeats)
+        return g_strdup_printf("Option %s is given twice", name);
+    parser->seen[n] = true;
+
+    if (!optionTable[n].hasValue && value)
+        return g_strdup_printf("Option %s takes no value, not '%s'", name, value);
+    if (optionTable[n].hasValue && !value) {
+        if (*i + 1 >= argc)
+            return g_strdup_printf("Option %s lacks its value", name);
+        value = argv[++*i];
+    }
+
+    error = optionTable[n].set(parser->options, value);
+    return error ? g_strdup_printf("Value '%s' of option %s %s", value, name, error) : NULL;
+}
+
+Options *
+optionsParse(int argc, char **argv, char **error)
+{
+    g_autoptr(Options) options = g_new0(Options, 1);
+    OptionsParser parser = {.options = options};
+    int i;
+
+    options->controlFd = options->imageFd = options->initrdFd = options->consoleFd = -1;
+    options->heartbeat = true;
+
+    for (i = 1; i < argc; i++) {
+        *error = optionsParseOne(&parser, argc, argv, &i);
+        if (*error)
+            return NULL;
+        if (options->action == OPTIONS_HELP || options->action == OPTIONS_VERSION)
+            return g_steal_pointer(&options);
+    }
+
+    if (options->action == OPTIONS_PROBE) {
+        if (argc > 2) {
+            *error = g_strdup("Option --probe goes with no other option");
+            return NULL;
+        }
+        return g_steal_pointer(&options);
+    }
+
+    *error = optionsCheck(&parser);
+    if (*error)
+        return NULL;
+    if (options->cpus)
+        options->vcpus = options->cpus->len;
+    return g_steal_pointer(&options);
+}
+
+void
+optionsFree(Options *options)
+{
+    if (!options)
+        return;
+    g_free(options->name);
+    g_free(options->uuid);
+    g_free(options->cmdline);
+    g_free(options->qemu);
+    if (options->cpus)
+        g_array_unref(options->cpus);
+    g_free(options);
+}
+
+const char *
+optionsHelp(void)
+{
+    return "Usage: libvirt_nitro OPTION...\n"
+           "\n"
+           "Runs one enclave for virtnitrod; not meant to be called by hand.\n"
+           "\n"
+           "  --name NAME              name of the domain\n"
+           "  --uuid UUID              UUID of the domain\n"
+           "  --machine TYPE           nitro, or nitro-enclave (emulated)\n"
+           "  --control-fd FD          listening UNIX stream socket for the control protocol\n"
+           "  --image-fd FD            EIF file, or Linux kernel\n"
+           "  --initrd-fd FD           ramdisk that goes with a Linux kernel\n"
+           "  --cmdline TEXT           command line that goes with a Linux kernel\n"
+           "  --memory BYTES           memory of the enclave\n"
+           "  --page-size BYTES        size of the huge pages that the memory is made of\n"
+           "  --vcpus NUMBER           number of vCPUs\n"
+           "  --cpus LIST              ids of the CPUs to use, such as 1,3 or 2-5\n"
+           "  --cid CID                context id of the enclave\n"
+           "  --debug                  start in debug mode\n"
+           "  --console-type TYPE      pty, file or unix\n"
+           "  --console-fd FD          pty master, file, or UNIX stream socket\n"
+           "  --no-heartbeat           do not wait for the boot heartbeat\n"
+           "  --heartbeat-timeout S    seconds to wait for it\n"
+           "  --expect-pcr INDEX=HEX   refuse an image that measures differently\n"
+           "  --qemu PATH              QEMU of the emulated machine\n"
+           "  --accel KIND             auto, kvm or tcg\n"
+           "  --probe                  print what --accel auto means here, and exit\n"
+           "  --help                   print this text, and exit\n"
+           "  --version                print the version, and exit\n";
+}

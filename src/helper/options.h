@@ -1,0 +1,89 @@
+/*
+ * options.h: the command line of libvirt_nitro
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Long options only, each at most once but --expect-pcr. Values are checked
+ * strictly here as far as the command line alone tells; what depends on the image
+ * or the host is a failure of the start (event "failed").
+ */
+
+#pragma once
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "eif.h"
+
+/* vCPUs that --vcpus and --cpus can name; the highest CPU id that --cpus can */
+#define OPTIONS_VCPUS_MAX 65536
+#define OPTIONS_CPU_MAX 8191
+
+#define OPTIONS_HEARTBEAT_TIMEOUT_MAX 86400 /* seconds */
+
+typedef enum {
+    OPTIONS_RUN,     /* run an enclave */
+    OPTIONS_HELP,    /* --help was given */
+    OPTIONS_VERSION, /* --version was given */
+    OPTIONS_PROBE,   /* --probe was given */
+} OptionsAction;
+
+typedef enum {
+    OPTIONS_MACHINE_NITRO,    /* "nitro" */
+    OPTIONS_MACHINE_EMULATED, /* "nitro-enclave" */
+} OptionsMachine;
+
+typedef enum {
+    OPTIONS_ACCEL_AUTO,
+    OPTIONS_ACCEL_KVM,
+    OPTIONS_ACCEL_TCG,
+} OptionsAccel;
+
+typedef enum {
+    OPTIONS_CONSOLE_NONE,
+    OPTIONS_CONSOLE_PTY,
+    OPTIONS_CONSOLE_FILE,
+    OPTIONS_CONSOLE_UNIX,
+} OptionsConsole;
+
+/* Descriptors are -1 when not given; they are close-on-exec from here on. */
+typedef struct _Options Options;
+struct _Options {
+    OptionsAction action;
+    char *name;
+    char *uuid;
+    OptionsMachine machine;
+    int controlFd;
+    int imageFd;
+    int initrdFd;
+    char *cmdline;     /* NULL: not given */
+    uint64_t memory;   /* bytes */
+    uint64_t pageSize; /* bytes; 0: any */
+    unsigned int vcpus;
+    GArray *cpus;      /* of unsigned int, as given; NULL: not given */
+    bool hasCid;
+    uint32_t cid;
+    bool debug;
+    OptionsConsole consoleType;
+    int consoleFd;
+    bool heartbeat;
+    unsigned int heartbeatTimeout; /* seconds; 0: the default */
+    bool expectsPcr;               /* whether any register of @expected is valid */
+    EifMeasurements expected;
+    char *qemu; /* NULL: look for it in PATH */
+    OptionsAccel accel;
+};
+
+/*
+ * Parses the command line. Returns the options (optionsFree), or NULL with *@error
+ * set to one new sentence that names the option and value at fault.
+ */
+Options *optionsParse(int argc, char **argv, char **error);
+void optionsFree(Options *options);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Options, optionsFree)
+
+/* The text of --help; static. */
+const char *optionsHelp(void);

@@ -1,0 +1,144 @@
+/*
+ * qmp.c: what the emulated machine needs of QEMU's monitor protocol
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Flow: two commands are sent at once; QEMU, started with its vCPUs stopped, reads them
+ * when its machine is ready. So the guest runs only when we are sure to get its events.
+ * From then on only events come: socket -> lines -> qmpOnLine() -> callbacks.
+ */
+
+#include "qmp.h"
+
+#include <errno.h>
+#include <glib-unix.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "json.h"
+#include "log.h"
+
+/* No message that we ask for comes near it. */
+#define QMP_LINE_MAX 65536
+
+#define QMP_COMMANDS \
+    "{\"execute\": \"qmp_capabilities\"}\n" \
+    "{\"execute\": \"cont\", \"id\": 1}\n"
+
+struct _Qmp {
+    int fd;
+    guint watch;
+    GByteArray *input;
+    const QmpCallbacks *callbacks;
+    void *opaque;
+};
+
+static void
+qmpOnLine(Qmp *qmp, const char *line, size_t len)
+{
+    g_autofree char *error = NULL;
+    g_autoptr(GHashTable) message = jsonParse(line, len, &error);
+    const char *event;
+    const char *text;
+    int64_t id;
+
+    if (!message) {
+        logWarning("QEMU's monitor has sent what is not JSON: %s", error);
+        return;
+    }
+
+    event = jsonGetString(message, "event");
+    text = jsonGetString(message, "data.reason");
+    if (event && text && g_str_equal(event, "SHUTDOWN"))
+        qmp->callbacks->shutdown(text, qmp->opaque);
+    else if (jsonHas(message, "error", JSON_OBJECT))
+        logWarning("QEMU's monitor has refused a command: %s",
+                   (text = jsonGetString(message, "error.desc")) ? text : "no reason given");
+    else if (jsonGetInteger(message, "id", &id) && jsonHas(message, "return", JSON_OBJECT))
+        qmp->callbacks->running(qmp->opaque);
+}
+
+/* Returns false when QEMU has closed its end. */
+static bool
+qmpRead(Qmp *qmp)
+{
+    guint8 buf[4096];
+    const guint8 *end;
+
+    for (;;) {
+        ssize_t n = recv(qmp->fd, buf, sizeof(buf), MSG_DONTWAIT);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno == EAGAIN)
+            return true;
+        if (n <= 0)
+            return false;
+
+        g_byte_array_append(qmp->input, buf, n);
+        while ((end = memchr(qmp->input->data, '\n', qmp->input->len))) {
+            g_autofree char *line = NULL;
+            size_t len = end - qmp->input->data;
+
+            line = g_strndup((const char *)qmp->input->data, len);
+            g_byte_array_remove_range(qmp->input, 0, len + 1);
+            qmpOnLine(qmp, line, strlen(line));
+            if (qmp->input->len == 0)
+                break;
+        }
+        if (qmp->input->len > QMP_LINE_MAX) {
+            logWarning("QEMU's monitor has sent an endless line");
+            return false;
+        }
+    }
+}
+
+static gboolean
+qmpOnInput(gint fd G_GNUC_UNUSED, GIOCondition condition G_GNUC_UNUSED, gpointer opaque)
+{
+    Qmp *qmp = opaque;
+
+    if (qmpRead(qmp))
+        return G_SOURCE_CONTINUE;
+    qmp->watch = 0;
+    return G_SOURCE_REMOVE;
+}
+
+Qmp *
+qmpNew(int fd, const QmpCallbacks *callbacks, void *opaque)
+{
+    Qmp *qmp = g_new0(Qmp, 1);
+
+    qmp->fd = fd;
+    qmp->input = g_byte_array_new();
+    qmp->callbacks = callbacks;
+    qmp->opaque = opaque;
+    qmp->watch = g_unix_fd_add(fd, G_IO_IN | G_IO_HUP, qmpOnInput, qmp);
+
+    /* An empty socket takes this much; QEMU reads it when it is ready. */
+    if (send(fd, QMP_COMMANDS, strlen(QMP_COMMANDS), MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+        logWarning("QEMU's monitor does not take commands: %s", g_strerror(errno));
+    return qmp;
+}
+
+void
+qmpFree(Qmp *qmp)
+{
+    if (!qmp)
+        return;
+    if (qmp->watch > 0)
+        g_source_remove(qmp->watch);
+    close(qmp->fd);
+    g_byte_array_unref(qmp->input);
+    g_free(qmp);
+}
+
+void
+qmpDrain(Qmp *qmp)
+{
+    if (qmp->watch > 0)
+        qmpRead(qmp);
+}

@@ -1,0 +1,1047 @@
+# helpertest.py: libvirt_nitro, driven over its control socket as the daemon does it
+#
+# Copyright (C) 2026 The libvirt-nitro authors
+#
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# LIBVIRT_NITRO_HELPER names the helper. Most tests run real QEMU with kernels made by
+# tinyguest.py; those that need Linux take HELLO_KERNEL, HELLO_INITRD and HELLO_EIF
+# (examples/hello) and are skipped without them. After each test there must be no
+# process of it and no descriptor more than before.
+
+import json
+import os
+import pty
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import termios
+import time
+import unittest
+import uuid
+
+import eifwriter
+import taprunner
+import tinyguest
+
+HELPER = os.environ.get('LIBVIRT_NITRO_HELPER', '')
+QEMU = shutil.which('qemu-system-x86_64')
+MIB = 1 << 20
+LINE_MAX = 65536
+
+# Everything runs under TCG on two busy cores: generous, but bounded
+SHORT = 20
+LONG = 120
+
+HELLO_CMDLINE = 'console=ttyS0 reboot=t panic=-1 random.trust_cpu=on'
+HELLO_SEED = 271828  # in hello.eif; its init prints the square plus one
+
+
+def processes(marker):
+    """Ids of the live processes with @marker among their arguments."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir('/proc')):
+        try:
+            with open(f'/proc/{pid}/cmdline', 'rb') as f:
+                if marker.encode() in f.read().split(b'\0') and int(pid) != os.getpid():
+                    found.append(int(pid))
+        except OSError:
+            pass
+    return found
+
+
+def wait_for(condition, timeout=SHORT):
+    end = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError('waited in vain')
+        time.sleep(0.02)
+
+
+class Client:
+    """One connection to the control socket."""
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.connect(path)
+        self.socket.settimeout(SHORT)
+        self.buffer = b''
+
+    def close(self):
+        self.socket.close()
+
+    def send(self, **request):
+        self.raw(json.dumps(request).encode() + b'\n')
+
+    def raw(self, data):
+        self.socket.sendall(data)
+
+    def line(self, timeout=SHORT):
+        """The next message, or None at the end of the connection."""
+        self.socket.settimeout(timeout)
+        while b'\n' not in self.buffer:
+            try:
+                data = self.socket.recv(65536)
+            except ConnectionResetError:
+                data = b''
+            if not data:
+                return None
+            self.buffer += data
+        line, self.buffer = self.buffer.split(b'\n', 1)
+        return json.loads(line)
+
+    def event(self, name, timeout=SHORT):
+        """The data of the next event @name; other messages are skipped."""
+        end = time.monotonic() + timeout
+        while (message := self.line(max(0.1, end - time.monotonic()))) is not None:
+            if message.get('event') == name:
+                return message['data']
+        raise AssertionError(f'the connection ended without the event {name}')
+
+    def reply(self, ident, timeout=SHORT):
+        while (message := self.line(timeout)) is not None:
+            if 'event' not in message and message.get('id', -1) == ident:
+                return message
+        raise AssertionError(f'the connection ended without the reply {ident}')
+
+    def rest(self):
+        messages = []
+        while (message := self.line()) is not None:
+            messages.append(message)
+        return messages
+
+
+class HelperCase(unittest.TestCase):
+    def setUp(self):
+        if not HELPER:
+            self.skipTest('LIBVIRT_NITRO_HELPER is not set')
+        self.fds_before = set(os.listdir('/proc/self/fd'))
+        self.dir = tempfile.mkdtemp(prefix='nitrohelper')
+        self.uuid = str(uuid.uuid4())
+        self.process = None
+        self.clients = []
+        self.open = []
+        self.log_path = os.path.join(self.dir, 'log')
+
+    def tearDown(self):
+        failed = None
+        try:
+            if self.process:
+                if self.process.poll() is None:
+                    self.process.terminate()
+                self.process.wait(SHORT)
+            for client in self.clients:
+                client.close()
+            for fd in self.open:
+                os.close(fd)
+            wait_for(lambda: not processes(self.uuid), 5)
+        except (subprocess.TimeoutExpired, AssertionError) as error:
+            failed = error
+            for pid in processes(self.uuid):
+                os.kill(pid, signal.SIGKILL)
+        left = processes(self.uuid)
+        log = self.log()
+        shutil.rmtree(self.dir)
+        self.assertIsNone(failed, log)
+        self.assertEqual([], left)
+        self.assertEqual(self.fds_before, set(os.listdir('/proc/self/fd')))
+        for text in ('AddressSanitizer', 'runtime error', 'CRITICAL **', 'WARNING **'):
+            self.assertNotIn(text, log)
+
+    def log(self):
+        try:
+            with open(self.log_path, encoding='utf-8', errors='replace') as f:
+                return f.read()
+        except FileNotFoundError:
+            return ''
+
+    def path(self, name, content=None):
+        path = os.path.join(self.dir, name)
+        if content is not None:
+            with open(path, 'wb') as f:
+                f.write(content)
+        return path
+
+    def fd(self, path, flags=os.O_RDONLY):
+        fd = os.open(path, flags, 0o600)
+        self.open.append(fd)
+        return fd
+
+    def client(self):
+        client = Client(self.path('control'))
+        self.clients.append(client)
+        return client
+
+    def start(self, image, *extra, memory=64 * MIB, vcpus=('--vcpus', '1'), fds=(),
+              machine='nitro-enclave', heartbeat='--no-heartbeat', accel='tcg'):
+        """Starts the helper for @image, a path; returns the client that waited for it."""
+        if os.path.exists(self.path('control')):
+            os.unlink(self.path('control'))
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(self.path('control'))
+            listener.listen(20)
+            client = self.client()
+            image_fd = os.open(image, os.O_RDONLY)
+            arguments = [
+                HELPER, '--name', 'test', '--uuid', self.uuid, '--machine', machine,
+                '--control-fd', str(listener.fileno()), '--image-fd', str(image_fd),
+                '--memory', str(memory), *vcpus, *extra,
+            ]
+            if heartbeat:
+                arguments.append(heartbeat)
+            if accel:
+                arguments += ['--accel', accel]
+            with open(self.log_path, 'ab') as log:
+                self.process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stderr=log,
+                                                pass_fds=[listener.fileno(), image_fd, *fds])
+            os.close(image_fd)
+        return client
+
+    def tiny(self, text=b'tiny guest\r\n', action=tinyguest.HANG):
+        return self.path('kernel', tinyguest.kernel(text, action))
+
+    def start_tiny(self, *extra, text=b'tiny guest\r\n', action=tinyguest.HANG, **more):
+        if not QEMU:
+            self.skipTest('there is no qemu-system-x86_64')
+        client = self.start(self.tiny(text, action), *extra, **more)
+        self.assertIn('libvirt-nitro', client.line())
+        client.event('booted')
+        return client
+
+    def qemu(self):
+        pids = [pid for pid in processes(self.uuid) if pid != self.process.pid]
+        self.assertEqual(1, len(pids))
+        return pids[0]
+
+    def assert_exited(self, client, reason, timeout=SHORT):
+        self.assertEqual({'reason': reason}, client.event('exited', timeout))
+        self.assertIsNone(client.line())
+        self.assertEqual(0, self.process.wait(SHORT))
+
+    def assert_failed(self, client, code, *texts):
+        failure = client.event('failed')
+        self.assertEqual(code, failure['code'], failure)
+        for text in texts:
+            self.assertIn(text, failure['text'])
+        self.assertNotIn('\n', failure['text'])
+        self.assertIsNone(client.line())
+        self.assertEqual(2, self.process.wait(SHORT))
+
+
+class OptionsTest(HelperCase):
+    """Whatever the command line tells alone: one sentence, exit status 1."""
+
+    def run_helper(self, *arguments, fds=()):
+        return subprocess.run([HELPER, *arguments], capture_output=True, text=True, check=False,
+                              timeout=SHORT, pass_fds=fds)
+
+    def full(self, **changes):
+        """A complete command line; None leaves an option out."""
+        options = {
+            'name': 'test', 'uuid': self.uuid, 'machine': 'nitro-enclave',
+            'control_fd': str(self.listener.fileno()), 'image_fd': str(self.image),
+            'memory': str(64 * MIB), 'vcpus': '1',
+        }
+        options.update(changes)
+        words = []
+        for key, value in options.items():
+            if value is not None:
+                words += ['--' + key.replace('_', '-'), value]
+        return words
+
+    def setUp(self):
+        super().setUp()
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(self.path('options'))
+        self.listener.listen(1)
+        self.image = self.fd(self.path('image', b'x'))
+
+    def tearDown(self):
+        self.listener.close()
+        super().tearDown()
+
+    def assert_refused(self, words, text):
+        result = self.run_helper(*words, fds=[self.listener.fileno(), self.image])
+        self.assertEqual(1, result.returncode, result.stderr)
+        self.assertEqual('', result.stdout)
+        self.assertEqual(f'libvirt_nitro: {text}\n', result.stderr)
+
+    def test_help_and_version(self):
+        result = self.run_helper('--help')
+        self.assertEqual(0, result.returncode)
+        self.assertIn('--expect-pcr', result.stdout)
+        result = self.run_helper('--version')
+        self.assertEqual(0, result.returncode)
+        self.assertRegex(result.stdout, r'^libvirt_nitro \d+\.\d+\.\d+\n$')
+
+    def test_probe(self):
+        begin = time.monotonic()
+        result = self.run_helper('--probe')
+        self.assertLess(time.monotonic() - begin, 5)
+        self.assertEqual(0, result.returncode)
+        self.assertEqual(1, result.stdout.count('\n'))
+        verdict = json.loads(result.stdout)
+        self.assertIn(verdict['accel'], ('kvm', 'tcg'))
+        self.assertTrue(verdict['reason'])
+
+    def test_missing(self):
+        for option in ('name', 'uuid', 'machine', 'control-fd', 'image-fd', 'memory'):
+            with self.subTest(option):
+                self.assert_refused(self.full(**{option.replace('-', '_'): None}),
+                                    f'Option --{option} is missing')
+        with self.subTest('vcpus'):
+            self.assert_refused(self.full(vcpus=None),
+                                'One of the options --vcpus and --cpus is missing')
+
+    def test_words(self):
+        cases = [
+            (['--nonsense'], 'Option --nonsense is unknown'),
+            (['--nonsense=3'], 'Option --nonsense is unknown'),
+            (['--mem', '1'], 'Option --mem is unknown'),
+            (['word'], "Argument 'word' is not an option"),
+            (['--name'], 'Option --name lacks its value'),
+            (['--debug=yes'], "Option --debug takes no value, not 'yes'"),
+            (['--name', 'a', '--name', 'b'], 'Option --name is given twice'),
+            (['--probe', '--debug'], 'Option --probe goes with no other option'),
+        ]
+        for words, text in cases:
+            with self.subTest(words):
+                self.assert_refused(words, text)
+
+    def test_values(self):
+        closed = 999
+        cases = [
+            ('name', '', 'is empty'),
+            ('uuid', 'x', 'is not a UUID'),
+            ('machine', 'q35', "is neither 'nitro' nor 'nitro-enclave'"),
+            ('control-fd', 'x', 'is not the number of a file descriptor'),
+            ('control-fd', '-1', 'is not the number of a file descriptor'),
+            ('control-fd', str(closed), 'is not an open file descriptor'),
+            ('control-fd', '0', 'is not a listening UNIX stream socket'),
+            ('image-fd', '99999999999', 'is not the number of a file descriptor'),
+            ('image-fd', str(closed), 'is not an open file descriptor'),
+            ('memory', '', 'is not a size in bytes'),
+            ('memory', '64M', 'is not a size in bytes'),
+            ('memory', '99999999999999999999', 'is not a size in bytes'),
+            ('vcpus', '0', 'is not a number of vCPUs from 1 to 65536'),
+            ('vcpus', '+1', 'is not a number of vCPUs from 1 to 65536'),
+        ]
+        for option, value, text in cases:
+            with self.subTest(f'{option}={value}'):
+                self.assert_refused(self.full(**{option.replace('-', '_'): value}),
+                                    f"Value '{value}' of option --{option} {text}")
+
+    def test_optional_values(self):
+        pcr = 'is not of the form INDEX=HEX'
+        page = 'is not the size of a huge page: use a power of two from 2 MiB on'
+        cases = [
+            ('page-size', '4096', page),
+            ('page-size', '3145728', page),
+            ('cpus', '', 'names no CPU'),
+            ('cpus', '1,,2', "is not a list of CPU ids such as '1,3' or '2-5' (part '')"),
+            ('cpus', '5-2', "is not a list of CPU ids such as '1,3' or '2-5' (part '5-2')"),
+            ('cpus', '1-2-3', "is not a list of CPU ids such as '1,3' or '2-5' (part '1-2-3')"),
+            ('cpus', '99999', "is not a list of CPU ids such as '1,3' or '2-5' (part '99999')"),
+            ('cpus', '1,1', 'names CPU 1 twice'),
+            ('cid', '3', 'is not a CID from 4 to 4294967294'),
+            ('cid', '4294967295', 'is not a CID from 4 to 4294967294'),
+            ('console-type', 'null', "is none of 'pty', 'file' and 'unix'"),
+            ('console-fd', 'x', 'is not the number of a file descriptor'),
+            ('initrd-fd', '999', 'is not an open file descriptor'),
+            ('heartbeat-timeout', '0', 'is not a number of seconds from 1 to 86400'),
+            ('expect-pcr', 'x', pcr),
+            ('expect-pcr', '3=' + '0' * 96,
+             'names none of the registers 0, 1, 2 and 8, which come from the image'),
+            ('expect-pcr', '0=00', 'has 2 hexadecimal digits where SHA-384 has 96'),
+            ('expect-pcr', '0=' + 'g' * 96, 'holds a character that is no hexadecimal digit'),
+            ('qemu', 'qemu', 'is not an absolute path'),
+            ('accel', 'hvf', "is none of 'auto', 'kvm' and 'tcg'"),
+        ]
+        for option, value, text in cases:
+            vcpus = None if option == 'cpus' else '1'
+            with self.subTest(f'{option}={value}'):
+                self.assert_refused(self.full(vcpus=vcpus) + ['--' + option, value],
+                                    f"Value '{value}' of option --{option} {text}")
+
+    def test_combinations(self):
+        twice = '0=' + '0' * 96
+        cases = [
+            (['--cpus', '1'], 'Options --vcpus and --cpus exclude each other'),
+            (['--console-type', 'pty'], 'Option --console-type needs --console-fd'),
+            (['--console-fd', '0'], 'Option --console-fd needs --console-type'),
+            (['--no-heartbeat', '--heartbeat-timeout', '5'],
+             'Options --no-heartbeat and --heartbeat-timeout exclude each other'),
+            (['--expect-pcr', twice, '--expect-pcr', twice],
+             f"Value '{twice}' of option --expect-pcr names register 0 again"),
+        ]
+        for words, text in cases:
+            with self.subTest(words[0]):
+                self.assert_refused(self.full() + words, text)
+
+
+class RefusalTest(HelperCase):
+    """What cannot be started: the event "failed", exit status 2."""
+
+    def test_machine_nitro(self):
+        client = self.start(self.tiny(), machine='nitro')
+        self.assertIn('libvirt-nitro', client.line())
+        self.assert_failed(client, 'unsupported', 'nitro-enclave')
+
+    def test_heartbeat(self):
+        self.assert_failed(self.start(self.tiny(), heartbeat=None), 'unsupported', 'heartbeat')
+
+    def test_vcpus(self):
+        self.assert_failed(self.start(self.tiny(), vcpus=('--vcpus', '10000')), 'config',
+                           '10000 vCPUs')
+
+    def test_cpus(self):
+        client = self.start(self.tiny(), vcpus=('--cpus', '0,8000'))
+        self.assert_failed(client, 'resource', 'CPU 8000')
+
+    def test_memory(self):
+        for size, text in ((0, 'Memory of 0 KiB'), (1024, 'Memory of 1 KiB'),
+                           (63 * MIB, 'Memory of 64512 KiB'),
+                           (65 * MIB, 'not a multiple of 2 MiB')):
+            with self.subTest(size):
+                self.assert_failed(self.start(self.tiny(), memory=size), 'config', text)
+
+    def test_memory_for_page_size(self):
+        client = self.start(self.tiny(), '--page-size', str(1 << 30))
+        self.assert_failed(client, 'config', 'page size', '1048576 KiB')
+
+    def test_memory_for_image(self):
+        image = self.path('big', tinyguest.kernel(b'') + bytes(20 * MIB))
+        self.assert_failed(self.start(image), 'config', '4 times', 'KiB')
+
+    def test_memory_for_kernel(self):
+        image = self.path('big', tinyguest.kernel(b'', init_size=80 * MIB))
+        self.assert_failed(self.start(image), 'config', 'kernel and the ramdisks', 'at least')
+
+    def test_memory_of_host(self):
+        if not QEMU:
+            self.skipTest('there is no qemu-system-x86_64')
+        self.assert_failed(self.start(self.tiny(), memory=1 << 46), 'resource', 'memory')
+
+    def test_huge_pages(self):
+        if not QEMU:
+            self.skipTest('there is no qemu-system-x86_64')
+        with open('/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages',
+                  encoding='ascii') as f:
+            if int(f.read()) > 32:
+                self.skipTest('this host has free huge pages')
+        client = self.start(self.tiny(), '--page-size', str(2 * MIB))
+        self.assert_failed(client, 'resource')
+
+    def test_not_an_image(self):
+        for content in (b'', b'x', b'.ei', b'\0' * 5000):
+            with self.subTest(content[:4]):
+                client = self.start(self.path('junk', content))
+                self.assert_failed(client, 'image', 'neither an EIF file nor a Linux kernel')
+
+    def test_not_a_file(self):
+        self.assert_failed(self.start('/dev/null'), 'image', 'not a regular file')
+
+    def test_eif(self):
+        kernel = tinyguest.kernel(b'')
+        good = eifwriter.simple(kernel=kernel).to_bytes()
+        cases = {
+            'truncated': (good[:1000], 'image', ['440 bytes left']),
+            'header only': (good[:100], 'image', []),
+            'checksum': (good[:-1] + b'X', 'image', ['checksum']),
+            'architecture': (eifwriter.simple(kernel=kernel, flags=1).to_bytes(), 'image',
+                             ['aarch64', 'x86_64']),
+            'no kernel in it': (eifwriter.simple(kernel=b'y' * 9000).to_bytes(), 'image',
+                                ['not a Linux kernel']),
+            'empty kernel': (eifwriter.simple(kernel=b'').to_bytes(), 'image', []),
+            'old kernel': (eifwriter.simple(kernel=tinyguest.kernel(b'', version=0x204))
+                           .to_bytes(), 'image', ['older']),
+            'command line': (eifwriter.simple(kernel=kernel, cmdline=b'a' * 2048).to_bytes(),
+                             'image', ['2048 bytes', '2047']),
+            'huge command line': (eifwriter.simple(kernel=kernel, cmdline=b'a' * 1100000)
+                                  .to_bytes(), 'image', ['cmdline section', '1 MiB']),
+        }
+        for name, (content, code, texts) in cases.items():
+            with self.subTest(name):
+                self.assert_failed(self.start(self.path('eif', content)), code, *texts)
+
+    def test_eif_with_parts(self):
+        image = eifwriter.simple(kernel=tinyguest.kernel(b'')).write(self.path('eif'))
+        with self.subTest('cmdline'):
+            self.assert_failed(self.start(image, '--cmdline', 'x'), 'config', 'cmdline')
+        with self.subTest('initrd'):
+            fd = self.fd(self.path('initrd', b'x'))
+            self.assert_failed(self.start(image, '--initrd-fd', str(fd), fds=[fd]), 'config',
+                               'initrd')
+
+    def test_expected_pcr(self):
+        image = eifwriter.simple(kernel=tinyguest.kernel(b''))
+        image.write(self.path('eif'))
+        wrong = 'ab' * 48
+        with self.subTest('different'):
+            client = self.start(self.path('eif'), '--expect-pcr', f'0={image.pcrs()[0]}',
+                                '--expect-pcr', f'2={wrong}')
+            self.assert_failed(client, 'image', 'PCR2', wrong, image.pcrs()[2])
+        with self.subTest('not signed'):
+            client = self.start(self.path('eif'), '--expect-pcr', f'8={wrong}')
+            self.assert_failed(client, 'image', 'PCR8', wrong, 'not signed')
+
+    def test_qemu(self):
+        script = self.path('qemu', b'#!/bin/sh\necho "qemu: first" >&2\n'
+                           b'printf "qemu-system: bad \\033[1m\\377thing\\n" >&2\nexit 3\n')
+        os.chmod(script, 0o755)
+        silent = self.path('silent', b'#!/bin/sh\nexit 3\n')
+        os.chmod(silent, 0o755)
+        cases = [
+            ('/nonexistent/qemu', 'unsupported', ['/nonexistent/qemu', 'No such file']),
+            (self.path('kernel', b''), 'unsupported', ['cannot be run']),
+            (script, 'internal', ['QEMU cannot start the enclave: bad ?[1m?thing']),
+            (silent, 'internal', ['QEMU ended with status 3']),
+        ]
+        for path, code, texts in cases:
+            with self.subTest(path):
+                image = self.path('image', tinyguest.kernel(b''))
+                self.assert_failed(self.start(image, '--qemu', path), code, *texts)
+        self.assertIn('QEMU: qemu: first\n', self.log())
+
+
+class ControlTest(HelperCase):
+    def test_greeting_and_status(self):
+        client = self.start(self.tiny(), '--cid', '77')
+        self.assertEqual(1, client.line()['libvirt-nitro']['protocol'])
+        self.assertEqual({'cid': 77, 'accel': 'tcg'}, client.event('started'))
+        self.assertEqual({}, client.event('booted'))
+        client.send(command='query-status', id=-5, more={'unknown': [1, {'a': 2}]})
+        self.assertEqual({'phase': 'running', 'cid': 77, 'accel': 'tcg'},
+                         client.reply(-5)['return'])
+        client.send(command='terminate', id=2)
+        self.assertEqual({'return': {}, 'id': 2}, client.line())
+        self.assert_exited(client, 'terminated')
+
+    def test_cpus(self):
+        cpu = min(os.sched_getaffinity(0))
+        client = self.start_tiny(vcpus=('--cpus', str(cpu)))
+        client.send(command='query-status', id=1)
+        self.assertEqual([cpu], client.reply(1)['return']['cpus'])
+        for task in os.listdir(f'/proc/{self.qemu()}/task'):
+            self.assertEqual({cpu}, os.sched_getaffinity(int(task)))
+        self.assertNotEqual({cpu}, os.sched_getaffinity(self.process.pid)
+                            if len(os.sched_getaffinity(0)) > 1 else None)
+
+    def test_bad_requests(self):
+        client = self.start_tiny()
+        client.send(command='no-such\x1b-command', id=1)
+        self.assertEqual('unknown-command', client.reply(1)['error']['code'])
+        client.send(command=7, id=2)
+        self.assertEqual('bad-request', client.reply(2)['error']['code'])
+        for request in (b'{"command": "query-status"}', b'{"command": "query-status", "id": "x"}',
+                        b'{"command": "query-status", "id": 1.5}', b'{}',
+                        b'{"id.x": 1, "a": {"id": 1}, "b": [{"id": 1}]}'):
+            client.raw(request + b'\n')
+            message = client.line()
+            self.assertEqual('bad-request', message['error']['code'])
+            self.assertIsNone(message['id'])
+        client.send(command='query-status', id=9)
+        self.assertEqual('running', client.reply(9)['return']['phase'])
+
+    def test_not_json(self):
+        self.start_tiny()
+        for junk in (b'hello', b'[]', b'3', b'"x"', b'{"a":', b'{} {}', b'', b'\xff\xfe', b'\0',
+                     b'{"id": 99999999999999999999999}', b'{"a":' * 100 + b'1' + b'}' * 100,
+                     b'[' * 60000):
+            with self.subTest(junk[:20]):
+                other = self.client()
+                other.line()
+                other.raw(junk + b'\n')
+                message = other.line()
+                self.assertEqual('bad-request', message['error']['code'])
+                self.assertIsNone(message['id'])
+                self.assertIsNone(other.line())
+
+    def test_long_line(self):
+        self.start_tiny()
+        with self.subTest('longest'):
+            client = self.client()
+            client.line()
+            request = b'{"command": "query-status", "id": 1, "x": "'
+            client.raw(request + b'a' * (LINE_MAX - len(request) - 3) + b'"}\n')
+            self.assertIn('return', client.reply(1))
+        with self.subTest('too long'):
+            other = self.client()
+            other.line()
+            try:
+                other.raw(b'a' * (LINE_MAX * 4))
+            except OSError:
+                pass
+            self.assertEqual('line-too-long', other.line()['error']['code'])
+            self.assertIsNone(other.line())
+        client.send(command='query-status', id=2)
+        self.assertIn('return', client.reply(2))
+
+    def test_pieces_and_half_close(self):
+        client = self.start_tiny()
+        for byte in b'{"command": "query-status", "id": 4}\n':
+            client.raw(bytes([byte]))
+        self.assertIn('return', client.reply(4))
+        other = self.client()
+        other.line()
+        other.raw(b'{"command": "query-status", "id": 5}\n{"command": "query-status", "id": 6}\n')
+        other.socket.shutdown(socket.SHUT_WR)
+        self.assertEqual([5, 6], [message['id'] for message in other.rest()])
+
+    def test_slow_client(self):
+        """One that asks and asks and never reads: the helper stays small and serves others."""
+        client = self.start_tiny()
+        slow = self.client()
+        slow.socket.setblocking(False)
+        request = b'{"command": "query-status", "id": 1}\n' * 500
+        sent = 0
+        end = time.monotonic() + 3
+        while time.monotonic() < end:
+            try:
+                sent += slow.socket.send(request[sent % len(request):])
+            except BlockingIOError:
+                if not select.select([], [slow.socket], [], 0.5)[1]:
+                    break
+        else:
+            self.fail(f'{sent} bytes of requests were taken without an answer being read')
+        with open(f'/proc/{self.process.pid}/statm', encoding='ascii') as f:
+            resident = int(f.read().split()[1]) * os.sysconf('SC_PAGE_SIZE')
+        self.assertLess(resident, 400 * MIB)  # ASan's shadow included
+        client.send(command='query-status', id=2)
+        self.assertIn('return', client.reply(2, 2))
+
+        slow.socket.settimeout(SHORT)
+        slow.socket.shutdown(socket.SHUT_WR)
+        slow.line()
+        self.assertEqual({1}, {m['id'] for m in slow.rest() if 'event' not in m})
+
+    def test_slow_client_at_the_end(self):
+        client = self.start_tiny()
+        slow = self.client()
+        slow.socket.setblocking(False)
+        try:
+            while True:
+                slow.socket.send(b'{"command": "query-status", "id": 1}\n')
+        except BlockingIOError:
+            pass
+        begin = time.monotonic()
+        client.send(command='terminate', id=1)
+        self.assert_exited(client, 'terminated')
+        self.assertLess(time.monotonic() - begin, 5)
+
+    def test_many_clients(self):
+        client = self.start_tiny()
+        others = [self.client() for _ in range(40)]
+        greeted = [other for other in others if other.line()]
+        self.assertEqual(15, len(greeted))
+        for other in others:
+            other.close()
+        client.send(command='query-status', id=1)
+        self.assertIn('return', client.reply(1))
+        wait_for(lambda: self.client().line() is not None)
+
+    def test_two_clients_and_none(self):
+        """The daemon may go away and come back."""
+        client = self.start_tiny()
+        client.close()
+        time.sleep(0.1)
+        first = self.client()
+        second = self.client()
+        for each in (first, second):
+            self.assertIn('libvirt-nitro', each.line())
+        first.send(command='terminate', id=1)
+        self.assertEqual({'return': {}, 'id': 1}, first.line())
+        self.assertEqual({'reason': 'terminated'}, second.event('exited'))
+        self.assert_exited(first, 'terminated')
+
+    def test_measurements(self):
+        ramdisks = (b'boot', b'application', b'')
+        for name, image in {
+                'simple': eifwriter.simple(kernel=tinyguest.kernel(b'')),
+                'signed': eifwriter.signed(kernel=tinyguest.kernel(b''), ramdisks=ramdisks),
+        }.items():
+            for expect in (False, True):
+                with self.subTest(f'{name} {expect}'):
+                    image.write(self.path('eif'))
+                    pcrs = image.pcrs()
+                    extra = [f'--expect-pcr={i}={value.upper()}' for i, value in pcrs.items()]
+                    client = self.start(self.path('eif'), *(extra if expect else []))
+                    client.event('booted')
+                    self.assertEqual({'hash': 'sha384', **{f'pcr{i}': value
+                                                           for i, value in pcrs.items()}},
+                                     self.query_measurements(client))
+                    client.send(command='terminate', id=1)
+                    self.assert_exited(client, 'terminated')
+
+    def query_measurements(self, client):
+        for ident in range(100, 300):
+            client.send(command='query-measurements', id=ident)
+            reply = client.reply(ident)
+            if 'return' in reply:
+                return reply['return']
+            self.assertEqual('not-ready', reply['error']['code'])
+            time.sleep(0.05)
+        raise AssertionError('there are no measurements')
+
+    def test_measurements_of_kernel(self):
+        """They are those of the EIF that would be assembled."""
+        kernel = tinyguest.kernel(b'')
+        for name, initrd, cmdline in (('all', b'ramdisk', 'a b'), ('kernel', None, None)):
+            with self.subTest(name):
+                extra = []
+                fds = []
+                if initrd is not None:
+                    fds = [self.fd(self.path('initrd', initrd))]
+                    extra = ['--initrd-fd', str(fds[0]), '--cmdline', cmdline]
+                image = eifwriter.simple(kernel=kernel, cmdline=(cmdline or '').encode(),
+                                         ramdisks=(initrd or b'',))
+                extra += [f'--expect-pcr={i}={value}' for i, value in image.pcrs().items()]
+                client = self.start(self.path('kernel', kernel), *extra, fds=fds)
+                client.event('booted')
+                self.assertEqual(image.pcrs()[1], self.query_measurements(client)['pcr1'])
+                client.send(command='terminate', id=1)
+                self.assert_exited(client, 'terminated')
+
+
+class EndTest(HelperCase):
+    """However an enclave ends, the reason is told and nothing is left."""
+
+    def test_signals(self):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with self.subTest(number.name):
+                client = self.start_tiny()
+                self.process.send_signal(number)
+                self.assert_exited(client, 'terminated')
+
+    def test_terminate_at_once(self):
+        client = self.start(self.tiny())
+        client.send(command='terminate', id=1)
+        self.assert_exited(client, 'terminated')
+
+    def test_terminate_stopped_qemu(self):
+        client = self.start_tiny()
+        os.kill(self.qemu(), signal.SIGSTOP)
+        client.send(command='terminate', id=1)
+        self.assertEqual({}, client.reply(1)['return'])
+        self.assert_exited(client, 'terminated')
+
+    def test_terminate_while_booting_qemu_hangs(self):
+        script = self.path('qemu', b'#!/bin/sh\ntrap "" TERM INT\necho working >&2\n'
+                           b'while :; do sleep 1 </dev/null >/dev/null 2>&1; done\n')
+        os.chmod(script, 0o755)
+        client = self.start(self.tiny(), '--qemu', script)
+        wait_for(lambda: 'QEMU: working' in self.log())
+        client.send(command='query-status', id=1)
+        self.assertEqual('prepare', client.reply(1)['return']['phase'])
+        client.send(command='terminate', id=2)
+        self.assert_exited(client, 'terminated')
+
+    def test_terminate_busy(self):
+        client = self.start_tiny(text=b'busy ' * 30 + b'\r\n', action=tinyguest.AGAIN)
+        time.sleep(0.3)
+        begin = time.monotonic()
+        client.send(command='terminate', id=1)
+        self.assert_exited(client, 'terminated')
+        self.assertLess(time.monotonic() - begin, 5)
+
+    def test_reset(self):
+        self.assert_exited(self.start_tiny(action=tinyguest.RESET), 'reboot')
+
+    def test_reset_after_panic(self):
+        text = b'[    1.5] Kernel panic - not syncing: test\r\n'
+        self.assert_exited(self.start_tiny(text=text, action=tinyguest.RESET), 'panic')
+
+    def test_reset_after_other_text(self):
+        text = b'a line with Kernel panic - not syncing in it\r\n'
+        self.assert_exited(self.start_tiny(text=text, action=tinyguest.RESET), 'reboot')
+
+    def test_stopped_for_good(self):
+        """A guest that says that it ends, and then only hangs."""
+        cases = {
+            'panic': b'[    1.5] Kernel panic - not syncing: test\r\n[    1.6] ---[ end Kernel '
+                     b'panic - not syncing: test ]---\r\n',
+            'poweroff': b'reboot: System halted\r\n',
+        }
+        for reason, text in cases.items():
+            with self.subTest(reason):
+                client = self.start_tiny(text=text, action=tinyguest.IDLE)
+                self.assert_exited(client, reason, 30)
+
+    def test_not_stopped(self):
+        """The same words, but the guest goes on: it is left alone."""
+        client = self.start_tiny(text=b'reboot: System halted\r\n', action=tinyguest.AGAIN)
+        time.sleep(12)
+        client.send(command='query-status', id=1)
+        self.assertEqual('running', client.reply(1)['return']['phase'])
+
+    def test_qemu_killed(self):
+        client = self.start_tiny()
+        os.kill(self.qemu(), signal.SIGKILL)
+        self.assert_exited(client, 'crashed')
+
+    def test_qemu_killed_before_start(self):
+        script = self.path('qemu', b'#!/bin/sh\nkill -9 $$\n')
+        os.chmod(script, 0o755)
+        client = self.start(self.tiny(), '--qemu', script)
+        self.assert_failed(client, 'internal', 'signal 9')
+
+    def test_helper_killed(self):
+        client = self.start_tiny()
+        qemu = self.qemu()
+        self.process.kill()
+        self.process.wait(SHORT)
+        wait_for(lambda: not os.path.exists(f'/proc/{qemu}/mem') or not processes(self.uuid))
+        self.assertIsNone(client.line())
+
+    def test_qemu_environment(self):
+        """QEMU gets what it needs and nothing more."""
+        self.start_tiny()
+        qemu = self.qemu()
+        with open(f'/proc/{qemu}/environ', 'rb') as f:
+            self.assertEqual({b'PATH=/usr/bin:/bin', b'LC_ALL=C'},
+                             set(f.read().rstrip(b'\0').split(b'\0')))
+        links = [os.readlink(f'/proc/{qemu}/fd/{fd}') for fd in os.listdir(f'/proc/{qemu}/fd')]
+        self.assertFalse([link for link in links if link.startswith(self.dir)])
+
+    def test_messages_are_limited(self):
+        script = self.path('qemu', b'#!/bin/sh\ni=0\nwhile [ $i -lt 20000 ]; do\n'
+                           b'echo "message $i of very many" >&2\ni=$((i + 1))\ndone\nexit 1\n')
+        os.chmod(script, 0o755)
+        client = self.start(self.tiny(), '--qemu', script)
+        self.assert_failed(client, 'internal', 'message 19999')
+        self.assertLess(len(self.log()), 400000)
+        self.assertIn('further messages are not logged', self.log())
+
+
+class ConsoleTest(HelperCase):
+    def read(self, fd, until, timeout=SHORT):
+        """Reads from @fd until the bytes @until have come; returns all."""
+        data = b''
+        end = time.monotonic() + timeout
+        while until not in data:
+            left = end - time.monotonic()
+            self.assertGreater(left, 0, data[-200:])
+            if select.select([fd], [], [], left)[0]:
+                piece = os.read(fd, 65536)
+                self.assertTrue(piece, data[-200:])
+                data += piece
+        return data
+
+    def start_pty(self, **more):
+        """What the daemon does: opens the slave once, makes it raw, and closes it."""
+        master, slave = pty.openpty()
+        name = os.ttyname(slave)
+        os.close(slave)
+        client = self.start_tiny('--console-type', 'pty', '--console-fd', str(master),
+                                 fds=[master], **more)
+        os.close(master)
+        return client, name
+
+    def attach(self, name):
+        return os.open(name, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+
+    def test_pty_late_and_again(self):
+        _, name = self.start_pty(text=b'the boot message\r\n')
+        time.sleep(0.5)
+        for _ in range(3):
+            fd = self.attach(name)
+            try:
+                self.assertEqual(b'the boot message\r\n', self.read(fd, b'\n'))
+                self.assertFalse(termios.tcgetattr(fd)[3] & termios.ECHO)
+                os.write(fd, b'typed and thrown away\n')
+                self.assertFalse(select.select([fd], [], [], 0.2)[0])
+            finally:
+                os.close(fd)
+            time.sleep(0.3)
+
+    def test_pty_unread_output(self):
+        """What one reader left unread is not the first that the next one gets."""
+        client, name = self.start_pty(text=b'0123456789abcdefghijklmnopqrstu\r\n',
+                                      action=tinyguest.AGAIN)
+        os.close(self.attach(name))
+        fd = self.attach(name)
+        time.sleep(0.5)
+        os.close(fd)
+        time.sleep(0.5)
+        fd = self.attach(name)
+        try:
+            data = b''
+            while len(data) < 300000:
+                data += self.read(fd, b'', 1) if data else self.read(fd, b'\n')
+                select.select([fd], [], [], SHORT)
+                data += os.read(fd, 65536)
+        finally:
+            os.close(fd)
+        client.send(command='query-status', id=1)
+        self.assertEqual('running', client.reply(1)['return']['phase'])
+
+    def test_pty_slow_reader(self):
+        """The enclave and the helper go on while a reader sleeps, and it gets the newest output."""
+        client, name = self.start_pty(text=b'x' * 60 + b'\r\n', action=tinyguest.AGAIN)
+        fd = self.attach(name)
+        try:
+            self.read(fd, b'x')
+            time.sleep(1.5)
+            client.send(command='query-status', id=1)
+            self.assertEqual('running', client.reply(1, 2)['return']['phase'])
+            self.read(fd, b'x')
+        finally:
+            os.close(fd)
+
+    def test_pty_nobody(self):
+        client, _ = self.start_pty(text=b'x' * 60 + b'\r\n', action=tinyguest.AGAIN)
+        time.sleep(0.5)
+        client.send(command='terminate', id=1)
+        self.assert_exited(client, 'terminated')
+
+    def test_file(self):
+        fd = self.fd(self.path('console'), os.O_WRONLY | os.O_CREAT)
+        client = self.start_tiny('--console-type', 'file', '--console-fd', str(fd), fds=[fd],
+                                 text=b'to a file\r\n')
+        path = self.path('console')
+        wait_for(lambda: open(path, 'rb').read() == b'to a file\r\n' if os.path.getsize(path)
+                 else False)
+        client.send(command='terminate', id=1)
+        self.assert_exited(client, 'terminated')
+
+    def test_file_gets_all(self):
+        fd = self.fd(self.path('console'), os.O_WRONLY | os.O_CREAT)
+        line = b'0123456789' * 6 + b'\r\n'
+        client = self.start_tiny('--console-type', 'file', '--console-fd', str(fd), fds=[fd],
+                                 text=line, action=tinyguest.AGAIN)
+        wait_for(lambda: os.path.getsize(self.path('console')) > 600000, LONG)
+        client.send(command='terminate', id=1)
+        self.assert_exited(client, 'terminated')
+        with open(self.path('console'), 'rb') as f:
+            data = f.read()
+        self.assertEqual((line * (len(data) // len(line) + 1))[:len(data)], data)
+
+    def test_file_full(self):
+        """A full disk is logged once, and the enclave goes on."""
+        fd = self.fd('/dev/full', os.O_WRONLY)
+        client = self.start_tiny('--console-type', 'file', '--console-fd', str(fd), fds=[fd],
+                                 text=b'to a full disk\r\n', action=tinyguest.AGAIN)
+        time.sleep(0.5)
+        client.send(command='terminate', id=1)
+        self.assert_exited(client, 'terminated')
+        self.assertEqual(1, self.log().count('No space left'))
+
+    def test_file_is_a_stuck_pipe(self):
+        reader, writer = os.pipe()
+        self.open += [reader]
+        client = self.start_tiny('--console-type', 'file', '--console-fd', str(writer),
+                                 fds=[writer], text=b'y' * 60 + b'\r\n', action=tinyguest.AGAIN)
+        os.close(writer)
+        time.sleep(0.5)
+        client.send(command='query-status', id=1)
+        self.assertEqual('running', client.reply(1, 2)['return']['phase'])
+        self.read(reader, b'y')
+        client.send(command='terminate', id=2)
+        self.assert_exited(client, 'terminated')
+
+    def test_unix_listening(self):
+        path = self.path('console')
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(path)
+            listener.listen(5)
+            client = self.start_tiny('--console-type', 'unix', '--console-fd',
+                                     str(listener.fileno()), fds=[listener.fileno()],
+                                     text=b'to a socket\r\n')
+        for _ in range(2):
+            with socket.socket(socket.AF_UNIX) as reader, \
+                    socket.socket(socket.AF_UNIX) as waiting:
+                reader.connect(path)
+                self.assertEqual(b'to a socket\r\n', self.read(reader.fileno(), b'\n'))
+                reader.sendall(b'typed')
+                waiting.connect(path)
+                self.assertFalse(select.select([waiting], [], [], 0.3)[0])
+                reader.close()
+                self.assertEqual(b'to a socket\r\n', self.read(waiting.fileno(), b'\n'))
+        client.send(command='terminate', id=2)
+        self.assert_exited(client, 'terminated')
+
+    def test_unix_connected(self):
+        ours, theirs = socket.socketpair()
+        with ours:
+            with theirs:
+                client = self.start_tiny('--console-type', 'unix', '--console-fd',
+                                         str(theirs.fileno()), fds=[theirs.fileno()],
+                                         text=b'z' * 60 + b'\r\n', action=tinyguest.AGAIN)
+            self.read(ours.fileno(), b'z')
+        time.sleep(0.3)
+        client.send(command='query-status', id=1)
+        self.assertEqual('running', client.reply(1)['return']['phase'])
+
+
+class LinuxTest(HelperCase):
+    """A real kernel with the init of examples/hello."""
+
+    def setUp(self):
+        super().setUp()
+        for name in ('HELLO_KERNEL', 'HELLO_INITRD', 'HELLO_EIF'):
+            if not os.path.exists(os.environ.get(name, '')):
+                shutil.rmtree(self.dir)
+                self.skipTest(f'{name} names no file')
+        if not QEMU:
+            shutil.rmtree(self.dir)
+            self.skipTest('there is no qemu-system-x86_64')
+
+    def boot(self, action, *extra, cmdline=HELLO_CMDLINE, accel='tcg', vcpus='1'):
+        console = self.fd(self.path('console'), os.O_RDWR | os.O_CREAT)
+        initrd = self.fd(os.environ['HELLO_INITRD'])
+        client = self.start(os.environ['HELLO_KERNEL'], '--initrd-fd', str(initrd), '--cmdline',
+                            f'{cmdline} hello.seed=99 hello.action={action}', '--console-type',
+                            'file', '--console-fd', str(console), *extra, memory=256 * MIB,
+                            fds=[initrd, console], accel=accel, vcpus=('--vcpus', vcpus))
+        client.event('booted')
+        return client
+
+    def console(self):
+        with open(self.path('console'), encoding='utf-8', errors='replace') as f:
+            return f.read()
+
+    def test_ends(self):
+        for action, reason in (('poweroff', 'poweroff'), ('reboot', 'reboot'), ('panic', 'panic'),
+                               ('exit', 'panic')):
+            with self.subTest(action):
+                client = self.boot(action)
+                self.assert_exited(client, reason, LONG)
+                self.assertIn('9802', self.console())  # 99 * 99 + 1
+
+    def test_panic_without_restart(self):
+        """panic=0: the kernel stops for good, which only its console tells."""
+        client = self.boot('panic', cmdline='console=ttyS0 reboot=t')
+        self.assert_exited(client, 'panic', LONG)
+
+    def test_vcpus(self):
+        client = self.boot('poweroff', vcpus='2')
+        self.assert_exited(client, 'poweroff', LONG)
+        self.assertIn('2 CPUs', self.console())
+
+    def test_accel_auto(self):
+        client = self.boot('poweroff', accel='auto')
+        self.assert_exited(client, 'poweroff', LONG)
+
+    def test_eif(self):
+        master, slave = pty.openpty()
+        self.open.append(slave)
+        client = self.start(os.environ['HELLO_EIF'], '--console-type', 'pty', '--console-fd',
+                            str(master), memory=256 * MIB, fds=[master])
+        os.close(master)
+        client.event('booted')
+        data = b''
+        end = time.monotonic() + LONG
+        while str(HELLO_SEED ** 2 + 1).encode() not in data:
+            self.assertLess(time.monotonic(), end, data[-500:])
+            if select.select([slave], [], [], 1)[0]:
+                data += os.read(slave, 65536)
+        self.assertIn(b'Linux version', data)
+        client.send(command='terminate', id=1)
+        self.assert_exited(client, 'terminated')
+
+
+if __name__ == '__main__':
+    taprunner.main()
