@@ -1,0 +1,33 @@
+/*
+ * nitro_capabilities.h: what a client can ask of this host and driver
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#include "capabilities.h"
+#include "domain_capabilities.h"
+#include "nitro_conf.h"
+
+/*
+ * Describes the host (CPU without a model, NUMA topology, caches) and the guests
+ * it can run. Returns a new reference, or NULL with an error set.
+ */
+virCaps *nitroCapabilitiesNew(const nitroDriverConfig *config);
+
+/*
+ * Describes domains of type nitro; the arguments are those of
+ * virConnectGetDomainCapabilities(), each may be NULL. Every device class is said
+ * to be there or not, as some clients fail over one that is not mentioned.
+ *
+ * Returns a new reference, or NULL with VIR_ERR_INVALID_ARG set when an argument
+ * is not of this driver.
+ */
+virDomainCaps *nitroCapabilitiesNewDomain(const nitroDriverConfig *config,
+                                          const char *emulator,
+                                          const char *arch,
+                                          const char *machine,
+                                          const char *virttype);

@@ -1,0 +1,98 @@
+/*
+ * nitro_conf.h: the state of the driver and where it keeps its files
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#include "domain_event.h"
+#include "driver.h"
+#include "virdomainobjlist.h"
+#include "virthread.h"
+#include "virthreadpool.h"
+
+/* What virConnectGetType() answers; the patched remote daemon knows it */
+#define NITRO_DRIVER_NAME "nitro"
+
+/* virConnectGetVersion() of version 0.1.0, in libvirt's form */
+#define NITRO_DRIVER_VERSION (0 * 1000000 + 1 * 1000 + 0)
+
+/* Directories and programs; immutable once made */
+typedef struct _nitroDriverConfig nitroDriverConfig;
+struct _nitroDriverConfig {
+    char *configDir;    /* definitions */
+    char *autostartDir; /* links to definitions */
+    char *stateDir;     /* status files, a directory for each running domain */
+    char *logDir;       /* a log for each domain */
+    char *helper;       /* path of libvirt_nitro */
+};
+
+typedef struct _nitroDriver nitroDriver;
+struct _nitroDriver {
+    virMutex lock; /* protects what is below under "Under lock" */
+
+    /* Immutable once the driver runs */
+    bool privileged;
+    int lockFD; /* pid file: two daemons must not share a state directory */
+    nitroDriverConfig *config;
+    virDomainXMLOption *xmlopt;
+    virStateInhibitCallback inhibitCallback;
+    void *inhibitOpaque;
+
+    /* Immutable pointers, self-locking */
+    virDomainObjList *domains;
+    virObjectEventState *domainEventState;
+    virThreadPool *workers; /* ends of enclaves, which need jobs, are handled here */
+
+    /* Atomic */
+    int lastDomainId;
+    int quitting; /* the daemon ends: wait for nothing that may take long */
+
+    /* Under lock */
+    char *accel; /* what --probe of the helper found; NULL: not asked yet */
+    size_t nactive;
+    size_t nthreads;    /* of nitroDriverRunThread(), running */
+    virCond threadDone; /* nthreads has become less */
+};
+
+/*
+ * The directories of a privileged (system) or session driver, and where the
+ * helper is: in the build tree for a daemon that runs from there.
+ * Returns the configuration (nitroDriverConfigFree); never NULL.
+ */
+nitroDriverConfig *nitroDriverConfigNew(bool privileged);
+void nitroDriverConfigFree(nitroDriverConfig *config);
+
+/*
+ * Creates the directories of @config. Returns 0, or -1 with an error set.
+ */
+int nitroDriverConfigMakeDirs(const nitroDriverConfig *config);
+
+/* The next domain id: positive, never given twice by one daemon. */
+int nitroDriverNextDomainId(nitroDriver *driver);
+
+/* A running domain of the past has @id: later ones are above it. */
+void nitroDriverReserveDomainId(nitroDriver *driver, int id);
+
+/*
+ * Counts the running domains, so that the daemon is not shut down for idleness
+ * while there are any.
+ */
+void nitroDriverDomainStarted(nitroDriver *driver);
+void nitroDriverDomainStopped(nitroDriver *driver);
+
+/*
+ * Runs @func with @vm, for which it gets a reference of its own, in a new thread.
+ * @name is for debuggers. Returns 0, or -1 with an error set.
+ */
+typedef void (*nitroDriverThreadFunc)(nitroDriver *driver, virDomainObj *vm);
+int nitroDriverRunThread(nitroDriver *driver,
+                         virDomainObj *vm,
+                         nitroDriverThreadFunc func,
+                         const char *name);
+
+/* Waits until all such threads have ended. */
+void nitroDriverWaitThreads(nitroDriver *driver);

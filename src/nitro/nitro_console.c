@@ -1,0 +1,209 @@
+/*
+ * nitro_console.c: the far end of an enclave's debug console
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * The daemon opens it, the helper writes to it.
+ */
+
+#include <config.h>
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "nitro_console.h"
+#include "nitro_domain_conf.h"
+#include "virerror.h"
+#include "virfile.h"
+#include "virlog.h"
+#include "virstring.h"
+
+#define VIR_FROM_THIS VIR_FROM_DOMAIN
+
+VIR_LOG_INIT("nitro.nitro_console");
+
+/* Clients ask for the console by either of its faces, so both have one name. */
+static void
+nitroConsoleSetAlias(virDomainDef *def)
+{
+    const char *alias = def->nserials > 0 ? "serial0" : "console0";
+
+    g_free(def->consoles[0]->info.alias);
+    def->consoles[0]->info.alias = g_strdup(alias);
+    if (def->nserials > 0) {
+        g_free(def->serials[0]->info.alias);
+        def->serials[0]->info.alias = g_strdup(alias);
+    }
+}
+
+
+static int
+nitroConsoleOpenPty(virDomainChrSourceDef *source,
+                    int *fd)
+{
+    g_autofree char *path = NULL;
+
+    if (virFileOpenTty(fd, &path, 1) < 0) {
+        virReportSystemError(errno, "%s", _("cannot allocate a pty for the console"));
+        return -1;
+    }
+    g_free(source->data.file.path);
+    source->data.file.path = g_steal_pointer(&path);
+    return 0;
+}
+
+
+static int
+nitroConsoleOpenFile(const virDomainChrSourceDef *source,
+                     int *fd)
+{
+    const char *path = source->data.file.path;
+    int flags = O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+
+    flags |= source->data.file.append == VIR_TRISTATE_SWITCH_ON ? O_APPEND : O_TRUNC;
+    if ((*fd = open(path, flags, 0600)) < 0) {
+        virReportSystemError(errno, _("cannot open the file '%s' of the console"), path);
+        return -1;
+    }
+    return 0;
+}
+
+
+/*
+ * Removes a socket that nobody listens on, as a killed run of the past has left it.
+ * One that is in use stays, and bind() fails with EADDRINUSE.
+ */
+static void
+nitroConsoleRemoveStale(const struct sockaddr_un *addr)
+{
+    VIR_AUTOCLOSE sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    if (sock >= 0 && connect(sock, (const struct sockaddr *)addr, sizeof(*addr)) < 0 && errno == ECONNREFUSED)
+        unlink(addr->sun_path);
+}
+
+
+static int
+nitroConsoleOpenUnix(const virDomainChrSourceDef *source,
+                     int *fd)
+{
+    const char *path = source->data.nix.path;
+    struct sockaddr_un addr = { .sun_family = AF_UNIX };
+    VIR_AUTOCLOSE sock = -1;
+
+    if (virStrcpyStatic(addr.sun_path, path) < 0) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("the path '%s' of the console is too long for a UNIX socket: at most %zu bytes can be used"),
+                       path, sizeof(addr.sun_path) - 1);
+        return -1;
+    }
+    /* A listener whose queue is full must not hold up the daemon. */
+    if ((sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)) < 0) {
+        virReportSystemError(errno, "%s", _("cannot create a UNIX socket"));
+        return -1;
+    }
+
+    if (source->data.nix.listen) {
+        nitroConsoleRemoveStale(&addr);
+        if (bind(sock, (struct sockaddr *)&addr, sizeof(addr)) < 0) {
+            virReportSystemError(errno, _("cannot listen on the UNIX socket '%s' of the console"),
+                                 path);
+            return -1;
+        }
+        if (chmod(path, 0600) < 0 || listen(sock, SOMAXCONN) < 0) {
+            virReportSystemError(errno, _("cannot listen on the UNIX socket '%s' of the console"),
+                                 path);
+            unlink(path);
+            return -1;
+        }
+    } else if (connect(sock, (struct sockaddr *)&addr, sizeof(addr)) < 0) {
+        virReportSystemError(errno, _("cannot connect to the UNIX socket '%s' of the console"),
+                             path);
+        return -1;
+    }
+
+    *fd = sock;
+    sock = -1;
+    return 0;
+}
+
+
+int
+nitroConsoleOpen(virDomainDef *def,
+                 int *fd)
+{
+    virDomainChrDef *console = nitroDomainDefGetConsole(def);
+
+    *fd = -1;
+    if (!console)
+        return 0;
+
+    nitroConsoleSetAlias(def);
+    if (!nitroDomainDefIsDebug(def))
+        return 0;
+
+    switch ((virDomainChrType)console->source->type) {
+    case VIR_DOMAIN_CHR_TYPE_PTY:
+        return nitroConsoleOpenPty(console->source, fd);
+    case VIR_DOMAIN_CHR_TYPE_FILE:
+        return nitroConsoleOpenFile(console->source, fd);
+    case VIR_DOMAIN_CHR_TYPE_UNIX:
+        return nitroConsoleOpenUnix(console->source, fd);
+    case VIR_DOMAIN_CHR_TYPE_NULL:
+        return 0;
+    default:
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("a console of type '%s' is not supported"),
+                       virDomainChrTypeToString(console->source->type));
+        return -1;
+    }
+}
+
+
+void
+nitroConsoleClose(const virDomainDef *def)
+{
+    virDomainChrDef *console = nitroDomainDefGetConsole(def);
+
+    if (console && nitroDomainDefIsDebug(def) &&
+        console->source->type == VIR_DOMAIN_CHR_TYPE_UNIX &&
+        console->source->data.nix.listen)
+        unlink(console->source->data.nix.path);
+}
+
+
+virDomainChrDef *
+nitroConsoleFind(const virDomainDef *def,
+                 const char *alias)
+{
+    virDomainChrDef *console = nitroDomainDefGetConsole(def);
+
+    if (!console) {
+        virReportError(VIR_ERR_INVALID_ARG, _("domain '%s' has no console"), def->name);
+        return NULL;
+    }
+    if (alias && STRNEQ_NULLABLE(alias, console->info.alias)) {
+        virReportError(VIR_ERR_INVALID_ARG,
+                       _("domain '%s' has no console '%s': it is '%s'"),
+                       def->name, alias, NULLSTR(console->info.alias));
+        return NULL;
+    }
+    if (!nitroDomainDefIsDebug(def)) {
+        virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
+                       _("the enclave of domain '%s' does not run in debug mode, so it has no console to read: set <nitro:enclave debug='yes'/>"),
+                       def->name);
+        return NULL;
+    }
+    if (console->source->type != VIR_DOMAIN_CHR_TYPE_PTY) {
+        virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
+                       _("the console of domain '%s' is of type '%s' and cannot be opened through libvirt: only a pty can"),
+                       def->name, virDomainChrTypeToString(console->source->type));
+        return NULL;
+    }
+    return console;
+}

@@ -1,0 +1,31 @@
+/*
+ * nitro_console.h: the far end of an enclave's debug console
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#include "domain_conf.h"
+
+/*
+ * Names the console of the live definition @def (alias), and opens what it is
+ * connected to: a pty, whose path is noted in @def, a file or a UNIX socket. Only
+ * an enclave in debug mode has a console to read, so otherwise, without a console
+ * and for the type null @fd becomes -1.
+ *
+ * Returns 0, or -1 with an error set. @fd is the caller's to close.
+ */
+int nitroConsoleOpen(virDomainDef *def, int *fd);
+
+/* Removes what a successful nitroConsoleOpen() has left in the file system. */
+void nitroConsoleClose(const virDomainDef *def);
+
+/*
+ * The console that a client calls @alias; NULL means the only one. Returns it (owned by @def), or NULL with
+ * VIR_ERR_INVALID_ARG set, or VIR_ERR_OPERATION_UNSUPPORTED when nothing can be
+ * read from it, and why.
+ */
+virDomainChrDef *nitroConsoleFind(const virDomainDef *def, const char *alias);

@@ -1,0 +1,147 @@
+/*
+ * nitro_domain.c: what the driver keeps of a domain beside its definition
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include <config.h>
+
+#include "datatypes.h"
+#include "nitro_domain.h"
+#include "virerror.h"
+#include "viruuid.h"
+
+#define VIR_FROM_THIS VIR_FROM_DOMAIN
+
+static void *
+nitroDomainObjPrivateAlloc(void *opaque)
+{
+    nitroDomainObjPrivate *priv = g_new0(nitroDomainObjPrivate, 1);
+
+    if (!(priv->chrdevs = virChrdevAlloc())) {
+        g_free(priv);
+        return NULL;
+    }
+    return priv;
+}
+
+
+void
+nitroDomainObjPrivateReset(nitroDomainObjPrivate *priv)
+{
+    priv->consoleOpened = false;
+    priv->booted = false;
+    priv->ended = false;
+    g_clear_pointer(&priv->exitReason, g_free);
+    g_clear_pointer(&priv->failureCode, g_free);
+    g_clear_pointer(&priv->failureText, g_free);
+}
+
+
+static void
+nitroDomainObjPrivateFree(void *data)
+{
+    nitroDomainObjPrivate *priv = data;
+
+    nitroDomainObjPrivateReset(priv);
+    virChrdevFree(priv->chrdevs);
+    virObjectUnref(priv->mon);
+    g_free(priv);
+}
+
+
+/*
+ * What a restarted daemon needs beyond libvirt's own status (state, id, pid, live
+ * definition) it asks the helper for: there is no private status.
+ */
+virDomainXMLPrivateDataCallbacks nitroDomainPrivateDataCallbacks = {
+    .alloc = nitroDomainObjPrivateAlloc,
+    .free = nitroDomainObjPrivateFree,
+};
+
+
+/* libvirt's asynchronous jobs call these of every driver; ours have no private data. */
+
+static void *
+nitroDomainJobDataAlloc(void)
+{
+    return NULL;
+}
+
+
+static void *
+nitroDomainJobDataCopy(void *data G_GNUC_UNUSED)
+{
+    return NULL;
+}
+
+
+static void
+nitroDomainJobDataFree(void *data G_GNUC_UNUSED)
+{
+}
+
+
+virDomainJobObjConfig nitroDomainJobConfig = {
+    .jobDataPrivateCb = {
+        .allocPrivateData = nitroDomainJobDataAlloc,
+        .copyPrivateData = nitroDomainJobDataCopy,
+        .freePrivateData = nitroDomainJobDataFree,
+    },
+};
+
+
+virDomainObj *
+nitroDomainObjFromDomain(virDomainPtr domain)
+{
+    nitroDriver *driver = domain->conn->privateData;
+    char uuidstr[VIR_UUID_STRING_BUFLEN];
+    virDomainObj *vm;
+
+    if (!(vm = virDomainObjListFindByUUID(driver->domains, domain->uuid))) {
+        virUUIDFormat(domain->uuid, uuidstr);
+        virReportError(VIR_ERR_NO_DOMAIN,
+                       _("no domain with matching uuid '%s' (%s)"), uuidstr, domain->name);
+    }
+    return vm;
+}
+
+
+void
+nitroDomainRemoveInactive(nitroDriver *driver,
+                          virDomainObj *vm)
+{
+    if (!virDomainObjIsActive(vm) && !vm->persistent && !vm->removing)
+        virDomainObjListRemove(driver->domains, vm);
+}
+
+
+char *
+nitroDomainGetRunDir(nitroDriver *driver,
+                     const virDomainDef *def)
+{
+    g_autofree char *name = virDomainDefGetShortName(def);
+
+    return g_strdup_printf("%s/domain-%s", driver->config->stateDir, name);
+}
+
+
+int
+nitroDomainSaveStatus(nitroDriver *driver,
+                      virDomainObj *vm)
+{
+    return virDomainObjSave(vm, driver->xmlopt, driver->config->stateDir);
+}
+
+
+void
+nitroDomainEventLifecycle(nitroDriver *driver,
+                          virDomainObj *vm,
+                          int type,
+                          int detail)
+{
+    virObjectEventStateQueue(driver->domainEventState,
+                             virDomainEventLifecycleNewFromObj(vm, type, detail));
+}

@@ -1,0 +1,56 @@
+/*
+ * nitro_domain.h: what the driver keeps of a domain beside its definition
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#include "nitro_conf.h"
+#include "nitro_monitor.h"
+#include "virchrdev.h"
+
+/* Protected by the lock of the domain object */
+typedef struct _nitroDomainObjPrivate nitroDomainObjPrivate;
+struct _nitroDomainObjPrivate {
+    virChrdevs *chrdevs; /* who reads which console */
+
+    bool consoleOpened;  /* what nitroConsoleOpen() makes is ours to remove */
+
+    /* While the domain is active: */
+    nitroMonitor *mon;   /* NULL while it starts, until its helper runs */
+    bool booted;         /* the helper has said so */
+    bool ended;          /* the helper has said so, or is gone */
+    char *exitReason;    /* NITRO_EXIT_*; NULL: the helper was lost */
+    char *failureCode;   /* NITRO_FAILURE_* of a start that failed */
+    char *failureText;   /* one sentence */
+};
+
+extern virDomainXMLPrivateDataCallbacks nitroDomainPrivateDataCallbacks;
+extern virDomainJobObjConfig nitroDomainJobConfig;
+
+/* Forgets what the private data knows of a run that is over. */
+void nitroDomainObjPrivateReset(nitroDomainObjPrivate *priv);
+
+/*
+ * The domain object of @domain, locked and with a reference: virDomainObjEndAPI().
+ * NULL with VIR_ERR_NO_DOMAIN set when there is none.
+ */
+virDomainObj *nitroDomainObjFromDomain(virDomainPtr domain);
+
+/* Drops @vm from the list when it is inactive and not persistent. Locked before and after. */
+void nitroDomainRemoveInactive(nitroDriver *driver, virDomainObj *vm);
+
+/* The directory of a running domain: its control socket, and more to come (g_free). */
+char *nitroDomainGetRunDir(nitroDriver *driver, const virDomainDef *def);
+
+/*
+ * Saves the status of the running domain, by which a restarted daemon finds it.
+ * Returns 0, or -1 with an error set.
+ */
+int nitroDomainSaveStatus(nitroDriver *driver, virDomainObj *vm);
+
+/* Queues a lifecycle event: @type is a virDomainEventType, @detail one of its details. */
+void nitroDomainEventLifecycle(nitroDriver *driver, virDomainObj *vm, int type, int detail);

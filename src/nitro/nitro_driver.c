@@ -1,0 +1,1177 @@
+/*
+ * nitro_driver.c: the entry points of the driver
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Each entry point gets the object, checks the access, takes a job where it starts
+ * or ends an enclave, and calls one function of another file.
+ */
+
+#include <config.h>
+
+#include "configmake.h"
+#include "datatypes.h"
+#include "driver.h"
+#include "nitro_capabilities.h"
+#include "nitro_conf.h"
+#include "nitro_console.h"
+#include "nitro_domain.h"
+#include "nitro_domain_conf.h"
+#include "nitro_driver.h"
+#include "nitro_process.h"
+#include "viraccessapicheck.h"
+#include "virerror.h"
+#include "virfile.h"
+#include "virlog.h"
+#include "virpidfile.h"
+#include "virutil.h"
+#include "viruuid.h"
+
+#define VIR_FROM_THIS VIR_FROM_DOMAIN
+
+VIR_LOG_INIT("nitro.nitro_driver");
+
+/* Workers: one end of an enclave is handled at a time by each */
+#define NITRO_WORKERS_MAX 16
+
+nitroDriver *nitro_driver;
+
+
+/* The connection */
+
+static int
+nitroConnectURIProbe(char **uri)
+{
+    if (!nitro_driver)
+        return 0;
+
+    *uri = g_strdup(nitro_driver->privileged ? "nitro:///system" : "nitro:///session");
+    return 1;
+}
+
+
+static virDrvOpenStatus
+nitroConnectOpen(virConnectPtr conn,
+                 virConnectAuthPtr auth G_GNUC_UNUSED,
+                 virConf *conf G_GNUC_UNUSED,
+                 unsigned int flags)
+{
+    virCheckFlags(VIR_CONNECT_RO, VIR_DRV_OPEN_ERROR);
+
+    if (!nitro_driver) {
+        virReportError(VIR_ERR_INTERNAL_ERROR, "%s", _("the nitro driver is not active"));
+        return VIR_DRV_OPEN_ERROR;
+    }
+    if (!virConnectValidateURIPath(conn->uri->path, NITRO_DRIVER_NAME, nitro_driver->privileged))
+        return VIR_DRV_OPEN_ERROR;
+    if (virConnectOpenEnsureACL(conn) < 0)
+        return VIR_DRV_OPEN_ERROR;
+
+    conn->privateData = nitro_driver;
+    return VIR_DRV_OPEN_SUCCESS;
+}
+
+
+static int
+nitroConnectClose(virConnectPtr conn)
+{
+    conn->privateData = NULL;
+    return 0;
+}
+
+
+static int
+nitroConnectSupportsFeature(virConnectPtr conn,
+                            int feature)
+{
+    int supported;
+
+    if (virConnectSupportsFeatureEnsureACL(conn) < 0)
+        return -1;
+    if (virDriverFeatureIsGlobal(feature, &supported))
+        return supported;
+    return 0;
+}
+
+
+static const char *
+nitroConnectGetType(virConnectPtr conn)
+{
+    if (virConnectGetTypeEnsureACL(conn) < 0)
+        return NULL;
+    return NITRO_DRIVER_NAME;
+}
+
+
+static int
+nitroConnectGetVersion(virConnectPtr conn,
+                       unsigned long *version)
+{
+    if (virConnectGetVersionEnsureACL(conn) < 0)
+        return -1;
+    *version = NITRO_DRIVER_VERSION;
+    return 0;
+}
+
+
+static char *
+nitroConnectGetHostname(virConnectPtr conn)
+{
+    if (virConnectGetHostnameEnsureACL(conn) < 0)
+        return NULL;
+    return virGetHostname();
+}
+
+
+static int
+nitroConnectGetMaxVcpus(virConnectPtr conn,
+                        const char *type)
+{
+    if (virConnectGetMaxVcpusEnsureACL(conn) < 0)
+        return -1;
+    if (type && STRCASENEQ(type, NITRO_DRIVER_NAME)) {
+        virReportError(VIR_ERR_INVALID_ARG,
+                       _("type '%s' is not supported: this driver knows 'nitro' only"), type);
+        return -1;
+    }
+    return NITRO_VCPUS_MAX;
+}
+
+
+static int
+nitroNodeGetInfo(virConnectPtr conn,
+                 virNodeInfoPtr info)
+{
+    if (virNodeGetInfoEnsureACL(conn) < 0)
+        return -1;
+    return virCapabilitiesGetNodeInfo(info);
+}
+
+
+static char *
+nitroConnectGetCapabilities(virConnectPtr conn)
+{
+    nitroDriver *driver = conn->privateData;
+    g_autoptr(virCaps) caps = NULL;
+
+    if (virConnectGetCapabilitiesEnsureACL(conn) < 0)
+        return NULL;
+    if (!(caps = nitroCapabilitiesNew(driver->config)))
+        return NULL;
+    return virCapabilitiesFormatXML(caps);
+}
+
+
+static char *
+nitroConnectGetDomainCapabilities(virConnectPtr conn,
+                                  const char *emulator,
+                                  const char *arch,
+                                  const char *machine,
+                                  const char *virttype,
+                                  unsigned int flags)
+{
+    nitroDriver *driver = conn->privateData;
+    g_autoptr(virDomainCaps) caps = NULL;
+
+    virCheckFlags(0, NULL);
+
+    if (virConnectGetDomainCapabilitiesEnsureACL(conn) < 0)
+        return NULL;
+    if (!(caps = nitroCapabilitiesNewDomain(driver->config, emulator, arch, machine, virttype)))
+        return NULL;
+    return virDomainCapsFormat(caps);
+}
+
+
+static int
+nitroConnectIsEncrypted(virConnectPtr conn G_GNUC_UNUSED)
+{
+    return 0;
+}
+
+
+static int
+nitroConnectIsSecure(virConnectPtr conn G_GNUC_UNUSED)
+{
+    return 1;
+}
+
+
+static int
+nitroConnectIsAlive(virConnectPtr conn G_GNUC_UNUSED)
+{
+    return 1;
+}
+
+
+/* Lists and lookups */
+
+static int
+nitroConnectListDomains(virConnectPtr conn,
+                        int *ids,
+                        int maxids)
+{
+    nitroDriver *driver = conn->privateData;
+
+    if (virConnectListDomainsEnsureACL(conn) < 0)
+        return -1;
+    return virDomainObjListGetActiveIDs(driver->domains, ids, maxids,
+                                        virConnectListDomainsCheckACL, conn);
+}
+
+
+static int
+nitroConnectNumOfDomains(virConnectPtr conn)
+{
+    nitroDriver *driver = conn->privateData;
+
+    if (virConnectNumOfDomainsEnsureACL(conn) < 0)
+        return -1;
+    return virDomainObjListNumOfDomains(driver->domains, true,
+                                        virConnectNumOfDomainsCheckACL, conn);
+}
+
+
+static int
+nitroConnectListDefinedDomains(virConnectPtr conn,
+                               char **const names,
+                               int maxnames)
+{
+    nitroDriver *driver = conn->privateData;
+
+    memset(names, 0, sizeof(*names) * maxnames);
+    if (virConnectListDefinedDomainsEnsureACL(conn) < 0)
+        return -1;
+    return virDomainObjListGetInactiveNames(driver->domains, names, maxnames,
+                                            virConnectListDefinedDomainsCheckACL, conn);
+}
+
+
+static int
+nitroConnectNumOfDefinedDomains(virConnectPtr conn)
+{
+    nitroDriver *driver = conn->privateData;
+
+    if (virConnectNumOfDefinedDomainsEnsureACL(conn) < 0)
+        return -1;
+    return virDomainObjListNumOfDomains(driver->domains, false,
+                                        virConnectNumOfDefinedDomainsCheckACL, conn);
+}
+
+
+static int
+nitroConnectListAllDomains(virConnectPtr conn,
+                           virDomainPtr **domains,
+                           unsigned int flags)
+{
+    nitroDriver *driver = conn->privateData;
+
+    virCheckFlags(VIR_CONNECT_LIST_DOMAINS_FILTERS_ALL, -1);
+
+    if (virConnectListAllDomainsEnsureACL(conn) < 0)
+        return -1;
+    return virDomainObjListExport(driver->domains, conn, domains,
+                                  virConnectListAllDomainsCheckACL, flags);
+}
+
+
+static virDomainPtr
+nitroDomainLookupByID(virConnectPtr conn,
+                      int id)
+{
+    nitroDriver *driver = conn->privateData;
+    virDomainObj *vm;
+    virDomainPtr dom = NULL;
+
+    if (!(vm = virDomainObjListFindByID(driver->domains, id))) {
+        virReportError(VIR_ERR_NO_DOMAIN, _("no domain with matching id '%d'"), id);
+        return NULL;
+    }
+    if (virDomainLookupByIDEnsureACL(conn, vm->def) == 0)
+        dom = virGetDomain(conn, vm->def->name, vm->def->uuid, vm->def->id);
+
+    virDomainObjEndAPI(&vm);
+    return dom;
+}
+
+
+static virDomainPtr
+nitroDomainLookupByUUID(virConnectPtr conn,
+                        const unsigned char *uuid)
+{
+    nitroDriver *driver = conn->privateData;
+    char uuidstr[VIR_UUID_STRING_BUFLEN];
+    virDomainObj *vm;
+    virDomainPtr dom = NULL;
+
+    if (!(vm = virDomainObjListFindByUUID(driver->domains, uuid))) {
+        virUUIDFormat(uuid, uuidstr);
+        virReportError(VIR_ERR_NO_DOMAIN, _("no domain with matching uuid '%s'"), uuidstr);
+        return NULL;
+    }
+    if (virDomainLookupByUUIDEnsureACL(conn, vm->def) == 0)
+        dom = virGetDomain(conn, vm->def->name, vm->def->uuid, vm->def->id);
+
+    virDomainObjEndAPI(&vm);
+    return dom;
+}
+
+
+static virDomainPtr
+nitroDomainLookupByName(virConnectPtr conn,
+                        const char *name)
+{
+    nitroDriver *driver = conn->privateData;
+    virDomainObj *vm;
+    virDomainPtr dom = NULL;
+
+    if (!(vm = virDomainObjListFindByName(driver->domains, name))) {
+        virReportError(VIR_ERR_NO_DOMAIN, _("no domain with matching name '%s'"), name);
+        return NULL;
+    }
+    if (virDomainLookupByNameEnsureACL(conn, vm->def) == 0)
+        dom = virGetDomain(conn, vm->def->name, vm->def->uuid, vm->def->id);
+
+    virDomainObjEndAPI(&vm);
+    return dom;
+}
+
+
+/* What a domain is and does */
+
+static int
+nitroDomainIsActive(virDomainPtr dom)
+{
+    virDomainObj *vm;
+    int ret = -1;
+
+    if (!(vm = nitroDomainObjFromDomain(dom)))
+        return -1;
+    if (virDomainIsActiveEnsureACL(dom->conn, vm->def) == 0)
+        ret = virDomainObjIsActive(vm);
+
+    virDomainObjEndAPI(&vm);
+    return ret;
+}
+
+
+static int
+nitroDomainIsPersistent(virDomainPtr dom)
+{
+    virDomainObj *vm;
+    int ret = -1;
+
+    if (!(vm = nitroDomainObjFromDomain(dom)))
+        return -1;
+    if (virDomainIsPersistentEnsureACL(dom->conn, vm->def) == 0)
+        ret = vm->persistent;
+
+    virDomainObjEndAPI(&vm);
+    return ret;
+}
+
+
+static int
+nitroDomainIsUpdated(virDomainPtr dom)
+{
+    virDomainObj *vm;
+    int ret = -1;
+
+    if (!(vm = nitroDomainObjFromDomain(dom)))
+        return -1;
+    if (virDomainIsUpdatedEnsureACL(dom->conn, vm->def) == 0)
+        ret = vm->updated;
+
+    virDomainObjEndAPI(&vm);
+    return ret;
+}
+
+
+static int
+nitroDomainGetInfo(virDomainPtr dom,
+                   virDomainInfoPtr info)
+{
+    virDomainObj *vm;
+    int ret = -1;
+
+    if (!(vm = nitroDomainObjFromDomain(dom)))
+        return -1;
+    if (virDomainGetInfoEnsureACL(dom->conn, vm->def) < 0)
+        goto cleanup;
+
+    info->state = virDomainObjGetState(vm, NULL);
+    info->maxMem = virDomainDefGetMemoryTotal(vm->def);
+    info->memory = vm->def->mem.cur_balloon;
+    info->nrVirtCpu = virDomainDefGetVcpus(vm->def);
+    /* The parent cannot see into an enclave: no time is better than a guess. */
+    info->cpuTime = 0;
+    ret = 0;
+
+ cleanup:
+    virDomainObjEndAPI(&vm);
+    return ret;
+}
+
+
+static int
+nitroDomainGetState(virDomainPtr dom,
+                    int *state,
+                    int *reason,
+                    unsigned int flags)
+{
+    virDomainObj *vm;
+    int ret = -1;
+
+    virCheckFlags(0, -1);
+
+    if (!(vm = nitroDomainObjFromDomain(dom)))
+        return -1;
+    if (virDomainGetStateEnsureACL(dom->conn, vm->def) == 0) {
+        *state = virDomainObjGetState(vm, reason);
+        ret = 0;
+    }
+
+    virDomainObjEndAPI(&vm);
+    return ret;
+}
+
+
+static char *
+nitroDomainGetXMLDesc(virDomainPtr dom,
+                      unsigned int flags)
+{
+    nitroDriver *driver = dom->conn->privateData;
+    virDomainObj *vm;
+    virDomainDef *def;
+    char *ret = NULL;
+
+    virCheckFlags(VIR_DOMAIN_XML_COMMON_FLAGS, NULL);
+
+    if (!(vm = nitroDomainObjFromDomain(dom)))
+        return NULL;
+    if (virDomainGetXMLDescEnsureACL(dom->conn, vm->def, flags) == 0) {
+        def = (flags & VIR_DOMAIN_XML_INACTIVE) && vm->newDef ? vm->newDef : vm->def;
+        ret = virDomainDefFormat(def, driver->xmlopt,
+                                 virDomainDefFormatConvertXMLFlags(flags));
+    }
+
+    virDomainObjEndAPI(&vm);
+    return ret;
+}
+
+
+static char *
+nitroDomainGetOSType(virDomainPtr dom)
+{
+    virDomainObj *vm;
+    char *ret = NULL;
+
+    if (!(vm = nitroDomainObjFromDomain(dom)))
+        return NULL;
+    if (virDomainGetOSTypeEnsureACL(dom->conn, vm->def) == 0)
+        ret = g_strdup(virDomainOSTypeToString(vm->def->os.type));
+
+    virDomainObjEndAPI(&vm);
+    return ret;
+}
+
+
+static int
+nitroDomainHasManagedSaveImage(virDomainPtr dom,
+                               unsigned int flags)
+{
+    virDomainObj *vm;
+    int ret = -1;
+
+    virCheckFlags(0, -1);
+
+    if (!(vm = nitroDomainObjFromDomain(dom)))
+        return -1;
+    /* An enclave cannot be saved. */
+    if (virDomainHasManagedSaveImageEnsureACL(dom->conn, vm->def) == 0)
+        ret = 0;
+
+    virDomainObjEndAPI(&vm);
+    return ret;
+}
+
+
+static int
+nitroDomainOpenConsole(virDomainPtr dom,
+                       const char *alias,
+                       virStreamPtr st,
+                       unsigned int flags)
+{
+    nitroDomainObjPrivate *priv;
+    virDomainChrDef *console;
+    virDomainObj *vm;
+    int ret = -1;
+
+    virCheckFlags(VIR_DOMAIN_CONSOLE_SAFE | VIR_DOMAIN_CONSOLE_FORCE, -1);
+
+    if (!(vm = nitroDomainObjFromDomain(dom)))
+        return -1;
+    if (virDomainOpenConsoleEnsureACL(dom->conn, vm->def) < 0 ||
+        virDomainObjCheckActive(vm) < 0 ||
+        !(console = nitroConsoleFind(vm->def, alias)))
+        goto cleanup;
+
+    priv = vm->privateData;
+    ret = virChrdevOpen(priv->chrdevs, console->source, st,
+                        (flags & VIR_DOMAIN_CONSOLE_FORCE) != 0);
+    if (ret == 1) {
+        virReportError(VIR_ERR_OPERATION_FAILED, "%s",
+                       _("Active console session exists for this domain"));
+        ret = -1;
+    }
+
+ cleanup:
+    virDomainObjEndAPI(&vm);
+    return ret;
+}
+
+
+/* The life of a domain */
+
+/*
+ * Parses the XML of a definition or of a new domain; @validate: against the
+ * schema, too. Returns the definition, or NULL with an error set.
+ */
+static virDomainDef *
+nitroDomainParse(nitroDriver *driver,
+                 const char *xml,
+                 bool validate)
+{
+    g_autoptr(virDomainDef) def = NULL;
+    unsigned int flags = VIR_DOMAIN_DEF_PARSE_INACTIVE;
+
+    if (validate)
+        flags |= VIR_DOMAIN_DEF_PARSE_VALIDATE_SCHEMA;
+
+    if (!(def = virDomainDefParseString(xml, driver->xmlopt, NULL, flags)))
+        return NULL;
+    /* The name is a file name, and a line of lists. */
+    if (virXMLCheckIllegalChars("name", def->name, "\n") < 0)
+        return NULL;
+    return g_steal_pointer(&def);
+}
+
+
+static virDomainPtr
+nitroDomainCreateXML(virConnectPtr conn,
+                     const char *xml,
+                     unsigned int flags)
+{
+    nitroDriver *driver = conn->privateData;
+    g_autoptr(virDomainDef) def = NULL;
+    virDomainObj *vm = NULL;
+    virDomainPtr dom = NULL;
+
+    virCheckFlags(VIR_DOMAIN_START_VALIDATE, NULL);
+
+    if (!(def = nitroDomainParse(driver, xml, flags & VIR_DOMAIN_START_VALIDATE)) ||
+        virDomainCreateXMLEnsureACL(conn, def) < 0)
+        return NULL;
+
+    if (!(vm = virDomainObjListAdd(driver->domains, &def, driver->xmlopt,
+                                   VIR_DOMAIN_OBJ_LIST_ADD_LIVE |
+                                   VIR_DOMAIN_OBJ_LIST_ADD_CHECK_LIVE, NULL)))
+        return NULL;
+
+    if (nitroProcessBeginStartJob(vm) == 0) {
+        if (nitroProcessStart(driver, vm) == 0)
+            dom = virGetDomain(conn, vm->def->name, vm->def->uuid, vm->def->id);
+        nitroProcessEndStartJob(vm);
+    }
+
+    if (!dom && !virDomainObjIsActive(vm)) {
+        /* An inactive definition of the same domain is as it was. */
+        virDomainObjRemoveTransientDef(vm);
+        nitroDomainRemoveInactive(driver, vm);
+    }
+    virDomainObjEndAPI(&vm);
+    return dom;
+}
+
+
+static int
+nitroDomainCreateWithFlags(virDomainPtr dom,
+                           unsigned int flags)
+{
+    nitroDriver *driver = dom->conn->privateData;
+    virDomainObj *vm;
+    int ret = -1;
+
+    virCheckFlags(0, -1);
+
+    if (!(vm = nitroDomainObjFromDomain(dom)))
+        return -1;
+    if (virDomainCreateWithFlagsEnsureACL(dom->conn, vm->def) < 0)
+        goto cleanup;
+
+    if (nitroProcessBeginStartJob(vm) < 0)
+        goto cleanup;
+    if ((ret = nitroProcessStart(driver, vm)) == 0)
+        dom->id = vm->def->id;
+    nitroProcessEndStartJob(vm);
+    nitroDomainRemoveInactive(driver, vm);
+
+ cleanup:
+    virDomainObjEndAPI(&vm);
+    return ret;
+}
+
+
+static int
+nitroDomainCreate(virDomainPtr dom)
+{
+    return nitroDomainCreateWithFlags(dom, 0);
+}
+
+
+/* Stops @vm in a job of its own, with an event. @vm is locked. */
+static int
+nitroDomainStop(nitroDriver *driver,
+                virDomainObj *vm,
+                virDomainShutoffReason reason,
+                int detail)
+{
+    int ret = -1;
+
+    if (virDomainObjBeginJob(vm, VIR_JOB_DESTROY) < 0)
+        return -1;
+
+    if (virDomainObjCheckActive(vm) == 0) {
+        if (nitroProcessStop(driver, vm, reason))
+            nitroDomainEventLifecycle(driver, vm, VIR_DOMAIN_EVENT_STOPPED, detail);
+        ret = 0;
+    }
+    virDomainObjEndJob(vm);
+    nitroDomainRemoveInactive(driver, vm);
+    return ret;
+}
+
+
+static int
+nitroDomainDestroyFlags(virDomainPtr dom,
+                        unsigned int flags)
+{
+    nitroDriver *driver = dom->conn->privateData;
+    virDomainObj *vm;
+    int ret = -1;
+
+    /* Nothing is flushed or saved, so there is no less graceful way either. */
+    virCheckFlags(VIR_DOMAIN_DESTROY_GRACEFUL, -1);
+
+    if (!(vm = nitroDomainObjFromDomain(dom)))
+        return -1;
+    if (virDomainDestroyFlagsEnsureACL(dom->conn, vm->def) == 0)
+        ret = nitroDomainStop(driver, vm, VIR_DOMAIN_SHUTOFF_DESTROYED,
+                              VIR_DOMAIN_EVENT_STOPPED_DESTROYED);
+
+    virDomainObjEndAPI(&vm);
+    return ret;
+}
+
+
+static int
+nitroDomainDestroy(virDomainPtr dom)
+{
+    return nitroDomainDestroyFlags(dom, 0);
+}
+
+
+static int
+nitroDomainShutdownFlags(virDomainPtr dom,
+                         unsigned int flags)
+{
+    nitroDriver *driver = dom->conn->privateData;
+    virDomainObj *vm;
+    int ret = -1;
+
+    /* The hypervisor has no softer way to end an enclave than to end it. */
+    virCheckFlags(0, -1);
+
+    if (!(vm = nitroDomainObjFromDomain(dom)))
+        return -1;
+    if (virDomainShutdownFlagsEnsureACL(dom->conn, vm->def, flags) == 0)
+        ret = nitroDomainStop(driver, vm, VIR_DOMAIN_SHUTOFF_SHUTDOWN,
+                              VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN);
+
+    virDomainObjEndAPI(&vm);
+    return ret;
+}
+
+
+static int
+nitroDomainShutdown(virDomainPtr dom)
+{
+    return nitroDomainShutdownFlags(dom, 0);
+}
+
+
+static virDomainPtr
+nitroDomainDefineXMLFlags(virConnectPtr conn,
+                          const char *xml,
+                          unsigned int flags)
+{
+    nitroDriver *driver = conn->privateData;
+    g_autoptr(virDomainDef) def = NULL;
+    g_autoptr(virDomainDef) oldDef = NULL;
+    virDomainObj *vm = NULL;
+    virDomainPtr dom = NULL;
+
+    virCheckFlags(VIR_DOMAIN_DEFINE_VALIDATE, NULL);
+
+    if (!(def = nitroDomainParse(driver, xml, flags & VIR_DOMAIN_DEFINE_VALIDATE)) ||
+        virDomainDefineXMLFlagsEnsureACL(conn, def) < 0)
+        return NULL;
+
+    if (!(vm = virDomainObjListAdd(driver->domains, &def, driver->xmlopt, 0, &oldDef)))
+        return NULL;
+
+    if (virDomainDefSave(vm->newDef ? vm->newDef : vm->def, driver->xmlopt,
+                         driver->config->configDir) < 0) {
+        /* The definition of before, if there was one, stays. */
+        if (oldDef)
+            virDomainObjAssignDef(vm, &oldDef, false, NULL);
+        else if (virDomainObjIsActive(vm))
+            g_clear_pointer(&vm->newDef, virDomainDefFree);
+        else
+            virDomainObjListRemove(driver->domains, vm);
+        goto cleanup;
+    }
+
+    vm->persistent = 1;
+    vm->updated = oldDef != NULL;
+    nitroDomainEventLifecycle(driver, vm, VIR_DOMAIN_EVENT_DEFINED,
+                              oldDef ? VIR_DOMAIN_EVENT_DEFINED_UPDATED :
+                              VIR_DOMAIN_EVENT_DEFINED_ADDED);
+    dom = virGetDomain(conn, vm->def->name, vm->def->uuid, vm->def->id);
+
+ cleanup:
+    virDomainObjEndAPI(&vm);
+    return dom;
+}
+
+
+static virDomainPtr
+nitroDomainDefineXML(virConnectPtr conn,
+                     const char *xml)
+{
+    return nitroDomainDefineXMLFlags(conn, xml, 0);
+}
+
+
+static int
+nitroDomainUndefineFlags(virDomainPtr dom,
+                         unsigned int flags)
+{
+    nitroDriver *driver = dom->conn->privateData;
+    virDomainObj *vm;
+    int ret = -1;
+
+    /* What an enclave cannot have need not be removed with it: clients ask for it unasked. */
+    virCheckFlags(VIR_DOMAIN_UNDEFINE_MANAGED_SAVE |
+                  VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA |
+                  VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA |
+                  VIR_DOMAIN_UNDEFINE_NVRAM |
+                  VIR_DOMAIN_UNDEFINE_KEEP_NVRAM |
+                  VIR_DOMAIN_UNDEFINE_TPM |
+                  VIR_DOMAIN_UNDEFINE_KEEP_TPM, -1);
+
+    if (!(vm = nitroDomainObjFromDomain(dom)))
+        return -1;
+    if (virDomainUndefineFlagsEnsureACL(dom->conn, vm->def) < 0)
+        goto cleanup;
+
+    if (!vm->persistent) {
+        virReportError(VIR_ERR_OPERATION_INVALID,
+                       _("domain '%s' is transient: there is no definition to remove"),
+                       vm->def->name);
+        goto cleanup;
+    }
+    if (virDomainDeleteConfig(driver->config->configDir, driver->config->autostartDir, vm) < 0)
+        goto cleanup;
+
+    vm->persistent = 0;
+    nitroDomainEventLifecycle(driver, vm, VIR_DOMAIN_EVENT_UNDEFINED,
+                              VIR_DOMAIN_EVENT_UNDEFINED_REMOVED);
+    nitroDomainRemoveInactive(driver, vm);
+    ret = 0;
+
+ cleanup:
+    virDomainObjEndAPI(&vm);
+    return ret;
+}
+
+
+static int
+nitroDomainUndefine(virDomainPtr dom)
+{
+    return nitroDomainUndefineFlags(dom, 0);
+}
+
+
+static int
+nitroDomainGetAutostart(virDomainPtr dom,
+                        int *autostart)
+{
+    virDomainObj *vm;
+    int ret = -1;
+
+    if (!(vm = nitroDomainObjFromDomain(dom)))
+        return -1;
+    if (virDomainGetAutostartEnsureACL(dom->conn, vm->def) == 0) {
+        *autostart = vm->autostart;
+        ret = 0;
+    }
+
+    virDomainObjEndAPI(&vm);
+    return ret;
+}
+
+
+/* Makes or removes the link that marks @vm as to be started with the daemon. */
+static int
+nitroDomainSetAutostartLink(nitroDriver *driver,
+                            virDomainObj *vm,
+                            bool autostart)
+{
+    g_autofree char *config = virDomainConfigFile(driver->config->configDir, vm->def->name);
+    g_autofree char *link = virDomainConfigFile(driver->config->autostartDir, vm->def->name);
+
+    if (!config || !link)
+        return -1;
+
+    if (unlink(link) < 0 && errno != ENOENT) {
+        virReportSystemError(errno, _("cannot remove the autostart link '%s'"), link);
+        return -1;
+    }
+    if (autostart && symlink(config, link) < 0) {
+        virReportSystemError(errno, _("cannot create the autostart link '%s'"), link);
+        return -1;
+    }
+    vm->autostart = autostart;
+    return 0;
+}
+
+
+static int
+nitroDomainSetAutostart(virDomainPtr dom,
+                        int autostart)
+{
+    nitroDriver *driver = dom->conn->privateData;
+    virDomainObj *vm;
+    int ret = -1;
+
+    if (!(vm = nitroDomainObjFromDomain(dom)))
+        return -1;
+    if (virDomainSetAutostartEnsureACL(dom->conn, vm->def) < 0)
+        goto cleanup;
+
+    if (!vm->persistent) {
+        virReportError(VIR_ERR_OPERATION_INVALID,
+                       _("domain '%s' is transient and cannot be started with the daemon: define it first"),
+                       vm->def->name);
+        goto cleanup;
+    }
+    ret = !!autostart == vm->autostart ? 0 :
+        nitroDomainSetAutostartLink(driver, vm, autostart);
+
+ cleanup:
+    virDomainObjEndAPI(&vm);
+    return ret;
+}
+
+
+/* Events */
+
+static int
+nitroConnectDomainEventRegister(virConnectPtr conn,
+                                virConnectDomainEventCallback callback,
+                                void *opaque,
+                                virFreeCallback freecb)
+{
+    nitroDriver *driver = conn->privateData;
+
+    if (virConnectDomainEventRegisterEnsureACL(conn) < 0 ||
+        virDomainEventStateRegister(conn, driver->domainEventState,
+                                    callback, opaque, freecb) < 0)
+        return -1;
+    return 0;
+}
+
+
+static int
+nitroConnectDomainEventDeregister(virConnectPtr conn,
+                                  virConnectDomainEventCallback callback)
+{
+    nitroDriver *driver = conn->privateData;
+
+    if (virConnectDomainEventDeregisterEnsureACL(conn) < 0 ||
+        virDomainEventStateDeregister(conn, driver->domainEventState, callback) < 0)
+        return -1;
+    return 0;
+}
+
+
+static int
+nitroConnectDomainEventRegisterAny(virConnectPtr conn,
+                                   virDomainPtr dom,
+                                   int eventID,
+                                   virConnectDomainEventGenericCallback callback,
+                                   void *opaque,
+                                   virFreeCallback freecb)
+{
+    nitroDriver *driver = conn->privateData;
+    int ret;
+
+    if (virConnectDomainEventRegisterAnyEnsureACL(conn) < 0 ||
+        virDomainEventStateRegisterID(conn, driver->domainEventState, dom, eventID,
+                                      callback, opaque, freecb, &ret) < 0)
+        return -1;
+    return ret;
+}
+
+
+static int
+nitroConnectDomainEventDeregisterAny(virConnectPtr conn,
+                                     int callbackID)
+{
+    nitroDriver *driver = conn->privateData;
+
+    if (virConnectDomainEventDeregisterAnyEnsureACL(conn) < 0 ||
+        virObjectEventStateDeregisterID(conn, driver->domainEventState, callbackID, true) < 0)
+        return -1;
+    return 0;
+}
+
+
+/* The state driver */
+
+/* Each in a thread: one that waits for its guest does not hold up the others. */
+static int
+nitroAutostartOne(virDomainObj *vm,
+                  void *opaque)
+{
+    VIR_LOCK_GUARD lock = virObjectLockGuard(vm);
+
+    if (vm->autostart && !virDomainObjIsActive(vm) &&
+        nitroDriverRunThread(opaque, vm, nitroProcessStartThread, "nitro-autostart") < 0)
+        VIR_ERROR(_("cannot autostart domain '%s': %s"), vm->def->name, virGetLastErrorMessage());
+    return 0;
+}
+
+
+static int
+nitroStateCleanup(void)
+{
+    if (!nitro_driver)
+        return -1;
+
+    /* Workers use all the rest, so they end first. */
+    if (nitro_driver->workers)
+        virThreadPoolFree(nitro_driver->workers);
+    virObjectUnref(nitro_driver->domains);
+    virObjectUnref(nitro_driver->xmlopt);
+    virObjectUnref(nitro_driver->domainEventState);
+    g_free(nitro_driver->accel);
+    if (nitro_driver->lockFD != -1)
+        virPidFileRelease(nitro_driver->config->stateDir, "driver", nitro_driver->lockFD);
+    nitroDriverConfigFree(nitro_driver->config);
+    virCondDestroy(&nitro_driver->threadDone);
+    virMutexDestroy(&nitro_driver->lock);
+    g_clear_pointer(&nitro_driver, g_free);
+    return 0;
+}
+
+
+/* The parts of the driver, without any domain. Returns 0, or -1 with an error set. */
+static int
+nitroStateNew(bool privileged,
+              virStateInhibitCallback callback,
+              void *opaque)
+{
+    nitro_driver = g_new0(nitroDriver, 1);
+    nitro_driver->lockFD = -1;
+    nitro_driver->privileged = privileged;
+    nitro_driver->inhibitCallback = callback;
+    nitro_driver->inhibitOpaque = opaque;
+
+    if (virMutexInit(&nitro_driver->lock) < 0 ||
+        virCondInit(&nitro_driver->threadDone) < 0) {
+        virReportSystemError(errno, "%s", _("cannot initialize the driver's locks"));
+        g_clear_pointer(&nitro_driver, g_free);
+        return -1;
+    }
+
+    nitro_driver->config = nitroDriverConfigNew(privileged);
+    nitro_driver->xmlopt = nitroDomainXMLOptionNew(nitro_driver->config->helper,
+                                                   &nitroDomainPrivateDataCallbacks,
+                                                   &nitroDomainJobConfig);
+    if (!(nitro_driver->domains = virDomainObjListNew()) ||
+        !(nitro_driver->domainEventState = virObjectEventStateNew()) ||
+        !(nitro_driver->workers = virThreadPoolNewFull(0, NITRO_WORKERS_MAX, 0, nitroProcessWorker,
+                                                       "nitro-end", NULL, nitro_driver)) ||
+        nitroDriverConfigMakeDirs(nitro_driver->config) < 0 ||
+        (nitro_driver->lockFD = virPidFileAcquire(nitro_driver->config->stateDir, "driver",
+                                                  false, getpid())) < 0)
+        return -1;
+    return 0;
+}
+
+
+static int
+nitroStateInitialize(bool privileged,
+                     const char *root,
+                     bool monolithic G_GNUC_UNUSED,
+                     virStateInhibitCallback callback,
+                     void *opaque)
+{
+    nitroDriverConfig *config;
+    bool autostart;
+
+    if (root) {
+        virReportError(VIR_ERR_INVALID_ARG, "%s", _("Driver does not support embedded mode"));
+        return VIR_DRV_STATE_INIT_ERROR;
+    }
+
+    if (nitroStateNew(privileged, callback, opaque) < 0)
+        goto error;
+    config = nitro_driver->config;
+
+    if (virDomainObjListLoadAllConfigs(nitro_driver->domains, config->stateDir, NULL, true,
+                                       nitro_driver->xmlopt, NULL, NULL) < 0 ||
+        virDomainObjListLoadAllConfigs(nitro_driver->domains, config->configDir,
+                                       config->autostartDir, false,
+                                       nitro_driver->xmlopt, NULL, NULL) < 0 ||
+        virDriverShouldAutostart(config->stateDir, &autostart) < 0)
+        goto error;
+
+    nitroProcessReconnectAll(nitro_driver);
+    if (autostart)
+        virDomainObjListForEach(nitro_driver->domains, false, nitroAutostartOne, nitro_driver);
+    return VIR_DRV_STATE_INIT_COMPLETE;
+
+ error:
+    nitroStateCleanup();
+    return VIR_DRV_STATE_INIT_ERROR;
+}
+
+
+/* The event loop still runs during these two, so that what waits for it can end. */
+
+static int
+nitroStateShutdownPrepare(void)
+{
+    if (nitro_driver)
+        nitroProcessQuit(nitro_driver);
+    return 0;
+}
+
+
+static int
+nitroStateShutdownWait(void)
+{
+    if (nitro_driver) {
+        virThreadPoolDrain(nitro_driver->workers);
+        nitroDriverWaitThreads(nitro_driver);
+    }
+    return 0;
+}
+
+
+static int
+nitroStateReload(void)
+{
+    if (!nitro_driver)
+        return 0;
+
+    return virDomainObjListLoadAllConfigs(nitro_driver->domains,
+                                          nitro_driver->config->configDir,
+                                          nitro_driver->config->autostartDir, false,
+                                          nitro_driver->xmlopt, NULL, NULL);
+}
+
+
+static virHypervisorDriver nitroHypervisorDriver = {
+    .name = NITRO_DRIVER_NAME,
+    .connectURIProbe = nitroConnectURIProbe,
+    .connectOpen = nitroConnectOpen,
+    .connectClose = nitroConnectClose,
+    .connectSupportsFeature = nitroConnectSupportsFeature,
+    .connectGetType = nitroConnectGetType,
+    .connectGetVersion = nitroConnectGetVersion,
+    .connectGetHostname = nitroConnectGetHostname,
+    .connectGetMaxVcpus = nitroConnectGetMaxVcpus,
+    .nodeGetInfo = nitroNodeGetInfo,
+    .connectGetCapabilities = nitroConnectGetCapabilities,
+    .connectGetDomainCapabilities = nitroConnectGetDomainCapabilities,
+    .connectIsEncrypted = nitroConnectIsEncrypted,
+    .connectIsSecure = nitroConnectIsSecure,
+    .connectIsAlive = nitroConnectIsAlive,
+    .connectListDomains = nitroConnectListDomains,
+    .connectNumOfDomains = nitroConnectNumOfDomains,
+    .connectListDefinedDomains = nitroConnectListDefinedDomains,
+    .connectNumOfDefinedDomains = nitroConnectNumOfDefinedDomains,
+    .connectListAllDomains = nitroConnectListAllDomains,
+    .domainLookupByID = nitroDomainLookupByID,
+    .domainLookupByUUID = nitroDomainLookupByUUID,
+    .domainLookupByName = nitroDomainLookupByName,
+    .domainIsActive = nitroDomainIsActive,
+    .domainIsPersistent = nitroDomainIsPersistent,
+    .domainIsUpdated = nitroDomainIsUpdated,
+    .domainGetInfo = nitroDomainGetInfo,
+    .domainGetState = nitroDomainGetState,
+    .domainGetXMLDesc = nitroDomainGetXMLDesc,
+    .domainGetOSType = nitroDomainGetOSType,
+    .domainHasManagedSaveImage = nitroDomainHasManagedSaveImage,
+    .domainOpenConsole = nitroDomainOpenConsole,
+    .domainCreateXML = nitroDomainCreateXML,
+    .domainCreate = nitroDomainCreate,
+    .domainCreateWithFlags = nitroDomainCreateWithFlags,
+    .domainDestroy = nitroDomainDestroy,
+    .domainDestroyFlags = nitroDomainDestroyFlags,
+    .domainShutdown = nitroDomainShutdown,
+    .domainShutdownFlags = nitroDomainShutdownFlags,
+    .domainDefineXML = nitroDomainDefineXML,
+    .domainDefineXMLFlags = nitroDomainDefineXMLFlags,
+    .domainUndefine = nitroDomainUndefine,
+    .domainUndefineFlags = nitroDomainUndefineFlags,
+    .domainGetAutostart = nitroDomainGetAutostart,
+    .domainSetAutostart = nitroDomainSetAutostart,
+    .connectDomainEventRegister = nitroConnectDomainEventRegister,
+    .connectDomainEventDeregister = nitroConnectDomainEventDeregister,
+    .connectDomainEventRegisterAny = nitroConnectDomainEventRegisterAny,
+    .connectDomainEventDeregisterAny = nitroConnectDomainEventDeregisterAny,
+};
+
+
+static virConnectDriver nitroConnectDriver = {
+    .localOnly = true,
+    .uriSchemes = (const char *[]){ "nitro", NULL },
+    .hypervisorDriver = &nitroHypervisorDriver,
+};
+
+
+static virStateDriver nitroStateDriver = {
+    .name = NITRO_DRIVER_NAME,
+    .stateInitialize = nitroStateInitialize,
+    .stateCleanup = nitroStateCleanup,
+    .stateReload = nitroStateReload,
+    .stateShutdownPrepare = nitroStateShutdownPrepare,
+    .stateShutdownWait = nitroStateShutdownWait,
+};
+
+
+int
+nitroRegister(void)
+{
+    if (virRegisterConnectDriver(&nitroConnectDriver, true) < 0 ||
+        virRegisterStateDriver(&nitroStateDriver) < 0)
+        return -1;
+    return 0;
+}

@@ -1,0 +1,34 @@
+/*
+ * nitro_host.h: what this host can run
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#include "nitro_conf.h"
+#include "nitro_domain_conf.h"
+
+#define NITRO_DEVICE "/dev/nitro_enclaves"
+
+/*
+ * Checks that the host can run @def at all: the device of the Nitro Hypervisor, or
+ * QEMU for the emulated machine, whose path is returned in @qemu (g_free; NULL for
+ * the device), the architecture, and the helper. Nothing falls back from one
+ * machine to the other.
+ *
+ * Returns 0, or -1 with an error set: VIR_ERR_OPERATION_UNSUPPORTED when the host
+ * lacks something, VIR_ERR_CONFIG_UNSUPPORTED when the definition is at fault.
+ */
+int nitroHostCheckDomain(const virDomainDef *def, char **qemu);
+
+/*
+ * Which accelerator works for the emulated machine, "kvm" or "tcg": asks the
+ * helper once in the life of the daemon, as a KVM that does not work costs the
+ * helper's probe its whole time limit.
+ *
+ * Returns the name (g_free), or NULL with an error set.
+ */
+char *nitroHostGetAccel(nitroDriver *driver);

@@ -1,0 +1,797 @@
+/*
+ * nitro_process.c: starts, watches and ends the helper of a domain
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * A start: checks (host, definition, image) -> console and control socket ->
+ * helper -> monitor -> wait for "booted". Events of the helper arrive in the
+ * event loop's thread, which notes them in the private data and wakes up who
+ * waits; the end of an enclave that nobody waits for goes to a worker, which can
+ * wait for a job.
+ */
+
+#include <config.h>
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "domain_postparse.h"
+#include "domain_validate.h"
+#include "helper_protocol.h"
+#include "nitro_command.h"
+#include "nitro_console.h"
+#include "nitro_domain.h"
+#include "nitro_domain_conf.h"
+#include "nitro_driver.h"
+#include "nitro_host.h"
+#include "nitro_image.h"
+#include "nitro_process.h"
+#include "virerror.h"
+#include "virfile.h"
+#include "virlog.h"
+#include "virstring.h"
+#include "virpidfile.h"
+#include "virtime.h"
+#include "viruuid.h"
+
+#define VIR_FROM_THIS VIR_FROM_DOMAIN
+
+VIR_LOG_INIT("nitro.nitro_process");
+
+/* ms: how long a helper may take to end its enclave before it is killed */
+#define NITRO_TERMINATE_TIMEOUT 5000
+
+/* ms: how long a helper that has closed its connection may take to exit */
+#define NITRO_EXIT_TIMEOUT 500
+
+/* ms: how long a helper of an earlier daemon may take to answer */
+#define NITRO_RECONNECT_TIMEOUT 10000
+
+/* What a start opens for the helper; closed in the daemon when the start is over */
+typedef struct _nitroProcessFds nitroProcessFds;
+struct _nitroProcessFds {
+    int control;   /* listening: the helper's */
+    int monitor;   /* connected to it: the daemon's */
+    int image;
+    int initrd;
+    int console;
+    int log;
+};
+
+static void
+nitroProcessFdsClose(nitroProcessFds *fds)
+{
+    VIR_FORCE_CLOSE(fds->control);
+    VIR_FORCE_CLOSE(fds->monitor);
+    VIR_FORCE_CLOSE(fds->image);
+    VIR_FORCE_CLOSE(fds->initrd);
+    VIR_FORCE_CLOSE(fds->console);
+    VIR_FORCE_CLOSE(fds->log);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(nitroProcessFds, nitroProcessFdsClose);
+
+
+int
+nitroProcessBeginStartJob(virDomainObj *vm)
+{
+    return virDomainObjBeginAsyncJob(vm, VIR_ASYNC_JOB_START,
+                                     VIR_DOMAIN_JOB_OPERATION_START, 0);
+}
+
+
+void
+nitroProcessEndStartJob(virDomainObj *vm)
+{
+    virDomainObjEndAsyncJob(vm);
+}
+
+
+static char *
+nitroProcessPidFile(nitroDriver *driver,
+                    virDomainObj *vm)
+{
+    g_autofree char *dir = nitroDomainGetRunDir(driver, vm->def);
+
+    return g_strdup_printf("%s/pid", dir);
+}
+
+
+static char *
+nitroProcessControlPath(nitroDriver *driver,
+                        virDomainObj *vm)
+{
+    g_autofree char *dir = nitroDomainGetRunDir(driver, vm->def);
+
+    return g_strdup_printf("%s/control", dir);
+}
+
+
+/* Events of the helper, in the event loop's thread */
+
+/* The CID of an enclave that got to choose; -1: it has none yet */
+static void
+nitroProcessNoteCid(virDomainDef *def,
+                    long long cid)
+{
+    if (def->vsock && def->vsock->auto_cid == VIR_TRISTATE_BOOL_YES && cid >= NITRO_CID_MIN)
+        def->vsock->guest_cid = cid;
+}
+
+
+static void
+nitroProcessNoteEvent(virDomainObj *vm,
+                      const nitroMonitorEvent *event)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+
+    if (STREQ(event->name, NITRO_EVENT_STARTED)) {
+        nitroProcessNoteCid(vm->def, event->cid);
+    } else if (STREQ(event->name, NITRO_EVENT_BOOTED)) {
+        priv->booted = true;
+    } else if (STREQ(event->name, NITRO_EVENT_EXITED)) {
+        g_free(priv->exitReason);
+        priv->exitReason = g_strdup(event->reason);
+    } else if (STREQ(event->name, NITRO_EVENT_FAILED)) {
+        g_free(priv->failureCode);
+        g_free(priv->failureText);
+        priv->failureCode = g_strdup(event->code);
+        priv->failureText = g_strdup(event->text);
+    } else {
+        VIR_DEBUG("event '%s' of a newer helper is ignored", event->name);
+    }
+}
+
+
+static void
+nitroProcessMonitorEvent(nitroMonitor *mon,
+                         const nitroMonitorEvent *event,
+                         void *opaque)
+{
+    virDomainObj *vm = opaque;
+    nitroDomainObjPrivate *priv;
+    VIR_LOCK_GUARD lock = virObjectLockGuard(vm);
+
+    priv = vm->privateData;
+    if (priv->mon != mon)
+        return;
+
+    if (event->name) {
+        nitroProcessNoteEvent(vm, event);
+    } else {
+        priv->ended = true;
+        /* A start that waits sees it too; the worker then finds nothing to do. */
+        if (virThreadPoolSendJob(nitro_driver->workers, 0, virObjectRef(vm)) < 0) {
+            VIR_ERROR(_("cannot handle the end of domain '%s'"), vm->def->name);
+            virObjectUnref(vm);
+        }
+    }
+    virDomainObjBroadcast(vm);
+}
+
+
+/* The parts of a start, in their order */
+
+static int
+nitroProcessCheckHeartbeat(const virDomainDef *def)
+{
+    if (nitroDomainDefGetMachine(def) == NITRO_MACHINE_EMULATED &&
+        nitroDomainDefHasHeartbeat(def)) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED, "%s",
+                       _("machine 'nitro-enclave' has no vsock yet, so no boot heartbeat can arrive: set <nitro:heartbeat enabled='no'/>"));
+        return -1;
+    }
+    return 0;
+}
+
+
+/* Creates the run directory and the listening control socket in it, and connects to it. */
+static int
+nitroProcessOpenControl(nitroDriver *driver,
+                        virDomainObj *vm,
+                        nitroProcessFds *fds)
+{
+    g_autofree char *dir = nitroDomainGetRunDir(driver, vm->def);
+    g_autofree char *path = nitroProcessControlPath(driver, vm);
+    struct sockaddr_un addr = { .sun_family = AF_UNIX };
+
+    if (g_mkdir(dir, 0700) < 0) {
+        virReportSystemError(errno, _("cannot create the directory '%s'"), dir);
+        return -1;
+    }
+    if (virStrcpyStatic(addr.sun_path, path) < 0) {
+        virReportError(VIR_ERR_INTERNAL_ERROR,
+                       _("the path '%s' of the control socket is too long: at most %zu bytes can be used"),
+                       path, sizeof(addr.sun_path) - 1);
+        return -1;
+    }
+    if ((fds->control = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) < 0 ||
+        bind(fds->control, (struct sockaddr *)&addr, sizeof(addr)) < 0 ||
+        listen(fds->control, 8) < 0) {
+        virReportSystemError(errno, _("cannot create the control socket '%s'"), path);
+        return -1;
+    }
+
+    fds->monitor = nitroMonitorConnect(path);
+    return fds->monitor < 0 ? -1 : 0;
+}
+
+
+/* Opens the log of the domain and writes a line that tells the runs apart. */
+static int
+nitroProcessOpenLog(nitroDriver *driver,
+                    virDomainObj *vm,
+                    nitroProcessFds *fds)
+{
+    g_autofree char *path = g_strdup_printf("%s/%s.log", driver->config->logDir, vm->def->name);
+    g_autofree char *now = virTimeStringNow();
+    g_autofree char *line = NULL;
+
+    if ((fds->log = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600)) < 0) {
+        virReportSystemError(errno, _("cannot open the log file '%s'"), path);
+        return -1;
+    }
+    line = g_strdup_printf("%s: starting up, libvirt-nitro %s\n", NULLSTR(now), NITRO_VERSION);
+    if (safewrite(fds->log, line, strlen(line)) < 0)
+        VIR_WARN("Unable to write to '%s': %s", path, g_strerror(errno));
+    return 0;
+}
+
+
+/* Runs the helper as a daemon of its own; on return it has been executed. */
+static int
+nitroProcessLaunch(nitroDriver *driver,
+                   virDomainObj *vm,
+                   const nitroProcessFds *fds,
+                   const char *qemu,
+                   const char *accel)
+{
+    nitroCommandContext ctxt = {
+        .controlFd = fds->control,
+        .imageFd = fds->image,
+        .initrdFd = fds->initrd,
+        .consoleFd = fds->console,
+        .qemu = qemu,
+        .accel = accel,
+    };
+    g_autoptr(virCommand) cmd = NULL;
+    g_autofree char *pidfile = nitroProcessPidFile(driver, vm);
+    int logfd = fds->log;
+    int rc;
+
+    if (!(cmd = nitroCommandBuild(vm->def, &ctxt)))
+        return -1;
+
+    virCommandSetOutputFD(cmd, &logfd);
+    virCommandSetErrorFD(cmd, &logfd);
+    virCommandSetPidFile(cmd, pidfile);
+    virCommandSetUmask(cmd, 0077);
+    virCommandDaemonize(cmd);
+    virCommandWriteArgLog(cmd, fds->log);
+
+    if (virCommandRun(cmd, NULL) < 0)
+        return -1;
+    if ((rc = virPidFileReadPath(pidfile, &vm->pid)) < 0) {
+        virReportSystemError(-rc, _("cannot read the pid file '%s'"), pidfile);
+        return -1;
+    }
+    return 0;
+}
+
+
+/* What the helper's failure is for a client of libvirt */
+static virErrorNumber
+nitroProcessFailureToError(const char *code)
+{
+    static const struct {
+        const char *code;
+        virErrorNumber error;
+    } errors[] = {
+        { NITRO_FAILURE_CONFIG, VIR_ERR_CONFIG_UNSUPPORTED },
+        { NITRO_FAILURE_IMAGE, VIR_ERR_OPERATION_FAILED },
+        { NITRO_FAILURE_RESOURCE, VIR_ERR_OPERATION_FAILED },
+        { NITRO_FAILURE_UNSUPPORTED, VIR_ERR_OPERATION_UNSUPPORTED },
+        { NITRO_FAILURE_TIMEOUT, VIR_ERR_OPERATION_TIMEOUT },
+        { NITRO_FAILURE_GUEST, VIR_ERR_OPERATION_FAILED },
+    };
+    size_t i;
+
+    for (i = 0; i < G_N_ELEMENTS(errors); i++) {
+        if (STREQ_NULLABLE(code, errors[i].code))
+            return errors[i].error;
+    }
+    return VIR_ERR_INTERNAL_ERROR;
+}
+
+
+/*
+ * Waits until the enclave of the run @id of the domain has booted. The helper has
+ * its own time limit, so this wait has none. Returns 0, or -1 with an error set; the
+ * run may be over then, as somebody may have destroyed it.
+ */
+static int
+nitroProcessWaitBooted(nitroDriver *driver,
+                       virDomainObj *vm,
+                       int id)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+
+    while (vm->def->id == id && !priv->booted && !priv->ended &&
+           !g_atomic_int_get(&driver->quitting)) {
+        if (virDomainObjWait(vm) < 0)
+            break;
+    }
+
+    if (vm->def->id != id) {
+        virReportError(VIR_ERR_OPERATION_ABORTED,
+                       _("domain '%s' was destroyed while it started"), vm->def->name);
+        return -1;
+    }
+    if (priv->booted)
+        return 0;
+
+    if (priv->failureText && STREQ_NULLABLE(priv->failureCode, NITRO_FAILURE_IMAGE)) {
+        /* The helper has got a descriptor and knows no name. */
+        virReportError(nitroProcessFailureToError(priv->failureCode),
+                       _("enclave image '%s': %s"), vm->def->os.kernel, priv->failureText);
+    } else if (priv->failureText) {
+        virReportError(nitroProcessFailureToError(priv->failureCode),
+                       "%s", priv->failureText);
+    } else if (priv->ended) {
+        virReportError(VIR_ERR_OPERATION_FAILED,
+                       _("the helper of domain '%s' ended while the enclave started: see '%s/%s.log'"),
+                       vm->def->name, driver->config->logDir, vm->def->name);
+    } else {
+        virReportError(VIR_ERR_OPERATION_ABORTED,
+                       _("virtnitrod ends while domain '%s' starts: it will go on when the daemon is back"),
+                       vm->def->name);
+    }
+    return -1;
+}
+
+
+static void
+nitroProcessSetRunning(nitroDriver *driver,
+                       virDomainObj *vm)
+{
+    virDomainObjSetState(vm, VIR_DOMAIN_RUNNING, VIR_DOMAIN_RUNNING_BOOTED);
+    /* An older status file is there: with it a new daemon finds the helper as well. */
+    if (nitroDomainSaveStatus(driver, vm) < 0)
+        VIR_WARN("Unable to save the status of domain '%s': %s",
+                 vm->def->name, virGetLastErrorMessage());
+}
+
+
+/*
+ * Finds out the accelerator of the emulated machine, which may take a while: the
+ * lock of @vm is released, and nothing of the start has happened yet. A definition
+ * that changes meanwhile does no harm, as the helper can find out by itself, too.
+ */
+static int
+nitroProcessGetAccel(nitroDriver *driver,
+                     virDomainObj *vm,
+                     char **accel)
+{
+    if (nitroDomainDefGetMachine(vm->def) != NITRO_MACHINE_EMULATED)
+        return 0;
+
+    virObjectUnlock(vm);
+    *accel = nitroHostGetAccel(driver);
+    virObjectLock(vm);
+    return *accel ? 0 : -1;
+}
+
+
+/* Everything of a start that happens before the helper runs */
+static int
+nitroProcessPrepare(nitroDriver *driver,
+                    virDomainObj *vm,
+                    nitroProcessFds *fds)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+
+    if (nitroImageOpen(vm->def, &fds->image, &fds->initrd) < 0 ||
+        nitroProcessOpenControl(driver, vm, fds) < 0 ||
+        nitroProcessOpenLog(driver, vm, fds) < 0 ||
+        nitroConsoleOpen(vm->def, &fds->console) < 0)
+        return -1;
+
+    priv->consoleOpened = true;
+    return 0;
+}
+
+
+/* Runs the helper and its monitor, and waits. */
+static int
+nitroProcessRun(nitroDriver *driver,
+                virDomainObj *vm,
+                nitroProcessFds *fds,
+                const char *qemu,
+                const char *accel)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+    int monitor;
+
+    if (nitroProcessLaunch(driver, vm, fds, qemu, accel) < 0)
+        return -1;
+
+    monitor = fds->monitor;
+    fds->monitor = -1;
+    if (!(priv->mon = nitroMonitorOpen(monitor, nitroProcessMonitorEvent,
+                                       vm, virObjectUnref)))
+        return -1;
+    virObjectRef(vm); /* the monitor's */
+
+    if (nitroDomainSaveStatus(driver, vm) < 0)
+        return -1;
+    /* The helper alone holds the image, the console and the socket from now on. */
+    nitroProcessFdsClose(fds);
+
+    return nitroProcessWaitBooted(driver, vm, vm->def->id);
+}
+
+
+/* What can be refused before anything of a start has happened */
+static int
+nitroProcessCheck(nitroDriver *driver,
+                  virDomainObj *vm,
+                  char **qemu)
+{
+    if (virDomainObjIsActive(vm)) {
+        virReportError(VIR_ERR_OPERATION_INVALID,
+                       _("domain '%s' is already running"), vm->def->name);
+        return -1;
+    }
+    if (vm->removing) {
+        virReportError(VIR_ERR_NO_DOMAIN, _("domain '%s' was undefined"), vm->def->name);
+        return -1;
+    }
+
+    /* Definitions are loaded from files with less care than from clients. */
+    if ((vm->def->postParseFailed &&
+         virDomainDefPostParse(vm->def, 0, driver->xmlopt, NULL) < 0) ||
+        virDomainDefValidate(vm->def, 0, driver->xmlopt, NULL) < 0 ||
+        nitroHostCheckDomain(vm->def, qemu) < 0 ||
+        nitroProcessCheckHeartbeat(vm->def) < 0)
+        return -1;
+    return 0;
+}
+
+
+int
+nitroProcessStart(nitroDriver *driver,
+                  virDomainObj *vm)
+{
+    g_auto(nitroProcessFds) fds = { -1, -1, -1, -1, -1, -1 };
+    g_autofree char *qemu = NULL;
+    g_autofree char *accel = NULL;
+    virErrorPtr err = NULL;
+    int id;
+
+    if ((!virDomainObjIsActive(vm) && nitroProcessGetAccel(driver, vm, &accel) < 0) ||
+        nitroProcessCheck(driver, vm, &qemu) < 0 ||
+        virDomainObjSetDefTransient(driver->xmlopt, vm, NULL) < 0)
+        return -1;
+
+    nitroDomainObjPrivateReset(vm->privateData);
+    id = vm->def->id = nitroDriverNextDomainId(driver);
+    virDomainObjSetState(vm, VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_STARTING_UP);
+    nitroDriverDomainStarted(driver);
+
+    if (nitroProcessPrepare(driver, vm, &fds) < 0 ||
+        nitroProcessRun(driver, vm, &fds, qemu, accel) < 0) {
+        virErrorPreserveLast(&err);
+        /* The next daemon goes on with what this one leaves to it. */
+        if (vm->def->id == id && !g_atomic_int_get(&driver->quitting))
+            nitroProcessStop(driver, vm, VIR_DOMAIN_SHUTOFF_FAILED);
+        virErrorRestore(&err);
+        return -1;
+    }
+
+    nitroProcessSetRunning(driver, vm);
+    nitroDomainEventLifecycle(driver, vm, VIR_DOMAIN_EVENT_STARTED,
+                              VIR_DOMAIN_EVENT_STARTED_BOOTED);
+    return 0;
+}
+
+
+/* The end */
+
+/* Ends the helper of @vm, by words if it listens, and by force if it does not. */
+static void
+nitroProcessKill(nitroDriver *driver,
+                 virDomainObj *vm)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+    g_autofree char *pidfile = nitroProcessPidFile(driver, vm);
+    g_autoptr(nitroMonitor) mon = g_steal_pointer(&priv->mon);
+    VIR_AUTOCLOSE pidfd = vm->pid > 0 ? syscall(SYS_pidfd_open, vm->pid, 0) : -1;
+    struct pollfd gone = { .fd = pidfd, .events = POLLIN };
+
+    virObjectUnlock(vm);
+    if (mon) {
+        /* A helper that has closed its connection has nothing left to do but to exit. */
+        if (nitroMonitorTerminate(mon, NITRO_TERMINATE_TIMEOUT) && pidfd >= 0)
+            ignore_value(poll(&gone, 1, NITRO_EXIT_TIMEOUT));
+        nitroMonitorClose(mon);
+    }
+    /* The helper holds a lock on the file: a pid that was given to another process
+     * meanwhile is not killed. */
+    if (virFileExists(pidfile) && virPidFileForceCleanupPath(pidfile) < 0)
+        VIR_WARN("Unable to end the helper of '%s': %s", pidfile, virGetLastErrorMessage());
+    virObjectLock(vm);
+}
+
+
+static void
+nitroProcessRemoveFiles(nitroDriver *driver,
+                        virDomainObj *vm)
+{
+    g_autofree char *dir = nitroDomainGetRunDir(driver, vm->def);
+    g_autofree char *status = virDomainConfigFile(driver->config->stateDir, vm->def->name);
+
+    if (virFileExists(dir) && virFileDeleteTree(dir) < 0)
+        VIR_WARN("Unable to remove '%s': %s", dir, virGetLastErrorMessage());
+    if (status && unlink(status) < 0 && errno != ENOENT)
+        VIR_WARN("Unable to remove '%s': %s", status, g_strerror(errno));
+}
+
+
+bool
+nitroProcessStop(nitroDriver *driver,
+                 virDomainObj *vm,
+                 virDomainShutoffReason reason)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+    int id = vm->def->id;
+
+    if (!virDomainObjIsActive(vm))
+        return false;
+
+    nitroProcessKill(driver, vm);
+    if (vm->def->id != id)
+        return false;
+
+    if (priv->consoleOpened)
+        nitroConsoleClose(vm->def);
+    priv->consoleOpened = false;
+    nitroProcessRemoveFiles(driver, vm);
+
+    vm->def->id = -1;
+    vm->pid = 0;
+    virDomainObjSetState(vm, VIR_DOMAIN_SHUTOFF, reason);
+    virDomainObjRemoveTransientDef(vm);
+    nitroDriverDomainStopped(driver);
+    virDomainObjBroadcast(vm);
+    return true;
+}
+
+
+/* The end of an enclave that has ended by itself */
+
+typedef struct _nitroProcessEnd nitroProcessEnd;
+struct _nitroProcessEnd {
+    virDomainShutoffReason reason;
+    int detail;  /* of the event "stopped" */
+    int action;  /* virDomainLifecycleAction */
+    bool reboot; /* the guest asked for it */
+};
+
+static nitroProcessEnd
+nitroProcessGetEnd(virDomainObj *vm)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+    const char *how = priv->exitReason;
+    nitroProcessEnd end = {
+        VIR_DOMAIN_SHUTOFF_CRASHED, VIR_DOMAIN_EVENT_STOPPED_CRASHED, vm->def->onCrash, false,
+    };
+
+    if (STREQ_NULLABLE(how, NITRO_EXIT_POWEROFF) || STREQ_NULLABLE(how, NITRO_EXIT_REBOOT)) {
+        end.reason = VIR_DOMAIN_SHUTOFF_SHUTDOWN;
+        end.detail = VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN;
+        end.reboot = STREQ(how, NITRO_EXIT_REBOOT);
+        end.action = end.reboot ? vm->def->onReboot : vm->def->onPoweroff;
+    } else if (STREQ_NULLABLE(how, NITRO_EXIT_TERMINATED)) {
+        /* Somebody has ended the helper with a signal: as good as destroyed */
+        end.reason = VIR_DOMAIN_SHUTOFF_DESTROYED;
+        end.detail = VIR_DOMAIN_EVENT_STOPPED_DESTROYED;
+        end.action = VIR_DOMAIN_LIFECYCLE_ACTION_DESTROY;
+    }
+    return end;
+}
+
+
+void
+nitroProcessStartThread(nitroDriver *driver,
+                        virDomainObj *vm)
+{
+    virObjectRef(vm);
+    virObjectLock(vm);
+    if (nitroProcessBeginStartJob(vm) < 0) {
+        VIR_ERROR(_("cannot start domain '%s': %s"), vm->def->name, virGetLastErrorMessage());
+    } else {
+        /* While this waited somebody may have started or undefined it. */
+        if (!virDomainObjIsActive(vm) && !vm->removing &&
+            !g_atomic_int_get(&driver->quitting) && nitroProcessStart(driver, vm) < 0)
+            VIR_ERROR(_("cannot start domain '%s': %s"), vm->def->name, virGetLastErrorMessage());
+        nitroProcessEndStartJob(vm);
+    }
+    nitroDomainRemoveInactive(driver, vm);
+    virDomainObjEndAPI(&vm);
+}
+
+
+/*
+ * Makes the domain inactive whose enclave has ended, unless somebody else has done
+ * so. Returns true when the domain is to be restarted.
+ */
+static bool
+nitroProcessHandleEnd(nitroDriver *driver,
+                      virDomainObj *vm)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+    nitroProcessEnd end;
+    bool restart = false;
+
+    /* Jobs of a domain are bounded in time, and the end of its enclave must not be lost. */
+    while (virDomainObjBeginJob(vm, VIR_JOB_MODIFY) < 0) {
+        if (!virDomainObjIsActive(vm) || vm->removing || g_atomic_int_get(&driver->quitting))
+            return false;
+        VIR_WARN("The end of domain '%s' waits for a job", vm->def->name);
+    }
+
+    if (virDomainObjIsActive(vm) && priv->ended) {
+        end = nitroProcessGetEnd(vm);
+        if (end.reboot)
+            virObjectEventStateQueue(driver->domainEventState,
+                                     virDomainEventRebootNewFromObj(vm));
+        if (nitroProcessStop(driver, vm, end.reason)) {
+            nitroDomainEventLifecycle(driver, vm, VIR_DOMAIN_EVENT_STOPPED, end.detail);
+            restart = end.action == VIR_DOMAIN_LIFECYCLE_ACTION_RESTART;
+        }
+    }
+    virDomainObjEndJob(vm);
+    return restart;
+}
+
+
+void
+nitroProcessWorker(void *jobdata,
+                   void *opaque)
+{
+    nitroDriver *driver = opaque;
+    virDomainObj *vm = jobdata;
+
+    virObjectLock(vm);
+    /* A start takes long, and there are few workers. The thread removes the domain
+     * from the list if it does not get to run again. */
+    if (!nitroProcessHandleEnd(driver, vm) ||
+        nitroDriverRunThread(driver, vm, nitroProcessStartThread, "nitro-restart") < 0)
+        nitroDomainRemoveInactive(driver, vm);
+    virDomainObjEndAPI(&vm);
+}
+
+
+/* Enclaves of an earlier daemon */
+
+/*
+ * Connects to the helper of @vm and asks how things are. The job of @vm is held.
+ * Returns 0 when the enclave runs, or -1 with an error set.
+ */
+static int
+nitroProcessReconnect(nitroDriver *driver,
+                      virDomainObj *vm)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+    g_autofree char *path = nitroProcessControlPath(driver, vm);
+    g_auto(nitroMonitorStatus) status = { NULL, -1 };
+    g_autoptr(nitroMonitor) mon = NULL;
+    int id = vm->def->id;
+    int fd;
+    int rc;
+
+    if ((fd = nitroMonitorConnect(path)) < 0 ||
+        !(priv->mon = nitroMonitorOpen(fd, nitroProcessMonitorEvent, vm, virObjectUnref)))
+        return -1;
+    virObjectRef(vm); /* the monitor's */
+
+    mon = virObjectRef(priv->mon);
+    virObjectUnlock(vm);
+    rc = nitroMonitorQueryStatus(mon, NITRO_RECONNECT_TIMEOUT, &status);
+    virObjectLock(vm);
+
+    /* A helper that is slow to answer is waited for: its enclave may be well. */
+    if (rc < 0 && virGetLastErrorCode() != VIR_ERR_OPERATION_TIMEOUT)
+        return -1;
+    if (rc == 0 && vm->def->id == id) {
+        if (STREQ(status.phase, NITRO_PHASE_RUNNING))
+            priv->booted = true;
+        nitroProcessNoteCid(vm->def, status.cid);
+    }
+    return nitroProcessWaitBooted(driver, vm, id);
+}
+
+
+static void
+nitroProcessReconnectThread(nitroDriver *driver,
+                            virDomainObj *vm)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+    int id;
+
+    virObjectRef(vm);
+    virObjectLock(vm);
+    id = vm->def->id;
+    if (nitroProcessBeginStartJob(vm) < 0) {
+        VIR_ERROR(_("cannot take over domain '%s', restart virtnitrod: %s"),
+                  vm->def->name, virGetLastErrorMessage());
+        virDomainObjEndAPI(&vm);
+        return;
+    }
+
+    priv->consoleOpened = true;
+    if (nitroProcessReconnect(driver, vm) == 0) {
+        nitroProcessSetRunning(driver, vm);
+    } else if (vm->def->id == id && !g_atomic_int_get(&driver->quitting)) {
+        VIR_WARN("Unable to take over domain '%s': %s", vm->def->name, virGetLastErrorMessage());
+        if (nitroProcessStop(driver, vm, VIR_DOMAIN_SHUTOFF_CRASHED))
+            nitroDomainEventLifecycle(driver, vm, VIR_DOMAIN_EVENT_STOPPED,
+                                      VIR_DOMAIN_EVENT_STOPPED_CRASHED);
+    }
+    nitroProcessEndStartJob(vm);
+    nitroDomainRemoveInactive(driver, vm);
+    virDomainObjEndAPI(&vm);
+}
+
+
+static int
+nitroProcessReconnectOne(virDomainObj *vm,
+                         void *opaque)
+{
+    nitroDriver *driver = opaque;
+    VIR_LOCK_GUARD lock = virObjectLockGuard(vm);
+
+    if (!virDomainObjIsActive(vm))
+        return 0;
+
+    nitroDriverReserveDomainId(driver, vm->def->id);
+    nitroDriverDomainStarted(driver);
+    if (nitroDriverRunThread(driver, vm, nitroProcessReconnectThread, "nitro-reconnect") < 0)
+        VIR_ERROR(_("cannot take over domain '%s', restart virtnitrod: %s"),
+                  vm->def->name, virGetLastErrorMessage());
+    return 0;
+}
+
+
+void
+nitroProcessReconnectAll(nitroDriver *driver)
+{
+    virDomainObjListForEach(driver->domains, true, nitroProcessReconnectOne, driver);
+}
+
+
+/* The end of the daemon */
+
+static int
+nitroProcessWakeOne(virDomainObj *vm,
+                    void *opaque G_GNUC_UNUSED)
+{
+    VIR_LOCK_GUARD lock = virObjectLockGuard(vm);
+
+    virDomainObjBroadcast(vm);
+    return 0;
+}
+
+
+void
+nitroProcessQuit(nitroDriver *driver)
+{
+    g_atomic_int_set(&driver->quitting, 1);
+    virDomainObjListForEach(driver->domains, false, nitroProcessWakeOne, NULL);
+}

@@ -1,0 +1,60 @@
+/*
+ * nitro_process.h: starts, watches and ends the helper of a domain
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#include "nitro_conf.h"
+
+/*
+ * A start waits for the guest, but must not keep others from querying or
+ * destroying the domain: it is an asynchronous job, held from before
+ * nitroProcessStart() until after it.
+ *
+ * Returns 0, or -1 with an error set. @vm is locked.
+ */
+int nitroProcessBeginStartJob(virDomainObj *vm);
+void nitroProcessEndStartJob(virDomainObj *vm);
+
+/*
+ * Starts the inactive domain @vm and waits until its enclave has booted; the
+ * lock of @vm is released meanwhile. On success the domain runs and the event
+ * "started" is queued. On failure nothing is left behind, and the domain is as
+ * inactive as before.
+ *
+ * Returns 0, or -1 with an error set.
+ */
+int nitroProcessStart(nitroDriver *driver, virDomainObj *vm);
+
+/*
+ * Ends the enclave of the active domain @vm and cleans up after it; @reason is
+ * what the domain's state will tell. The lock of @vm is released meanwhile, so
+ * the caller holds a job. Does nothing when the domain is inactive by then.
+ *
+ * Returns true when this call has made the domain inactive.
+ */
+bool nitroProcessStop(nitroDriver *driver,
+                      virDomainObj *vm,
+                      virDomainShutoffReason reason);
+
+/*
+ * Takes over the enclaves that an earlier daemon has left running, in threads
+ * of their own.
+ */
+void nitroProcessReconnectAll(nitroDriver *driver);
+
+/* Handles the end of an enclave: the function of the driver's workers. */
+void nitroProcessWorker(void *jobdata, void *opaque);
+
+/* Starts @vm on the daemon's own account: a function for nitroDriverRunThread(). */
+void nitroProcessStartThread(nitroDriver *driver, virDomainObj *vm);
+
+/*
+ * Makes all that waits for an enclave give up, as the daemon ends: enclaves that
+ * start go on starting, and the next daemon takes them over.
+ */
+void nitroProcessQuit(nitroDriver *driver);

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright (C) 2026 The libvirt-nitro authors
+"""What "make install" installs, and where.
+
+Installs into a scratch directory. No file may have the path of one that a
+package of the distribution owns; and the daemon must run with its own libvirt,
+which is tried in an overlay of the installed files over the root file system.
+"""
+
+import os
+import pathlib
+import subprocess
+import tempfile
+import unittest
+
+import taprunner
+
+BUILD = os.environ["LIBVIRT_NITRO_BUILD"]
+
+# Runs what is in $1 as if it was installed: overlay of it over "/", in a mount
+# namespace of its own.
+IN_OVERLAY = """
+set -e
+mount -t tmpfs tmpfs /mnt
+mkdir /mnt/installed /mnt/root
+cp -a "$1/." /mnt/installed
+mount -t overlay overlay -o lowerdir=/mnt/installed:/ /mnt/root
+mount -t proc proc /mnt/root/proc
+shift
+exec chroot /mnt/root "$@"
+"""
+
+
+class InstallTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        # pylint: disable=consider-using-with
+        cls.scratch = tempfile.TemporaryDirectory(prefix="libvirt-nitro-install-")
+        subprocess.run(
+            ["meson", "install", "-C", BUILD, "--no-rebuild", "--skip-subprojects", "--quiet",
+             "--destdir", cls.scratch.name],
+            check=True, stdout=subprocess.DEVNULL)
+        root = pathlib.Path(cls.scratch.name)
+        cls.paths = ["/" + str(path.relative_to(root))
+                     for path in root.rglob("*") if not path.is_dir()]
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.scratch.cleanup()
+
+    def in_overlay(self, *command):
+        if os.geteuid() != 0:
+            self.skipTest("mounting an overlay needs root")
+        probe = subprocess.run(
+            ["unshare", "--mount", "--propagation", "private", "sh", "-c", IN_OVERLAY, "sh",
+             self.scratch.name, "true"], capture_output=True, text=True, check=False)
+        if probe.returncode != 0:
+            self.skipTest("no overlay can be mounted: " + probe.stderr.strip())
+        return subprocess.run(
+            ["unshare", "--mount", "--propagation", "private", "sh", "-c", IN_OVERLAY, "sh",
+             self.scratch.name, *command],
+            capture_output=True, text=True, check=True).stdout
+
+    def test_what_is_needed_is_there(self):
+        for name in ("virtnitrod", "libvirt_driver_nitro.so", "libvirt_nitro", "virt-eif",
+                     "libvirt.so.0", "domain.rng", "virtnitrod.conf", "virtnitrod.service",
+                     "virtnitrod.socket", "virtnitrod-ro.socket", "virtnitrod-admin.socket",
+                     "virtnitrod.8", "libvirt_nitro.8", "virt-eif.1"):
+            with self.subTest(name):
+                self.assertEqual(1, len([p for p in self.paths if p.endswith("/" + name)]),
+                                 f"{name} among {self.paths}")
+
+    def test_nothing_replaces_a_packages_file(self):
+        try:
+            owned = subprocess.run(["dpkg-query", "-S", *self.paths], capture_output=True,
+                                   text=True, check=False)
+        except FileNotFoundError:
+            self.skipTest("no dpkg here")
+        self.assertEqual("", owned.stdout)
+        self.assertEqual(len(self.paths), owned.stderr.count("no path found"))
+
+    def test_daemon_runs_with_its_own_libvirt(self):
+        self.assertIn("9.0.0", self.in_overlay("/usr/sbin/virtnitrod", "--version"))
+        libraries = [line for line in self.in_overlay("ldd", "/usr/sbin/virtnitrod").splitlines()
+                     if "libvirt" in line]
+        self.assertEqual(3, len(libraries))
+        for line in libraries:
+            self.assertIn("/libvirt-nitro/", line)
+
+    def test_stock_client_keeps_its_library(self):
+        if not os.path.exists("/usr/bin/virsh"):
+            self.skipTest("virsh is not installed")
+        self.assertNotIn("/libvirt-nitro/", self.in_overlay("ldd", "/usr/bin/virsh"))
+
+    def test_tools_run(self):
+        self.assertIn("virt-eif", self.in_overlay("/usr/bin/virt-eif", "--version"))
+        self.assertIn("libvirt_nitro", self.in_overlay("/usr/libexec/libvirt_nitro", "--version"))
+
+
+if __name__ == "__main__":
+    taprunner.main()
