@@ -1,0 +1,301 @@
+/*
+ * init.c: the init of the sample enclave "hello"
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * The first and only process of a small enclave, linked statically. It mounts
+ * the usual file systems, loads the modules that its ramdisk brings along, says
+ * on the console that it is there, and then does what the kernel command line
+ * asks for:
+ *
+ *   hello.seed=N        the banner ends with N * N + 1, which shows that this
+ *                       code ran with this command line (default 0)
+ *   hello.action=A      what to do after the banner (default idle):
+ *                         idle      stay, with a line on the console now and then
+ *                         poweroff  power off
+ *                         reboot    restart the machine
+ *                         panic     crash the kernel
+ *                         exit      end this process, of which a kernel panics
+ *   hello.delay=S       seconds, fractions allowed, between the banner and the
+ *                       action (default 0)
+ *
+ * Flow: main -> mountAll -> loadModules -> readOrders -> printBanner -> act.
+ * Each step says on the console what went wrong and goes on where it can: the
+ * console is all that the parent of an enclave sees.
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/reboot.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MODULES_DIR "/lib/modules"
+#define MODULES_LIST MODULES_DIR "/load-order"
+
+/* The second ramdisk, the application in the terms of enclave images. */
+#define APPLICATION_FILE "/etc/hello"
+
+#define TICK_SECONDS 10.0
+#define DELAY_MAX_SECONDS 86400.0
+
+#define ARRAY_CARDINALITY(array) (sizeof(array) / sizeof((array)[0]))
+
+typedef struct _orders orders;
+
+typedef void (*action)(const orders *what);
+
+struct _orders {
+    uint64_t seed;
+    double delay; /* seconds */
+    action act;
+};
+
+
+static void
+complain(const char *what, const char *name)
+{
+    printf("hello: cannot %s %s: %s\n", what, name, strerror(errno));
+}
+
+
+static void
+mountAll(void)
+{
+    static const struct {
+        const char *type;
+        const char *target;
+    } mounts[] = {
+        { "proc", "/proc" },
+        { "sysfs", "/sys" },
+        { "devtmpfs", "/dev" },
+        { "tmpfs", "/run" },
+        { "tmpfs", "/tmp" },
+    };
+    size_t i;
+
+    for (i = 0; i < ARRAY_CARDINALITY(mounts); i++) {
+        if (mkdir(mounts[i].target, 0755) < 0 && errno != EEXIST)
+            complain("make the directory", mounts[i].target);
+        /* EBUSY: the kernel has mounted its own devtmpfs */
+        if (mount(mounts[i].type, mounts[i].target, mounts[i].type,
+                  MS_NOSUID, NULL) < 0 && errno != EBUSY)
+            complain("mount", mounts[i].target);
+    }
+}
+
+
+static void
+loadModule(const char *name)
+{
+    char path[256];
+    int fd;
+
+    snprintf(path, sizeof(path), "%s/%s", MODULES_DIR, name);
+    if ((fd = open(path, O_RDONLY | O_CLOEXEC)) < 0) {
+        complain("open", path);
+        return;
+    }
+
+    /* EEXIST: this kernel has it built in */
+    if (syscall(SYS_finit_module, fd, "", 0) < 0 && errno != EEXIST)
+        complain("load the module", name);
+    close(fd);
+}
+
+
+/* A ramdisk without the list is for a kernel that has all it needs built in. */
+static void
+loadModules(void)
+{
+    FILE *list = fopen(MODULES_LIST, "re");
+    char name[128];
+
+    if (!list)
+        return;
+
+    while (fscanf(list, "%127s", name) == 1)
+        loadModule(name);
+    fclose(list);
+}
+
+
+static void
+sleepFor(double seconds)
+{
+    struct timespec left = {
+        .tv_sec = (time_t)seconds,
+        .tv_nsec = (long)((seconds - (time_t)seconds) * 1e9),
+    };
+
+    while (nanosleep(&left, &left) < 0 && errno == EINTR)
+        ;
+}
+
+
+static void
+actIdle(const orders *what)
+{
+    struct timespec now;
+
+    for (;;) {
+        sleepFor(TICK_SECONDS);
+        clock_gettime(CLOCK_BOOTTIME, &now);
+        printf("hello: tick, up for %lld s\n", (long long)now.tv_sec);
+    }
+}
+
+
+static void
+actPoweroff(const orders *what)
+{
+    reboot(RB_POWER_OFF);
+    complain("power off", "the machine");
+}
+
+
+static void
+actReboot(const orders *what)
+{
+    reboot(RB_AUTOBOOT);
+    complain("restart", "the machine");
+}
+
+
+static void
+actPanic(const orders *what)
+{
+    FILE *trigger = fopen("/proc/sysrq-trigger", "we");
+
+    /* fflush sends the letter; the kernel is dead before it returns */
+    if (!trigger || fputc('c', trigger) == EOF || fflush(trigger) == EOF)
+        complain("write to", "/proc/sysrq-trigger");
+}
+
+
+static void
+actExit(const orders *what)
+{
+    exit(EXIT_SUCCESS);
+}
+
+
+static const struct {
+    const char *name;
+    action act;
+} actions[] = {
+    { "idle", actIdle },
+    { "poweroff", actPoweroff },
+    { "reboot", actReboot },
+    { "panic", actPanic },
+    { "exit", actExit },
+};
+
+
+static void
+readAction(const char *value, orders *what)
+{
+    size_t i;
+
+    for (i = 0; i < ARRAY_CARDINALITY(actions); i++) {
+        if (strcmp(value, actions[i].name) == 0) {
+            what->act = actions[i].act;
+            return;
+        }
+    }
+    printf("hello: hello.action=%s is not known, staying idle\n", value);
+}
+
+
+static void
+readOrder(const char *word, orders *what)
+{
+    char *end = NULL;
+
+    if (strncmp(word, "hello.action=", 13) == 0) {
+        readAction(word + 13, what);
+    } else if (strncmp(word, "hello.seed=", 11) == 0) {
+        what->seed = strtoull(word + 11, &end, 10);
+        if (end == word + 11 || *end)
+            printf("hello: %s is not a number\n", word);
+    } else if (strncmp(word, "hello.delay=", 12) == 0) {
+        what->delay = strtod(word + 12, &end);
+        /* also false for not-a-number */
+        if (end == word + 12 || *end ||
+            !(what->delay >= 0 && what->delay <= DELAY_MAX_SECONDS)) {
+            printf("hello: %s is not a time in seconds, not waiting\n", word);
+            what->delay = 0;
+        }
+    }
+}
+
+
+static void
+readOrders(orders *what)
+{
+    FILE *cmdline = fopen("/proc/cmdline", "re");
+    char word[256];
+
+    if (!cmdline) {
+        complain("open", "/proc/cmdline");
+        return;
+    }
+
+    while (fscanf(cmdline, "%255s", word) == 1)
+        readOrder(word, what);
+    fclose(cmdline);
+}
+
+
+static void
+printApplication(void)
+{
+    FILE *application = fopen(APPLICATION_FILE, "re");
+    char line[128];
+
+    if (!application)
+        return;
+
+    while (fgets(line, sizeof(line), application))
+        printf("hello: %s", line);
+    fclose(application);
+}
+
+
+static void
+printBanner(const orders *what)
+{
+    printf("hello: enclave ready, check number %" PRIu64 "\n", what->seed * what->seed + 1);
+}
+
+
+int
+main(void)
+{
+    orders what = { .act = actIdle };
+
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    mountAll();
+    loadModules();
+    readOrders(&what);
+    printApplication();
+    printBanner(&what);
+
+    sleepFor(what.delay);
+    sync();
+    what.act(&what);
+
+    /* an action has failed and has said so: init must not end */
+    actIdle(&what);
+}

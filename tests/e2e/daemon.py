@@ -1,0 +1,334 @@
+#
+# daemon.py: a private virtnitrod from the build tree
+#
+# Copyright (C) 2026 The libvirt-nitro authors
+#
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""
+Runs virtnitrod from the build tree for the end-to-end tests, the demo and the
+benchmarks, with everything that it reads and writes in a temporary directory of
+its own: nothing of the user's or the system's libvirt is touched.
+
+Flow: NitroDaemon() makes the directory and the environments (one for the daemon,
+one for clients) -> start() -> clients use daemon.uri, or virsh() -> stop(), which
+leaves enclaves running as a daemon's restart does -> remove().
+
+A system daemon has fixed paths in /run, /etc and /var. enter_private_system()
+gives the calling process a view of the file system in which these are empty.
+"""
+
+import atexit
+import contextlib
+import ctypes
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+SOURCE = os.environ.get("LIBVIRT_NITRO_SOURCE") or os.path.dirname(
+    os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.environ.get("LIBVIRT_NITRO_BUILD") or os.path.join(SOURCE, "build")
+
+DAEMON = os.path.join(BUILD, "src/nitro/virtnitrod")
+HELPER = os.path.join(BUILD, "src/helper/libvirt_nitro")
+
+# The sample enclave, see examples/hello
+HELLO_DIR = os.path.join(BUILD, "examples/hello")
+HELLO_XML = os.path.join(HELLO_DIR, "hello.xml")
+HELLO_EIF = os.path.join(HELLO_DIR, "hello.eif")
+HELLO_KERNEL = os.path.join(HELLO_DIR, "hello-kernel")
+HELLO_INITRD = os.path.join(HELLO_DIR, "hello-initrd")
+# The number that hello.eif prints: its command line has hello.seed=271828
+HELLO_BANNER = "hello: enclave ready, check number 73890461585"
+
+VIRSH = "/usr/bin/virsh"
+
+# Of root's, daemons and clients are the system's always. Its session ones run as "nobody";
+# with this capability they can read the build tree wherever it is.
+NOBODY = 65534
+SETPRIV = "/usr/bin/setpriv"
+AS_NOBODY = [SETPRIV, f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+READ_ALL = ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
+
+# No daemon outlives the process that it was started for.
+WITH_US = [SETPRIV, "--pdeathsig=KILL"]
+
+# Directories that a system daemon uses
+SYSTEM_DIRS = ["/run", "/etc/libvirt", "/var/log/libvirt"]
+
+START_SECONDS = 20
+STOP_SECONDS = 10
+
+# For a daemon of the build tree; the distribution's clients must not see them.
+BUILD_TREE_ENV = {
+    "LIBVIRT_DIR_OVERRIDE": "1",
+    "LIBVIRT_DRIVER_DIR": os.path.join(BUILD, "src/nitro"),
+}
+for variable in BUILD_TREE_ENV:
+    os.environ.pop(variable, None)
+
+
+def wait_until(condition, seconds, what):
+    """Calls @condition until it returns something true, and returns that."""
+    end = time.monotonic() + seconds
+    while True:
+        result = condition()
+        if result:
+            return result
+        if time.monotonic() > end:
+            raise TimeoutError(f"{what}: not within {seconds} s")
+        time.sleep(0.01)
+
+
+class Processes:
+    """
+    The processes that descend from this one. Daemonized ones do as well: this
+    process adopts orphans (PR_SET_CHILD_SUBREAPER), and reaps them as an init does.
+    """
+
+    PR_SET_CHILD_SUBREAPER = 36
+
+    def __init__(self):
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.prctl(self.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+            raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
+        threading.Thread(target=self._reap, daemon=True).start()
+
+    @staticmethod
+    def _table():
+        """Maps each PID of the system to (PID of its parent, state, session, name)."""
+        table = {}
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:
+                    text = stat.read()
+            except OSError:
+                continue
+            name = text[text.index("(") + 1:text.rindex(")")]
+            state, parent, _, session = text[text.rindex(")") + 2:].split()[:4]
+            table[int(pid)] = (int(parent), state, int(session), name)
+        return table
+
+    def _reap(self):
+        """
+        Reaps adopted processes: helpers, QEMUs and forks of threads of the daemon, none
+        of them in this session. All others have been started here and have a waiter.
+        """
+        while True:
+            for pid, (parent, state, session, name) in self._table().items():
+                if (parent == os.getpid() and state == "Z" and session != os.getsid(0) and
+                        name.startswith(("libvirt_nitro", "qemu-", "rpc-", "nitro-"))):
+                    os.waitpid(pid, 0)
+            time.sleep(0.02)
+
+    def kill(self):
+        """Kills all that is left below this process; returns {PID: name} of it."""
+        left = self.descendants()
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return left
+
+    def descendants(self, of=None):
+        """Returns {PID: name} of the living and unreaped processes below @of."""
+        table = self._table()
+        found = {}
+        todo = [of or os.getpid()]
+        while todo:
+            parent = todo.pop()
+            for pid, (ppid, _, _, name) in table.items():
+                if ppid == parent and pid not in found:
+                    found[pid] = name
+                    todo.append(pid)
+        return found
+
+
+def enter_private_system():
+    """
+    Moves this process, which must have one thread only, into a mount namespace of its
+    own in which the directories of the system's libvirt are empty. Raises OSError
+    where that is not allowed.
+    """
+    CLONE_NEWNS, MS_PRIVATE, MS_REC, MNT_DETACH = 0x20000, 1 << 18, 1 << 14, 2
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def check(result, what):
+        if result != 0:
+            raise OSError(ctypes.get_errno(), f"{what}: {os.strerror(ctypes.get_errno())}")
+
+    def take_away(directory):
+        libc.umount2(directory.encode(), MNT_DETACH)
+        os.rmdir(directory)
+
+    check(libc.unshare(CLONE_NEWNS), "unshare")
+    check(libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None), "mount /")
+    for directory in SYSTEM_DIRS:
+        if not os.path.isdir(directory):
+            # a mount needs it; on the real file system, so it must go again
+            os.mkdir(directory)
+            atexit.register(take_away, directory)
+        check(libc.mount(b"tmpfs", directory.encode(), b"tmpfs", 0, b"mode=755"),
+              f"mount {directory}")
+
+
+class NitroDaemon:
+    """
+    One virtnitrod and its directory. Start and stop it as often as you like. With
+    @read_all false, a session daemon of root's may read what "nobody" may.
+    """
+
+    def __init__(self, system=False, read_all=True):
+        for path in (DAEMON, HELPER):
+            if not os.access(path, os.X_OK):
+                raise FileNotFoundError(f"{path} is not there: build first")
+
+        self.system = system
+        self.prefix = []
+        if os.geteuid() == 0 and not system:
+            self.prefix = AS_NOBODY + (READ_ALL if read_all else [])
+        # short, as paths of sockets can be no longer than 107 bytes
+        self.dir = tempfile.mkdtemp(prefix="nitro-", dir="/tmp")
+        self.process = None
+        self.log = os.path.join(self.dir, "virtnitrod.log")
+        self.client_env = self._client_env()
+        self.daemon_env = dict(
+            self.client_env, **BUILD_TREE_ENV,
+            LIBVIRT_LOG_OUTPUTS=f"1:file:{self.log}",
+            LIBVIRT_LOG_FILTERS="1:nitro 3:*" if "NITRO_DEBUG" in os.environ else "3:*")
+
+        if system:
+            self.state_dir = "/run/libvirt"
+            self.config_dir = "/etc/libvirt"
+            self.url = self.uri = "nitro:///system"
+        else:
+            self.state_dir = os.path.join(self.dir, "run", "libvirt")
+            self.config_dir = os.path.join(self.dir, "config", "libvirt")
+            self.url = "nitro:///session"
+            # GLib remembers XDG_RUNTIME_DIR, so a process that uses two daemons has to name them
+            self.uri = f"{self.url}?socket={self.socket}"
+
+    @property
+    def socket(self):
+        return os.path.join(self.state_dir, "virtnitrod-sock")
+
+    @property
+    def domain_log_dir(self):
+        if self.system:
+            return "/var/log/libvirt/nitro"
+        return os.path.join(self.dir, "cache", "libvirt", "nitro", "log")
+
+    def _client_env(self):
+        env = {name: value for name, value in os.environ.items()
+               if not name.startswith(("LIBVIRT_", "VIRSH_", "XDG_"))
+               and name != "LD_LIBRARY_PATH"}
+        env["LC_ALL"] = "C.UTF-8"
+        for variable, directory in (("HOME", "home"), ("XDG_RUNTIME_DIR", "run"),
+                                    ("XDG_CONFIG_HOME", "config"), ("XDG_CACHE_HOME", "cache"),
+                                    ("XDG_DATA_HOME", "data")):
+            env[variable] = os.path.join(self.dir, directory)
+            os.mkdir(env[variable], 0o700)
+        if self.prefix:
+            for name in [""] + os.listdir(self.dir):
+                os.chown(os.path.join(self.dir, name), NOBODY, NOBODY)
+        return env
+
+    def _answers(self):
+        if self.process.poll() is not None:
+            raise RuntimeError(f"virtnitrod ended with status {self.process.returncode}\n"
+                               + self.logs())
+        with socket.socket(socket.AF_UNIX) as client:
+            try:
+                client.connect(self.socket)
+                return True
+            except OSError:
+                return False
+
+    def start(self, **env):
+        """Starts the daemon, with @env on top of its environment, and waits for it."""
+        with open(os.path.join(self.dir, "output"), "ab") as output:
+            # a session of its own: Ctrl-C is for the caller
+            self.process = subprocess.Popen(
+                self.prefix + WITH_US + [DAEMON], env=dict(self.daemon_env, **env), cwd=self.dir,
+                stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
+        wait_until(self._answers, START_SECONDS, "the socket of virtnitrod")
+
+    def kill(self):
+        """Kills the daemon, as a crash does."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self):
+        """Ends the daemon, not its enclaves. Returns its exit status."""
+        if not self.process:
+            return None
+        self.process.terminate()
+        try:
+            status = self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+        finally:
+            self.process = None
+        return status
+
+    def restart(self, **env):
+        self.stop()
+        self.start(**env)
+
+    def remove(self):
+        """Removes the directory of the daemon, which has been stopped."""
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    def logs(self):
+        """Returns what the daemon and the helpers have written, for a failure's report."""
+        paths = [os.path.join(self.dir, "output"), self.log]
+        if os.path.isdir(self.domain_log_dir):
+            paths += sorted(os.path.join(self.domain_log_dir, name)
+                            for name in os.listdir(self.domain_log_dir))
+        text = []
+        for path in paths:
+            if os.path.exists(path):
+                with open(path, encoding="utf-8", errors="replace") as log:
+                    text.append(f"--- {path}\n" + log.read()[-8000:])
+        return "\n".join(text)
+
+    def descriptors(self):
+        """Returns the sorted list of what the descriptors of the daemon refer to."""
+        where = f"/proc/{self.process.pid}/fd"
+        found = []
+        for fd in os.listdir(where):
+            try:
+                target = os.readlink(os.path.join(where, fd))
+            except OSError:
+                continue
+            # of sockets and pipes the number changes, the kind does not
+            found.append(target.split(":[")[0] if ":[" in target else target)
+        return sorted(found)
+
+    def files(self):
+        """Returns the paths in the daemon's directories of state and configuration."""
+        found = []
+        for top in (self.state_dir, self.config_dir):
+            for where, directories, files in os.walk(top):
+                found += [os.path.join(where, name) for name in directories + files]
+        return sorted(found)
+
+    def virsh_command(self, *args):
+        """Returns the command line of the distribution's virsh; self.client_env goes with it."""
+        return self.prefix + WITH_US + [VIRSH, "-c", self.url] + list(args)
+
+    def virsh(self, *args, timeout=60):
+        """Runs virsh; returns the finished process with its output."""
+        return subprocess.run(self.virsh_command(*args), env=self.client_env,
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                              timeout=timeout, check=False)
+
+
+if __name__ == "__main__":
+    sys.exit("daemon.py is a module: see tests/e2e/test_*.py, scripts/demo and bench/")

@@ -1,0 +1,353 @@
+#
+# e2etest.py: what the end-to-end tests share
+#
+# Copyright (C) 2026 The libvirt-nitro authors
+#
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""
+EnclaveTest is the base class of the end-to-end tests. A class of tests has one
+daemon; a test has one connection to it, self.conn, and ends with a check that
+nothing is left behind: no domain, file, descriptor or process.
+
+The sample enclave is told on its kernel command line what to do, see
+examples/hello/init.c: boot_kernel() makes the elements of <os> for that.
+"""
+
+import atexit
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+import unittest
+
+import daemon
+from daemon import (HELLO_EIF, HELLO_INITRD, HELLO_KERNEL, NitroDaemon, Processes,
+                    wait_until)
+
+try:
+    import libvirt
+except ImportError:
+    print("1..0 # SKIP python3-libvirt is not installed")
+    sys.exit(0)
+
+with open("/proc/self/maps", encoding="utf-8") as maps:
+    if os.path.join(daemon.BUILD, "subprojects") in maps.read():
+        sys.exit("the tests must use the distribution's libvirt, not this build's: "
+                 f"LD_LIBRARY_PATH is {os.environ.get('LD_LIBRARY_PATH')}")
+
+# A call of libvirt that hangs cannot be interrupted: after this the daemon is killed.
+TEST_SECONDS = 150
+
+# Emulation is slow, and other tests run beside
+BOOT_SECONDS = 60
+END_SECONDS = 20
+
+NAMESPACE = "http://libvirt.org/schemas/domain/nitro/1.0"
+
+
+def banner(seed):
+    """Returns the line that the sample prints for hello.seed=@seed."""
+    return f"hello: enclave ready, check number {seed * seed + 1}"
+
+
+def boot_image(path=HELLO_EIF):
+    """Returns the elements of <os> that boot the image @path."""
+    return f"<kernel>{path}</kernel>"
+
+
+def boot_kernel(*words, seed=0):
+    """Returns the elements of <os> that boot the sample with @words in its command line."""
+    cmdline = " ".join(["console=ttyS0 reboot=t panic=-1 quiet", f"hello.seed={seed}", *words])
+    return (f"<kernel>{HELLO_KERNEL}</kernel><initrd>{HELLO_INITRD}</initrd>"
+            f"<cmdline>{cmdline}</cmdline>")
+
+
+def domain_xml(name, boot=None, machine="nitro-enclave", arch="x86_64", memory="128",
+               unit="MiB", vcpu="<vcpu>1</vcpu>", devices="", elements="", heartbeat="no"):
+    """
+    Returns the definition of the domain @name. @devices go into <devices>, @elements
+    beside it; the console, if any, is one of @devices.
+    """
+    return f"""<domain type='nitro' xmlns:nitro='{NAMESPACE}'>
+  <name>{name}</name>
+  <memory unit='{unit}'>{memory}</memory>
+  {vcpu}
+  <os>
+    <type arch='{arch}' machine='{machine}'>hvm</type>
+    {boot or boot_image()}
+  </os>
+  {elements}
+  <devices>{devices}</devices>
+  <nitro:enclave debug='yes'/>
+  <nitro:heartbeat enabled='{heartbeat}'/>
+</domain>"""
+
+
+class EventLoop:
+    """libvirt's event loop in a thread: there can be only one, and it never ends."""
+
+    running = False
+
+    @classmethod
+    def start(cls):
+        if cls.running:
+            return
+        cls.running = True
+        libvirt.virEventRegisterDefaultImpl()
+        libvirt.registerErrorHandler(lambda context, error: None, None)
+        threading.Thread(target=cls._run, daemon=True).start()
+
+    @staticmethod
+    def _run():
+        # a timeout, so that handles which other threads add are noticed
+        libvirt.virEventAddTimeout(50, lambda timer, opaque: None, None)
+        while True:
+            libvirt.virEventRunDefaultImpl()
+
+
+class Events:
+    """Records the lifecycle events of a connection: (name of the domain, event, detail)."""
+
+    def __init__(self, conn):
+        self.conn = conn
+        self.seen = []
+        self.reboots = []
+        self.ids = [
+            conn.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE,
+                                        self._lifecycle, None),
+            conn.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_REBOOT,
+                                        self._reboot, None)]
+
+    def _lifecycle(self, conn, dom, event, detail, opaque):
+        self.seen.append((dom.name(), event, detail))
+
+    def _reboot(self, conn, dom, opaque):
+        self.reboots.append(dom.name())
+
+    def wait(self, name, event, detail, seconds=END_SECONDS):
+        wanted = (name, event, detail)
+        try:
+            wait_until(lambda: wanted in self.seen, seconds, f"event {wanted}")
+        except TimeoutError as error:
+            raise AssertionError(f"{error}; seen: {self.seen}") from None
+
+    def of(self, name):
+        return [(event, detail) for domain, event, detail in list(self.seen) if domain == name]
+
+    def stop(self):
+        for number in self.ids:
+            with contextlib.suppress(libvirt.libvirtError):
+                self.conn.domainEventDeregisterAny(number)
+
+
+class StreamConsole:
+    """Reads the console of a domain through the API."""
+
+    def __init__(self, conn, dom, flags=0, device=None):
+        self.stream = conn.newStream(libvirt.VIR_STREAM_NONBLOCK)
+        self.text = ""
+        try:
+            dom.openConsole(device, self.stream, flags)
+        except libvirt.libvirtError:
+            # Python's own reference would be freed with the stream still open
+            self.stream = None
+            raise
+
+    def read(self):
+        """Takes what is there. Returns False at the end of the stream."""
+        while True:
+            data = self.stream.recv(65536)
+            if data == -2:
+                return True
+            if not data:
+                return False
+            self.text += data.decode(errors="replace")
+
+    def wait(self, text, seconds=BOOT_SECONDS):
+        wait_until(lambda: not self.read() or text in self.text, seconds,
+                   f"'{text}' on the console")
+        if text not in self.text:
+            raise AssertionError(f"the console ended without '{text}': {self.text[-2000:]}")
+
+    def wait_end(self, seconds=END_SECONDS):
+        def ended():
+            try:
+                return not self.read()
+            except libvirt.libvirtError:
+                return True
+
+        wait_until(ended, seconds, "the end of the console's stream")
+
+    def close(self):
+        with contextlib.suppress(libvirt.libvirtError):
+            self.stream.abort()
+
+
+class EnclaveTest(unittest.TestCase):
+    """See the comment at the top of the file."""
+
+    system = False
+    read_all = True
+    maxDiff = None
+
+    @classmethod
+    def setUpClass(cls):
+        for path in (HELLO_EIF, HELLO_KERNEL, HELLO_INITRD):
+            if not os.path.exists(path):
+                raise FileNotFoundError(f"{path} is not there: build the target 'hello' first")
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit("terminated"))
+        EventLoop.start()
+        cls.processes = Processes()
+        cls.daemon = NitroDaemon(system=cls.system, read_all=cls.read_all)
+        cls.addClassCleanup(cls.daemon.remove)
+        cls.addClassCleanup(cls.processes.kill)
+        cls.addClassCleanup(cls.daemon.stop)
+        # also after Ctrl-C and a time limit of Meson's
+        atexit.register(cls.daemon.remove)
+        atexit.register(cls.processes.kill)
+        cls.daemon.start()
+        cls.warm_up()
+        cls.descriptors = cls.daemon.descriptors()
+
+    @classmethod
+    def warm_up(cls):
+        """Has the daemon open what it opens once, so that descriptors can be compared."""
+        conn = libvirt.open(cls.daemon.uri)
+        with contextlib.suppress(libvirt.libvirtError):
+            conn.createXML(domain_xml("warm-up"), 0).destroy()
+        conn.close()
+        before = None
+        while cls.daemon.descriptors() != before:
+            before = cls.daemon.descriptors()
+            time.sleep(0.2)
+
+    def run(self, result=None):
+        """As unittest's, but a test that fails shows the daemon's log."""
+        before = len(result.failures) + len(result.errors)
+        watchdog = threading.Timer(TEST_SECONDS, self.give_up)
+        watchdog.start()
+        super().run(result)
+        watchdog.cancel()
+        if len(result.failures) + len(result.errors) > before:
+            print(self.daemon.logs(), file=sys.stderr)
+
+    def give_up(self):
+        print(f"{self.id()} takes longer than {TEST_SECONDS} s: killing the daemon",
+              file=sys.stderr)
+        self.daemon.process.kill()
+
+    def setUp(self):
+        if self.daemon.process is None or self.daemon.process.poll() is not None:
+            self.daemon.start()
+        self.files_before = self.daemon.files()
+        self.descriptors_before = self.descriptors
+        self.addCleanup(self.check_nothing_left)
+        self.conn = libvirt.open(self.daemon.uri)
+        # cleanups run in reverse order
+        self.addCleanup(lambda: self.conn.close())
+        self.addCleanup(self.remove_domains)
+        self.events = Events(self.conn)
+        self.addCleanup(lambda: self.events.stop())
+
+    def reconnect(self):
+        """For tests that restart the daemon."""
+        with contextlib.suppress(libvirt.libvirtError):
+            self.conn.close()
+        self.conn = libvirt.open(self.daemon.uri)
+        self.events = Events(self.conn)
+        self.descriptors_before = None
+
+    def remove_domains(self):
+        if not self.conn.isAlive():
+            return
+        for dom in self.conn.listAllDomains():
+            with contextlib.suppress(libvirt.libvirtError):
+                dom.destroy()
+            with contextlib.suppress(libvirt.libvirtError):
+                dom.undefine()
+
+    def living(self):
+        """Returns the processes that the daemon has started, itself left out."""
+        found = self.processes.descendants()
+        return {pid: name for pid, name in found.items() if name not in ("virtnitrod", "virsh")}
+
+    def check_nothing_left(self):
+        """The promise that every test ends with."""
+        with contextlib.suppress(TimeoutError):
+            wait_until(lambda: not self.living(), 5, "processes")
+        self.assertEqual(self.living(), {}, "processes are left")
+        with contextlib.suppress(TimeoutError):
+            wait_until(lambda: self.daemon.files() == self.files_before, 2, "files")
+        self.assertEqual(self.daemon.files(), self.files_before, "files are left")
+        if self.descriptors_before:
+            with contextlib.suppress(TimeoutError):
+                wait_until(lambda: self.daemon.descriptors() == self.descriptors_before,
+                           5, "descriptors")
+            self.assertEqual(self.daemon.descriptors(), self.descriptors_before,
+                             "descriptors are left")
+
+    @contextlib.contextmanager
+    def refused(self, code, *words):
+        """
+        Expects an error of libvirt with the number @code (or one of several) whose text
+        has all @words.
+        """
+        with self.assertRaises(libvirt.libvirtError) as raised:
+            yield
+        error = raised.exception
+        text = error.get_error_message()
+        self.assertIn(error.get_error_code(), code if isinstance(code, tuple) else (code,), text)
+        for word in words:
+            self.assertIn(str(word), text)
+
+    def assertState(self, dom, state, reason):
+        self.assertEqual(dom.state(), [state, reason])
+
+    def wait_state(self, dom, state, reason, seconds=END_SECONDS):
+        with contextlib.suppress(TimeoutError):
+            wait_until(lambda: dom.state() == [state, reason], seconds, "state")
+        self.assertState(dom, state, reason)
+
+    def path(self, name):
+        """Returns the path of a file for this test, in the daemon's directory."""
+        return os.path.join(self.daemon.dir, f"{self._testMethodName}-{name}")
+
+    def console_file(self, name="console"):
+        """Returns the path of a file and the console that writes into it."""
+        path = self.path(name)
+        return path, f"<console type='file'><source path='{path}'/></console>"
+
+    def wait_text(self, path, text, seconds=BOOT_SECONDS):
+        """Waits until the file @path has @text; returns the whole content."""
+        def content():
+            if not os.path.exists(path):
+                return ""
+            with open(path, encoding="utf-8", errors="replace") as console:
+                return console.read()
+
+        try:
+            wait_until(lambda: text in content(), seconds, f"'{text}' in {path}")
+        except TimeoutError as error:
+            raise AssertionError(f"{error}: {content()[-2000:]}") from None
+        return content()
+
+    def helper_of(self, dom):
+        """Returns the PID of the helper of the running domain @dom."""
+        uuid = dom.UUIDString()
+        for pid, name in self.living().items():
+            if name != "libvirt_nitro":
+                continue
+            with open(f"/proc/{pid}/cmdline", encoding="utf-8") as cmdline:
+                if uuid in cmdline.read().split("\0"):
+                    return pid
+        raise AssertionError(f"domain {dom.name()} has no helper among {self.living()}")
+
+    def qemu_of(self, dom):
+        """Returns the PID of QEMU below the helper of the running domain @dom."""
+        below = self.processes.descendants(self.helper_of(dom))
+        for pid, name in below.items():
+            if name.startswith("qemu-system"):
+                return pid
+        raise AssertionError(f"the helper of {dom.name()} has no QEMU among {below}")

@@ -1,0 +1,235 @@
+#
+# test_console.py: the console of an enclave, in all its types
+#
+# Copyright (C) 2026 The libvirt-nitro authors
+#
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Streams through the API, virsh on a terminal, files, sockets, and no console at all."""
+
+import os
+import select
+import signal
+import socket
+import subprocess
+import time
+import xml.etree.ElementTree as ElementTree
+
+import taprunner
+from daemon import wait_until
+from e2etest import (BOOT_SECONDS, EnclaveTest, StreamConsole, banner, boot_kernel, domain_xml,
+                     libvirt)
+
+# A boot takes about 2 s; where it takes longer the test still holds.
+QUIET_SECONDS = 4
+
+PTY = "<console type='pty'/>"
+
+
+class Console(EnclaveTest):
+
+    def open(self, dom, flags=0, device=None):
+        console = StreamConsole(self.conn, dom, flags, device)
+        self.addCleanup(console.close)
+        return console
+
+    def test_stream(self):
+        """the stream of openConsole carries the boot, from its first line on"""
+        dom = self.conn.createXML(domain_xml("talk", boot_kernel(seed=2), devices=PTY), 0)
+        console = self.open(dom)
+        console.wait(banner(2))
+        # input is swallowed: the console of an enclave has an output only
+        console.stream.send(b"hello?\n")
+        dom.destroy()
+        console.wait_end()
+
+    def test_late(self):
+        """who attaches after the boot still sees it, and so does the next one"""
+        dom = self.conn.createXML(domain_xml("late", boot_kernel(seed=4), devices=PTY), 0)
+        first = self.open(dom)
+        first.wait(banner(4))
+        first.close()
+        second = self.open(dom)
+        second.wait(banner(4), seconds=10)
+        dom.destroy()
+
+    def test_late_only(self):
+        """nobody has the console open while the enclave boots"""
+        dom = self.conn.createXML(domain_xml("calm", boot_kernel(seed=6), devices=PTY), 0)
+        time.sleep(QUIET_SECONDS)
+        self.open(dom).wait(banner(6))
+        dom.destroy()
+
+    def test_one_at_a_time(self):
+        """a second session needs the force flag, and ends the first one"""
+        dom = self.conn.createXML(domain_xml("busy", devices=PTY), 0)
+        first = self.open(dom)
+        for flags in (0, libvirt.VIR_DOMAIN_CONSOLE_SAFE):
+            with self.refused(libvirt.VIR_ERR_OPERATION_FAILED, "console session"):
+                self.open(dom, flags)
+        second = self.open(dom, libvirt.VIR_DOMAIN_CONSOLE_FORCE)
+        first.wait_end()
+        second.wait("enclave ready")
+        second.close()
+        wait_until(lambda: self.try_open(dom), 10, "a free console")
+        dom.destroy()
+
+    def try_open(self, dom):
+        try:
+            return self.open(dom, libvirt.VIR_DOMAIN_CONSOLE_SAFE)
+        except libvirt.libvirtError:
+            return None
+
+    def test_aliases(self):
+        """the console is found by its alias, its twin's, or none"""
+        dom = self.conn.createXML(domain_xml("alias", devices=PTY), 0)
+        live = ElementTree.fromstring(dom.XMLDesc(0))
+        for device in (None, live.find("devices/console/alias").get("name"),
+                       live.find("devices/serial/alias").get("name")):
+            console = self.open(dom, libvirt.VIR_DOMAIN_CONSOLE_FORCE, device)
+            console.close()
+        with self.refused(libvirt.VIR_ERR_INVALID_ARG, "serial7", "serial0"):
+            self.open(dom, 0, "serial7")
+        dom.destroy()
+
+    def test_virtio_target(self):
+        """a console with the target virtio has no twin"""
+        devices = "<console type='pty'><target type='virtio'/></console>"
+        dom = self.conn.createXML(domain_xml("single", boot_kernel(seed=9), devices=devices), 0)
+        self.assertIsNone(ElementTree.fromstring(dom.XMLDesc(0)).find("devices/serial"))
+        self.open(dom).wait(banner(9))
+        dom.destroy()
+
+    def test_refusals(self):
+        """no console: not running, none defined, not in debug mode"""
+        dom = self.conn.defineXML(domain_xml("mute", devices=PTY))
+        with self.refused(libvirt.VIR_ERR_OPERATION_INVALID):
+            self.open(dom)
+        dom.undefine()
+        dom = self.conn.createXML(domain_xml("mute"), 0)
+        with self.assertRaises(libvirt.libvirtError):
+            self.open(dom)
+        dom.destroy()
+        quiet = domain_xml("mute", devices=PTY).replace("debug='yes'", "debug='no'")
+        dom = self.conn.createXML(quiet, 0)
+        with self.assertRaises(libvirt.libvirtError) as raised:
+            self.open(dom)
+        self.assertIn("debug", str(raised.exception))
+        console = ElementTree.fromstring(dom.XMLDesc(0)).find("devices/console")
+        self.assertIsNone(console.find("source"))
+        dom.destroy()
+
+    def test_nova_reads_pty(self):
+        """nova opens the path of the live XML itself"""
+        dom = self.conn.createXML(domain_xml("nova", boot_kernel(seed=8), devices=PTY), 0)
+        path = ElementTree.fromstring(dom.XMLDesc(0)).find("devices/console/source").get("path")
+        pty = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        self.addCleanup(os.close, pty)
+        text = b""
+        end = time.monotonic() + BOOT_SECONDS
+        while banner(8).encode() not in text and time.monotonic() < end:
+            if select.select([pty], [], [], 0.5)[0]:
+                text += os.read(pty, 65536)
+        self.assertIn(banner(8).encode(), text)
+        dom.destroy()
+
+    def test_file(self):
+        """a file is written anew at each start, or appended to if it says so"""
+        path, console = self.console_file()
+        dom = self.conn.defineXML(domain_xml("file", boot_kernel(seed=1), devices=console))
+        for _ in range(2):
+            dom.create()
+            text = self.wait_text(path, banner(1))
+            self.assertEqual(text.count(banner(1)), 1)
+            dom.destroy()
+        uuid = f"<uuid>{dom.UUIDString()}</uuid><name>"
+        xml = domain_xml("file", boot_kernel(seed=10),
+                         devices=console.replace("/></", " append='on'/></"))
+        dom = self.conn.defineXML(xml.replace("<name>", uuid))
+        dom.create()
+        self.assertIn(banner(1), self.wait_text(path, banner(10)))
+        dom.destroy()
+        os.unlink(path)
+
+    def unix_xml(self, mode, seed):
+        path = os.path.join(self.daemon.dir, "con.sock")
+        devices = f"<console type='unix'><source mode='{mode}' path='{path}'/></console>"
+        return path, domain_xml(mode, boot_kernel(seed=seed), devices=devices)
+
+    def read_socket(self, client, text):
+        got = b""
+        client.settimeout(BOOT_SECONDS)
+        while text.encode() not in got:
+            data = client.recv(65536)
+            self.assertTrue(data, got)
+            got += data
+
+    def test_unix_bind(self):
+        """a socket that others connect to, one after the other"""
+        path, xml = self.unix_xml("bind", 13)
+        dom = self.conn.createXML(xml, 0)
+        for _ in range(2):
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(path)
+                self.read_socket(client, banner(13))
+        dom.destroy()
+        self.assertFalse(os.path.exists(path))
+
+    def test_unix_connect(self):
+        """a socket that somebody else listens on"""
+        path, xml = self.unix_xml("connect", 14)
+        with self.refused(libvirt.VIR_ERR_SYSTEM_ERROR, path):
+            self.conn.createXML(xml, 0)
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(path)
+            server.listen()
+            dom = self.conn.createXML(xml, 0)
+            client = server.accept()[0]
+            with client:
+                self.read_socket(client, banner(14))
+                dom.destroy()
+        os.unlink(path)
+
+    def test_null(self):
+        """console type null: it runs, and nothing is to be seen"""
+        dom = self.conn.createXML(domain_xml("null", boot_kernel("hello.action=poweroff"),
+                                             devices="<console type='null'/>"), 0)
+        with self.assertRaises(libvirt.libvirtError):
+            self.open(dom)
+        self.events.wait("null", libvirt.VIR_DOMAIN_EVENT_STOPPED,
+                         libvirt.VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN, BOOT_SECONDS)
+
+    def test_after_restart(self):
+        """the console of an enclave that a restarted daemon has taken over"""
+        dom = self.conn.createXML(domain_xml("again", boot_kernel(seed=15), devices=PTY), 0)
+        self.open(dom).wait(banner(15))
+        self.daemon.restart()
+        self.reconnect()
+        dom = self.conn.lookupByName("again")
+        wait_until(dom.isActive, 10, "the domain")
+        self.open(dom).wait(banner(15), seconds=10)
+        dom.destroy()
+
+    def test_virsh_console(self):
+        """virsh console on a terminal; Ctrl-] ends it"""
+        dom = self.conn.createXML(domain_xml("term", boot_kernel(seed=16), devices=PTY), 0)
+        master, terminal = os.openpty()
+        self.addCleanup(os.close, master)
+        virsh = subprocess.Popen(self.daemon.virsh_command("console", "term"), stdin=terminal,
+                                 stdout=terminal, stderr=terminal,
+                                 env=self.daemon.client_env, start_new_session=True)
+        os.close(terminal)
+        self.addCleanup(virsh.wait)
+        self.addCleanup(lambda: virsh.poll() is None and virsh.send_signal(signal.SIGKILL))
+        text = b""
+        end = time.monotonic() + BOOT_SECONDS
+        while banner(16).encode() not in text and time.monotonic() < end:
+            if select.select([master], [], [], 0.5)[0]:
+                text += os.read(master, 65536)
+        self.assertIn(banner(16).encode(), text)
+        os.write(master, b"\x1d")
+        self.assertEqual(virsh.wait(10), 0)
+        dom.destroy()
+
+
+if __name__ == "__main__":
+    taprunner.main()
