@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# A front for the commands of the README; Meson does the work.
+
+BUILD ?= build
+BUILD_ASAN ?= build-asan
+MESON_ARGS ?=
+
+NINJA = ninja -C
+
+.PHONY: all deps build demo check check-asan install bench-% clean
+
+all: build
+
+deps:
+	scripts/install-deps
+
+$(BUILD)/build.ninja:
+	meson setup $(MESON_ARGS) $(BUILD)
+
+$(BUILD_ASAN)/build.ninja:
+	meson setup $(MESON_ARGS) -Dsanitize=true $(BUILD_ASAN)
+
+.PHONY: source
+source: deps
+	scripts/fetch-libvirt
+
+build: source
+	$(MAKE) --no-print-directory $(BUILD)/build.ninja
+	$(NINJA) $(BUILD) --quiet
+
+demo: build
+	$(NINJA) $(BUILD) --quiet hello
+	LIBVIRT_NITRO_BUILD=$(abspath $(BUILD)) scripts/demo
+
+check: build
+	$(NINJA) $(BUILD) --quiet hello
+	meson test -C $(BUILD) --no-rebuild --suite libvirt-nitro --print-errorlogs
+
+check-asan: source
+	$(MAKE) --no-print-directory $(BUILD_ASAN)/build.ninja
+	$(NINJA) $(BUILD_ASAN) --quiet
+	$(NINJA) $(BUILD_ASAN) --quiet hello
+	meson test -C $(BUILD_ASAN) --no-rebuild --suite libvirt-nitro --print-errorlogs
+
+install: build
+	DESTDIR=$(abspath $(DESTDIR)) meson install -C $(BUILD) --no-rebuild --skip-subprojects
+
+bench-%: build
+	$(NINJA) $(BUILD) --quiet hello
+	LIBVIRT_NITRO_BUILD=$(abspath $(BUILD)) bench/bench-$*
+
+clean:
+	rm -rf $(BUILD) $(BUILD_ASAN)
