@@ -273,9 +273,10 @@ class Lifecycle(EnclaveTest):
             thread.join()
         self.assertEqual(strange, [])
         wait_until(lambda: len(self.living()) in (0, 2), 10, "one enclave or none")
-        events = [event for event, _ in self.events.of("contested")[1:]]
-        self.assertEqual(events, [STARTED[0], DESTROYED[0]] * (len(events) // 2) +
-                         [STARTED[0]] * (len(events) % 2), "starts and ends alternate")
+        # a start that is cut short has an end only
+        events = [event for event, _ in self.events.of("contested")]
+        for event, following in zip(events, events[1:]):
+            self.assertFalse(event == following == STARTED[0], "two starts, and no end between")
 
     def test_flags_refused(self):
         """starts with flags that an enclave cannot honour are refused"""
