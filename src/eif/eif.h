@@ -107,6 +107,9 @@ const char *eifArchToString(EifArch arch);
 /* Returns "kernel", "cmdline", "ramdisk", "signature" or "metadata"; static. */
 const char *eifSectionTypeToString(EifSectionType type);
 
+/* The hexadecimal form of a register's value, in lower case (g_free). */
+char *eifPcrToString(const uint8_t pcr[EIF_PCR_SIZE]);
+
 /*
  * Whether @fd starts with the magic number of an EIF file. Reads four bytes;
  * does not move the file offset.

@@ -232,3 +232,14 @@ eifImageMeasure(const EifImage *image, int fd, EifMeasurements *measurements, bo
         *checksumOk = crc == image->crc32;
     return 0;
 }
+
+char *
+eifPcrToString(const uint8_t pcr[EIF_PCR_SIZE])
+{
+    char *text = g_malloc(2 * EIF_PCR_SIZE + 1);
+    size_t i;
+
+    for (i = 0; i < EIF_PCR_SIZE; i++)
+        g_snprintf(text + 2 * i, 3, "%02x", pcr[i]);
+    return text;
+}

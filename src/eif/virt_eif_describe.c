@@ -112,17 +112,6 @@ printSafely(const char *text, size_t len, bool keepLines)
     }
 }
 
-/* The hexadecimal digits of a register, in the caller's buffer */
-static const char *
-formatPcr(const uint8_t pcr[EIF_PCR_SIZE], char text[2 * EIF_PCR_SIZE + 1])
-{
-    size_t i;
-
-    for (i = 0; i < EIF_PCR_SIZE; i++)
-        g_snprintf(text + 2 * i, 3, "%02x", pcr[i]);
-    return text;
-}
-
 static void
 printHeader(const Description *description)
 {
@@ -157,13 +146,14 @@ printSections(const EifImage *image)
 static void
 printMeasurements(const EifMeasurements *measurements)
 {
-    char hex[2 * EIF_PCR_SIZE + 1];
     size_t i;
 
     putchar('\n');
     for (i = 0; i < EIF_PCR_COUNT; i++) {
+        g_autofree char *hex = eifPcrToString(measurements->pcr[i]);
+
         if (measurements->valid[i])
-            printf("PCR%zu: %s\n", i, formatPcr(measurements->pcr[i], hex));
+            printf("PCR%zu: %s\n", i, hex);
     }
 }
 
@@ -263,7 +253,6 @@ genSections(yajl_gen gen, const EifImage *image)
 static void
 genMeasurements(yajl_gen gen, const EifMeasurements *measurements)
 {
-    char hex[2 * EIF_PCR_SIZE + 1];
     size_t i;
 
     genString(gen, "Measurements");
@@ -271,9 +260,10 @@ genMeasurements(yajl_gen gen, const EifMeasurements *measurements)
     genText(gen, "HashAlgorithm", "SHA384");
     for (i = 0; i < EIF_PCR_COUNT; i++) {
         g_autofree char *key = g_strdup_printf("PCR%zu", i);
+        g_autofree char *hex = eifPcrToString(measurements->pcr[i]);
 
         if (measurements->valid[i])
-            genText(gen, key, formatPcr(measurements->pcr[i], hex));
+            genText(gen, key, hex);
     }
     yajl_gen_map_close(gen);
 }

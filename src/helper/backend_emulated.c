@@ -6,8 +6,8 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * All of QEMU's command line is here. Flow: the image's parts in sealed memfds ->
- * emulatedStart() runs QEMU with those, two socket pairs (serial port, monitor) and a
- * pipe (its messages) as inherited descriptors -> the monitor's events, the serial
+ * emulatedStart() runs QEMU with those, a socket pair (monitor) and two pipes (serial
+ * port, messages) as inherited descriptors -> the monitor's events, the serial
  * output and the end of the process -> emulatedConclude() -> one event for lifecycle.c.
  *
  * QEMU dies with the helper: the kernel kills it when the helper's main thread ends.
@@ -49,9 +49,13 @@ enum {
 };
 #define QEMU_PATH_KERNEL "/proc/self/fd/10"
 #define QEMU_PATH_RAMDISK "/proc/self/fd/11"
+#define QEMU_PATH_SERIAL "/proc/self/fd/12"
 
-/* A killed process that is stuck in the kernel is not waited for any longer; in seconds. */
-#define QEMU_KILL_TIMEOUT 5
+/*
+ * A killed process that is stuck in the kernel is not waited for any longer; in
+ * milliseconds. The daemon waits 5 s for us before it uses force.
+ */
+#define QEMU_KILL_TIMEOUT_MS 3000
 
 /* A guest can make QEMU print warnings without end: only so many bytes reach the log. */
 #define QEMU_MESSAGES_MAX (64 * 1024)
@@ -59,6 +63,12 @@ enum {
 
 /* Serial output handled at once, so that other events get their turn, in bytes */
 #define QEMU_SERIAL_PIECE 16384
+
+/*
+ * QEMU writes the serial output byte by byte. After a piece the next look is this much
+ * later, or each byte would wake us up, at the guest's cost.
+ */
+#define QEMU_SERIAL_PAUSE_MS 3
 
 typedef struct {
     const Options *options;
@@ -250,7 +260,7 @@ emulatedBuildArgv(const Emulated *emulated)
 
     /* ACPI is how a guest powers off and how distribution kernels find virtio devices. */
     emulatedAdd(argv, "-machine",
-                g_strdup_printf("microvm,acpi=on,isa-serial=on,rtc=on%s",
+                g_strdup_printf("microvm,acpi=on,isa-serial=on,rtc=on,dump-guest-core=off%s",
                                 options->pageSize > 0 ? ",memory-backend=memory" : ""));
     emulatedAdd(argv, "-accel", g_strdup(emulated->accel));
     emulatedAdd(argv, "-cpu", g_strdup(kvm ? "host" : "max"));
@@ -267,7 +277,7 @@ emulatedBuildArgv(const Emulated *emulated)
         emulatedAdd(argv, "-initrd", g_strdup(QEMU_PATH_RAMDISK));
     emulatedAdd(argv, "-append", g_strdup(emulated->cmdline));
 
-    emulatedAdd(argv, "-chardev", g_strdup_printf("socket,id=serial,fd=%d", QEMU_FD_SERIAL));
+    emulatedAdd(argv, "-chardev", g_strdup("file,id=serial,path=" QEMU_PATH_SERIAL));
     emulatedAdd(argv, "-serial", g_strdup("chardev:serial"));
     emulatedAdd(argv, "-chardev", g_strdup_printf("socket,id=monitor,fd=%d", QEMU_FD_QMP));
     emulatedAdd(argv, "-mon", g_strdup("chardev=monitor,mode=control"));
@@ -334,7 +344,8 @@ emulatedConclude(Emulated *emulated, int status)
         guestWatchHasPanicked(emulated->guestWatch))
         emulated->exitReason = NITRO_EXIT_PANIC;
 
-    if (emulated->terminating) {
+    /* A guest that had ended already has not been terminated. */
+    if (emulated->terminating && !emulated->exitReason) {
         emulated->events->ended(NITRO_EXIT_TERMINATED, emulated->opaque);
     } else if (!emulated->running) {
         emulatedFailure(emulated, status, &failure);
@@ -369,7 +380,7 @@ emulatedKill(Emulated *emulated)
     if (emulated->pid == 0 || emulated->killTimer > 0)
         return;
     kill(emulated->pid, SIGKILL);
-    emulated->killTimer = g_timeout_add_seconds(QEMU_KILL_TIMEOUT, emulatedOnKillTimer, emulated);
+    emulated->killTimer = g_timeout_add(QEMU_KILL_TIMEOUT_MS, emulatedOnKillTimer, emulated);
 }
 
 static void
@@ -428,9 +439,24 @@ emulatedOnShutdown(const char *reason, void *opaque)
     }
 }
 
+/* Without a reason of the guest's this is a failed start or, later, a crash. */
+static void
+emulatedOnBroken(const char *text, void *opaque)
+{
+    Emulated *emulated = opaque;
+
+    if (emulated->pid == 0 || emulated->killTimer > 0)
+        return;
+    g_free(emulated->lastMessage);
+    emulated->lastMessage = logSanitize(text, strlen(text));
+    logError("QEMU is ended: %s", emulated->lastMessage);
+    emulatedKill(emulated);
+}
+
 static const QmpCallbacks emulatedQmpCallbacks = {
     .running = emulatedOnRunning,
     .shutdown = emulatedOnShutdown,
+    .broken = emulatedOnBroken,
 };
 
 /* Handles one piece of serial output. Returns false when there is none. */
@@ -438,7 +464,7 @@ static bool
 emulatedReadSerial(Emulated *emulated)
 {
     char buf[QEMU_SERIAL_PIECE];
-    ssize_t n = recv(emulated->serialFd, buf, sizeof(buf), MSG_DONTWAIT);
+    ssize_t n = read(emulated->serialFd, buf, sizeof(buf));
 
     if (n <= 0)
         return n < 0 && errno == EINTR;
@@ -447,14 +473,26 @@ emulatedReadSerial(Emulated *emulated)
     return true;
 }
 
+static gboolean emulatedOnSerial(gint fd, GIOCondition condition, gpointer opaque);
+
+static gboolean
+emulatedOnSerialPause(gpointer opaque)
+{
+    Emulated *emulated = opaque;
+
+    emulated->serialWatch = g_unix_fd_add(emulated->serialFd, G_IO_IN | G_IO_HUP,
+                                          emulatedOnSerial, emulated);
+    return G_SOURCE_REMOVE;
+}
+
 static gboolean
 emulatedOnSerial(gint fd G_GNUC_UNUSED, GIOCondition condition, gpointer opaque)
 {
     Emulated *emulated = opaque;
+    bool more = emulatedReadSerial(emulated) || !(condition & G_IO_HUP);
 
-    if (emulatedReadSerial(emulated) || !(condition & G_IO_HUP))
-        return G_SOURCE_CONTINUE;
-    emulated->serialWatch = 0;
+    emulated->serialWatch = more ? g_timeout_add(QEMU_SERIAL_PAUSE_MS, emulatedOnSerialPause,
+                                                 emulated) : 0;
     return G_SOURCE_REMOVE;
 }
 
@@ -557,7 +595,8 @@ emulatedOpenChannels(EmulatedChannels *channels, Failure *failure)
 {
     *channels = (EmulatedChannels){{-1, -1}, {-1, -1}, {-1, -1}};
 
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, channels->serial) < 0 ||
+    if (!g_unix_open_pipe(channels->serial, FD_CLOEXEC, NULL) ||
+        !g_unix_set_fd_nonblocking(channels->serial[0], TRUE, NULL) ||
         socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, channels->qmp) < 0 ||
         !g_unix_open_pipe(channels->messages, FD_CLOEXEC, NULL) ||
         !g_unix_set_fd_nonblocking(channels->messages[0], TRUE, NULL)) {

@@ -14,8 +14,10 @@
 
 #include <errno.h>
 #include <glib-unix.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <termios.h>
@@ -26,6 +28,9 @@
 /* How often we look whether somebody has opened the pseudo terminal, in milliseconds:
  * poll() reports a hang-up all the time while nobody has. */
 #define CONSOLE_POLL_MS 150
+
+/* How long the reader of a terminal may take for the last output, in milliseconds */
+#define CONSOLE_LAST_WORDS_MS 200
 
 /* After a failing accept(), in milliseconds */
 #define CONSOLE_RETRY_MS 1000
@@ -39,6 +44,7 @@ struct _Console {
     guint listener;  /* waits for a reader at the socket */
     guint watch;     /* waits for the reader */
     GIOCondition watched;
+    bool deaf;       /* the reader has closed its sending side */
     uint64_t total;  /* bytes of output so far */
     uint64_t sent;   /* how many of them the reader has got or lost */
     bool failed;     /* writing to the file has failed, and it was logged */
@@ -57,6 +63,7 @@ static void
 consoleAttach(Console *console, int reader)
 {
     console->reader = reader;
+    console->deaf = false;
     console->sent = consoleOldest(console);
 }
 
@@ -106,12 +113,56 @@ consoleOnListener(gint fd, GIOCondition condition G_GNUC_UNUSED, gpointer opaque
     return G_SOURCE_REMOVE;
 }
 
-/* The reader has gone: what it has not read must not be the first that the next one gets. */
+/* Opens the other end of the terminal, without its name. Returns -1 on failure. */
+static int
+consoleOpenPeer(const Console *console)
+{
+    return ioctl(console->fd, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+}
+
+/*
+ * The reader has gone: what it has not read must not be the first that the next one
+ * gets. Some of it is on its way, the rest waits at the other end.
+ */
+static void
+consoleFlushTerminal(const Console *console)
+{
+    int peer = consoleOpenPeer(console);
+
+    tcflush(console->fd, TCIOFLUSH);
+    if (peer >= 0) {
+        tcflush(peer, TCIFLUSH);
+        close(peer);
+    }
+}
+
+/*
+ * Closing our end of a terminal throws away what its reader has not read: gives it a
+ * moment. Bytes arrive late at the other end, so that it must look empty twice.
+ */
+static void
+consoleAwaitTerminal(const Console *console)
+{
+    gint64 end = g_get_monotonic_time() + CONSOLE_LAST_WORDS_MS * 1000;
+    int peer = consoleOpenPeer(console);
+    int quiet = 0;
+    int unread;
+
+    while (peer >= 0 && quiet < 2 && g_get_monotonic_time() < end) {
+        g_usleep(5000);
+        if (ioctl(peer, FIONREAD, &unread) < 0)
+            break;
+        quiet = unread == 0 ? quiet + 1 : 0;
+    }
+    if (peer >= 0)
+        close(peer);
+}
+
 static void
 consoleDetach(Console *console)
 {
     if (console->type == OPTIONS_CONSOLE_PTY)
-        tcflush(console->fd, TCIOFLUSH);
+        consoleFlushTerminal(console);
     else if (console->reader != console->fd)
         close(console->reader);
     console->reader = -1;
@@ -166,7 +217,9 @@ consoleOnReader(gint fd, GIOCondition condition, gpointer opaque)
     } else if (condition & G_IO_IN) {
         ssize_t n = read(fd, buf, sizeof(buf));
 
-        gone = n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
+        /* A reader that has nothing more to say may go on reading: G_IO_HUP tells its end. */
+        console->deaf = n == 0;
+        gone = n < 0 && errno != EAGAIN && errno != EINTR;
     }
 
     if (gone)
@@ -204,7 +257,7 @@ consoleUpdate(Console *console)
 
     /* A file is neither read nor ever gone. */
     if (console->type != OPTIONS_CONSOLE_FILE)
-        wanted |= G_IO_IN;
+        wanted |= console->deaf ? G_IO_HUP : G_IO_IN;
     if (console->sent < console->total)
         wanted |= G_IO_OUT;
 
@@ -278,6 +331,8 @@ consoleFree(Console *console)
         consoleAttach(console, console->fd);
     if (console->reader >= 0)
         consolePump(console);
+    if (console->reader >= 0 && console->type == OPTIONS_CONSOLE_PTY)
+        consoleAwaitTerminal(console);
     if (console->reader >= 0 && console->reader != console->fd)
         close(console->reader);
 

@@ -31,6 +31,9 @@
 /* After a failing accept(), in milliseconds */
 #define CONTROL_RETRY_MS 1000
 
+/* Connections that are accepted at once */
+#define CONTROL_ACCEPT_MAX 16
+
 typedef struct {
     Control *control;
     int fd;
@@ -308,8 +311,10 @@ static gboolean
 controlOnAccept(gint listenFd, GIOCondition condition G_GNUC_UNUSED, gpointer opaque)
 {
     Control *control = opaque;
+    size_t i;
 
-    for (;;) {
+    /* Not without end, so that others get their turn */
+    for (i = 0; i < CONTROL_ACCEPT_MAX; i++) {
         int fd = accept4(listenFd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
         if (fd >= 0) {
@@ -323,6 +328,7 @@ controlOnAccept(gint listenFd, GIOCondition condition G_GNUC_UNUSED, gpointer op
             return G_SOURCE_REMOVE;
         }
     }
+    return G_SOURCE_CONTINUE;
 }
 
 Control *

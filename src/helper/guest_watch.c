@@ -62,16 +62,21 @@ guestWatchExpect(GuestWatch *watch, const char *reason, guint seconds)
     watch->timer = g_timeout_add_seconds(seconds, guestWatchOnTimer, watch);
 }
 
-/* Skips the "[    1.234567] " that Linux puts before its messages unless told otherwise. */
+/*
+ * Skips the "[    1.234567] ", or "[    1.234567][    T1] ", that Linux puts before its
+ * messages unless told otherwise.
+ */
 static const char *
 guestWatchSkipStamp(const char *line)
 {
-    size_t len;
+    const char *pos = line;
 
-    if (*line != '[')
-        return line;
-    len = 1 + strspn(line + 1, " .0123456789");
-    return g_str_has_prefix(line + len, "] ") ? line + len + 2 : line;
+    while (*pos == '[') {
+        pos += 1 + strspn(pos + 1, " .0123456789CT");
+        if (*pos++ != ']')
+            return line;
+    }
+    return pos > line && *pos == ' ' ? pos + 1 : line;
 }
 
 static void

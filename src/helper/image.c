@@ -27,6 +27,12 @@
 
 #define IMAGE_MEMORY_MIN (64 * MIB)
 #define IMAGE_MEMORY_STEP (2 * MIB)
+
+/* No memory is as large as four of these, and no sum of such sizes overflows; bytes. */
+#define IMAGE_SIZE_MAX (1ULL << 50)
+
+/* Linux takes an argument of 128 KiB at most, and kernels a command line of 2 KiB; bytes. */
+#define IMAGE_CMDLINE_MAX (64 * 1024)
 /* The enclave keeps its root file system, unpacked from the image, in its memory. */
 #define IMAGE_MEMORY_FACTOR 4
 
@@ -77,8 +83,13 @@ imageCheckMemory(const Options *options, uint64_t imageSize, Failure *failure)
         return -1;
     }
 
+    if (imageSize > IMAGE_SIZE_MAX) {
+        failureSet(failure, NITRO_FAILURE_IMAGE, "The image of %" PRIu64 " KiB is too large",
+                   imageSize / 1024);
+        return -1;
+    }
     if (memory / IMAGE_MEMORY_FACTOR < imageSize) {
-        least = imageSize * IMAGE_MEMORY_FACTOR; /* file sizes are below 2^61 */
+        least = imageSize * IMAGE_MEMORY_FACTOR;
         least = (least + IMAGE_MEMORY_STEP - 1) / IMAGE_MEMORY_STEP * IMAGE_MEMORY_STEP;
         failureSet(failure, NITRO_FAILURE_CONFIG,
                    "Memory of %" PRIu64 " KiB is too small for the image of %" PRIu64 " KiB: it "
@@ -140,6 +151,20 @@ imageIsLinux(int fd)
            memcmp(magic, "HdrS", sizeof(magic)) == 0;
 }
 
+static int
+imageGetSize(int fd, uint64_t *size, Failure *failure)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) < 0) {
+        failureSet(failure, NITRO_FAILURE_IMAGE, "The size of the image cannot be read: %s",
+                   g_strerror(errno));
+        return -1;
+    }
+    *size = st.st_size;
+    return 0;
+}
+
 /* The builder is asked for the size only: nothing is assembled that is not booted from. */
 static int
 imageOpenLinux(Image *image, Failure *failure)
@@ -163,7 +188,10 @@ imageOpenLinux(Image *image, Failure *failure)
     eifBuilderSetCmdline(builder, image->cmdline);
     eifBuilderRequireRamdisk(builder);
     image->size = eifBuilderGetSize(builder);
-    return 0;
+
+    if (imageGetSize(image->fd, &image->kernelSize, failure) < 0)
+        return -1;
+    return image->initrdFd < 0 ? 0 : imageGetSize(image->initrdFd, &image->initrdSize, failure);
 }
 
 int
@@ -422,45 +450,32 @@ imageAddLinuxPiece(void *opaque, const void *buf, size_t len, GError **error)
     return imageAddPiece(unpacker, parts->sections[parts->nsections - 1].type, buf, len, error);
 }
 
-/* One section from all of @fd, or an empty one when @fd is -1. */
+/*
+ * One section from the first @size bytes of @fd, or an empty one when @fd is -1: what
+ * the file has become since its size was checked does not count.
+ */
 static int
-imageUnpackFile(ImageUnpacker *unpacker, EifSectionType type, int fd, GError **error)
+imageUnpackFile(ImageUnpacker *unpacker, EifSectionType type, int fd, uint64_t size,
+                GError **error)
 {
-    struct stat st = {0};
-
     if (imageBeginSection(unpacker, type, error) < 0)
         return -1;
     if (fd < 0)
         return 0;
-
-    if (fstat(fd, &st) < 0 || st.st_size < 0) {
-        g_set_error(error, EIF_ERROR, EIF_ERROR_IO, "cannot read its size");
-        return -1;
-    }
-    return imageReadRange(fd, 0, st.st_size, unpacker->cancel, imageAddLinuxPiece, unpacker, error);
+    return imageReadRange(fd, 0, size, unpacker->cancel, imageAddLinuxPiece, unpacker, error);
 }
 
 /* The sections of the EIF that QEMU would assemble, in its order; metadata is not measured. */
 static int
 imageUnpackLinux(const Image *image, ImageUnpacker *unpacker, GError **error)
 {
-    if (imageUnpackFile(unpacker, EIF_SECTION_KERNEL, image->fd, error) < 0 ||
+    if (imageUnpackFile(unpacker, EIF_SECTION_KERNEL, image->fd, image->kernelSize, error) < 0 ||
         imageBeginSection(unpacker, EIF_SECTION_CMDLINE, error) < 0 ||
         imageAddPiece(unpacker, EIF_SECTION_CMDLINE, image->cmdline, strlen(image->cmdline),
                       error) < 0)
         return -1;
-    return imageUnpackFile(unpacker, EIF_SECTION_RAMDISK, image->initrdFd, error);
-}
-
-static char *
-imageHex(const uint8_t *pcr)
-{
-    GString *hex = g_string_new(NULL);
-    size_t i;
-
-    for (i = 0; i < EIF_PCR_SIZE; i++)
-        g_string_append_printf(hex, "%02x", pcr[i]);
-    return g_string_free(hex, FALSE);
+    return imageUnpackFile(unpacker, EIF_SECTION_RAMDISK, image->initrdFd, image->initrdSize,
+                           error);
 }
 
 static int
@@ -485,8 +500,8 @@ imageCompare(ImageParts *parts, EifMeasurer *measurer, const EifMeasurements *ex
         if (!expected->valid[i] || (found->valid[i] &&
                                     memcmp(expected->pcr[i], found->pcr[i], EIF_PCR_SIZE) == 0))
             continue;
-        want = imageHex(expected->pcr[i]);
-        have = found->valid[i] ? imageHex(found->pcr[i]) : g_strdup("none, as it is not signed");
+        want = eifPcrToString(expected->pcr[i]);
+        have = found->valid[i] ? eifPcrToString(found->pcr[i]) : g_strdup("none, as it is not signed");
         failureSet(failure, NITRO_FAILURE_IMAGE,
                    "The image is not the expected one: its PCR%zu is %s, but %s is expected", i,
                    have, want);
@@ -555,7 +570,9 @@ imagePartsCheckLinux(ImageParts *parts, uint64_t memory, Failure *failure)
         return -1;
     }
 
-    parts->cmdlineMax = imageLittleEndian(header + LINUX_CMDLINE_SIZE_OFFSET, 4);
+    /* A hostile header may say more than an argument of a program can hold. */
+    parts->cmdlineMax = MIN(imageLittleEndian(header + LINUX_CMDLINE_SIZE_OFFSET, 4),
+                            IMAGE_CMDLINE_MAX);
     if (parts->cmdline->len > parts->cmdlineMax) {
         failureSet(failure, NITRO_FAILURE_IMAGE,
                    "The command line has %zu bytes, but this kernel takes no more than %" PRIu64,

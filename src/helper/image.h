@@ -22,6 +22,8 @@ struct _Image {
     bool isEif;
     int fd;              /* EIF file or kernel, not owned */
     int initrdFd;        /* not owned; -1: none */
+    uint64_t kernelSize; /* of a Linux kernel when it was checked, in bytes */
+    uint64_t initrdSize; /* of its ramdisk, likewise */
     const char *cmdline; /* of a kernel, not owned; never NULL */
     EifImage eif;        /* the table of an EIF file */
     uint64_t size;       /* bytes, of the EIF file or of what would be assembled */

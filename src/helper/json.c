@@ -18,6 +18,7 @@
 #include "log.h"
 
 #define JSON_DEPTH_MAX 32
+#define JSON_PATH_MAX 128 /* bytes */
 
 typedef struct {
     JsonType type;
@@ -51,7 +52,9 @@ jsonStore(JsonParser *parser, JsonType type, const char *string, int64_t integer
 
     if (parser->depth == 0)
         return 0;
-    if (parser->arrays > 0 || !parser->key)
+    /* Nothing that we ask for has a path as long; many such would take much memory. */
+    if (parser->arrays > 0 || !parser->key ||
+        parser->path->len + strlen(parser->key) > JSON_PATH_MAX)
         return 1;
 
     value = g_new0(JsonValue, 1);

@@ -244,7 +244,7 @@ kvmProbe(char **reason)
 {
     int kvm = open(PROBE_DEVICE, O_RDWR | O_CLOEXEC);
     pid_t parent = getpid();
-    int fds[2];
+    int fds[2] = {-1, -1};
     pid_t pid;
     bool works;
 
@@ -254,6 +254,10 @@ kvmProbe(char **reason)
     }
     if (pipe2(fds, O_CLOEXEC) < 0 || (pid = fork()) < 0) {
         *reason = g_strdup_printf("KVM cannot be tried: %s", g_strerror(errno));
+        if (fds[0] >= 0) {
+            close(fds[0]);
+            close(fds[1]);
+        }
         close(kvm);
         return false;
     }

@@ -85,6 +85,13 @@ struct _Lifecycle {
     char *measureError; /* why there are no measurements, or NULL */
 };
 
+/* Runs @func soon in the main thread, also when descriptors are ready all the time. */
+static void
+lifecycleDefer(GSourceFunc func, gpointer opaque)
+{
+    g_idle_add_full(G_PRIORITY_DEFAULT, func, opaque, NULL);
+}
+
 static void
 lifecycleAddStatus(const Lifecycle *lifecycle, JsonWriter *writer)
 {
@@ -159,15 +166,19 @@ lifecycleFail(Lifecycle *lifecycle, Failure *failure)
     lifecycleEnd(lifecycle, NULL);
 }
 
-static Task *
-lifecycleRunTask(Lifecycle *lifecycle, const char *name, GThreadFunc func)
+/* Returns 0, or -1 with @error set. */
+static int
+lifecycleRunTask(Lifecycle *lifecycle, const char *name, GThreadFunc func, GError **error)
 {
     Task *task = g_new0(Task, 1);
 
     task->lifecycle = lifecycle;
+    if (!(task->thread = g_thread_try_new(name, func, task, error))) {
+        g_free(task);
+        return -1;
+    }
     lifecycle->tasks++;
-    task->thread = g_thread_new(name, func, task);
-    return task;
+    return 0;
 }
 
 static void
@@ -207,7 +218,7 @@ lifecycleMeasureThread(gpointer opaque)
     setpriority(PRIO_PROCESS, 0, 19); /* on Linux: of this thread */
     task->rc = lifecycle->backend->measure(lifecycle->instance, &lifecycle->cancel,
                                            &task->measurements, &task->error);
-    g_idle_add(lifecycleOnMeasured, task);
+    lifecycleDefer(lifecycleOnMeasured, task);
     return NULL;
 }
 
@@ -215,6 +226,7 @@ static void
 lifecycleOnStarted(const BackendStatus *status, void *opaque)
 {
     Lifecycle *lifecycle = opaque;
+    g_autoptr(GError) error = NULL;
     JsonWriter *event;
 
     if (lifecycle->phase != PHASE_PREPARE)
@@ -226,7 +238,8 @@ lifecycleOnStarted(const BackendStatus *status, void *opaque)
     event = controlEventNew(NITRO_EVENT_STARTED);
     lifecycleAddStatus(lifecycle, event);
     controlEventSend(lifecycle->control, event);
-    lifecycleRunTask(lifecycle, "measure", lifecycleMeasureThread);
+    if (lifecycleRunTask(lifecycle, "measure", lifecycleMeasureThread, &error) < 0)
+        lifecycle->measureError = g_strdup(error->message);
 }
 
 static void
@@ -305,7 +318,7 @@ lifecycleLoadThread(gpointer opaque)
         task->rc = lifecycle->backend->load(lifecycle->instance, &image,
                                             options->expectsPcr ? &options->expected : NULL,
                                             &lifecycle->cancel, &task->failure);
-    g_idle_add(lifecycleOnLoaded, task);
+    lifecycleDefer(lifecycleOnLoaded, task);
     return NULL;
 }
 
@@ -314,6 +327,7 @@ lifecycleBegin(Lifecycle *lifecycle)
 {
     const Options *options = lifecycle->options;
     g_auto(Failure) failure = {0};
+    g_autoptr(GError) error = NULL;
 
     if (options->machine == OPTIONS_MACHINE_NITRO) {
         failureSet(&failure, NITRO_FAILURE_UNSUPPORTED,
@@ -329,7 +343,11 @@ lifecycleBegin(Lifecycle *lifecycle)
         return;
     }
     lifecycle->instance = lifecycle->backend->create(options, &lifecycleEvents, lifecycle);
-    lifecycleRunTask(lifecycle, "image", lifecycleLoadThread);
+    if (lifecycleRunTask(lifecycle, "image", lifecycleLoadThread, &error) < 0) {
+        failureSet(&failure, NITRO_FAILURE_RESOURCE, "The image cannot be loaded: %s",
+                   error->message);
+        lifecycleFail(lifecycle, &failure);
+    }
 }
 
 /* Ends the enclave in whatever phase it is; the event follows once it is gone. */
@@ -388,13 +406,10 @@ lifecycleQueryMeasurements(const Lifecycle *lifecycle, JsonWriter *reply, char *
     jsonAddString(reply, "hash", "sha384");
     for (i = 0; i < EIF_PCR_COUNT; i++) {
         g_autofree char *key = g_strdup_printf("pcr%zu", i);
-        char hex[2 * EIF_PCR_SIZE + 1];
-        size_t j;
+        g_autofree char *hex = eifPcrToString(lifecycle->measurements.pcr[i]);
 
         if (!lifecycle->measurements.valid[i])
             continue;
-        for (j = 0; j < EIF_PCR_SIZE; j++)
-            g_snprintf(hex + 2 * j, 3, "%02x", lifecycle->measurements.pcr[i][j]);
         jsonAddString(reply, key, hex);
     }
     return NULL;
@@ -415,7 +430,7 @@ lifecycleOnCommand(const char *command, JsonWriter *reply, char **text, void *op
     if (g_str_equal(command, NITRO_COMMAND_TERMINATE)) {
         /* The reply goes first. */
         logInfo("Ending on request");
-        g_idle_add(lifecycleOnTerminate, lifecycle);
+        lifecycleDefer(lifecycleOnTerminate, lifecycle);
         return NULL;
     }
 

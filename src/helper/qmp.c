@@ -36,7 +36,8 @@ struct _Qmp {
     void *opaque;
 };
 
-static void
+/* Returns false when there is nothing more to be had from QEMU. */
+static bool
 qmpOnLine(Qmp *qmp, const char *line, size_t len)
 {
     g_autofree char *error = NULL;
@@ -46,54 +47,60 @@ qmpOnLine(Qmp *qmp, const char *line, size_t len)
     int64_t id;
 
     if (!message) {
-        logWarning("QEMU's monitor has sent what is not JSON: %s", error);
-        return;
+        qmp->callbacks->broken("its monitor has sent what is not JSON", qmp->opaque);
+        return false;
     }
 
     event = jsonGetString(message, "event");
-    text = jsonGetString(message, "data.reason");
-    if (event && text && g_str_equal(event, "SHUTDOWN"))
-        qmp->callbacks->shutdown(text, qmp->opaque);
-    else if (jsonHas(message, "error", JSON_OBJECT))
-        logWarning("QEMU's monitor has refused a command: %s",
-                   (text = jsonGetString(message, "error.desc")) ? text : "no reason given");
-    else if (jsonGetInteger(message, "id", &id) && jsonHas(message, "return", JSON_OBJECT))
+    if (event && g_str_equal(event, "SHUTDOWN")) {
+        text = jsonGetString(message, "data.reason");
+        qmp->callbacks->shutdown(text ? text : "unknown", qmp->opaque);
+    } else if (event && g_str_equal(event, "STOP")) {
+        /* We never stop a guest: QEMU does so when it cannot go on with it. */
+        qmp->callbacks->broken("it has stopped the guest after an internal error", qmp->opaque);
+    } else if (jsonHas(message, "error", JSON_OBJECT)) {
+        text = jsonGetString(message, "error.desc");
+        qmp->callbacks->broken(text ? text : "its monitor has refused a command", qmp->opaque);
+    } else if (jsonGetInteger(message, "id", &id) && jsonHas(message, "return", JSON_OBJECT)) {
         qmp->callbacks->running(qmp->opaque);
+    }
+    return true;
 }
 
-/* Returns false when QEMU has closed its end. */
-static bool
+typedef enum {
+    QMP_MORE,  /* something was read */
+    QMP_EMPTY, /* there is nothing to read now */
+    QMP_END,   /* nor will there be */
+} QmpResult;
+
+/* Reads once, so that others get their turn whatever QEMU sends. */
+static QmpResult
 qmpRead(Qmp *qmp)
 {
     guint8 buf[4096];
     const guint8 *end;
+    ssize_t n = recv(qmp->fd, buf, sizeof(buf), MSG_DONTWAIT);
 
-    for (;;) {
-        ssize_t n = recv(qmp->fd, buf, sizeof(buf), MSG_DONTWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return QMP_EMPTY;
+    if (n <= 0)
+        return QMP_END;
 
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0 && errno == EAGAIN)
-            return true;
-        if (n <= 0)
-            return false;
+    g_byte_array_append(qmp->input, buf, n);
+    while (qmp->input->len > 0 &&
+           (end = memchr(qmp->input->data, '\n', qmp->input->len))) {
+        size_t len = end - qmp->input->data;
+        g_autofree char *line = g_strndup((const char *)qmp->input->data, len);
 
-        g_byte_array_append(qmp->input, buf, n);
-        while ((end = memchr(qmp->input->data, '\n', qmp->input->len))) {
-            g_autofree char *line = NULL;
-            size_t len = end - qmp->input->data;
-
-            line = g_strndup((const char *)qmp->input->data, len);
-            g_byte_array_remove_range(qmp->input, 0, len + 1);
-            qmpOnLine(qmp, line, strlen(line));
-            if (qmp->input->len == 0)
-                break;
-        }
-        if (qmp->input->len > QMP_LINE_MAX) {
-            logWarning("QEMU's monitor has sent an endless line");
-            return false;
-        }
+        g_byte_array_remove_range(qmp->input, 0, len + 1);
+        if (!qmpOnLine(qmp, line, strlen(line)))
+            return QMP_END;
     }
+    if (qmp->input->len > QMP_LINE_MAX) {
+        qmp->callbacks->broken("its monitor has sent an endless line", qmp->opaque);
+        return QMP_END;
+    }
+    return QMP_MORE;
 }
 
 static gboolean
@@ -101,7 +108,7 @@ qmpOnInput(gint fd G_GNUC_UNUSED, GIOCondition condition G_GNUC_UNUSED, gpointer
 {
     Qmp *qmp = opaque;
 
-    if (qmpRead(qmp))
+    if (qmpRead(qmp) != QMP_END)
         return G_SOURCE_CONTINUE;
     qmp->watch = 0;
     return G_SOURCE_REMOVE;
@@ -139,6 +146,7 @@ qmpFree(Qmp *qmp)
 void
 qmpDrain(Qmp *qmp)
 {
-    if (qmp->watch > 0)
-        qmpRead(qmp);
+    /* One that has ended has left no more than a socket's buffer holds. */
+    while (qmp->watch > 0 && qmpRead(qmp) == QMP_MORE)
+        ;
 }

@@ -19,6 +19,11 @@ typedef struct {
     void (*running)(void *opaque);
     /* The event SHUTDOWN; @reason is QEMU's ("guest-reset", ...), valid during the call. */
     void (*shutdown)(const char *reason, void *opaque);
+    /*
+     * QEMU is of no use any more: it has refused to start the guest, has stopped it by
+     * itself, or does not speak the protocol. @text says which, valid during the call.
+     */
+    void (*broken)(const char *text, void *opaque);
 } QmpCallbacks;
 
 /*

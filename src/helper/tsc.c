@@ -23,6 +23,10 @@
 /* Between the two readings, in nanoseconds: an error of 20 ns is 4 millionths of it */
 # define TSC_INTERVAL_MIN 5000000
 
+/* Frequencies that a counter can have, in kHz */
+# define TSC_KHZ_MIN 100000
+# define TSC_KHZ_MAX 10000000
+
 typedef struct {
     guint64 ticks;
     gint64 ns;
@@ -65,6 +69,7 @@ tscMeasureEnd(void)
 {
     TscReading last = tscRead();
     gint64 ns = last.ns - tscFirst.ns;
+    double khz;
 
     if (ns < TSC_INTERVAL_MIN) {
         g_usleep((TSC_INTERVAL_MIN - ns) / 1000 + 1);
@@ -73,7 +78,9 @@ tscMeasureEnd(void)
     }
     if (ns <= 0 || last.ticks <= tscFirst.ticks)
         return 0;
-    return (unsigned int)((double)(last.ticks - tscFirst.ticks) * 1e6 / (double)ns + 0.5);
+    khz = (double)(last.ticks - tscFirst.ticks) * 1e6 / (double)ns;
+    /* A counter that has stopped or jumped meanwhile is of no use to a guest. */
+    return khz < TSC_KHZ_MIN || khz > TSC_KHZ_MAX ? 0 : (unsigned int)(khz + 0.5);
 }
 
 #else

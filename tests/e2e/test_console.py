@@ -48,6 +48,8 @@ class Console(EnclaveTest):
         first = self.open(dom)
         first.wait(banner(4))
         first.close()
+        # one that is opened at once cannot be told from the one before
+        time.sleep(QUIET_SECONDS)
         second = self.open(dom)
         second.wait(banner(4), seconds=10)
         dom.destroy()

@@ -14,6 +14,7 @@ import re
 import select
 import subprocess
 import unittest
+import uuid
 import xml.etree.ElementTree as ElementTree
 
 import daemon
@@ -113,7 +114,7 @@ class Virsh(EnclaveTest):
         self.addCleanup(watch.wait)
         self.addCleanup(watch.terminate)
         # it says nothing when it is ready: an event that it sees does
-        probe = self.write_xml("probe")
+        probe = self.write_xml("probe", elements=f"<uuid>{uuid.uuid4()}</uuid>")
 
         def sees():
             self.virsh("define", probe)
