@@ -6,8 +6,8 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * All of QEMU's command line is here. Flow: the image's parts in sealed memfds ->
- * emulatedStart() runs QEMU with those, a socket pair (monitor) and two pipes (serial
- * port, messages) as inherited descriptors -> the monitor's events, the serial
+ * emulatedStart() runs QEMU with those, socket pairs (monitor, vsock device) and two pipes
+ * (serial port, messages) as inherited descriptors -> the monitor's events, the serial
  * output and the end of the process -> emulatedConclude() -> one event for lifecycle.c.
  *
  * QEMU dies with the helper: the kernel kills it when the helper's main thread ends.
@@ -29,11 +29,13 @@
 #include <unistd.h>
 
 #include "guest_watch.h"
+#include "heartbeat.h"
 #include "helper_protocol.h"
 #include "kvm_probe.h"
 #include "log.h"
 #include "qmp.h"
 #include "tsc.h"
+#include "vsock_device.h"
 
 #define QEMU_BINARY "qemu-system-x86_64"
 
@@ -46,6 +48,7 @@ enum {
     QEMU_FD_RAMDISK,
     QEMU_FD_SERIAL,
     QEMU_FD_QMP,
+    QEMU_FD_VSOCK,
 };
 #define QEMU_PATH_KERNEL "/proc/self/fd/10"
 #define QEMU_PATH_RAMDISK "/proc/self/fd/11"
@@ -78,6 +81,7 @@ typedef struct {
     char *qemu;
     const char *accel;
     char *cmdline; /* what the kernel gets */
+    uint64_t imageSize;
     ImageParts *parts;
 
     GPid pid; /* 0: no process */
@@ -92,8 +96,12 @@ typedef struct {
     char *lastMessage;    /* the last complete line */
     size_t messagesBytes; /* logged so far */
     GuestWatch *guestWatch;
+    VsockDevice *vsock; /* NULL: the enclave has no CID */
 
     bool running;           /* started() has been told */
+    bool booted;            /* booted() has been told */
+    guint bootTimer;        /* for the heartbeat */
+    Failure bootFailure;    /* why QEMU is ended before booted() */
     bool terminating;       /* terminate() has been called */
     const char *exitReason; /* how the guest has ended, static; NULL: not known */
 } Emulated;
@@ -106,10 +114,10 @@ emulatedCheck(const Options *options, Failure *failure)
                "The machine 'nitro-enclave' is emulated on x86_64 hosts only");
     return -1;
 #endif
-    if (options->heartbeat) {
-        failureSet(failure, NITRO_FAILURE_UNSUPPORTED,
-                   "The machine 'nitro-enclave' has no vsock device for the boot heartbeat in this "
-                   "version: switch it off with <nitro:heartbeat enabled='no'/>");
+    if (options->heartbeat && !options->hasCid) {
+        failureSet(failure, NITRO_FAILURE_CONFIG,
+                   "The boot heartbeat needs a CID: give the enclave one with <vsock>, or switch "
+                   "the heartbeat off with <nitro:heartbeat enabled='no'/>");
         return -1;
     }
     if (options->vcpus > QEMU_VCPUS_MAX) {
@@ -216,6 +224,7 @@ emulatedLoad(void *instance, const Image *image, const EifMeasurements *expected
         imagePartsCheckLinux(emulated->parts, emulated->options->memory, failure) < 0)
         return -1;
 
+    emulated->imageSize = image->size;
     emulatedChooseAccel(emulated);
     emulatedBuildCmdline(emulated);
     return 0;
@@ -236,6 +245,36 @@ emulatedAdd(GPtrArray *argv, const char *option, char *value)
     g_ptr_array_add(argv, g_strdup(option));
     if (value)
         g_ptr_array_add(argv, value);
+}
+
+/* The memory is shared with us where there is a vsock device, whose buffers are in it. */
+static void
+emulatedAddMemory(const Options *options, GPtrArray *argv)
+{
+    g_autoptr(GString) object = g_string_new("memory-backend-memfd,id=memory");
+
+    if (!options->hasCid && options->pageSize == 0)
+        return;
+    g_string_append_printf(object, ",size=%" G_GUINT64_FORMAT ",share=%s", options->memory,
+                           options->hasCid ? "on" : "off");
+    if (options->pageSize > 0)
+        g_string_append_printf(object, ",hugetlb=on,hugetlbsize=%" G_GUINT64_FORMAT ",prealloc=on",
+                               options->pageSize);
+    emulatedAdd(argv, "-object", g_strdup(object->str));
+}
+
+/*
+ * Guests find the device by ACPI, those also that know devices on the kernel's command
+ * line: as it has an interrupt of the I/O APIC, one without ACPI could not use it anyway.
+ */
+static void
+emulatedAddVsock(const Options *options, GPtrArray *argv)
+{
+    if (!options->hasCid)
+        return;
+    emulatedAdd(argv, "-global", g_strdup("virtio-mmio.force-legacy=false"));
+    emulatedAdd(argv, "-chardev", g_strdup_printf("socket,id=vsock,fd=%d", QEMU_FD_VSOCK));
+    emulatedAdd(argv, "-device", g_strdup("vhost-user-vsock-device,chardev=vsock"));
 }
 
 static GPtrArray *
@@ -261,16 +300,13 @@ emulatedBuildArgv(const Emulated *emulated)
     /* ACPI is how a guest powers off and how distribution kernels find virtio devices. */
     emulatedAdd(argv, "-machine",
                 g_strdup_printf("microvm,acpi=on,isa-serial=on,rtc=on,dump-guest-core=off%s",
-                                options->pageSize > 0 ? ",memory-backend=memory" : ""));
+                                options->hasCid || options->pageSize > 0 ?
+                                    ",memory-backend=memory" : ""));
     emulatedAdd(argv, "-accel", g_strdup(emulated->accel));
     emulatedAdd(argv, "-cpu", g_strdup(kvm ? "host" : "max"));
     emulatedAdd(argv, "-smp", g_strdup_printf("%u", options->vcpus));
     emulatedAdd(argv, "-m", g_strdup_printf("%" G_GUINT64_FORMAT "B", options->memory));
-    if (options->pageSize > 0)
-        emulatedAdd(argv, "-object",
-                    g_strdup_printf("memory-backend-memfd,id=memory,size=%" G_GUINT64_FORMAT
-                                    ",hugetlb=on,hugetlbsize=%" G_GUINT64_FORMAT ",prealloc=on",
-                                    options->memory, options->pageSize));
+    emulatedAddMemory(options, argv);
 
     emulatedAdd(argv, "-kernel", g_strdup(QEMU_PATH_KERNEL));
     if (emulated->parts->ramdiskSize > 0)
@@ -281,6 +317,7 @@ emulatedBuildArgv(const Emulated *emulated)
     emulatedAdd(argv, "-serial", g_strdup("chardev:serial"));
     emulatedAdd(argv, "-chardev", g_strdup_printf("socket,id=monitor,fd=%d", QEMU_FD_QMP));
     emulatedAdd(argv, "-mon", g_strdup("chardev=monitor,mode=control"));
+    emulatedAddVsock(options, argv);
 
     g_ptr_array_add(argv, NULL);
     return argv;
@@ -347,6 +384,8 @@ emulatedConclude(Emulated *emulated, int status)
     /* A guest that had ended already has not been terminated. */
     if (emulated->terminating && !emulated->exitReason) {
         emulated->events->ended(NITRO_EXIT_TERMINATED, emulated->opaque);
+    } else if (emulated->bootFailure.code) {
+        emulated->events->failed(&emulated->bootFailure, emulated->opaque);
     } else if (!emulated->running) {
         emulatedFailure(emulated, status, &failure);
         emulated->events->failed(&failure, emulated->opaque);
@@ -394,6 +433,41 @@ emulatedOnStopped(const char *reason, void *opaque)
 }
 
 static void
+emulatedOnBooted(Emulated *emulated)
+{
+    if (emulated->booted || emulated->bootFailure.code)
+        return;
+    emulated->booted = true;
+    if (emulated->bootTimer > 0)
+        g_source_remove(emulated->bootTimer);
+    emulated->bootTimer = 0;
+    emulated->events->booted(emulated->opaque);
+}
+
+/* The heartbeat has failed, of which @failure, taken over, tells. */
+static void
+emulatedFailBoot(Emulated *emulated, Failure *failure)
+{
+    if (!emulated->bootFailure.code) {
+        emulated->bootFailure = *failure;
+        *failure = (Failure){0};
+    }
+    emulatedKill(emulated);
+}
+
+static gboolean
+emulatedOnBootTimer(gpointer opaque)
+{
+    Emulated *emulated = opaque;
+    g_auto(Failure) failure = {0};
+
+    emulated->bootTimer = 0;
+    heartbeatFailLate(&failure, heartbeatTimeout(emulated->options, emulated->imageSize));
+    emulatedFailBoot(emulated, &failure);
+    return G_SOURCE_REMOVE;
+}
+
+static void
 emulatedOnRunning(void *opaque)
 {
     Emulated *emulated = opaque;
@@ -411,8 +485,48 @@ emulatedOnRunning(void *opaque)
         status.ncpus = emulated->options->cpus->len;
     }
     emulated->events->started(&status, emulated->opaque);
-    emulated->events->booted(emulated->opaque);
+    if (emulated->options->heartbeat)
+        emulated->bootTimer = g_timeout_add_seconds(heartbeatTimeout(emulated->options,
+                                                                     emulated->imageSize),
+                                                    emulatedOnBootTimer, emulated);
+    else
+        emulatedOnBooted(emulated);
 }
+
+static void
+emulatedOnHeartbeat(VsockHeartbeat what, uint8_t byte, void *opaque)
+{
+    Emulated *emulated = opaque;
+    g_auto(Failure) failure = {0};
+
+    emulatedOnRunning(emulated); /* a guest that sends does */
+    switch (what) {
+    case VSOCK_HEARTBEAT_GOOD:
+        emulatedOnBooted(emulated);
+        return;
+    case VSOCK_HEARTBEAT_WRONG:
+        heartbeatFailWrong(&failure, byte);
+        break;
+    case VSOCK_HEARTBEAT_CLOSED:
+        heartbeatFailClosed(&failure);
+        break;
+    }
+    if (!emulated->booted)
+        emulatedFailBoot(emulated, &failure);
+}
+
+/* An enclave that cannot talk is of no use to anyone. */
+static void
+emulatedOnVsockFailed(void *opaque)
+{
+    logError("QEMU and its vsock device do not understand each other");
+    emulatedKill(opaque);
+}
+
+static const VsockDeviceCallbacks emulatedVsockCallbacks = {
+    .heartbeat = emulatedOnHeartbeat,
+    .failed = emulatedOnVsockFailed,
+};
 
 /*
  * With -no-reboot QEMU ends after this event, but for one that got it while it handled a
@@ -567,6 +681,8 @@ emulatedOnChild(GPid pid G_GNUC_UNUSED, gint status, gpointer opaque)
     if (emulated->message->len > 0)
         emulatedOnMessage(emulated);
     qmpDrain(emulated->qmp);
+    if (emulated->vsock)
+        vsockDeviceDrain(emulated->vsock);
 
     emulatedConclude(emulated, status);
 }
@@ -576,12 +692,14 @@ typedef struct {
     int serial[2];
     int qmp[2];
     int messages[2];
+    int vsock[2]; /* -1 without a vsock device */
 } EmulatedChannels;
 
 static void
 emulatedCloseChannels(EmulatedChannels *channels, int end)
 {
-    int fds[] = {channels->serial[end], channels->qmp[end], channels->messages[end]};
+    const int fds[] = {channels->serial[end], channels->qmp[end], channels->messages[end],
+                       channels->vsock[end]};
     size_t i;
 
     for (i = 0; i < G_N_ELEMENTS(fds); i++) {
@@ -591,13 +709,14 @@ emulatedCloseChannels(EmulatedChannels *channels, int end)
 }
 
 static int
-emulatedOpenChannels(EmulatedChannels *channels, Failure *failure)
+emulatedOpenChannels(EmulatedChannels *channels, bool vsock, Failure *failure)
 {
-    *channels = (EmulatedChannels){{-1, -1}, {-1, -1}, {-1, -1}};
+    *channels = (EmulatedChannels){{-1, -1}, {-1, -1}, {-1, -1}, {-1, -1}};
 
     if (!g_unix_open_pipe(channels->serial, FD_CLOEXEC, NULL) ||
         !g_unix_set_fd_nonblocking(channels->serial[0], TRUE, NULL) ||
         socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, channels->qmp) < 0 ||
+        (vsock && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, channels->vsock) < 0) ||
         !g_unix_open_pipe(channels->messages, FD_CLOEXEC, NULL) ||
         !g_unix_set_fd_nonblocking(channels->messages[0], TRUE, NULL)) {
         failureSet(failure, NITRO_FAILURE_RESOURCE, "No connection to QEMU can be made: %s",
@@ -616,14 +735,17 @@ emulatedSpawn(Emulated *emulated, const EmulatedChannels *channels, Failure *fai
     g_autoptr(GPtrArray) argv = emulatedBuildArgv(emulated);
     g_autoptr(GError) error = NULL;
     const int sources[] = {emulated->parts->kernelFd, emulated->parts->ramdiskFd,
-                           channels->serial[1], channels->qmp[1]};
-    const int targets[] = {QEMU_FD_KERNEL, QEMU_FD_RAMDISK, QEMU_FD_SERIAL, QEMU_FD_QMP};
+                           channels->serial[1], channels->qmp[1], channels->vsock[1]};
+    const int targets[] = {QEMU_FD_KERNEL, QEMU_FD_RAMDISK, QEMU_FD_SERIAL, QEMU_FD_QMP,
+                           QEMU_FD_VSOCK};
+    /* the last one only when there is a vsock device */
+    size_t n = G_N_ELEMENTS(sources) - (channels->vsock[1] < 0);
     pid_t parent = getpid();
 
     if (!g_spawn_async_with_pipes_and_fds("/", (const char *const *)argv->pdata, environment,
                                           G_SPAWN_DO_NOT_REAP_CHILD, emulatedChildSetup, &parent,
                                           -1, channels->messages[1], channels->messages[1],
-                                          sources, targets, G_N_ELEMENTS(sources), &emulated->pid,
+                                          sources, targets, n, &emulated->pid,
                                           NULL, NULL, NULL, &error)) {
         emulated->pid = 0;
         failureSet(failure, NITRO_FAILURE_UNSUPPORTED, "QEMU cannot be run: %s", error->message);
@@ -685,6 +807,27 @@ emulatedSpawnBound(Emulated *emulated, const EmulatedChannels *channels, Failure
     return rc;
 }
 
+/*
+ * Our end is served from before QEMU runs on, for QEMU waits for it. Returns 0, or -1 with
+ * @failure set.
+ */
+static int
+emulatedStartVsock(Emulated *emulated, EmulatedChannels *channels, Failure *failure)
+{
+    const Options *options = emulated->options;
+
+    if (!options->hasCid)
+        return 0;
+    emulated->vsock = vsockDeviceNew(channels->vsock[0], options->cid, options->vsockDirFd,
+                                     options->vsockListenFd, &emulatedVsockCallbacks, emulated);
+    channels->vsock[0] = -1;
+    if (emulated->vsock)
+        return 0;
+    failureSet(failure, NITRO_FAILURE_RESOURCE, "The vsock device cannot be made: %s",
+               g_strerror(errno));
+    return -1;
+}
+
 static int
 emulatedStart(void *instance, Failure *failure)
 {
@@ -692,10 +835,12 @@ emulatedStart(void *instance, Failure *failure)
     EmulatedChannels channels;
     int rc;
 
-    if (emulatedOpenChannels(&channels, failure) < 0)
+    if (emulatedOpenChannels(&channels, emulated->options->hasCid, failure) < 0)
         return -1;
-    rc = emulated->options->cpus ? emulatedSpawnBound(emulated, &channels, failure) :
-                                   emulatedSpawn(emulated, &channels, failure);
+    rc = emulatedStartVsock(emulated, &channels, failure);
+    if (rc == 0)
+        rc = emulated->options->cpus ? emulatedSpawnBound(emulated, &channels, failure) :
+                                       emulatedSpawn(emulated, &channels, failure);
     emulatedCloseChannels(&channels, 1);
     if (rc < 0) {
         emulatedCloseChannels(&channels, 0);
@@ -737,7 +882,7 @@ emulatedDestroy(void *instance)
 {
     Emulated *emulated = instance;
     const guint watches[] = {emulated->childWatch, emulated->killTimer, emulated->serialWatch,
-                             emulated->messagesWatch};
+                             emulated->messagesWatch, emulated->bootTimer};
     size_t i;
 
     if (emulated->pid > 0)
@@ -747,6 +892,8 @@ emulatedDestroy(void *instance)
             g_source_remove(watches[i]);
     }
 
+    vsockDeviceFree(emulated->vsock);
+    failureClear(&emulated->bootFailure);
     qmpFree(emulated->qmp);
     guestWatchFree(emulated->guestWatch);
     if (emulated->serialFd >= 0)

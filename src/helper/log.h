@@ -29,6 +29,19 @@ void logWrite(LogLevel level, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
 #define logWarning(...) logWrite(LOG_LEVEL_WARNING, __VA_ARGS__)
 #define logError(...) logWrite(LOG_LEVEL_ERROR, __VA_ARGS__)
 
+/* Keeps a guest that causes a message again and again from filling the log. */
+typedef struct _LogLimit LogLimit;
+struct _LogLimit {
+    gint64 start; /* of the current period, monotonic microseconds */
+    unsigned int lines; /* wanted since then */
+};
+
+/* As logWarning(), but only LOG_LIMIT_LINES lines in LOG_LIMIT_PERIOD for each @limit. */
+void logLimited(LogLimit *limit, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
+
+#define LOG_LIMIT_LINES 10
+#define LOG_LIMIT_PERIOD (60 * G_USEC_PER_SEC)
+
 /*
  * Copies @len bytes of text from outside for a message: what is not printable
  * UTF-8 becomes '?', and surrounding white space goes. Returns a new string.

@@ -14,8 +14,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <glib-unix.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 typedef struct {
     const char *name;
@@ -106,7 +108,7 @@ optionsSetMachine(Options *options, const char *value)
 
 /* The daemon listens on it; it must not be anything that accept() could block or fail on. */
 static char *
-optionsSetControlFd(Options *options, const char *value)
+optionsSetListener(int *listener, const char *value)
 {
     int domain = 0;
     int listening = 0;
@@ -122,8 +124,14 @@ optionsSetControlFd(Options *options, const char *value)
         getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) < 0 || !listening)
         return g_strdup("is not a listening UNIX stream socket");
 
-    options->controlFd = fd;
+    *listener = fd;
     return NULL;
+}
+
+static char *
+optionsSetControlFd(Options *options, const char *value)
+{
+    return optionsSetListener(&options->controlFd, value);
 }
 
 static char *
@@ -231,6 +239,33 @@ optionsSetCid(Options *options, const char *value)
     options->cid = (uint32_t)number;
     options->hasCid = true;
     return NULL;
+}
+
+static char *
+optionsSetVsockDirFd(Options *options, const char *value)
+{
+    struct stat st;
+    int fd = -1;
+    char *error = optionsSetFd(&fd, value);
+
+    if (error)
+        return error;
+    if (fstat(fd, &st) < 0 || !S_ISDIR(st.st_mode))
+        return g_strdup("is not a directory");
+
+    options->vsockDirFd = fd;
+    return NULL;
+}
+
+/* accept() is called when a client was there, which may have left: it must not block then. */
+static char *
+optionsSetVsockListenFd(Options *options, const char *value)
+{
+    char *error = optionsSetListener(&options->vsockListenFd, value);
+
+    if (!error && !g_unix_set_fd_nonblocking(options->vsockListenFd, TRUE, NULL))
+        return g_strdup_printf("cannot be used: %s", g_strerror(errno));
+    return error;
 }
 
 static char *
@@ -349,6 +384,8 @@ static const Option optionTable[] = {
     {"--vcpus", true, false, optionsSetVcpus},
     {"--cpus", true, false, optionsSetCpus},
     {"--cid", true, false, optionsSetCid},
+    {"--vsock-dir-fd", true, false, optionsSetVsockDirFd},
+    {"--vsock-listen-fd", true, false, optionsSetVsockListenFd},
     {"--debug", false, false, optionsSetDebug},
     {"--console-type", true, false, optionsSetConsoleType},
     {"--console-fd", true, false, optionsSetConsoleFd},
@@ -402,6 +439,10 @@ optionsCheck(const OptionsParser *parser)
         return g_strdup("Option --console-type needs --console-fd");
     if (options->consoleType == OPTIONS_CONSOLE_NONE && options->consoleFd >= 0)
         return g_strdup("Option --console-fd needs --console-type");
+    if (!options->hasCid && options->vsockDirFd >= 0)
+        return g_strdup("Option --vsock-dir-fd needs --cid");
+    if (!options->hasCid && options->vsockListenFd >= 0)
+        return g_strdup("Option --vsock-listen-fd needs --cid");
     if (!options->heartbeat && options->heartbeatTimeout > 0)
         return g_strdup("Options --no-heartbeat and --heartbeat-timeout exclude each other");
     return NULL;
@@ -449,6 +490,7 @@ optionsParse(int argc, char **argv, char **error)
     int i;
 
     options->controlFd = options->imageFd = options->initrdFd = options->consoleFd = -1;
+    options->vsockDirFd = options->vsockListenFd = -1;
     options->heartbeat = true;
 
     for (i = 1; i < argc; i++) {
@@ -508,6 +550,8 @@ optionsHelp(void)
            "  --vcpus NUMBER           number of vCPUs\n"
            "  --cpus LIST              ids of the CPUs to use, such as 1,3 or 2-5\n"
            "  --cid CID                context id of the enclave\n"
+           "  --vsock-dir-fd FD        directory of the sockets that the enclave connects to\n"
+           "  --vsock-listen-fd FD     listening UNIX stream socket to connect to the enclave\n"
            "  --debug                  start in debug mode\n"
            "  --console-type TYPE      pty, file or unix\n"
            "  --console-fd FD          pty master, file, or UNIX stream socket\n"

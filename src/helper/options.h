@@ -66,6 +66,8 @@ struct _Options {
     GArray *cpus;      /* of unsigned int, as given; NULL: not given */
     bool hasCid;
     uint32_t cid;
+    int vsockDirFd;
+    int vsockListenFd;
     bool debug;
     OptionsConsole consoleType;
     int consoleFd;

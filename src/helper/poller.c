@@ -1,0 +1,125 @@
+/*
+ * poller.c: many descriptors in one source of the main loop
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Flow: the main loop finds the epoll descriptor ready -> a batch of events is fetched ->
+ * each watch's function, and at last the owner's. A watch that is removed meanwhile is
+ * struck from the batch.
+ */
+
+#include "poller.h"
+
+#include <errno.h>
+#include <glib-unix.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#define POLLER_BATCH 64
+
+struct _Poller {
+    int fd;
+    guint source;
+    guint again; /* source of pollerContinue() */
+    void (*dispatched)(void *opaque);
+    void *opaque;
+    struct epoll_event batch[POLLER_BATCH];
+    int nbatch;
+};
+
+static gboolean
+pollerOnReady(gint fd G_GNUC_UNUSED, GIOCondition condition G_GNUC_UNUSED, gpointer opaque)
+{
+    Poller *poller = opaque;
+    int i;
+
+    poller->nbatch = epoll_wait(poller->fd, poller->batch, POLLER_BATCH, 0);
+    for (i = 0; i < poller->nbatch; i++) {
+        PollerWatch *watch = poller->batch[i].data.ptr;
+
+        if (watch)
+            watch->ready(watch, poller->batch[i].events);
+    }
+    poller->nbatch = 0;
+    poller->dispatched(poller->opaque);
+    return G_SOURCE_CONTINUE;
+}
+
+static gboolean
+pollerOnAgain(gpointer opaque)
+{
+    Poller *poller = opaque;
+
+    poller->again = 0;
+    poller->dispatched(poller->opaque);
+    return G_SOURCE_REMOVE;
+}
+
+Poller *
+pollerNew(void (*dispatched)(void *opaque), void *opaque)
+{
+    Poller *poller;
+    int fd = epoll_create1(EPOLL_CLOEXEC);
+
+    if (fd < 0)
+        return NULL;
+    poller = g_new0(Poller, 1);
+    poller->fd = fd;
+    poller->dispatched = dispatched;
+    poller->opaque = opaque;
+    poller->source = g_unix_fd_add(fd, G_IO_IN, pollerOnReady, poller);
+    return poller;
+}
+
+void
+pollerFree(Poller *poller)
+{
+    if (!poller)
+        return;
+    g_source_remove(poller->source);
+    if (poller->again > 0)
+        g_source_remove(poller->again);
+    close(poller->fd);
+    g_free(poller);
+}
+
+static int
+pollerControl(Poller *poller, int op, PollerWatch *watch, uint32_t events)
+{
+    struct epoll_event event = {.events = events, .data = {.ptr = watch}};
+
+    return epoll_ctl(poller->fd, op, watch->fd, &event) < 0 ? -errno : 0;
+}
+
+int
+pollerAdd(Poller *poller, PollerWatch *watch, uint32_t events)
+{
+    return pollerControl(poller, EPOLL_CTL_ADD, watch, events);
+}
+
+int
+pollerModify(Poller *poller, PollerWatch *watch, uint32_t events)
+{
+    return pollerControl(poller, EPOLL_CTL_MOD, watch, events);
+}
+
+void
+pollerRemove(Poller *poller, PollerWatch *watch)
+{
+    int i;
+
+    pollerControl(poller, EPOLL_CTL_DEL, watch, 0);
+    for (i = 0; i < poller->nbatch; i++) {
+        if (poller->batch[i].data.ptr == watch)
+            poller->batch[i].data.ptr = NULL;
+    }
+}
+
+void
+pollerContinue(Poller *poller)
+{
+    if (poller->again == 0)
+        poller->again = g_timeout_add(0, pollerOnAgain, poller);
+}

@@ -1,0 +1,136 @@
+/*
+ * vsock.h: the virtio-vsock protocol of stream sockets, the host's side of it
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Source: Virtual I/O Device (VIRTIO) 1.2, section 5.10. Packets of the guest go in by
+ * vsockReceive(), packets for it come out of vsockTransmit() into the buffers that it has
+ * offered. What is at the host's end of a connection, its peer, is behind a table of
+ * functions. Nothing here knows of rings or of the host's sockets, and nothing blocks.
+ *
+ * What a peer does not take at once is kept, up to VSOCK_BUFFER_SIZE for a connection; the
+ * guest has no credit for more. Nothing is kept for the other direction: data are read
+ * from the peer straight into the guest's buffers, once there are some.
+ */
+
+#pragma once
+
+#include <glib.h>
+#include <linux/virtio_vsock.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#define VSOCK_HEADER_SIZE sizeof(struct virtio_vsock_hdr)
+
+/* CIDs of the host as the guest may address it; VSOCK_CID_PARENT is what it sees of us. */
+#define VSOCK_CID_HOST 2
+#define VSOCK_CID_PARENT 3
+
+/* Connections at once, those included that only have something to deliver to their peer */
+#define VSOCK_CONNECTIONS_MAX 2048
+
+/* What the guest may send on one connection before its peer takes it, in bytes */
+#define VSOCK_BUFFER_SIZE (128 * 1024)
+
+/* How long the guest may take to answer, in microseconds */
+#define VSOCK_CONNECT_TIMEOUT (10 * G_USEC_PER_SEC)
+#define VSOCK_CLOSE_TIMEOUT (8 * G_USEC_PER_SEC)
+
+/* Buffers of the guest that vsockTransmit() can use at once */
+#define VSOCK_BUFFERS_MAX 16
+
+typedef struct _Vsock Vsock;
+typedef struct _VsockConnection VsockConnection;
+
+/*
+ * The host's end of connections. All are called from within functions of this file, and
+ * must not call any of them but vsockConnectionReadable().
+ */
+typedef struct _VsockPeerOps VsockPeerOps;
+struct _VsockPeerOps {
+    /*
+     * The guest wants to be connected with @port. Returns the peer, of which close() will
+     * be the last call, or NULL when there is none.
+     */
+    void *(*accept)(VsockConnection *connection, uint32_t port, void *opaque);
+    /*
+     * The guest has accepted the connection of vsockConnect(); @port is the host's port.
+     */
+    void (*connected)(void *peer, uint32_t port);
+    /* Takes data of the guest. Returns the bytes taken or -errno; -EAGAIN: see wantWrite(). */
+    ssize_t (*write)(void *peer, const struct iovec *iov, size_t n);
+    /* Gives data for the guest. Returns the bytes, 0 for the end, or -errno; after -EAGAIN
+     * vsockConnectionReadable() tells when there are some again. */
+    ssize_t (*read)(void *peer, const struct iovec *iov, size_t n);
+    /* Whether vsockConnectionWritable() is to be called when there is room again. */
+    void (*wantWrite)(void *peer, bool want);
+    /* The guest sends nothing more (write), or reads nothing more. */
+    void (*shutdown)(void *peer, bool write);
+    /* The connection is over; the peer is not used any more. */
+    void (*close)(void *peer);
+};
+
+/* One buffer of the guest */
+typedef struct _VsockBuffer VsockBuffer;
+struct _VsockBuffer {
+    const struct iovec *iov;
+    size_t n;
+    uint64_t size; /* bytes in all, at least VSOCK_HEADER_SIZE */
+    uint32_t used; /* bytes written, set by vsockTransmit() */
+};
+
+/* @cid is the guest's. @ops must outlive the engine. Never NULL. */
+Vsock *vsockNew(uint32_t cid, const VsockPeerOps *ops, void *opaque);
+void vsockFree(Vsock *vsock);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Vsock, vsockFree)
+
+/* The guest's driver is gone: closes all peers, and forgets all packets for the guest. */
+void vsockReset(Vsock *vsock);
+
+/*
+ * Takes a packet of the guest, @n entries of @iov, in its memory. What breaks the
+ * protocol costs the guest that connection.
+ */
+void vsockReceive(Vsock *vsock, const struct iovec *iov, size_t n);
+
+/*
+ * Whether vsockReceive() may be called: there is a limit to the answers that the guest
+ * does not fetch.
+ */
+bool vsockCanReceive(const Vsock *vsock);
+
+/*
+ * How many buffers the next packets could use, at most VSOCK_BUFFERS_MAX; 0: there is
+ * nothing to send. vsockTransmit() fills the first of @n buffers, and returns how many;
+ * none when there was nothing to send after all.
+ */
+size_t vsockWanted(const Vsock *vsock);
+size_t vsockTransmit(Vsock *vsock, VsockBuffer *buffers, size_t n);
+
+/*
+ * Connects @peer with the guest's @port. Returns the connection, or NULL when there are
+ * too many; connected() or close() follows, not at once.
+ */
+VsockConnection *vsockConnect(Vsock *vsock, uint32_t port, void *peer);
+
+/* The peer may have data or its end to read. */
+void vsockConnectionReadable(VsockConnection *connection);
+/* The peer has room for more data. */
+void vsockConnectionWritable(VsockConnection *connection);
+/* The peer has gone in both directions, although there may be data of it left to read. */
+void vsockConnectionHungUp(VsockConnection *connection);
+
+/*
+ * Resets the connections whose time has come at @now (g_get_monotonic_time()). Returns
+ * whether there are others that wait for the guest.
+ */
+bool vsockExpire(Vsock *vsock, gint64 now);
+
+/* Whether any connection waits for an answer that vsockExpire() would not wait for long. */
+bool vsockHasDeadlines(const Vsock *vsock);
+
+/* Number of connections, for tests and limits */
+size_t vsockCount(const Vsock *vsock);
