@@ -48,6 +48,8 @@ INVALID = {
     'os-type',
     'vcpu-0',
     'vsock-cid-overflow',
+    'vsock-directory-none',
+    'vsock-directory-two',
     'vsock-two',
 }
 

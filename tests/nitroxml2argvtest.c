@@ -23,6 +23,8 @@ enum {
     TEST_IMAGE_FD,
     TEST_INITRD_FD,
     TEST_CONSOLE_FD,
+    TEST_VSOCK_DIR_FD,
+    TEST_VSOCK_LISTEN_FD,
 };
 
 typedef struct {
@@ -44,10 +46,13 @@ testFillContext(nitroCommandContext *ctxt,
     ctxt->imageFd = TEST_IMAGE_FD;
     ctxt->initrdFd = def->os.initrd ? TEST_INITRD_FD : -1;
     ctxt->consoleFd = nitroDomainDefIsDebug(def) ? TEST_CONSOLE_FD : -1;
+    ctxt->vsockDirFd = ctxt->vsockListenFd = -1;
 
     if (nitroDomainDefGetMachine(def) == NITRO_MACHINE_EMULATED) {
         ctxt->qemu = "/usr/bin/qemu-system-x86_64";
         ctxt->accel = accel;
+        ctxt->vsockDirFd = TEST_VSOCK_DIR_FD;
+        ctxt->vsockListenFd = TEST_VSOCK_LISTEN_FD;
     }
 }
 
@@ -139,6 +144,7 @@ static const TestCase tests[] = {
     { "vsock-auto" },
     { "vsock-auto-address" },
     { "vsock-default" },
+    { "vsock-directory" },
     { "debug" },
     { "debug-off" },
     { "console-pty" },
@@ -286,6 +292,8 @@ static const TestCase tests[] = {
     { "vsock-cid-overflow", true },
     { "vsock-cid-none", true },
     { "vsock-model", true },
+    { "vsock-directory-none", true },
+    { "vsock-directory-two", true },
     { "vsock-driver", true },
     { "vsock-pci", true },
     { "vsock-two", true },
@@ -357,7 +365,8 @@ testNoDescriptors(void)
     g_autoptr(virDomainDef) def = NULL;
     g_autoptr(virCommand) cmd = NULL;
     g_autofree char *error = NULL;
-    nitroCommandContext ctxt = { -1, -1, -1, -1, NULL, NULL };
+    nitroCommandContext ctxt = { .controlFd = -1, .imageFd = -1, .initrdFd = -1,
+                                 .vsockDirFd = -1, .vsockListenFd = -1, .consoleFd = -1 };
 
     def = virDomainDefParseFile(path, xmlopt, NULL, VIR_DOMAIN_DEF_PARSE_INACTIVE);
     g_assert_nonnull(def);

@@ -84,6 +84,7 @@ static const TestCase tests[] = {
     { "vsock" },
     { "vsock-auto-address" },
     { "vsock-default" },
+    { "vsock-directory" },
     { "debug-off" },
     { "console-pty" },
     { "console-file" },

@@ -160,3 +160,27 @@ nitroDomainDefGetConsole(const virDomainDef *def)
 
     return console;
 }
+
+
+void
+nitroDomainDefSetVsockDirectory(virDomainDef *def,
+                                const char *path)
+{
+    static const nitroDomainXmlNsDef empty;
+    nitroDomainXmlNsDef *ns = def->namespaceData;
+
+    if (!ns) {
+        if (!path)
+            return;
+        ns = def->namespaceData = g_new0(nitroDomainXmlNsDef, 1);
+    }
+
+    g_free(ns->vsockDirectory);
+    ns->vsockDirectory = g_strdup(path);
+
+    /* Data without an element would leave a declaration of the namespace in the XML. */
+    if (memcmp(ns, &empty, sizeof(empty)) == 0) {
+        nitroDomainXMLNamespace.free(ns);
+        def->namespaceData = NULL;
+    }
+}

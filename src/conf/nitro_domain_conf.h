@@ -38,6 +38,7 @@ struct _nitroDomainXmlNsDef {
     virTristateBool debug;         /* <nitro:enclave debug=/> */
     virTristateBool heartbeat;     /* <nitro:heartbeat enabled=/> */
     unsigned int heartbeatTimeout; /* seconds; 0: the default */
+    char *vsockDirectory;          /* <nitro:vsock directory=/>, of a running domain only */
     char *pcr[NITRO_PCR_COUNT];    /* <nitro:measurement>: 96 lower-case hex digits, or NULL */
 };
 
@@ -87,3 +88,9 @@ unsigned long long nitroDomainDefGetPageSize(const virDomainDef *def);
  * definition is formatted; this is then serials[0]. Owned by @def.
  */
 virDomainChrDef *nitroDomainDefGetConsole(const virDomainDef *def);
+
+/*
+ * Notes in the live definition @def where the UNIX sockets of its vsock are (copied);
+ * NULL: nowhere.
+ */
+void nitroDomainDefSetVsockDirectory(virDomainDef *def, const char *path);

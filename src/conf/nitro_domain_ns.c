@@ -31,6 +31,7 @@ nitroDomainXmlNsDefFree(nitroDomainXmlNsDef *ns)
     for (i = 0; i < NITRO_PCR_COUNT; i++)
         g_free(ns->pcr[i]);
 
+    g_free(ns->vsockDirectory);
     g_free(ns);
 }
 
@@ -155,6 +156,27 @@ nitroDomainNsParseMeasurement(xmlNodePtr node,
 }
 
 
+/* What a client got with the XML of a running domain: it means nothing in a definition. */
+static int
+nitroDomainNsParseVsock(xmlNodePtr node,
+                        nitroDomainXmlNsDef *ns)
+{
+    const char *known[] = { "directory", NULL };
+
+    if (ns->vsockDirectory) {
+        virReportError(VIR_ERR_XML_ERROR, "%s",
+                       _("element 'nitro:vsock' can only appear once"));
+        return -1;
+    }
+
+    if (nitroDomainNsCheckAttributes(node, known) < 0 ||
+        !(ns->vsockDirectory = virXMLPropStringRequired(node, "directory")))
+        return -1;
+
+    return 0;
+}
+
+
 static int
 nitroDomainNsParseElement(xmlNodePtr node,
                           nitroDomainXmlNsDef *ns)
@@ -167,6 +189,9 @@ nitroDomainNsParseElement(xmlNodePtr node,
 
     if (virXMLNodeNameEqual(node, "measurement"))
         return nitroDomainNsParseMeasurement(node, ns);
+
+    if (virXMLNodeNameEqual(node, "vsock"))
+        return nitroDomainNsParseVsock(node, ns);
 
     virReportError(VIR_ERR_XML_ERROR,
                    _("unknown element 'nitro:%s'"), node->name);
@@ -245,6 +270,9 @@ nitroDomainNsFormat(virBuffer *buf,
             virBufferAsprintf(buf, " timeout='%u'", ns->heartbeatTimeout);
         virBufferAddLit(buf, "/>\n");
     }
+
+    if (ns->vsockDirectory)
+        virBufferEscapeString(buf, "<nitro:vsock directory='%s'/>\n", ns->vsockDirectory);
 
     for (i = 0; i < NITRO_PCR_COUNT; i++) {
         if (ns->pcr[i]) {

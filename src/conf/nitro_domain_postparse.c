@@ -96,9 +96,25 @@ nitroDomainDefPostParseMemory(const virDomainDef *def)
 }
 
 
+/* No enclave is without a vsock: nothing else connects it to the world. */
+static void
+nitroDomainDefPostParseVsock(virDomainDef *def,
+                             unsigned int parseFlags)
+{
+    if (!def->vsock) {
+        def->vsock = virDomainVsockDefNew(NULL);
+        def->vsock->model = VIR_DOMAIN_VSOCK_MODEL_VIRTIO;
+        def->vsock->auto_cid = VIR_TRISTATE_BOOL_YES;
+    }
+
+    if (parseFlags & VIR_DOMAIN_DEF_PARSE_INACTIVE)
+        nitroDomainDefSetVsockDirectory(def, NULL);
+}
+
+
 int
 nitroDomainDefPostParse(virDomainDef *def,
-                        unsigned int parseFlags G_GNUC_UNUSED,
+                        unsigned int parseFlags,
                         void *opaque G_GNUC_UNUSED,
                         void *parseOpaque G_GNUC_UNUSED)
 {
@@ -107,6 +123,7 @@ nitroDomainDefPostParse(virDomainDef *def,
         nitroDomainDefPostParseMemory(def) < 0)
         return -1;
 
+    nitroDomainDefPostParseVsock(def, parseFlags);
     return 0;
 }
 

@@ -100,14 +100,19 @@ nitroCommandAddCpus(virCommand *cmd,
 
 static void
 nitroCommandAddVsock(virCommand *cmd,
-                     const virDomainDef *def)
+                     const virDomainDef *def,
+                     const nitroCommandContext *ctxt)
 {
-    /* without the option the CID is chosen for the enclave */
-    if (!def->vsock || def->vsock->auto_cid == VIR_TRISTATE_BOOL_YES)
-        return;
+    /* Without the option the hypervisor chooses the CID. */
+    if (def->vsock && def->vsock->guest_cid > 0) {
+        virCommandAddArg(cmd, "--cid");
+        virCommandAddArgFormat(cmd, "%u", def->vsock->guest_cid);
+    }
 
-    virCommandAddArg(cmd, "--cid");
-    virCommandAddArgFormat(cmd, "%u", def->vsock->guest_cid);
+    if (ctxt->vsockDirFd >= 0)
+        nitroCommandAddFd(cmd, "--vsock-dir-fd", ctxt->vsockDirFd);
+    if (ctxt->vsockListenFd >= 0)
+        nitroCommandAddFd(cmd, "--vsock-listen-fd", ctxt->vsockListenFd);
 }
 
 
@@ -194,7 +199,7 @@ nitroCommandBuild(const virDomainDef *def,
     nitroCommandAddImage(cmd, def, ctxt);
     nitroCommandAddMemory(cmd, def);
     nitroCommandAddCpus(cmd, def);
-    nitroCommandAddVsock(cmd, def);
+    nitroCommandAddVsock(cmd, def, ctxt);
     nitroCommandAddConsole(cmd, def, ctxt);
     nitroCommandAddHeartbeat(cmd, def);
     nitroCommandAddMeasurements(cmd, def);

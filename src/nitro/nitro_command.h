@@ -20,6 +20,8 @@ struct _nitroCommandContext {
     int controlFd;    /* listening UNIX stream socket */
     int imageFd;      /* the EIF file or the Linux kernel, read-only */
     int initrdFd;     /* the ramdisk that goes with a Linux kernel */
+    int vsockDirFd;    /* directory of the host's sockets; emulated machine only */
+    int vsockListenFd; /* listening UNIX socket in it; likewise */
     int consoleFd;    /* pty master, file, or listening or connected UNIX socket */
     const char *qemu; /* path of QEMU; emulated machine only, else NULL */
     const char *accel; /* "kvm" or "tcg"; NULL: the helper finds out; emulated machine only */

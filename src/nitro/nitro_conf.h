@@ -10,6 +10,7 @@
 
 #include "domain_event.h"
 #include "driver.h"
+#include "nitro_cid.h"
 #include "virdomainobjlist.h"
 #include "virthread.h"
 #include "virthreadpool.h"
@@ -45,6 +46,7 @@ struct _nitroDriver {
     /* Immutable pointers, self-locking */
     virDomainObjList *domains;
     virObjectEventState *domainEventState;
+    nitroCids *cids;
     virThreadPool *workers; /* ends of enclaves, which need jobs, are handled here */
 
     /* Atomic */

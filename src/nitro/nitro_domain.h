@@ -17,6 +17,7 @@ typedef struct _nitroDomainObjPrivate nitroDomainObjPrivate;
 struct _nitroDomainObjPrivate {
     virChrdevs *chrdevs; /* who reads which console */
 
+    unsigned int cid;    /* taken from the driver's; 0: none */
     bool consoleOpened;  /* what nitroConsoleOpen() makes is ours to remove */
 
     /* While the domain is active: */

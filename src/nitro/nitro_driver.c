@@ -978,6 +978,7 @@ nitroStateCleanup(void)
     virObjectUnref(nitro_driver->domains);
     virObjectUnref(nitro_driver->xmlopt);
     virObjectUnref(nitro_driver->domainEventState);
+    nitroCidsFree(nitro_driver->cids);
     g_free(nitro_driver->accel);
     if (nitro_driver->lockFD != -1)
         virPidFileRelease(nitro_driver->config->stateDir, "driver", nitro_driver->lockFD);
@@ -1009,6 +1010,7 @@ nitroStateNew(bool privileged,
     }
 
     nitro_driver->config = nitroDriverConfigNew(privileged);
+    nitro_driver->cids = nitroCidsNew();
     nitro_driver->xmlopt = nitroDomainXMLOptionNew(nitro_driver->config->helper,
                                                    &nitroDomainPrivateDataCallbacks,
                                                    &nitroDomainJobConfig);

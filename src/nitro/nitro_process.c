@@ -61,9 +61,13 @@ struct _nitroProcessFds {
     int monitor;   /* connected to it: the daemon's */
     int image;
     int initrd;
+    int vsockDir;
+    int vsockListen;
     int console;
     int log;
 };
+
+#define NITRO_PROCESS_FDS_INIT { -1, -1, -1, -1, -1, -1, -1, -1 }
 
 static void
 nitroProcessFdsClose(nitroProcessFds *fds)
@@ -72,6 +76,8 @@ nitroProcessFdsClose(nitroProcessFds *fds)
     VIR_FORCE_CLOSE(fds->monitor);
     VIR_FORCE_CLOSE(fds->image);
     VIR_FORCE_CLOSE(fds->initrd);
+    VIR_FORCE_CLOSE(fds->vsockDir);
+    VIR_FORCE_CLOSE(fds->vsockListen);
     VIR_FORCE_CLOSE(fds->console);
     VIR_FORCE_CLOSE(fds->log);
 }
@@ -178,16 +184,30 @@ nitroProcessMonitorEvent(nitroMonitor *mon,
 
 /* The parts of a start, in their order */
 
+/* Listens on a new UNIX socket @path. Returns the descriptor, or -1 with an error set. */
 static int
-nitroProcessCheckHeartbeat(const virDomainDef *def)
+nitroProcessListen(const char *path)
 {
-    if (nitroDomainDefGetMachine(def) == NITRO_MACHINE_EMULATED &&
-        nitroDomainDefHasHeartbeat(def)) {
-        virReportError(VIR_ERR_CONFIG_UNSUPPORTED, "%s",
-                       _("machine 'nitro-enclave' has no vsock yet, so no boot heartbeat can arrive: set <nitro:heartbeat enabled='no'/>"));
+    struct sockaddr_un addr = { .sun_family = AF_UNIX };
+    VIR_AUTOCLOSE fd = -1;
+    int ret;
+
+    if (virStrcpyStatic(addr.sun_path, path) < 0) {
+        virReportError(VIR_ERR_INTERNAL_ERROR,
+                       _("the path '%s' of a socket is too long, at most %zu bytes can be used: give virtnitrod a shorter XDG_RUNTIME_DIR"),
+                       path, sizeof(addr.sun_path) - 1);
         return -1;
     }
-    return 0;
+    if ((fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) < 0 ||
+        bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 ||
+        listen(fd, SOMAXCONN) < 0) {
+        virReportSystemError(errno, _("cannot create the socket '%s'"), path);
+        return -1;
+    }
+
+    ret = fd;
+    fd = -1;
+    return ret;
 }
 
 
@@ -199,27 +219,53 @@ nitroProcessOpenControl(nitroDriver *driver,
 {
     g_autofree char *dir = nitroDomainGetRunDir(driver, vm->def);
     g_autofree char *path = nitroProcessControlPath(driver, vm);
-    struct sockaddr_un addr = { .sun_family = AF_UNIX };
 
     if (g_mkdir(dir, 0700) < 0) {
         virReportSystemError(errno, _("cannot create the directory '%s'"), dir);
         return -1;
     }
-    if (virStrcpyStatic(addr.sun_path, path) < 0) {
-        virReportError(VIR_ERR_INTERNAL_ERROR,
-                       _("the path '%s' of the control socket is too long: at most %zu bytes can be used"),
-                       path, sizeof(addr.sun_path) - 1);
+    if ((fds->control = nitroProcessListen(path)) < 0 ||
+        (fds->monitor = nitroMonitorConnect(path)) < 0)
         return -1;
-    }
-    if ((fds->control = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) < 0 ||
-        bind(fds->control, (struct sockaddr *)&addr, sizeof(addr)) < 0 ||
-        listen(fds->control, 8) < 0) {
-        virReportSystemError(errno, _("cannot create the control socket '%s'"), path);
-        return -1;
-    }
+    return 0;
+}
 
-    fds->monitor = nitroMonitorConnect(path);
-    return fds->monitor < 0 ? -1 : 0;
+
+/*
+ * The emulated machine's vsock: gives the enclave its CID, and makes the directory in
+ * which the host's programs and the helper meet. It has the conventions of Firecracker
+ * and vhost-device-vsock: "vsock" is for connections to the enclave, "vsock_<port>" for
+ * connections from it.
+ */
+static int
+nitroProcessOpenVsock(nitroDriver *driver,
+                      virDomainObj *vm,
+                      nitroProcessFds *fds)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+    virDomainVsockDef *vsock = vm->def->vsock;
+    g_autofree char *rundir = nitroDomainGetRunDir(driver, vm->def);
+    g_autofree char *dir = g_strdup_printf("%s/vsock", rundir);
+    g_autofree char *path = g_strdup_printf("%s/vsock", dir);
+    unsigned int cid = vsock->auto_cid == VIR_TRISTATE_BOOL_YES ? 0 : vsock->guest_cid;
+
+    if (nitroDomainDefGetMachine(vm->def) != NITRO_MACHINE_EMULATED)
+        return 0;
+
+    if (nitroCidsTake(driver->cids, vm->def->name, &cid) < 0)
+        return -1;
+    priv->cid = vsock->guest_cid = cid;
+
+    if (g_mkdir(dir, 0700) < 0 ||
+        (fds->vsockDir = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC)) < 0) {
+        virReportSystemError(errno, _("cannot create the directory '%s'"), dir);
+        return -1;
+    }
+    if ((fds->vsockListen = nitroProcessListen(path)) < 0)
+        return -1;
+
+    nitroDomainDefSetVsockDirectory(vm->def, dir);
+    return 0;
 }
 
 
@@ -256,6 +302,8 @@ nitroProcessLaunch(nitroDriver *driver,
         .controlFd = fds->control,
         .imageFd = fds->image,
         .initrdFd = fds->initrd,
+        .vsockDirFd = fds->vsockDir,
+        .vsockListenFd = fds->vsockListen,
         .consoleFd = fds->console,
         .qemu = qemu,
         .accel = accel,
@@ -398,6 +446,7 @@ nitroProcessPrepare(nitroDriver *driver,
 
     if (nitroImageOpen(vm->def, &fds->image, &fds->initrd) < 0 ||
         nitroProcessOpenControl(driver, vm, fds) < 0 ||
+        nitroProcessOpenVsock(driver, vm, fds) < 0 ||
         nitroProcessOpenLog(driver, vm, fds) < 0 ||
         nitroConsoleOpen(vm->def, &fds->console) < 0)
         return -1;
@@ -457,8 +506,7 @@ nitroProcessCheck(nitroDriver *driver,
     if ((vm->def->postParseFailed &&
          virDomainDefPostParse(vm->def, 0, driver->xmlopt, NULL) < 0) ||
         virDomainDefValidate(vm->def, 0, driver->xmlopt, NULL) < 0 ||
-        nitroHostCheckDomain(vm->def, qemu) < 0 ||
-        nitroProcessCheckHeartbeat(vm->def) < 0)
+        nitroHostCheckDomain(vm->def, qemu) < 0)
         return -1;
     return 0;
 }
@@ -468,7 +516,7 @@ int
 nitroProcessStart(nitroDriver *driver,
                   virDomainObj *vm)
 {
-    g_auto(nitroProcessFds) fds = { -1, -1, -1, -1, -1, -1 };
+    g_auto(nitroProcessFds) fds = NITRO_PROCESS_FDS_INIT;
     g_autofree char *qemu = NULL;
     g_autofree char *accel = NULL;
     virErrorPtr err = NULL;
@@ -561,6 +609,8 @@ nitroProcessStop(nitroDriver *driver,
     if (priv->consoleOpened)
         nitroConsoleClose(vm->def);
     priv->consoleOpened = false;
+    nitroCidsRelease(driver->cids, priv->cid);
+    priv->cid = 0;
     nitroProcessRemoveFiles(driver, vm);
 
     vm->def->id = -1;
@@ -750,6 +800,23 @@ nitroProcessReconnectThread(nitroDriver *driver,
 }
 
 
+/* The enclave has its CID already: others must not get it. */
+static void
+nitroProcessReserveCid(nitroDriver *driver,
+                       virDomainObj *vm)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+    unsigned int cid = vm->def->vsock->guest_cid;
+
+    if (nitroDomainDefGetMachine(vm->def) != NITRO_MACHINE_EMULATED || cid == 0)
+        return;
+    if (nitroCidsTake(driver->cids, vm->def->name, &cid) == 0)
+        priv->cid = cid;
+    else
+        VIR_ERROR(_("domain '%s': %s"), vm->def->name, virGetLastErrorMessage());
+}
+
+
 static int
 nitroProcessReconnectOne(virDomainObj *vm,
                          void *opaque)
@@ -762,6 +829,7 @@ nitroProcessReconnectOne(virDomainObj *vm,
 
     nitroDriverReserveDomainId(driver, vm->def->id);
     nitroDriverDomainStarted(driver);
+    nitroProcessReserveCid(driver, vm);
     if (nitroDriverRunThread(driver, vm, nitroProcessReconnectThread, "nitro-reconnect") < 0)
         VIR_ERROR(_("cannot take over domain '%s', restart virtnitrod: %s"),
                   vm->def->name, virGetLastErrorMessage());
