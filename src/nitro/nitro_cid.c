@@ -51,7 +51,7 @@ nitroCidsTake(nitroCids *cids,
               const char *name,
               unsigned int *cid)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&cids->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&cids->lock);
     unsigned int want = *cid;
     const char *owner;
 
@@ -76,7 +76,7 @@ void
 nitroCidsRelease(nitroCids *cids,
                  unsigned int cid)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&cids->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&cids->lock);
 
     g_hash_table_remove(cids->names, GUINT_TO_POINTER(cid));
 }
