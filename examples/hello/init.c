@@ -6,25 +6,33 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * The first and only process of a small enclave, linked statically. It mounts
- * the usual file systems, loads the modules that its ramdisk brings along, says
- * on the console that it is there, and then does what the kernel command line
- * asks for:
+ * the usual file systems, loads the modules that its ramdisk brings along, sends
+ * the heartbeat, says on the console that it is there, and then serves programs
+ * of the parent over vsock (services.h). The kernel command line tells it what
+ * else to do:
  *
+ *   hello.heartbeat=H   how to send the heartbeat (heartbeat.h, default yes)
  *   hello.seed=N        the banner ends with N * N + 1, which shows that this
  *                       code ran with this command line (default 0)
  *   hello.action=A      what to do after the banner (default idle):
- *                         idle      stay, with a line on the console now and then
+ *                         idle      serve, with a line on the console now and then
  *                         poweroff  power off
  *                         reboot    restart the machine
  *                         panic     crash the kernel
  *                         exit      end this process, of which a kernel panics
  *   hello.delay=S       seconds, fractions allowed, between the banner and the
- *                       action (default 0)
+ *                       action (default 0); it serves meanwhile
  *
- * Flow: main -> mountAll -> loadModules -> readOrders -> printBanner -> act.
+ * The actions are commands over vsock as well.
+ *
+ * Flow: main -> mountAll -> loadModules -> readOrders -> heartbeat -> printBanner ->
+ * servicesRun -> act.
  * Each step says on the console what went wrong and goes on where it can: the
  * console is all that the parent of an enclave sees.
  */
+
+#include "heartbeat.h"
+#include "services.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -57,6 +65,7 @@ typedef struct _orders orders;
 typedef void (*action)(const orders *what);
 
 struct _orders {
+    const char *heartbeat; /* as heartbeat() takes it */
     uint64_t seed;
     double delay; /* seconds */
     action act;
@@ -131,17 +140,8 @@ loadModules(void)
 }
 
 
-static void
-sleepFor(double seconds)
-{
-    struct timespec left = {
-        .tv_sec = (time_t)seconds,
-        .tv_nsec = (long)((seconds - (time_t)seconds) * 1e9),
-    };
-
-    while (nanosleep(&left, &left) < 0 && errno == EINTR)
-        ;
-}
+static bool
+actByName(const char *name);
 
 
 static void
@@ -150,7 +150,7 @@ actIdle(const orders *what)
     struct timespec now;
 
     for (;;) {
-        sleepFor(TICK_SECONDS);
+        servicesRun(TICK_SECONDS, actByName);
         clock_gettime(CLOCK_BOOTTIME, &now);
         printf("hello: tick, up for %lld s\n", (long long)now.tv_sec);
     }
@@ -203,18 +203,44 @@ static const struct {
 };
 
 
-static void
-readAction(const char *value, orders *what)
+/* Returns NULL when there is no such action. */
+static action
+findAction(const char *name)
 {
     size_t i;
 
     for (i = 0; i < ARRAY_CARDINALITY(actions); i++) {
-        if (strcmp(value, actions[i].name) == 0) {
-            what->act = actions[i].act;
-            return;
-        }
+        if (strcmp(name, actions[i].name) == 0)
+            return actions[i].act;
     }
-    printf("hello: hello.action=%s is not known, staying idle\n", value);
+    return NULL;
+}
+
+
+/* A command over vsock. It has been obeyed when this returns, or is not known. */
+static bool
+actByName(const char *name)
+{
+    action act = findAction(name);
+
+    if (!act || act == actIdle)
+        return false;
+    printf("hello: told to %s\n", name);
+    sync();
+    act(NULL);
+    return true;
+}
+
+
+static void
+readAction(const char *value, orders *what)
+{
+    action act = findAction(value);
+
+    if (act)
+        what->act = act;
+    else
+        printf("hello: hello.action=%s is not known, staying idle\n", value);
 }
 
 
@@ -225,6 +251,8 @@ readOrder(const char *word, orders *what)
 
     if (strncmp(word, "hello.action=", 13) == 0) {
         readAction(word + 13, what);
+    } else if (strncmp(word, "hello.heartbeat=", 16) == 0) {
+        what->heartbeat = strdup(word + 16);
     } else if (strncmp(word, "hello.seed=", 11) == 0) {
         what->seed = strtoull(word + 11, &end, 10);
         if (end == word + 11 || *end)
@@ -283,16 +311,18 @@ printBanner(const orders *what)
 int
 main(void)
 {
-    orders what = { .act = actIdle };
+    orders what = { .heartbeat = "yes", .act = actIdle };
 
     setvbuf(stdout, NULL, _IOLBF, 0);
     mountAll();
     loadModules();
     readOrders(&what);
     printApplication();
+    servicesOpen();
+    heartbeat(what.heartbeat);
     printBanner(&what);
 
-    sleepFor(what.delay);
+    servicesRun(what.delay, actByName);
     sync();
     what.act(&what);
 

@@ -65,7 +65,7 @@ def boot_kernel(*words, seed=0):
 
 
 def domain_xml(name, boot=None, machine="nitro-enclave", arch="x86_64", memory="128",
-               unit="MiB", vcpu="<vcpu>1</vcpu>", devices="", elements="", heartbeat="no"):
+               unit="MiB", vcpu="<vcpu>1</vcpu>", devices="", elements="", heartbeat="yes"):
     """
     Returns the definition of the domain @name. @devices go into <devices>, @elements
     beside it; the console, if any, is one of @devices.
@@ -183,6 +183,29 @@ class StreamConsole:
     def close(self):
         with contextlib.suppress(libvirt.libvirtError):
             self.stream.abort()
+
+
+class Background:
+    """A call in a thread of its own; result() waits for it and raises what it raised."""
+
+    def __init__(self, call, *args):
+        self.value = self.error = None
+        self.thread = threading.Thread(target=self._run, args=(call, args), daemon=True)
+        self.thread.start()
+
+    def _run(self, call, args):
+        try:
+            self.value = call(*args)
+        except BaseException as error:  # pylint: disable=broad-except
+            self.error = error
+
+    def result(self, seconds=120):
+        self.thread.join(seconds)
+        if self.thread.is_alive():
+            raise TimeoutError(f"not done within {seconds} s")
+        if self.error:
+            raise self.error
+        return self.value
 
 
 class EnclaveTest(unittest.TestCase):

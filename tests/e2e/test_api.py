@@ -216,7 +216,7 @@ class Domains(EnclaveTest):
             self.assertEqual(got.findtext("currentMemory"), "131072")
             space = f"{{{NAMESPACE}}}"
             self.assertEqual(got.find(space + "enclave").get("debug"), "yes")
-            self.assertEqual(got.find(space + "heartbeat").get("enabled"), "no")
+            self.assertEqual(got.find(space + "heartbeat").get("enabled"), "yes")
             self.assertEqual(got.findtext(space + "measurement"), pcr)
         again = self.conn.defineXML(dom.XMLDesc(both))
         self.assertEqual(again.XMLDesc(both), dom.XMLDesc(both))

@@ -243,7 +243,8 @@ class Lifecycle(EnclaveTest):
 
     def test_destroy_booting(self):
         """destroy right after create, again and again"""
-        dom = self.conn.defineXML(domain_xml("brief"))
+        # without the wait for the heartbeat, create returns long before the end of the boot
+        dom = self.conn.defineXML(domain_xml("brief", heartbeat="no"))
         for _ in range(5):
             dom.create()
             dom.destroy()
