@@ -207,7 +207,8 @@ fuzzTransmit(void)
     size_t i;
 
     for (i = 0; i < n; i++) {
-        uint8_t size = (uint8_t)MAX(fuzzTake(1), VSOCK_HEADER_SIZE + 1);
+        uint32_t wanted = fuzzTake(1);
+        uint8_t size = (uint8_t)MAX(wanted, VSOCK_HEADER_SIZE + 1);
         uint8_t cut = (uint8_t)(fuzzTake(1) % size);
 
         iov[i][0] = (struct iovec){memory[i], cut};
