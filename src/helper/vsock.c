@@ -432,6 +432,7 @@ vsockConnectionWritable(VsockConnection *connection)
         if (connection->deaf)
             break;
         if (n == 0) {
+            connection->vsock->ops->wantWrite(connection->peer, true);
             vsockUpdateCredit(connection);
             return;
         }

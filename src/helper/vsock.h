@@ -70,7 +70,7 @@ struct _VsockPeerOps {
     /* Gives data for the guest. Returns the bytes, 0 for the end, or -errno; after -EAGAIN
      * vsockConnectionReadable() tells when there are some again. */
     ssize_t (*read)(void *peer, const struct iovec *iov, size_t n);
-    /* Whether vsockConnectionWritable() is to be called when there is room again. */
+    /* Whether vsockConnectionWritable() is to be called, once for each wish, when there is room. */
     void (*wantWrite)(void *peer, bool want);
     /* The guest sends nothing more (write), or reads nothing more. */
     void (*shutdown)(void *peer, bool write);
