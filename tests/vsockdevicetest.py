@@ -26,7 +26,8 @@ HEARTBEAT = 9000
 MIB = 1 << 20
 SHORT = helpertest.SHORT
 
-OP_REQUEST, OP_RESPONSE, OP_RST, OP_SHUTDOWN, OP_RW, OP_CREDIT_UPDATE, OP_CREDIT_REQUEST = range(1, 8)
+(OP_REQUEST, OP_RESPONSE, OP_RST, OP_SHUTDOWN, OP_RW, OP_CREDIT_UPDATE,
+ OP_CREDIT_REQUEST) = range(1, 8)
 SHUT_RCV, SHUT_SEND = 1, 2
 HEADER = struct.Struct('<QQIIIHHIII')
 DESC = struct.Struct('<QIHH')
@@ -146,7 +147,8 @@ class Ring:
         index, = struct.unpack('<H', self.guest.read(self.used + 2, 2))
         if index == self.seen:
             return None
-        head, size = struct.unpack('<II', self.guest.read(self.used + 4 + 8 * (self.seen % self.size), 8))
+        entry = self.used + 4 + 8 * (self.seen % self.size)
+        head, size = struct.unpack('<II', self.guest.read(entry, 8))
         self.seen = (self.seen + 1) & 0xffff
         self.free += self.chains.pop(head)
         # VIRTIO_F_EVENT_IDX: the next one is to be told
@@ -229,9 +231,8 @@ class Guest:
         for ring in (self.rx, self.tx):
             front.send(SET_VRING_NUM, struct.pack('<II', ring.index, ring.size))
             front.send(SET_VRING_BASE, struct.pack('<II', ring.index, 0))
-            front.send(SET_VRING_ADDR, struct.pack('<IIQQQQ', ring.index, 0, self.USER[0] + ring.desc,
-                                                   self.USER[0] + ring.used,
-                                                   self.USER[0] + ring.avail, 0))
+            addresses = [self.USER[0] + part for part in (ring.desc, ring.used, ring.avail)]
+            front.send(SET_VRING_ADDR, struct.pack('<IIQQQQ', ring.index, 0, *addresses, 0))
             front.send(SET_VRING_KICK, struct.pack('<Q', ring.index), [ring.kick])
         for ring in (self.rx, self.tx):
             assert front.acked(SET_VRING_ENABLE, struct.pack('<II', ring.index, 1))
@@ -547,7 +548,8 @@ class ProtocolTest(DeviceCase):
                               (256, user + MIB - 512), (256, 2 ** 64 - 16)):
             with self.subTest(f'{size} {address:x}'):
                 front.send(SET_VRING_NUM, struct.pack('<II', 0, size))
-                front.send(SET_VRING_ADDR, struct.pack('<IIQQQQ', 0, 0, address, address, address, 0))
+                front.send(SET_VRING_ADDR,
+                           struct.pack('<IIQQQQ', 0, 0, address, address, address, 0))
                 front.send(SET_VRING_ENABLE, struct.pack('<II', 0, 1))
                 self.assertFalse(front.acked(SET_VRING_KICK, struct.pack('<Q', 0),
                                              [self.guest.rx.kick]))
@@ -641,7 +643,7 @@ class ConnectionTest(DeviceCase):
         cuts = [0, 44, 4000, 30000, len(packet)]
         table = b''
         for i, (a, b) in enumerate(zip(cuts, cuts[1:])):
-            table += DESC.pack(guest.TX_DATA + a, b - a, NEXT if i < 3 else 0, i + 1 if i < 3 else 0)
+            table += DESC.pack(guest.TX_DATA + a, b - a, *((NEXT, i + 1) if i < 3 else (0, 0)))
         guest.write(guest.TX_DATA - 4096 + 1, table)
         guest.tx.add([(guest.TX_DATA - 4096 + 1, len(table))], INDIRECT)
         guest.tx.wake()
