@@ -35,7 +35,7 @@ enum {
  * Guest memory that has been touched counts as ours, too, page by page. It is given up after
  * so many bytes, and after so long a pause; what is touched again costs a page fault.
  */
-#define DEVICE_TRIM_BYTES (2 * 1024 * 1024)
+#define DEVICE_TRIM_BYTES (8 * 1024 * 1024)
 #define DEVICE_TRIM_MS 200
 
 struct _VsockDevice {
