@@ -348,6 +348,9 @@ class OptionsTest(HelperCase):
             ('cpus', '1,1', 'names CPU 1 twice'),
             ('cid', '3', 'is not a CID from 4 to 4294967294'),
             ('cid', '4294967295', 'is not a CID from 4 to 4294967294'),
+            ('vsock-dir-fd', 'x', 'is not the number of a file descriptor'),
+            ('vsock-dir-fd', '0', 'is not a directory'),
+            ('vsock-listen-fd', '0', 'is not a listening UNIX stream socket'),
             ('console-type', 'null', "is none of 'pty', 'file' and 'unix'"),
             ('console-fd', 'x', 'is not the number of a file descriptor'),
             ('initrd-fd', '999', 'is not an open file descriptor'),
@@ -372,6 +375,8 @@ class OptionsTest(HelperCase):
             (['--cpus', '1'], 'Options --vcpus and --cpus exclude each other'),
             (['--console-type', 'pty'], 'Option --console-type needs --console-fd'),
             (['--console-fd', '0'], 'Option --console-fd needs --console-type'),
+            (['--vsock-listen-fd', str(self.listener.fileno())],
+             'Option --vsock-listen-fd needs --cid'),
             (['--no-heartbeat', '--heartbeat-timeout', '5'],
              'Options --no-heartbeat and --heartbeat-timeout exclude each other'),
             (['--expect-pcr', twice, '--expect-pcr', twice],
@@ -391,7 +396,7 @@ class RefusalTest(HelperCase):
         self.assert_failed(client, 'unsupported', 'nitro-enclave')
 
     def test_heartbeat(self):
-        self.assert_failed(self.start(self.tiny(), heartbeat=None), 'unsupported', 'heartbeat')
+        self.assert_failed(self.start(self.tiny(), heartbeat=None), 'config', 'heartbeat', 'CID')
 
     def test_vcpus(self):
         self.assert_failed(self.start(self.tiny(), vcpus=('--vcpus', '10000')), 'config',

@@ -99,7 +99,7 @@
 #define NITRO_FAILURE_UNSUPPORTED "unsupported" /* VIR_ERR_OPERATION_UNSUPPORTED: not on this host */
 #define NITRO_FAILURE_TIMEOUT "timeout"         /* VIR_ERR_OPERATION_TIMEOUT: no heartbeat in time */
 #define NITRO_FAILURE_GUEST "guest"             /* VIR_ERR_OPERATION_FAILED: the guest ended before
-                                                 * it had booted */
+                                                 * it had booted, or its heartbeat was wrong */
 #define NITRO_FAILURE_INTERNAL "internal"       /* VIR_ERR_INTERNAL_ERROR */
 
 /* "code" of an error reply */

@@ -21,7 +21,7 @@
 
 struct _Poller {
     int fd;
-    guint source;
+    GSource *source;
     guint again; /* source of pollerContinue() */
     void (*dispatched)(void *opaque);
     void *opaque;
@@ -69,7 +69,11 @@ pollerNew(void (*dispatched)(void *opaque), void *opaque)
     poller->fd = fd;
     poller->dispatched = dispatched;
     poller->opaque = opaque;
-    poller->source = g_unix_fd_add(fd, G_IO_IN, pollerOnReady, poller);
+    poller->source = g_unix_fd_source_new(fd, G_IO_IN);
+    g_source_set_callback(poller->source, G_SOURCE_FUNC(pollerOnReady), poller, NULL);
+    /* GLib would take the descriptor out of its set around each call, and wake itself. */
+    g_source_set_can_recurse(poller->source, TRUE);
+    g_source_attach(poller->source, NULL);
     return poller;
 }
 
@@ -78,7 +82,8 @@ pollerFree(Poller *poller)
 {
     if (!poller)
         return;
-    g_source_remove(poller->source);
+    g_source_destroy(poller->source);
+    g_source_unref(poller->source);
     if (poller->again > 0)
         g_source_remove(poller->again);
     close(poller->fd);

@@ -83,6 +83,7 @@ struct _VsockConnection {
     bool isReady;
 
     /* from the guest */
+    uint32_t size;        /* what may be received, and not taken, in bytes */
     uint32_t guestShut;   /* VIRTIO_VSOCK_SHUTDOWN_...: what the guest has given up */
     bool deaf;            /* the peer takes nothing more: data of the guest are dropped */
     uint32_t received;    /* bytes */
@@ -327,6 +328,8 @@ vsockAdd(Vsock *vsock, const VsockKey *key, VsockState state)
     connection->vsock = vsock;
     connection->state = state;
     connection->wanted = 1;
+    connection->size = vsockCount(vsock) < VSOCK_BUFFERS_LARGE ? VSOCK_BUFFER_SIZE :
+                                                                 VSOCK_BUFFER_SIZE_SMALL;
     g_hash_table_insert(vsock->connections, &connection->key, connection);
     return connection;
 }
@@ -337,7 +340,7 @@ vsockUpdateCredit(VsockConnection *connection)
 {
     uint32_t known = connection->received - connection->takenTold;
 
-    if (known > VSOCK_BUFFER_SIZE / 2 && connection->taken != connection->takenTold &&
+    if (known > connection->size / 2 && connection->taken != connection->takenTold &&
         !(connection->guestShut & VIRTIO_VSOCK_SHUTDOWN_SEND))
         vsockSend(connection, SEND_CREDIT_UPDATE);
 }
@@ -429,6 +432,7 @@ vsockConnectionWritable(VsockConnection *connection)
         if (connection->deaf)
             break;
         if (n == 0) {
+            connection->vsock->ops->wantWrite(connection->peer, true);
             vsockUpdateCredit(connection);
             return;
         }
@@ -598,7 +602,7 @@ vsockOnData(VsockConnection *connection, struct iovec *payload, size_t n, uint32
         vsockViolation(connection, "data came behind the end of data");
         return;
     }
-    if (len > VSOCK_BUFFER_SIZE - (connection->received - connection->taken)) {
+    if (len > connection->size - (connection->received - connection->taken)) {
         vsockViolation(connection, "the guest sent more than it had credit for");
         return;
     }
@@ -782,7 +786,7 @@ vsockFill(VsockConnection *connection, uint16_t op, uint32_t len, VsockBuffer *b
         .type = GUINT16_TO_LE(VIRTIO_VSOCK_TYPE_STREAM),
         .op = GUINT16_TO_LE(op),
         .flags = op == VIRTIO_VSOCK_OP_SHUTDOWN ? GUINT32_TO_LE(connection->sendShut) : 0,
-        .buf_alloc = GUINT32_TO_LE(VSOCK_BUFFER_SIZE),
+        .buf_alloc = GUINT32_TO_LE(connection->size),
         .fwd_cnt = GUINT32_TO_LE(connection->taken),
     };
 

@@ -11,7 +11,7 @@
  * functions. Nothing here knows of rings or of the host's sockets, and nothing blocks.
  *
  * What a peer does not take at once is kept, up to VSOCK_BUFFER_SIZE for a connection; the
- * guest has no credit for more. Nothing is kept for the other direction: data are read
+ * guest gets no credit for more. Nothing is kept for the other direction: data are read
  * from the peer straight into the guest's buffers, once there are some.
  */
 
@@ -32,8 +32,13 @@
 /* Connections at once, those included that only have something to deliver to their peer */
 #define VSOCK_CONNECTIONS_MAX 2048
 
-/* What the guest may send on one connection before its peer takes it, in bytes */
-#define VSOCK_BUFFER_SIZE (128 * 1024)
+/*
+ * What the guest may send on one connection before its peer takes it, in bytes: of the
+ * first connections, and of all others, so that a thousand that are not read are bearable
+ */
+#define VSOCK_BUFFER_SIZE (256 * 1024)
+#define VSOCK_BUFFER_SIZE_SMALL (64 * 1024)
+#define VSOCK_BUFFERS_LARGE 16
 
 /* How long the guest may take to answer, in microseconds */
 #define VSOCK_CONNECT_TIMEOUT (10 * G_USEC_PER_SEC)
@@ -65,7 +70,7 @@ struct _VsockPeerOps {
     /* Gives data for the guest. Returns the bytes, 0 for the end, or -errno; after -EAGAIN
      * vsockConnectionReadable() tells when there are some again. */
     ssize_t (*read)(void *peer, const struct iovec *iov, size_t n);
-    /* Whether vsockConnectionWritable() is to be called when there is room again. */
+    /* Whether vsockConnectionWritable() is to be called, once for each wish, when there is room. */
     void (*wantWrite)(void *peer, bool want);
     /* The guest sends nothing more (write), or reads nothing more. */
     void (*shutdown)(void *peer, bool write);

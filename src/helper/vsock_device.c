@@ -31,8 +31,12 @@ enum {
 #define DEVICE_BATCH 64
 #define DEVICE_ROUNDS 16
 
-/* Guest memory that has been touched counts as ours: it is given up after so long a pause. */
-#define DEVICE_TRIM_MS 1000
+/*
+ * Guest memory that has been touched counts as ours, too, page by page. It is given up after
+ * so many bytes, and after so long a pause; what is touched again costs a page fault.
+ */
+#define DEVICE_TRIM_BYTES (8 * 1024 * 1024)
+#define DEVICE_TRIM_MS 200
 
 struct _VsockDevice {
     Poller *poller;
@@ -42,6 +46,7 @@ struct _VsockDevice {
     void *opaque;
     bool running;      /* the guest's driver is there, and keeps to the rules */
     bool busy;         /* since the trim timer last looked */
+    uint64_t touched;  /* bytes of the guest's memory since it was given up */
     guint trimTimer;
     LogLimit logLimit;
     struct iovec iov[VRING_IOV_MAX];
@@ -88,6 +93,7 @@ vsockDeviceReceive(VsockDevice *device)
         if (result != VRING_CHAIN)
             break;
         vsockReceive(vsock, chain.iov, chain.nout);
+        device->touched += chain.outSize;
         vringUse(vring, chain.head, 0);
     }
     if (i > 0)
@@ -146,8 +152,10 @@ vsockDeviceTransmit(VsockDevice *device)
         if (n == 0)
             break;
         used = vsockTransmit(vsock, device->buffers, n);
-        for (i = 0; i < used; i++)
+        for (i = 0; i < used; i++) {
             vringUse(vring, device->chains[i].head, device->buffers[i].used);
+            device->touched += device->buffers[i].used;
+        }
         total += used;
     }
     if (total > 0)
@@ -181,18 +189,26 @@ vsockDeviceSleep(VsockDevice *device)
            (wantTx && vsockDeviceHasChain(device, RING_TX));
 }
 
+static void
+vsockDeviceTrim(VsockDevice *device)
+{
+    const GuestMemory *memory = vhostUserMemory(device->vhostUser);
+
+    if (memory)
+        guestMemoryTrim(memory);
+    device->touched = 0;
+}
+
 static gboolean
 vsockDeviceOnTrim(gpointer opaque)
 {
     VsockDevice *device = opaque;
-    const GuestMemory *memory = vhostUserMemory(device->vhostUser);
 
     if (device->busy) {
         device->busy = false;
         return G_SOURCE_CONTINUE;
     }
-    if (memory)
-        guestMemoryTrim(memory);
+    vsockDeviceTrim(device);
     device->trimTimer = 0;
     return G_SOURCE_REMOVE;
 }
@@ -214,6 +230,8 @@ vsockDeviceRun(void *opaque)
 
         if (device->running && vsockDeviceTransmit(device))
             more = true;
+        if (device->touched >= DEVICE_TRIM_BYTES)
+            vsockDeviceTrim(device);
         if (device->running && !more && !vsockDeviceSleep(device))
             return;
     }

@@ -260,8 +260,9 @@ vsockHostWantWrite(void *opaque, bool want)
 {
     VsockPeer *peer = opaque;
 
-    if (peer->watch.fd < 0 || want == peer->wantsWrite)
+    if (peer->watch.fd < 0 || (!want && !peer->wantsWrite))
         return;
+    /* Wanting it again tells also of room that there was all the time. */
     peer->wantsWrite = want;
     pollerModify(peer->host->poller, &peer->watch,
                  EPOLLIN | EPOLLRDHUP | EPOLLET | (want ? EPOLLOUT : 0));
