@@ -16,9 +16,12 @@ import select
 import shutil
 import signal
 import socket
+import struct
 import subprocess
+import sys
 import tempfile
 import termios
+import threading
 import time
 import unittest
 import uuid
@@ -35,6 +38,22 @@ LINE_MAX = 65536
 # Everything runs under TCG on two busy cores: generous, but bounded
 SHORT = 20
 LONG = 120
+
+# A QEMU that is none. It has read what the helper asks of the monitor; what it does then
+# stands behind this. FOR_EVER keeps it there.
+FAKE_QEMU = f'''#!{sys.executable} -IS
+import os, socket, time
+monitor = socket.socket(fileno=13)
+commands = monitor.makefile("rb")
+assert b"qmp_capabilities" in commands.readline() and b"cont" in commands.readline()
+def say(text):
+    monitor.sendall(text.encode() + b"\\n")
+def run():
+    say(\'{{"return": {{}}, "id": 1}}\')
+def output(text):
+    os.write(12, text)
+'''
+FOR_EVER = 'while True: time.sleep(60)\n'
 
 HELLO_CMDLINE = 'console=ttyS0 reboot=t panic=-1 random.trust_cpu=on'
 HELLO_SEED = 271828  # in hello.eif; its init prints the square plus one
@@ -199,6 +218,28 @@ class HelperCase(unittest.TestCase):
                                                 pass_fds=[listener.fileno(), image_fd, *fds])
             os.close(image_fd)
         return client
+
+    def script(self, content, name='qemu'):
+        path = self.path(name, content.encode())
+        os.chmod(path, 0o755)
+        return path
+
+    def start_fake(self, what, *extra, **more):
+        """Starts the helper with a fake QEMU, which does @what (lines of Python)."""
+        script = self.script(FAKE_QEMU + what)
+        return self.start(self.path('kernel', tinyguest.kernel(b'')), *extra, '--qemu', script,
+                          **more)
+
+    def resident(self, peak=False):
+        """Bytes of memory that the helper uses, or that it has ever used."""
+        with open(f'/proc/{self.process.pid}/status', encoding='ascii') as f:
+            fields = dict(line.split(':', 1) for line in f)
+        return int(fields['VmHWM' if peak else 'VmRSS'].split()[0]) * 1024
+
+    def cpu_seconds(self):
+        with open(f'/proc/{self.process.pid}/stat', encoding='ascii') as f:
+            fields = f.read().rpartition(')')[2].split()
+        return sum(int(ticks) for ticks in fields[11:13]) / os.sysconf('SC_CLK_TCK')
 
     def tiny(self, text=b'tiny guest\r\n', action=tinyguest.HANG):
         return self.path('kernel', tinyguest.kernel(text, action))
@@ -425,6 +466,123 @@ class RefusalTest(HelperCase):
         image = self.path('big', tinyguest.kernel(b'', init_size=80 * MIB))
         self.assert_failed(self.start(image), 'config', 'kernel and the ramdisks', 'at least')
 
+    def test_size_without_end(self):
+        """Sizes that only a sparse file has: no sum or product of them overflows."""
+        if not os.path.isdir('/dev/shm'):
+            self.skipTest('there is no /dev/shm')
+        limit = 1 << 62  # of what can be assembled; four times that is 0
+        kernel = tinyguest.kernel(b'')
+        eif = eifwriter.Image([eifwriter.Section(eifwriter.KERNEL, kernel),
+                               eifwriter.Section(eifwriter.CMDLINE, b''),
+                               eifwriter.Section(eifwriter.METADATA, b'{}'),
+                               eifwriter.Section(eifwriter.RAMDISK, b'', size=limit,
+                                                 table_size=limit)]).to_bytes()
+        cases = {
+            'kernel and its header': (kernel, limit - 8192, len(kernel)),
+            'kernel': (kernel, limit, len(kernel)),
+            'ramdisk': (kernel, len(kernel), limit),
+            'both': (kernel, limit, limit),
+            'largest kernel': (kernel, (1 << 63) - 1, len(kernel)),
+            'largest both': (kernel, (1 << 63) - 1, (1 << 63) - 1),
+            'EIF': (eif, len(eif) + limit, None),
+        }
+        with tempfile.TemporaryDirectory(dir='/dev/shm') as directory:
+            for name, (content, size, initrd_size) in cases.items():
+                with self.subTest(name):
+                    self.refuse_size(directory, content, size, initrd_size)
+
+    def refuse_size(self, directory, content, size, initrd_size):
+        image = os.path.join(directory, 'image')
+        initrd = os.path.join(directory, 'initrd')
+        try:
+            for path, length in ((image, size), (initrd, initrd_size or 0)):
+                with open(path, 'wb') as f:
+                    f.write(content)
+                    f.truncate(length)
+        except OSError as error:
+            self.skipTest(f'there is no sparse file of {size} bytes: {error}')
+        fds = [self.fd(initrd)] if initrd_size else []
+        extra = ['--initrd-fd', str(fds[0])] if fds else []
+        client = self.start(image, *extra, fds=fds)
+        try:
+            failure = client.event('failed')
+        finally:
+            # it might be reading all that
+            self.process.kill()
+            self.process.wait()
+        self.assertEqual('image', failure['code'], failure)
+        self.assertRegex(failure['text'], r'\d{16,} (KiB is too large|bytes, too many)')
+        self.assertNotIn('at least', failure['text'])
+
+    def test_growing_ramdisk(self):
+        """What the ramdisk gains after its size was checked is not read."""
+        size = 3 * MIB
+        kernel = self.path('large')
+        for _ in range(5):
+            with open(kernel, 'wb') as f:
+                f.write(tinyguest.kernel(b''))
+                f.truncate(192 * MIB)
+            initrd = self.fd(self.path('initrd', bytes(size)), os.O_RDWR)
+            script = self.script(FAKE_QEMU + 'run()\n' + FOR_EVER)
+            client = self.start(kernel, '--initrd-fd', str(initrd), '--qemu', script,
+                                memory=800 * MIB, fds=[initrd])
+            client.line()
+            # sizes are checked before anything is copied, and the kernel is copied first
+            wait_for(lambda: self.copied('kernel') > 0)
+            self.process.send_signal(signal.SIGSTOP)
+            wait_for(self.is_stopped)
+            caught = self.copied('kernel') < 192 * MIB
+            os.truncate(initrd, 3 << 30)
+            self.process.send_signal(signal.SIGCONT)
+            if caught:
+                break
+            client.send(command='terminate', id=1)
+            client.rest()
+            self.process.wait(SHORT)
+        else:
+            self.skipTest('the helper was too fast five times')
+
+        while not select.select([client.socket], [], [], 0.002)[0]:
+            self.assertLessEqual(self.copied('ramdisk'), size)
+        client.event('booted')
+        self.assertEqual((192 * MIB, size), (self.copied('kernel'), self.copied('ramdisk')))
+
+    def copied(self, part):
+        """Bytes of the image's @part that the helper has in memory."""
+        where = f'/proc/{self.process.pid}/fd'
+        for fd in os.listdir(where):
+            try:
+                if os.readlink(f'{where}/{fd}').startswith(f'/memfd:{part}'):
+                    return os.stat(f'{where}/{fd}').st_size
+            except FileNotFoundError:
+                pass
+        return 0
+
+    def is_stopped(self):
+        with open(f'/proc/{self.process.pid}/stat', encoding='ascii') as f:
+            return f.read().rpartition(')')[2].split()[0] == 'T'
+
+    def test_long_command_line(self):
+        """A kernel that claims to take 1 MiB: an argument of a program is shorter."""
+        kernel = bytearray(tinyguest.kernel(b''))
+        struct.pack_into('<I', kernel, 0x238, MIB)
+        for length in (65537, 200000, MIB):
+            with self.subTest(length):
+                image = eifwriter.simple(kernel=bytes(kernel), cmdline=b'a' * length)
+                self.assert_failed(self.start(image.write(self.path('eif'))), 'image',
+                                   f'command line has {length} bytes', '65536')
+        with self.subTest('option'):
+            image = self.path('kernel', bytes(kernel))
+            self.assert_failed(self.start(image, '--cmdline', 'a' * 70000), 'image',
+                               'command line has 70000 bytes', '65536')
+        with self.subTest('longest'):
+            if not QEMU:
+                self.skipTest('there is no qemu-system-x86_64')
+            client = self.start(image, '--cmdline', 'a' * 65536)
+            client.event('booted')
+            client.send(command='terminate', id=1)
+            self.assert_exited(client, 'terminated')
+
     def test_memory_of_host(self):
         if not QEMU:
             self.skipTest('there is no qemu-system-x86_64')
@@ -637,6 +795,67 @@ class ControlTest(HelperCase):
         self.assert_exited(client, 'terminated')
         self.assertLess(time.monotonic() - begin, 5)
 
+    def test_wide_object(self):
+        """A line with a long key and many members below it takes no more than its size."""
+        client = self.start_tiny()
+        client.send(command='query-status', id=1)
+        client.reply(1)
+        before = self.resident()
+        begin = '{"command": "query-status", "id": 2, "' + 'k' * 33000 + '": {"": 0'
+        members = []
+        length = len(begin) + 2
+        for number in range(36 ** 3):
+            member = f',"{number:x}":0'
+            if length + len(member) > 64999:
+                break
+            members.append(member)
+            length += len(member)
+        line = begin + ''.join(members) + '}}'
+        self.assertGreater(len(members), 3000)
+        json.loads(line)
+        client.raw(line.encode() + b'\n')
+        self.assertEqual('running', client.reply(2)['return']['phase'])
+        self.assertLess(self.resident(peak=True) - before, 20 * MIB)
+        client.send(command='query-status', id=3)
+        self.assertIn('return', client.reply(3))
+
+    def test_terminate_among_requests(self):
+        """Clients that ask without end, and read the answers, do not keep others waiting."""
+        client = self.start_tiny()
+        request = b'{"command": "query-measurements", "id": 1}\n' * 1500
+        others = [self.client() for _ in range(3)]
+
+        def ask(other):
+            try:
+                while True:
+                    other.socket.sendall(request)
+            except OSError:
+                pass
+
+        def read(other):
+            try:
+                while other.socket.recv(1 << 20):
+                    pass
+            except OSError:
+                pass
+
+        threads = [threading.Thread(target=act, args=[other]) for other in others
+                   for act in (ask, read)]
+        for thread in threads:
+            thread.start()
+        try:
+            time.sleep(0.5)
+            begin = time.monotonic()
+            client.send(command='terminate', id=2)
+            self.assertEqual({'return': {}, 'id': 2}, client.reply(2, 3))
+            self.assertEqual({'reason': 'terminated'}, client.event('exited', 3))
+            self.process.wait(3)
+            self.assertLess(time.monotonic() - begin, 3)
+        finally:
+            self.process.kill()
+            for thread in threads:
+                thread.join()
+
     def test_many_clients(self):
         client = self.start_tiny()
         others = [self.client() for _ in range(40)]
@@ -759,6 +978,13 @@ class EndTest(HelperCase):
         text = b'[    1.5] Kernel panic - not syncing: test\r\n'
         self.assert_exited(self.start_tiny(text=text, action=tinyguest.RESET), 'panic')
 
+    def test_reset_after_panic_with_caller(self):
+        """The stamps of a kernel that is built with CONFIG_PRINTK_CALLER."""
+        for stamp in (b'[    1.2][    T1] ', b'[    1.234567][  T123] ', b'[    0.0][    C0] '):
+            with self.subTest(stamp):
+                text = stamp + b'Kernel panic - not syncing: Attempted to kill init!\r\n'
+                self.assert_exited(self.start_tiny(text=text, action=tinyguest.RESET), 'panic')
+
     def test_reset_after_other_text(self):
         text = b'a line with Kernel panic - not syncing in it\r\n'
         self.assert_exited(self.start_tiny(text=text, action=tinyguest.RESET), 'reboot')
@@ -819,6 +1045,128 @@ class EndTest(HelperCase):
         self.assert_failed(client, 'internal', 'message 19999')
         self.assertLess(len(self.log()), 400000)
         self.assertIn('further messages are not logged', self.log())
+
+
+class HostileQemuTest(HelperCase):
+    """Fake QEMUs, which say on the monitor what a taken-over one might."""
+
+    LOG_MAX = 200 * 1024  # bytes
+
+    # Several write at once, each whole lines, so that there is always something to be read.
+    FLOOD = ('import threading\nline = (%r + "\\n").encode()\n'
+             'lines = line * (4096 // len(line) or 1)\ndef flood():\n'
+             '    while True: monitor.sendall(lines)\n'
+             'for _ in range(3): threading.Thread(target=flood).start()\n' + FOR_EVER)
+    EVENTS = {
+        'unknown': '{"event": "X", "data": {"a": [1, 2, {"b": null}]}}',
+        # takes us longer to understand than QEMU to send
+        'large': json.dumps({'event': 'X', **{f'{number:x}': 0 for number in range(400)}}),
+        'shutdown': '{"event": "SHUTDOWN", "data": {"reason": "host-qmp-quit"}}',
+        'reply': '{"return": {}, "id": 1}',
+    }
+
+    def assert_ends(self, client, act, outcome, seconds=2):
+        """@act makes the helper end with @outcome, in time and with few words."""
+        begin = time.monotonic()
+        act()
+        try:
+            outcome(client)
+            self.assertLess(time.monotonic() - begin, seconds)
+            self.assertLess(os.path.getsize(self.log_path), self.LOG_MAX)
+        finally:
+            # of the next one, only its own
+            os.unlink(self.log_path)
+
+    def terminated(self, client):
+        self.assertEqual({'reason': 'terminated'}, client.event('exited', 5))
+        self.assertEqual(0, self.process.wait(5))
+
+    def assert_flood_ends(self, name, what):
+        for act in ('terminate', 'SIGTERM'):
+            with self.subTest(f'{name}, {act}'):
+                client = self.start_fake('os.write(2, b"begin\\n")\n' + what)
+                try:
+                    client.line()
+                    wait_for(lambda: 'QEMU: begin' in self.log())
+                    time.sleep(0.4)
+                    self.assert_ends(client, (lambda: client.send(command='terminate', id=1))
+                                     if act == 'terminate' else self.process.terminate,
+                                     self.terminated)
+                finally:
+                    self.process.kill()
+                    self.process.wait()
+
+    def test_flood_before_start(self):
+        self.assert_flood_ends('starting', self.FLOOD % self.EVENTS['large'])
+
+    def test_flood_of_events(self):
+        for name, event in self.EVENTS.items():
+            if name != 'shutdown':
+                self.assert_flood_ends(name, 'run()\n' + self.FLOOD % event)
+
+    def test_flood_of_shutdowns(self):
+        """A QEMU that says that it ends by itself is ended, and said so once."""
+        client = self.start_fake('run()\n' + self.FLOOD % self.EVENTS['shutdown'])
+        self.crashed(client)
+        self.assertEqual(self.log().count('it ends by itself'), 1)
+
+    def test_flood_of_a_child(self):
+        """What QEMU has left behind does not keep the helper."""
+        begin = 'run()\nwhile os.fork() and os.fork() and os.fork(): time.sleep(60)\n'
+        for name, what in (
+                ('monitor', f'lines = ({self.EVENTS["unknown"]!r}.encode() + b"\\n") * 70\n'
+                 'while True: monitor.sendall(lines)\n'),
+                ('messages', 'while True: os.write(2, b"y" * 1000 + b"\\n")\n'),
+                ('serial port', 'while True: os.write(12, b"y\\n" * 2000)\n')):
+            self.assert_flood_ends(name, begin + what)
+
+    def test_flood_of_nonsense(self):
+        """What is not JSON is the end of a start, and of an enclave."""
+        for name, line in (('text', 'no JSON at all'), ('empty', ''), ('array', '[]'),
+                           ('endless', 'x' * 70)):
+            flood = self.FLOOD % line
+            if name == 'endless':
+                flood = flood.replace('\\n', '')
+            for run in ('', 'run()\ntime.sleep(0.2)\n'):
+                with self.subTest(f'{name}, {"running" if run else "starting"}'):
+                    client = self.start_fake(run + flood)
+                    try:
+                        self.assert_ends(client, lambda: None, self.crashed if run else
+                                         lambda client: self.assert_failed(
+                                             client, 'internal', 'QEMU cannot start the enclave: '
+                                             'its monitor has sent'), 5)
+                    finally:
+                        self.process.kill()
+                        self.process.wait()
+
+    def crashed(self, client):
+        client.event('booted', 5)
+        self.assert_exited(client, 'crashed', 5)
+
+    def test_stopped(self):
+        """QEMU stops a guest by itself when it cannot go on with it."""
+        client = self.start_fake('run()\nsay(\'{"event": "STOP"}\')\n' + FOR_EVER)
+        self.crashed(client)
+        self.assertIn('it has stopped the guest', self.log())
+
+    def test_refused(self):
+        """What QEMU says when it does not start the guest reaches the user."""
+        for name, description, text in (
+                ('control characters', 'there is no \x1b[1mroom\x07 \u202e\nfor it',
+                 'there is no ?[1mroom? ??for it'),
+                ('colon', 'Guest is waiting: no such state', 'Guest is waiting: no such state'),
+                ('no description', None, 'its monitor has refused a command')):
+            with self.subTest(name):
+                error = {'class': 'GenericError'}
+                if description:
+                    error['desc'] = description
+                reply = json.dumps({'id': 1, 'error': error})
+                client = self.start_fake(f'say({reply!r})\n' + FOR_EVER)
+                try:
+                    self.assert_failed(client, 'internal', f'QEMU cannot start the enclave: {text}')
+                finally:
+                    self.process.kill()
+                    self.process.wait()
 
 
 class ConsoleTest(HelperCase):
@@ -882,6 +1230,75 @@ class ConsoleTest(HelperCase):
             os.close(fd)
         client.send(command='query-status', id=1)
         self.assertEqual('running', client.reply(1)['return']['phase'])
+
+    def test_pty_last_words(self):
+        """Who is reading gets all that the enclave has said, the last line included."""
+        line = b'the last words of an enclave\r\n'
+        for number in range(10):
+            with self.subTest(f'reset {number}'):
+                self.assertEqual(line, self.read_to_the_end(
+                    lambda *args, **more: self.start_tiny(*args, text=line,
+                                                          action=tinyguest.RESET, **more)))
+        # lines that have just been written, the end, and a reader that has other things to do
+        lines = b''.join(b'line %d\r\n' % number for number in range(100))
+        script = (f'run()\noutput({lines!r})\n'
+                  'say(\'{"event": "SHUTDOWN", "data": {"reason": "guest-reset"}}\')\n')
+        for number in range(10):
+            with self.subTest(f'slow {number}'):
+                self.assertEqual(lines, self.read_to_the_end(
+                    lambda *args, **more: self.start_fake(script + FOR_EVER, *args, **more),
+                    slow=True))
+
+    def read_to_the_end(self, start, slow=False):
+        """What a reader gets that has had the terminal of @start's enclave open all the time."""
+        master, slave = pty.openpty()
+        data = []
+
+        def read():
+            try:
+                if slow:
+                    select.select([slave], [], [])
+                    time.sleep(0.02)
+                while piece := os.read(slave, 4096):
+                    data.append(piece)
+                    if slow:
+                        select.select([slave], [], [])
+                        time.sleep(0.02)
+            except OSError:
+                pass  # the other end has been closed
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        try:
+            client = start('--console-type', 'pty', '--console-fd', str(master), fds=[master])
+        finally:
+            os.close(master)
+            reader.join()
+            os.close(slave)
+        self.assert_exited(client, 'reboot')
+        return b''.join(data)
+
+    def test_pty_reader_that_does_not_read(self):
+        """Of a reader that has opened, not read and closed, the next one sees nothing."""
+        text = b'first line\r\nsecond line\r\nthird line\r\n'
+        _, name = self.start_pty(text=text)
+        time.sleep(0.5)
+        for number in range(3):
+            with self.subTest(number):
+                fd = self.attach(name)
+                # long enough for the helper to notice
+                time.sleep(0.4)
+                os.close(fd)
+                time.sleep(0.5)
+                fd = self.attach(name)
+                try:
+                    data = self.read(fd, b'third line\r\n')
+                    while select.select([fd], [], [], 0.3)[0]:
+                        data += os.read(fd, 4096)
+                    self.assertEqual(text, data)
+                finally:
+                    os.close(fd)
+                time.sleep(0.3)
 
     def test_pty_slow_reader(self):
         """The enclave and the helper go on while a reader sleeps, and it gets the newest output."""
@@ -967,6 +1384,32 @@ class ConsoleTest(HelperCase):
                 self.assertEqual(b'to a socket\r\n', self.read(waiting.fileno(), b'\n'))
         client.send(command='terminate', id=2)
         self.assert_exited(client, 'terminated')
+
+    def test_unix_half_closed(self):
+        """A reader that has nothing to say any more goes on reading, and its end is seen."""
+        path = self.path('console')
+        more = self.path('more')
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(path)
+            listener.listen(5)
+            self.start_fake('run()\noutput(b"first\\n")\n'
+                            f'while not os.path.exists({more!r}): time.sleep(0.02)\n'
+                            'output(b"second\\n")\n' + FOR_EVER,
+                            '--console-type', 'unix', '--console-fd', str(listener.fileno()),
+                            fds=[listener.fileno()])
+        with socket.socket(socket.AF_UNIX) as reader, socket.socket(socket.AF_UNIX) as waiting:
+            reader.connect(path)
+            self.assertEqual(b'first\n', self.read(reader.fileno(), b'\n'))
+            reader.shutdown(socket.SHUT_WR)
+            before = self.cpu_seconds()
+            self.assertFalse(select.select([reader], [], [], 0.5)[0], 'it was hung up on')
+            self.assertLess(self.cpu_seconds() - before, 0.25)
+            self.path('more', b'')
+            self.assertEqual(b'second\n', self.read(reader.fileno(), b'\n'))
+            waiting.connect(path)
+            self.assertFalse(select.select([waiting], [], [], 0.2)[0])
+            reader.close()
+            self.assertEqual(b'first\nsecond\n', self.read(waiting.fileno(), b'second\n'))
 
     def test_unix_connected(self):
         ours, theirs = socket.socketpair()

@@ -16,6 +16,7 @@ import unittest
 import taprunner
 
 BUILD = os.environ["LIBVIRT_NITRO_BUILD"]
+SOURCE = pathlib.Path(os.environ["LIBVIRT_NITRO_SOURCE"])
 
 # Runs what is in $1 as if it was installed: overlay of it over "/", in a mount
 # namespace of its own.
@@ -91,6 +92,17 @@ class InstallTest(unittest.TestCase):
         if not os.path.exists("/usr/bin/virsh"):
             self.skipTest("virsh is not installed")
         self.assertNotIn("/libvirt-nitro/", self.in_overlay("ldd", "/usr/bin/virsh"))
+
+    def test_virt_xml_validate_accepts_the_examples(self):
+        """libvirt's own tool of this build, with the installed schemas"""
+        tool = BUILD + "/subprojects/libvirt-9.0.0/tools/virt-xml-validate"
+        for example in [*(SOURCE / "examples").glob("*.xml"),
+                        pathlib.Path(BUILD) / "examples/hello/hello.xml"]:
+            with self.subTest(example.name):
+                if os.stat(example).st_dev != os.stat("/").st_dev:
+                    self.skipTest("the build tree is not in the root file system")
+                # fails if the tool does
+                self.in_overlay("bash", tool, str(example), "domain")
 
     def test_tools_run(self):
         self.assertIn("virt-eif", self.in_overlay("/usr/bin/virt-eif", "--version"))

@@ -63,6 +63,13 @@ enum {
 /* A guest can make QEMU print warnings without end: only so many bytes reach the log. */
 #define QEMU_MESSAGES_MAX (64 * 1024)
 #define QEMU_MESSAGE_LINE_MAX 1024
+#define QEMU_MESSAGE_PREFIX 64 /* of each line in the log, roughly */
+
+/*
+ * Reads at the end: a pipe holds less, but somebody may have inherited QEMU's end of it
+ * and go on writing.
+ */
+#define QEMU_DRAIN_MAX 64
 
 /* Serial output handled at once, so that other events get their turn, in bytes */
 #define QEMU_SERIAL_PIECE 16384
@@ -94,6 +101,7 @@ typedef struct {
     guint messagesWatch;
     GString *message;     /* the line that is being read */
     char *lastMessage;    /* the last complete line */
+    char *broken;         /* why we have ended QEMU, or NULL */
     size_t messagesBytes; /* logged so far */
     GuestWatch *guestWatch;
     VsockDevice *vsock; /* NULL: the enclave has no CID */
@@ -354,7 +362,10 @@ emulatedFailure(const Emulated *emulated, int status, Failure *failure)
     const char *message = emulated->lastMessage;
     const char *colon = message ? strstr(message, ": ") : NULL;
 
-    if (message && colon)
+    if (emulated->broken)
+        failureSet(failure, emulatedClassify(emulated->broken),
+                   "QEMU cannot start the enclave: %s", emulated->broken);
+    else if (message && colon)
         failureSet(failure, emulatedClassify(message), "QEMU cannot start the enclave: %s",
                    colon + 2);
     else if (message)
@@ -493,6 +504,19 @@ emulatedOnRunning(void *opaque)
         emulatedOnBooted(emulated);
 }
 
+/* Without a reason of the guest's this is a failed start or, later, a crash. */
+static void
+emulatedOnBroken(const char *text, void *opaque)
+{
+    Emulated *emulated = opaque;
+
+    if (emulated->pid == 0 || emulated->killTimer > 0 || emulated->broken)
+        return;
+    emulated->broken = logSanitize(text, strlen(text));
+    logError("QEMU is ended: %s", emulated->broken);
+    emulatedKill(emulated);
+}
+
 static void
 emulatedOnHeartbeat(VsockHeartbeat what, uint8_t byte, void *opaque)
 {
@@ -519,8 +543,7 @@ emulatedOnHeartbeat(VsockHeartbeat what, uint8_t byte, void *opaque)
 static void
 emulatedOnVsockFailed(void *opaque)
 {
-    logError("QEMU and its vsock device do not understand each other");
-    emulatedKill(opaque);
+    emulatedOnBroken("it and the vsock device do not understand each other", opaque);
 }
 
 static const VsockDeviceCallbacks emulatedVsockCallbacks = {
@@ -537,6 +560,7 @@ static void
 emulatedOnShutdown(const char *reason, void *opaque)
 {
     Emulated *emulated = opaque;
+    g_autofree char *text = NULL;
 
     if (g_str_equal(reason, "guest-shutdown"))
         emulated->exitReason = NITRO_EXIT_POWEROFF;
@@ -545,26 +569,14 @@ emulatedOnShutdown(const char *reason, void *opaque)
     else if (g_str_equal(reason, "guest-panic"))
         emulated->exitReason = NITRO_EXIT_PANIC;
     else
-        logWarning("QEMU ends because of %s", reason);
+        text = g_strdup_printf("it ends by itself (%s)", reason);
 
-    if (emulated->exitReason) {
+    if (text) {
+        emulatedOnBroken(text, emulated);
+    } else {
         emulatedOnRunning(emulated); /* one that has ended has run */
         emulatedKill(emulated);
     }
-}
-
-/* Without a reason of the guest's this is a failed start or, later, a crash. */
-static void
-emulatedOnBroken(const char *text, void *opaque)
-{
-    Emulated *emulated = opaque;
-
-    if (emulated->pid == 0 || emulated->killTimer > 0)
-        return;
-    g_free(emulated->lastMessage);
-    emulated->lastMessage = logSanitize(text, strlen(text));
-    logError("QEMU is ended: %s", emulated->lastMessage);
-    emulatedKill(emulated);
 }
 
 static const QmpCallbacks emulatedQmpCallbacks = {
@@ -619,13 +631,12 @@ emulatedOnMessage(Emulated *emulated)
     if (!*line)
         return;
 
-    if (emulated->messagesBytes < QEMU_MESSAGES_MAX)
+    if (emulated->messagesBytes < QEMU_MESSAGES_MAX) {
         logInfo("QEMU: %s", line);
-    emulated->messagesBytes += strlen(line);
-    if (emulated->messagesBytes >= QEMU_MESSAGES_MAX && emulated->messagesBytes - strlen(line) <
-                                                            QEMU_MESSAGES_MAX)
-        logWarning("QEMU's further messages are not logged: there were %d bytes",
-                   QEMU_MESSAGES_MAX);
+        emulated->messagesBytes += strlen(line) + QEMU_MESSAGE_PREFIX;
+        if (emulated->messagesBytes >= QEMU_MESSAGES_MAX)
+            logWarning("QEMU's further messages are not logged");
+    }
 
     g_free(emulated->lastMessage);
     emulated->lastMessage = g_steal_pointer(&line);
@@ -667,6 +678,7 @@ static void
 emulatedOnChild(GPid pid G_GNUC_UNUSED, gint status, gpointer opaque)
 {
     Emulated *emulated = opaque;
+    int i;
 
     emulated->childWatch = 0;
     emulated->pid = 0;
@@ -674,9 +686,9 @@ emulatedOnChild(GPid pid G_GNUC_UNUSED, gint status, gpointer opaque)
         g_source_remove(emulated->killTimer);
     emulated->killTimer = 0;
 
-    while (emulatedReadSerial(emulated))
+    for (i = 0; i < QEMU_DRAIN_MAX && emulatedReadSerial(emulated); i++)
         ;
-    while (emulatedReadMessages(emulated))
+    for (i = 0; i < QEMU_DRAIN_MAX && emulatedReadMessages(emulated); i++)
         ;
     if (emulated->message->len > 0)
         emulatedOnMessage(emulated);
@@ -903,6 +915,7 @@ emulatedDestroy(void *instance)
     imagePartsFree(emulated->parts);
     g_string_free(emulated->message, TRUE);
     g_free(emulated->lastMessage);
+    g_free(emulated->broken);
     g_free(emulated->cmdline);
     g_free(emulated->qemu);
     g_free(emulated);

@@ -24,6 +24,9 @@
 /* No message that we ask for comes near it. */
 #define QMP_LINE_MAX 65536
 
+/* Reads at the end; what QEMU has left is a few events. */
+#define QMP_DRAIN_MAX 64
+
 #define QMP_COMMANDS \
     "{\"execute\": \"qmp_capabilities\"}\n" \
     "{\"execute\": \"cont\", \"id\": 1}\n"
@@ -146,7 +149,8 @@ qmpFree(Qmp *qmp)
 void
 qmpDrain(Qmp *qmp)
 {
-    /* One that has ended has left no more than a socket's buffer holds. */
-    while (qmp->watch > 0 && qmpRead(qmp) == QMP_MORE)
+    int i;
+
+    for (i = 0; i < QMP_DRAIN_MAX && qmp->watch > 0 && qmpRead(qmp) == QMP_MORE; i++)
         ;
 }

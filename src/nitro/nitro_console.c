@@ -82,7 +82,11 @@ static void
 nitroConsoleRemoveStale(const struct sockaddr_un *addr)
 {
     VIR_AUTOCLOSE sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    struct stat sb;
 
+    /* connect() refuses a file of any other kind with the same error. */
+    if (lstat(addr->sun_path, &sb) < 0 || !S_ISSOCK(sb.st_mode))
+        return;
     if (sock >= 0 && connect(sock, (const struct sockaddr *)addr, sizeof(*addr)) < 0 && errno == ECONNREFUSED)
         unlink(addr->sun_path);
 }

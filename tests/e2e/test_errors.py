@@ -10,7 +10,10 @@ at fault, and (by the base class) that it leaves nothing behind.
 """
 
 import os
+import socket
 import subprocess
+import threading
+import time
 import unittest
 
 import eifwriter
@@ -263,6 +266,73 @@ class Starts(EnclaveTest):
         console = "<console type='file'><source path='/nowhere/at/all'/></console>"
         self.refuse_start(domain_xml("deaf", devices=console), libvirt.VIR_ERR_SYSTEM_ERROR,
                           "/nowhere/at/all")
+
+    def listener(self, name, backlog=5):
+        """A program that listens on a socket; returns its path and the socket."""
+        path = self.path(name)
+        server = socket.socket(socket.AF_UNIX)
+        self.addCleanup(os.unlink, path)
+        self.addCleanup(server.close)
+        server.bind(path)
+        server.listen(backlog)
+        return path, server
+
+    def fill(self, path):
+        """Connects to @path until its queue is full."""
+        for _ in range(10):
+            client = socket.socket(socket.AF_UNIX)
+            self.addCleanup(client.close)
+            client.setblocking(False)
+            try:
+                client.connect(path)
+            except BlockingIOError:
+                return
+        self.fail("the queue takes more than it should")
+
+    def unix_console(self, mode, path):
+        return f"<console type='unix'><source mode='{mode}' path='{path}'/></console>"
+
+    def test_console_queue_full(self):
+        """a listener that accepts nobody is not waited for, nor is anybody else kept waiting"""
+        path, _ = self.listener("full", backlog=0)
+        self.fill(path)
+        xml = domain_xml("queued", devices=self.unix_console("connect", path))
+        took = []
+
+        def start():
+            begin = time.monotonic()
+            self.refuse_start(xml, libvirt.VIR_ERR_SYSTEM_ERROR, path)
+            took.append(time.monotonic() - begin)
+
+        thread = threading.Thread(target=start)
+        thread.start()
+        listed = self.daemon.virsh("list", "--all", timeout=5)
+        self.assertEqual(listed.returncode, 0, listed.stderr)
+        thread.join(10)
+        self.assertEqual(len(took), 1, "the start has ended as it should")
+        self.assertLess(took[0], 5)
+
+    def test_console_path_in_use(self):
+        """a socket that another program listens on stays its own, also when it is busy"""
+        for backlog in (5, 0):
+            with self.subTest(f"backlog {backlog}"):
+                path, server = self.listener(f"used{backlog}", backlog)
+                if backlog == 0:
+                    self.fill(path)
+                inode = os.stat(path).st_ino
+                self.refuse_start(domain_xml("late", devices=self.unix_console("bind", path)),
+                                  libvirt.VIR_ERR_SYSTEM_ERROR, path, "in use")
+                self.assertEqual(os.stat(path).st_ino, inode)
+                server.settimeout(5)
+                server.accept()[0].close()
+
+    def test_console_path_of_file(self):
+        """a file that is no socket is not removed for one"""
+        path = self.write("notes", b"precious")
+        self.refuse_start(domain_xml("rude", devices=self.unix_console("bind", path)),
+                          libvirt.VIR_ERR_SYSTEM_ERROR, path)
+        with open(path, "rb") as notes:
+            self.assertEqual(notes.read(), b"precious")
 
     def test_emulator(self):
         """a helper that is not there"""

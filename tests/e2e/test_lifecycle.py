@@ -6,13 +6,15 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Each test boots a real kernel and looks at states, reasons and events on its way."""
 
+import contextlib
 import os
 import shutil
 import signal
 import threading
+import time
 
 import taprunner
-from daemon import HELLO_BANNER, wait_until
+from daemon import HELLO_BANNER, HELPER, wait_until
 from e2etest import EnclaveTest, banner, boot_kernel, domain_xml, libvirt
 
 RUNNING = libvirt.VIR_DOMAIN_RUNNING
@@ -25,6 +27,24 @@ UPDATED = (libvirt.VIR_DOMAIN_EVENT_DEFINED, libvirt.VIR_DOMAIN_EVENT_DEFINED_UP
 UNDEFINED = (libvirt.VIR_DOMAIN_EVENT_UNDEFINED, libvirt.VIR_DOMAIN_EVENT_UNDEFINED_REMOVED)
 SHUTDOWN = (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN)
 DESTROYED = (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_DESTROYED)
+# Helpers that keep a start waiting: one that is stopped until it gets SIGCONT, and one
+# that accepts connections and says no more than hello
+STOPPED_HELPER = f"""#!/bin/sh
+kill -STOP $$
+exec '{HELPER}' "$@"
+"""
+MUTE_HELPER = """#!/usr/bin/python3 -IS
+import socket, sys
+listener = socket.socket(fileno=int(sys.argv[sys.argv.index("--control-fd") + 1]))
+clients = []
+while True:
+    clients.append(listener.accept()[0])
+    try:
+        clients[-1].sendall(b'{"libvirt-nitro": {"protocol": 1, "version": "0"}}\\n')
+    except OSError:
+        pass  # a daemon that has ended
+"""
+
 CRASHED = (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_CRASHED)
 
 
@@ -326,6 +346,80 @@ class Restart(EnclaveTest):
         self.assertEqual(dom.isPersistent(), 0)
         os.kill(self.qemu_of(dom), signal.SIGKILL)
         self.events.wait("orphan", *CRASHED)
+
+    def start_with(self, name, script):
+        """
+        Starts the domain @name with the helper @script in a thread; returns the PID of that
+        helper, the thread, and the list that an error of the start will be in.
+        """
+        # under its own name, or it would not be known as a helper
+        emulator = os.path.join(self.path("bin"), "libvirt_nitro")
+        os.mkdir(os.path.dirname(emulator))
+        with open(emulator, "w", encoding="ascii") as helper:
+            helper.write(script)
+        os.chmod(emulator, 0o755)
+        xml = domain_xml(name, devices=f"<emulator>{emulator}</emulator>")
+        errors = []
+
+        def start():
+            conn = libvirt.open(self.daemon.uri)
+            try:
+                conn.createXML(xml, 0)
+            except libvirt.libvirtError as error:
+                errors.append(error)
+            conn.close()
+
+        def helper_pid():
+            # a new daemon runs one for a probe as well, which has no domain
+            with contextlib.suppress(libvirt.libvirtError, AssertionError, FileNotFoundError):
+                return self.helper_of(self.conn.lookupByName(name))
+
+        thread = threading.Thread(target=start)
+        thread.start()
+        return wait_until(helper_pid, 10, "the helper"), thread, errors
+
+    def end_while_starting(self, thread, errors):
+        """Ends the daemon while @thread starts a domain; starts the next one."""
+        begin = time.monotonic()
+        self.assertEqual(self.daemon.stop(), 0)
+        self.assertLess(time.monotonic() - begin, 5)
+        thread.join(5)
+        self.assertFalse(thread.is_alive())
+        self.assertEqual(len(errors), 1)
+        self.daemon.start()
+        self.reconnect()
+
+    def test_ended_while_starting(self):
+        """SIGTERM does not wait for a start, and the next daemon goes on with it"""
+        helper, thread, errors = self.start_with("slow", STOPPED_HELPER)
+        wait_until(lambda: self.is_stopped(helper), 10, "the helper's stop")
+        self.end_while_starting(thread, errors)
+        dom = self.conn.lookupByName("slow")
+        self.assertState(dom, libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP)
+        os.kill(helper, signal.SIGCONT)
+        self.wait_state(dom, RUNNING, RUNNING_BOOTED)
+        self.assertEqual(self.helper_of(dom), helper)
+        dom.destroy()
+        self.assertEqual(self.conn.listAllDomains(), [])
+
+    @staticmethod
+    def is_stopped(pid):
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:
+            return stat.read().rpartition(")")[2].split()[0] == "T"
+
+    def test_ended_while_starting_for_ever(self):
+        """a start that never ends: the next daemon has it as well, and can destroy it"""
+        helper, thread, errors = self.start_with("never", MUTE_HELPER)
+        dom = self.conn.lookupByName("never")
+        self.assertState(dom, libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP)
+        self.end_while_starting(thread, errors)
+        dom = self.conn.lookupByName("never")
+        self.assertEqual(self.helper_of(dom), helper)
+        begin = time.monotonic()
+        dom.destroy()
+        self.assertLess(time.monotonic() - begin, 10)
+        self.assertEqual(self.conn.listAllDomains(), [])
+        self.assertEqual(self.living(), {})
 
     def test_ended_meanwhile(self):
         """an enclave that ended while no daemon ran is shut off afterwards"""
