@@ -8,7 +8,7 @@ MESON_ARGS ?=
 
 NINJA = ninja -C
 
-.PHONY: all deps build demo check check-asan install bench-% clean
+.PHONY: all deps build demo check check-asan fuzz-short install bench-% clean
 
 all: build
 
@@ -43,6 +43,10 @@ check-asan: source
 	$(NINJA) $(BUILD_ASAN) --quiet hello
 	meson test -C $(BUILD_ASAN) --no-rebuild --suite libvirt-nitro --print-errorlogs
 
+# Each fuzz target for a minute
+fuzz-short: deps
+	scripts/fuzz-short $(BUILD)-fuzz 60
+
 install: build
 	DESTDIR=$(abspath $(DESTDIR)) meson install -C $(BUILD) --no-rebuild --skip-subprojects
 
@@ -51,4 +55,4 @@ bench-%: build
 	LIBVIRT_NITRO_BUILD=$(abspath $(BUILD)) bench/bench-$*
 
 clean:
-	rm -rf $(BUILD) $(BUILD_ASAN)
+	rm -rf $(BUILD) $(BUILD_ASAN) $(BUILD)-fuzz
