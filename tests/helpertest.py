@@ -1441,9 +1441,10 @@ class LinuxTest(HelperCase):
         console = self.fd(self.path('console'), os.O_RDWR | os.O_CREAT)
         initrd = self.fd(os.environ['HELLO_INITRD'])
         client = self.start(os.environ['HELLO_KERNEL'], '--initrd-fd', str(initrd), '--cmdline',
-                            f'{cmdline} hello.seed=99 hello.action={action}', '--console-type',
-                            'file', '--console-fd', str(console), *extra, memory=256 * MIB,
-                            fds=[initrd, console], accel=accel, vcpus=('--vcpus', vcpus))
+                            f'{cmdline} hello.heartbeat=no hello.seed=99 hello.action={action}',
+                            '--console-type', 'file', '--console-fd', str(console), *extra,
+                            memory=256 * MIB, fds=[initrd, console], accel=accel,
+                            vcpus=('--vcpus', vcpus))
         client.event('booted')
         return client
 
@@ -1477,7 +1478,8 @@ class LinuxTest(HelperCase):
         master, slave = pty.openpty()
         self.open.append(slave)
         client = self.start(os.environ['HELLO_EIF'], '--console-type', 'pty', '--console-fd',
-                            str(master), memory=256 * MIB, fds=[master])
+                            str(master), '--cid', '4', memory=256 * MIB, fds=[master],
+                            heartbeat=None)
         os.close(master)
         client.event('booted')
         data = b''

@@ -363,7 +363,8 @@ class DeviceCase(helpertest.HelperCase):
         self.qemu_socket, _ = server.accept()
         server.close()
         _, inherited, _, _ = socket.recv_fds(self.qemu_socket, 1, 3)
-        self.serial, self.qmp = (socket.socket(fileno=fd) for fd in inherited[:2])
+        self.serial = os.fdopen(inherited[0], 'wb')
+        self.qmp = socket.socket(fileno=inherited[1])
         self.qmp.sendall(b'{"return": {}}\n{"return": {}, "id": 1}\n')
         self.guest = Guest(FrontEnd(inherited[2]))
 
@@ -885,6 +886,47 @@ class ConnectionTest(DeviceCase):
             self.assertEqual(b'', peer.recv(1))
         helpertest.wait_for(lambda: self.descriptors() <= before)
 
+    def test_credit_in_shutdown(self):
+        """Credit that comes with another packet than an update wakes the transmission."""
+        peer = self.connect(alloc=1000)
+        peer.sendall(bytes(5000))
+        self.assertEqual(1000, len(self.guest.receive(2000, 5000, OP_RW).data))
+        self.assertEqual(OP_CREDIT_REQUEST, self.guest.receive(2000, 5000).op)
+        self.guest.send(OP_SHUTDOWN, 2000, 5000, flags=SHUT_SEND, alloc=65536, taken=1000)
+        self.assertEqual(4000, len(self.guest.data(2000, 5000, 4000)))
+
+    def test_credit_in_second_shutdown(self):
+        """So it does where the shutdown itself changes nothing."""
+        peer = self.connect(alloc=1000)
+        self.guest.send(OP_SHUTDOWN, 2000, 5000, flags=SHUT_SEND, alloc=1000)
+        time.sleep(0.2)
+        peer.sendall(bytes(5000))
+        self.assertEqual(1000, len(self.guest.receive(2000, 5000, OP_RW).data))
+        self.assertEqual(OP_CREDIT_REQUEST, self.guest.receive(2000, 5000).op)
+        self.guest.send(OP_SHUTDOWN, 2000, 5000, flags=SHUT_SEND, alloc=65536, taken=1000)
+        self.guest.taken.clear()
+        self.guest.receive(2000, 5000, OP_RW)
+
+    def test_credit_in_shutdown_with_backlog(self):
+        """And while the peer has not taken all that the guest has sent."""
+        peer = self.connect()
+        self.fill(2000, 5000)
+        self.guest.send(OP_CREDIT_UPDATE, 2000, 5000, alloc=1000)
+        peer.sendall(bytes(5000))
+        self.assertEqual(1000, len(self.guest.receive(2000, 5000, OP_RW).data))
+        self.guest.send(OP_SHUTDOWN, 2000, 5000, flags=SHUT_SEND, alloc=65536, taken=1000)
+        self.guest.receive(2000, 5000, OP_RW)
+
+    def test_no_way_is_open(self):
+        """The guest reads no more and the program has gone: nothing is kept of it."""
+        peer = self.connect()
+        before = self.descriptors()
+        self.guest.send(OP_SHUTDOWN, 2000, 5000, flags=SHUT_RCV)
+        peer.close()
+        self.guest.receive(2000, 5000, OP_SHUTDOWN, OP_RST)
+        time.sleep(1)
+        self.assertLess(self.descriptors(), before)
+
 
 class ProgramTest(DeviceCase):
     """Programs of the host, polite and not"""
@@ -1263,6 +1305,32 @@ class HostileTest(DeviceCase):
         for _ in range(200):
             self.guest.transmit([b'short'])
         self.assertLess(self.log().count('shorter than its header'), 20)
+
+    def test_chain_of_nothing(self):
+        """Descriptors without a byte count as well: a chain of 32768 is too long."""
+        guest = self.guest
+        table = b''.join(DESC.pack(guest.TX_DATA, 0, NEXT, i + 1) for i in range(32767))
+        table += DESC.pack(guest.TX_DATA, 44, 0, 0)
+        guest.write(10 * MIB, table)
+
+        def build(tx):
+            tx.set_desc(0, 10 * MIB, len(table), INDIRECT)
+            return 0
+        self.break_tx(build)
+
+    def test_refusals_are_not_all_logged(self):
+        """A guest that sets up bad rings again and again does not fill the log."""
+        guest = self.guest
+        user = guest.USER[0]
+        guest.stop()
+        for _ in range(100):
+            guest.front.send(SET_VRING_ADDR, struct.pack('<IIQQQQ', 0, 0, user + 1, user + 0x8001,
+                                                         user + 0x9001, 0))
+            guest.front.send(SET_VRING_ENABLE, struct.pack('<II', 0, 1))
+            guest.front.send(SET_VRING_NUM, struct.pack('<II', 0, 3))
+            guest.front.acked(SET_VRING_KICK, struct.pack('<Q', 0), [guest.rx.kick])
+            guest.front.ask(GET_VRING_BASE, struct.pack('<II', 0, 0))
+        self.assertLess(self.log().count('is refused'), 20)
 
 
 class HeartbeatCase(DeviceCase):

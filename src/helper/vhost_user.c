@@ -181,7 +181,10 @@ vhostUserCloseFds(VhostUser *vhostUser)
 static int
 vhostUserRefuse(const VhostUserMessage *message, const char *why)
 {
-    logWarning("vsock: QEMU's vhost-user message %u is refused: %s", message->header.request, why);
+    static LogLimit limit; /* a guest can make QEMU send such messages without end */
+
+    logLimited(&limit, "vsock: QEMU's vhost-user message %u is refused: %s",
+               message->header.request, why);
     return -1;
 }
 
@@ -243,7 +246,7 @@ vhostUserUpdate(VhostUser *vhostUser, const VhostUserMessage *message)
                    vringStart(&ring->vring, vhostUser->memory, &ring->layout, ring->base,
                               eventIdx) < 0) {
             ring->hasAddress = false;
-            return vhostUserRefuse(message, "a ring is not in the guest's memory");
+            return vhostUserRefuse(message, "a ring has a bad size, is misaligned, or is not in the guest's memory");
         }
     }
 
@@ -535,8 +538,8 @@ vhostUserReply(VhostUser *vhostUser, VhostUserMessage *message, uint32_t size)
     if (send(vhostUser->watch.fd, &message->header, length, MSG_DONTWAIT | MSG_NOSIGNAL) ==
         (ssize_t)length)
         return true;
-    /* QEMU has ended, or does not read: its socket is never full otherwise. */
-    return false;
+    /* That QEMU has ended is seen when the next message is read. Its socket is never full. */
+    return errno == EPIPE || errno == ECONNRESET;
 }
 
 /* Returns false when the connection is to end. */
@@ -652,14 +655,14 @@ vhostUserRead(VhostUser *vhostUser)
     n = vhostUserReceive(vhostUser, wanted - vhostUser->received);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return 0;
-    if (n < 0)
-        logError("vsock: the connection with QEMU has failed: %s", g_strerror(errno));
-    if (n < 0)
-        return -1;
-    if (n == 0) {
+    if (n == 0 || (n < 0 && errno == ECONNRESET)) {
         /* QEMU has ended, of which others will hear, too. */
         vhostUserDisconnect(vhostUser);
         return 0;
+    }
+    if (n < 0) {
+        logError("vsock: the connection with QEMU has failed: %s", g_strerror(errno));
+        return -1;
     }
 
     vhostUser->received += n;
@@ -754,11 +757,12 @@ vhostUserRing(VhostUser *vhostUser, unsigned int index)
 static void
 vhostUserSignal(int fd)
 {
+    static LogLimit limit;
     const uint64_t one = 1;
 
     /* EAGAIN: a notification is under way already. */
     if (fd >= 0 && write(fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
-        logWarning("vsock: the guest cannot be notified: %s", g_strerror(errno));
+        logLimited(&limit, "vsock: the guest cannot be notified: %s", g_strerror(errno));
 }
 
 void

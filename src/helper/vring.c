@@ -160,7 +160,7 @@ vringWalkIndirect(Vring *vring, const VringDesc *table, VringChain *chain, size_
     if (size == 0 || table->len % sizeof(VringDesc) != 0 || size > VRING_SIZE_MAX)
         return vringBreak(vring, "an indirect table has a bad size");
 
-    for (count = 0; count < size; count++) {
+    for (count = 0; count < MIN(size, VRING_IOV_MAX); count++) {
         const VringDesc *source = NULL;
         VringDesc desc;
         VringResult result;
@@ -181,7 +181,7 @@ vringWalkIndirect(Vring *vring, const VringDesc *table, VringChain *chain, size_
             return vringBreak(vring, "a descriptor's successor is not in its indirect table");
         index = desc.next;
     }
-    return vringBreak(vring, "an indirect chain loops");
+    return vringBreak(vring, "an indirect chain loops or is too long");
 }
 
 static VringResult
@@ -190,7 +190,7 @@ vringWalk(Vring *vring, VringChain *chain, size_t max)
     uint16_t index = chain->head;
     uint32_t count;
 
-    for (count = 0; count < vring->size; count++) {
+    for (count = 0; count < MIN(vring->size, VRING_IOV_MAX); count++) {
         VringDesc desc = vringReadDesc((const VringDesc *)vring->desc + index);
         VringResult result;
 
@@ -207,7 +207,7 @@ vringWalk(Vring *vring, VringChain *chain, size_t max)
             return vringBreak(vring, "a descriptor's successor is not in the table");
         index = desc.next;
     }
-    return vringBreak(vring, "a chain loops");
+    return vringBreak(vring, "a chain loops or is too long");
 }
 
 VringResult

@@ -234,7 +234,7 @@ vsockDestroy(VsockConnection *connection)
 
 /*
  * The guest's end is gone. What has been received is still delivered, however long the
- * peer takes; it may be all that the host ever hears of a guest that has powered off.
+ * peer takes, but no longer than the helper lives.
  */
 static void
 vsockLinger(VsockConnection *connection)
@@ -286,8 +286,8 @@ vsockQueueReset(Vsock *vsock, uint32_t hostPort, uint64_t hostCid, uint32_t gues
 {
     VsockHeader *reset;
 
-    /* vsockCanReceive() keeps one for each packet; only connections from the host, which
-     * then end without a word, could find no place. */
+    /* vsockCanReceive() keeps one for each packet and time-out; what finds no place is a
+     * connection that the host has ended, whose guest hears of it when it uses it. */
     if (vsock->nresets == VSOCK_RESETS_MAX)
         return;
     reset = &vsock->resets[(vsock->firstReset + vsock->nresets++) % VSOCK_RESETS_MAX];
@@ -394,7 +394,8 @@ vsockFlushed(VsockConnection *connection)
         return;
     }
     if (connection->deaf) {
-        if (connection->ended)
+        /* Nothing goes either way any more */
+        if (connection->ended || (connection->guestShut & VIRTIO_VSOCK_SHUTDOWN_RCV))
             vsockBeginClosing(connection);
         else
             vsockSendShutdown(connection, VIRTIO_VSOCK_SHUTDOWN_RCV);
@@ -644,6 +645,8 @@ vsockDispatch(VsockConnection *connection, const VsockHeader *header, struct iov
         vsockViolation(connection, "the guest has taken more than it was sent");
         return;
     }
+    /* Whatever the packet is: the room that it tells of may be what was waited for. */
+    vsockUpdateReady(connection);
 
     switch (op) {
     case VIRTIO_VSOCK_OP_RESPONSE:
@@ -653,11 +656,9 @@ vsockDispatch(VsockConnection *connection, const VsockHeader *header, struct iov
         vsockOnShutdown(connection, header);
         return;
     case VIRTIO_VSOCK_OP_RW:
-        vsockUpdateReady(connection);
         vsockOnData(connection, payload, n, GUINT32_FROM_LE(header->len));
         return;
     case VIRTIO_VSOCK_OP_CREDIT_UPDATE:
-        vsockUpdateReady(connection);
         return;
     case VIRTIO_VSOCK_OP_CREDIT_REQUEST:
         vsockSend(connection, SEND_CREDIT_UPDATE);
@@ -916,7 +917,8 @@ vsockExpire(Vsock *vsock, gint64 now)
     g_autoptr(GList) all = g_hash_table_get_values(vsock->connections);
     GList *item;
 
-    for (item = all; item; item = item->next) {
+    /* Each takes the place of a reset, and a guest may fetch none: the rest is for later. */
+    for (item = all; item && vsockCanReceive(vsock); item = item->next) {
         VsockConnection *connection = item->data;
 
         if (connection->deadline != 0 && connection->deadline <= now)
