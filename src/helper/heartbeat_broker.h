@@ -35,9 +35,10 @@ struct _HeartbeatBrokerEvents {
 };
 
 /*
- * @fd is connected with the broker; not closed by heartbeatBrokerFree(). @timeout in seconds
- * (heartbeatTimeout()) is how long the port is waited for and then, from
- * heartbeatBrokerExpect() on, how long the heartbeat is. Never NULL.
+ * @fd is connected with the broker, and taken over: it is closed with the last event, as the
+ * broker ends when nobody is left. @timeout in seconds (heartbeatTimeout()) is how long the
+ * port is waited for and then, from heartbeatBrokerExpect() on, how long the heartbeat is.
+ * Never NULL.
  */
 HeartbeatBroker *heartbeatBrokerNew(int fd, unsigned int timeout,
                                     const HeartbeatBrokerEvents *events, void *opaque);
@@ -48,9 +49,6 @@ HeartbeatBroker *heartbeatBrokerNew(int fd, unsigned int timeout,
  */
 void heartbeatBrokerExpect(HeartbeatBroker *broker, uint32_t cid);
 
-/*
- * Leaves the broker alone, which ends when nobody is left: to be called, and the descriptor
- * to be closed, as soon as the enclave has booted or failed. NULL is ignored.
- */
+/* Closes the connection, if it is still there. NULL is ignored. */
 void heartbeatBrokerFree(HeartbeatBroker *broker);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(HeartbeatBroker, heartbeatBrokerFree)
