@@ -5,8 +5,8 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Flow: argv -> optionsParse() -> lifecycleRun(), or one of the options that print
- * something and exit.
+ * Flow: argv -> optionsParse() -> lifecycleRun(), or brokerRun(), or one of the options that
+ * print something and exit.
  */
 
 #include <fcntl.h>
@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "broker.h"
 #include "json.h"
 #include "kvm_probe.h"
 #include "lifecycle.h"
@@ -72,6 +73,10 @@ main(int argc, char **argv)
                                                                   LIFECYCLE_EXIT_ENDED;
     case OPTIONS_PROBE:
         return mainProbe();
+    case OPTIONS_BROKER:
+        logInfo("libvirt_nitro %s is the heartbeat broker", NITRO_VERSION);
+        brokerRun(options->listenFd);
+        return LIFECYCLE_EXIT_ENDED;
     case OPTIONS_RUN:
         break;
     }

@@ -29,6 +29,7 @@ typedef enum {
     OPTIONS_HELP,    /* --help was given */
     OPTIONS_VERSION, /* --version was given */
     OPTIONS_PROBE,   /* --probe was given */
+    OPTIONS_BROKER,  /* --broker was given: be the heartbeat broker */
 } OptionsAction;
 
 typedef enum {
@@ -73,6 +74,8 @@ struct _Options {
     int consoleFd;
     bool heartbeat;
     unsigned int heartbeatTimeout; /* seconds; 0: the default */
+    int brokerFd;                  /* connected with the heartbeat broker */
+    int listenFd;                  /* of the broker itself */
     bool expectsPcr;               /* whether any register of @expected is valid */
     EifMeasurements expected;
     char *qemu; /* NULL: look for it in PATH */

@@ -137,7 +137,8 @@ nitroCommandAddConsole(virCommand *cmd,
 
 static void
 nitroCommandAddHeartbeat(virCommand *cmd,
-                         const virDomainDef *def)
+                         const virDomainDef *def,
+                         const nitroCommandContext *ctxt)
 {
     unsigned int timeout = nitroDomainDefGetHeartbeatTimeout(def);
 
@@ -147,6 +148,9 @@ nitroCommandAddHeartbeat(virCommand *cmd,
         virCommandAddArg(cmd, "--heartbeat-timeout");
         virCommandAddArgFormat(cmd, "%u", timeout);
     }
+
+    if (ctxt->brokerFd >= 0)
+        nitroCommandAddFd(cmd, "--broker-fd", ctxt->brokerFd);
 }
 
 
@@ -201,7 +205,7 @@ nitroCommandBuild(const virDomainDef *def,
     nitroCommandAddCpus(cmd, def);
     nitroCommandAddVsock(cmd, def, ctxt);
     nitroCommandAddConsole(cmd, def, ctxt);
-    nitroCommandAddHeartbeat(cmd, def);
+    nitroCommandAddHeartbeat(cmd, def, ctxt);
     nitroCommandAddMeasurements(cmd, def);
     nitroCommandAddEmulation(cmd, ctxt);
 
