@@ -267,6 +267,10 @@ class Server:
                         answer, rights = ANSWER.pack(result, 0, 0), []
                 except NeError as e:
                     answer, rights = ANSWER.pack(-1, e.errno, 0), []
+                # Who is answered must hold the last copy, so that its close() closes.
+                if fd >= 0:
+                    os.close(fd)
+                    fd = -1
                 conn.sendmsg([answer], rights)
             finally:
                 if passed:

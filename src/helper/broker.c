@@ -12,7 +12,9 @@
 
 #include "broker.h"
 
+#include <glib-unix.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
@@ -63,7 +65,7 @@ brokerClientFree(void *opaque)
 
 /* Who has connected meanwhile finds the connection closed, and the socket gone. */
 static void
-brokerUnlink(const Broker *broker)
+brokerEnd(const Broker *broker)
 {
     struct sockaddr_un address = {0};
     socklen_t len = sizeof(address) - 1;
@@ -71,6 +73,7 @@ brokerUnlink(const Broker *broker)
     if (getsockname(broker->fd, (struct sockaddr *)&address, &len) == 0 &&
         g_path_is_absolute(address.sun_path))
         unlink(address.sun_path);
+    g_main_loop_quit(broker->loop);
 }
 
 static gboolean
@@ -82,10 +85,18 @@ brokerOnIdle(gpointer opaque)
     /* Somebody is just coming. */
     if (poll(&pfd, 1, 0) != 0)
         return G_SOURCE_CONTINUE;
-    brokerUnlink(broker);
+    logInfo("No enclave has started for %d seconds: the broker ends", BROKER_GRACE_MS / 1000);
     broker->idle = 0;
-    g_main_loop_quit(broker->loop);
+    brokerEnd(broker);
     return G_SOURCE_REMOVE;
+}
+
+static gboolean
+brokerOnSignal(gpointer opaque)
+{
+    logInfo("Ending on a signal");
+    brokerEnd(opaque);
+    return G_SOURCE_CONTINUE;
 }
 
 static void
@@ -283,10 +294,13 @@ brokerRun(int listenFd)
     brokerArmIdle(&broker);
     broker.listener = listenerNew(listenFd, "A client", brokerOnClient, &broker);
 
+    g_unix_signal_add(SIGTERM, brokerOnSignal, &broker);
+    g_unix_signal_add(SIGINT, brokerOnSignal, &broker);
+
     g_main_loop_run(broker.loop);
-    logInfo("No enclave has started for %d seconds: the broker ends", BROKER_GRACE_MS / 1000);
 
     listenerFree(broker.listener);
+    heartbeatPortFree(broker.port);
     g_ptr_array_unref(broker.clients);
     g_main_loop_unref(broker.loop);
 }

@@ -14,7 +14,7 @@
 
 /*
  * Serves the helpers that connect to the listening UNIX stream socket @listenFd until
- * BROKER_GRACE_MS after the last one has left.
+ * BROKER_GRACE_MS after the last one has left, or SIGTERM; then removes the socket's file.
  */
 void brokerRun(int listenFd);
 
