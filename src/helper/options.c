@@ -149,6 +149,13 @@ optionsSetControlFd(Options *options, const char *value)
     return optionsSetListener(&options->controlFd, value);
 }
 
+/* Whether it is the right device its first ioctl tells. */
+static char *
+optionsSetDeviceFd(Options *options, const char *value)
+{
+    return optionsSetFd(&options->deviceFd, value);
+}
+
 static char *
 optionsSetImageFd(Options *options, const char *value)
 {
@@ -186,6 +193,17 @@ optionsSetPageSize(Options *options, const char *value)
     if (size < 2 * 1024 * 1024 || (size & (size - 1)) != 0)
         return g_strdup("is not the size of a huge page: use a power of two from 2 MiB on");
     options->pageSize = size;
+    return NULL;
+}
+
+static char *
+optionsSetNumaNode(Options *options, const char *value)
+{
+    uint64_t number;
+
+    if (!optionsParseNumber(value, 0, OPTIONS_NUMA_NODE_MAX, &number))
+        return g_strdup_printf("is not a NUMA node from 0 to %d", OPTIONS_NUMA_NODE_MAX);
+    options->numaNode = (int)number;
     return NULL;
 }
 
@@ -413,11 +431,13 @@ static const Option optionTable[] = {
     {"--uuid", true, false, optionsSetUuid},
     {"--machine", true, false, optionsSetMachine},
     {"--control-fd", true, false, optionsSetControlFd},
+    {"--device-fd", true, false, optionsSetDeviceFd},
     {"--image-fd", true, false, optionsSetImageFd},
     {"--initrd-fd", true, false, optionsSetInitrdFd},
     {"--cmdline", true, false, optionsSetCmdline},
     {"--memory", true, false, optionsSetMemory},
     {"--page-size", true, false, optionsSetPageSize},
+    {"--numa-node", true, false, optionsSetNumaNode},
     {"--vcpus", true, false, optionsSetVcpus},
     {"--cpus", true, false, optionsSetCpus},
     {"--cid", true, false, optionsSetCid},
@@ -456,6 +476,20 @@ optionsSeen(const OptionsParser *parser, const char *name)
     return false;
 }
 
+static char *
+optionsCheckDevice(const Options *options)
+{
+    bool nitro = options->machine == OPTIONS_MACHINE_NITRO;
+
+    if (nitro && options->deviceFd < 0)
+        return g_strdup("Option --machine nitro needs --device-fd");
+    if (!nitro && options->deviceFd >= 0)
+        return g_strdup("Option --device-fd needs --machine nitro");
+    if (!nitro && options->numaNode >= 0)
+        return g_strdup("Option --numa-node needs --machine nitro");
+    return NULL;
+}
+
 /* The device's heartbeats come by way of the broker, the emulated machine's do not. */
 static char *
 optionsCheckBroker(const Options *options)
@@ -479,6 +513,7 @@ optionsCheck(const OptionsParser *parser)
         "--name", "--uuid", "--machine", "--control-fd", "--image-fd", "--memory",
     };
     const Options *options = parser->options;
+    char *error;
     size_t i;
 
     for (i = 0; i < G_N_ELEMENTS(required); i++) {
@@ -500,7 +535,8 @@ optionsCheck(const OptionsParser *parser)
         return g_strdup("Option --vsock-listen-fd needs --cid");
     if (!options->heartbeat && options->heartbeatTimeout > 0)
         return g_strdup("Options --no-heartbeat and --heartbeat-timeout exclude each other");
-    return optionsCheckBroker(options);
+    error = optionsCheckDevice(options);
+    return error ? error : optionsCheckBroker(options);
 }
 
 /* The broker has one option. */
@@ -561,6 +597,7 @@ optionsParse(int argc, char **argv, char **error)
     OptionsParser parser = {.options = options};
     int i;
 
+    options->deviceFd = options->numaNode = -1;
     options->controlFd = options->imageFd = options->initrdFd = options->consoleFd = -1;
     options->vsockDirFd = options->vsockListenFd = options->brokerFd = options->listenFd = -1;
     options->heartbeat = true;
@@ -619,11 +656,13 @@ optionsHelp(void)
            "  --uuid UUID              UUID of the domain\n"
            "  --machine TYPE           nitro, or nitro-enclave (emulated)\n"
            "  --control-fd FD          listening UNIX stream socket for the control protocol\n"
+           "  --device-fd FD           /dev/nitro_enclaves, for --machine nitro\n"
            "  --image-fd FD            EIF file, or Linux kernel\n"
            "  --initrd-fd FD           ramdisk that goes with a Linux kernel\n"
            "  --cmdline TEXT           command line that goes with a Linux kernel\n"
            "  --memory BYTES           memory of the enclave\n"
            "  --page-size BYTES        size of the huge pages that the memory is made of\n"
+           "  --numa-node NODE         NUMA node that the huge pages are taken from\n"
            "  --vcpus NUMBER           number of vCPUs\n"
            "  --cpus LIST              ids of the CPUs to use, such as 1,3 or 2-5\n"
            "  --cid CID                context id of the enclave\n"
