@@ -20,7 +20,7 @@ import unittest
 
 import nitrodevmock
 import taprunner
-from helpertest import Client, wait_for
+from helpercase import Client, wait_for
 
 HELPER = os.environ.get('LIBVIRT_NITRO_HELPER', '')
 PORT = 9000
