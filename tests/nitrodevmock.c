@@ -502,6 +502,33 @@ ioctl(int fd, unsigned long request, ...)
     return result;
 }
 
+/* A copy is what its original is; fcntl(F_DUPFD) is left out. */
+static int
+markCopy(int fd, int copy)
+{
+    if (isMarked(fd))
+        mark(copy);
+    return copy;
+}
+
+EXPORT int
+dup(int fd)
+{
+    return markCopy(fd, REAL(dup)(fd));
+}
+
+EXPORT int
+dup2(int fd, int copy)
+{
+    return markCopy(fd, REAL(dup2)(fd, copy));
+}
+
+EXPORT int
+dup3(int fd, int copy, int flags)
+{
+    return markCopy(fd, REAL(dup3)(fd, copy, flags));
+}
+
 EXPORT ssize_t
 write(int fd, const void *data, size_t len)
 {

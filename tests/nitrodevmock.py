@@ -54,9 +54,11 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 
+import nitrodevmock_guest
 import nitrodevmock_server
 
 BUILD = os.environ.get('LIBVIRT_NITRO_BUILD') or os.path.join(
@@ -67,45 +69,70 @@ LIBRARY = os.environ.get('NITRO_DEV_MOCK') or os.path.join(BUILD, 'tests', 'nitr
 class HugePages:
     """
     A context: @count more huge pages of 2 MiB are reserved within. Several tests can do so at
-    once. Skips the test where they cannot be had.
+    once. Skips the test where they cannot be had. What a test that was killed has reserved is
+    given back by the next one: a share is a file that its owner has locked.
     """
 
     PATH = '/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages'
-    LOCK = '/tmp/libvirt-nitro-hugepages.lock'
+    SHARES = '/tmp/libvirt-nitro-hugepages.d'
 
     def __init__(self, count):
         self.count = count
+        self.share = self.file = None
 
     @contextlib.contextmanager
     def _locked(self):
-        with open(self.LOCK, 'w', encoding='ascii') as lock:
+        os.makedirs(self.SHARES, exist_ok=True)
+        with open(os.path.join(self.SHARES, 'lock'), 'w', encoding='ascii') as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
     def _add(self, count):
         """Returns how many there are more."""
-        with open(self.PATH, 'r+', encoding='ascii', buffering=1) as pool:
+        with open(self.PATH, encoding='ascii') as pool:
             before = int(pool.read())
-            pool.seek(0)
+        with open(self.PATH, 'w', encoding='ascii') as pool:
             pool.write(f'{max(0, before + count)}\n')
         with open(self.PATH, encoding='ascii') as pool:
             return int(pool.read()) - before
 
+    def _give_back_of_the_dead(self):
+        for name in os.listdir(self.SHARES):
+            if name == 'lock':
+                continue
+            path = os.path.join(self.SHARES, name)
+            with open(path, encoding='ascii') as share, contextlib.suppress(BlockingIOError):
+                fcntl.flock(share, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._add(-int(share.read() or 0))
+                os.unlink(path)
+
     def __enter__(self):
         try:
             with self._locked():
+                self._give_back_of_the_dead()
                 got = self._add(self.count)
                 if got < self.count:
                     self._add(-got)
+                else:
+                    self._write_share()
         except OSError as e:
             raise unittest.SkipTest(f'huge pages cannot be reserved: {e}') from e
         if got < self.count:
             raise unittest.SkipTest(f'{self.count} huge pages cannot be reserved, only {got}')
         return self
 
+    def _write_share(self):
+        fd, self.share = tempfile.mkstemp(dir=self.SHARES)
+        self.file = os.fdopen(fd, 'w', encoding='ascii')
+        fcntl.flock(self.file, fcntl.LOCK_EX)
+        self.file.write(str(self.count))
+        self.file.flush()
+
     def __exit__(self, *_):
         with self._locked():
             self._add(-self.count)
+            os.unlink(self.share)
+            self.file.close()
 
 
 def libasan_of(binary):
@@ -129,6 +156,7 @@ class NitroMock:
         self.dir = tempfile.mkdtemp(prefix='ne-', dir='/tmp')
         self.process = None
         self.control = None
+        self.lock = threading.Lock()
 
     def start(self):
         if not os.path.exists(LIBRARY):
@@ -179,9 +207,10 @@ class NitroMock:
         return {'NITRO_MOCK_DIR': self.dir, 'LD_PRELOAD': self.preload(binary)}
 
     def command(self, name, **arguments):
-        self.control.write(json.dumps(dict(arguments, command=name)) + '\n')
-        self.control.flush()
-        answer = json.loads(self.control.readline())
+        with self.lock:
+            self.control.write(json.dumps(dict(arguments, command=name)) + '\n')
+            self.control.flush()
+            answer = json.loads(self.control.readline())
         if 'error' in answer:
             raise RuntimeError(answer['error'])
         return answer['result']
@@ -205,6 +234,33 @@ class NitroMock:
     def end(self, number):
         """The enclave @number ends by itself."""
         self.command('end', number=number)
+
+    def hide_device(self):
+        """/dev/nitro_enclaves is not there (ENOENT), until show_device()."""
+        os.rename(os.path.join(self.dir, 'device'), os.path.join(self.dir, 'hidden'))
+
+    def show_device(self):
+        os.rename(os.path.join(self.dir, 'hidden'), os.path.join(self.dir, 'device'))
+
+    def dial(self, cid, port=9000, local_port=1):
+        """Connects to the parent's @port as a guest with this CID; returns the socket."""
+        sock = socket.socket(socket.AF_UNIX)
+        name = os.path.join(self.dir, 'vsock', f'{cid}.{local_port}')
+        try:
+            sock.bind(name)
+            os.unlink(name)
+            sock.connect(os.path.join(self.dir, 'vsock', str(port)))
+        except OSError:
+            sock.close()
+            raise
+        return sock
+
+    def occupy(self, port=9000):
+        """Listens on the parent's @port as another tool does, until the socket is closed."""
+        sock = socket.socket(socket.AF_UNIX)
+        nitrodevmock_guest.bind_port(sock, os.path.join(self.dir, 'vsock', str(port)))
+        sock.listen()
+        return sock
 
     def dump(self, number, path, offset=0, size=None):
         """

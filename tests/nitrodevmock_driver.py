@@ -52,8 +52,11 @@ def error_name(number):
     return errno.errorcode.get(number, str(number))
 
 
-def parse_cpus(text):
-    """The set of CPUs that the kernel's list format ("1-3,5") names; ValueError if it is none."""
+def parse_cpus(text, count):
+    """
+    The set of CPUs that the kernel's list format ("1-3,5") names: ValueError if it is none,
+    OverflowError if one is not below @count.
+    """
     cpus = set()
     for part in text.split(','):
         first, dash, last = part.partition('-')
@@ -62,6 +65,8 @@ def parse_cpus(text):
         first, last = int(first), int(last or first)
         if last < first:
             raise ValueError(text)
+        if last >= count:
+            raise OverflowError(text)
         cpus.update(range(first, last + 1))
     return cpus
 
@@ -122,11 +127,11 @@ class Pool:
     def _check(self, text):
         topology = self.topology
         try:
-            cpus = parse_cpus(text)
+            cpus = parse_cpus(text, topology.cpus)
         except ValueError:
             raise NeError(errno.EINVAL) from None
-        if max(cpus) >= topology.cpus:
-            raise NeError(errno.ERANGE)
+        except OverflowError:
+            raise NeError(errno.ERANGE) from None
         if cpus & topology.siblings(0):
             raise NeError(errno.EINVAL)
         if any(not topology.siblings(cpu) <= cpus for cpu in cpus):

@@ -14,6 +14,7 @@
 
 import contextlib
 import errno
+import fcntl
 import itertools
 import os
 import socket
@@ -31,12 +32,15 @@ HYPERVISOR_CID, PARENT_CID, ANY = 0, 3, 0xffffffff
 
 # What a guest does, by default. Times in milliseconds from NE_START_ENCLAVE.
 SCRIPT = {
-    'cid': None,                # only the enclave with this CID; None: any
-    'heartbeat': 'ok',          # or 'wrong' (another byte), 'close' (none), 'never'
+    'enclave': None,            # of the enclave with this number only; None: of any
+    'cid': None,                # of the enclave with this CID only
+    'heartbeat': 'ok',          # 'wrong' (another byte), 'close' (without one), 'hold' (open,
+                                # without one) or 'never' (no connection)
     'heartbeat_ms': 0,
+    'byte_ms': 0,               # from the connection to the byte
     'before_start': False,      # the heartbeat is sent before NE_START_ENCLAVE returns
     'console': '',              # text, or a list of [milliseconds, text]
-    'console_refuse_ms': 20,
+    'console_refuse_ms': 20,    # connections to the console are refused until then
     'exit_ms': None,            # ends by itself then
     'exit_on_failure': True,    # ends when the heartbeat is not answered
     'answer_ms': None,          # how long it waits for the answer; None: for ever
@@ -80,6 +84,17 @@ def image_state(read, offset):
     return 'good' if crc == struct.unpack_from('>I', header, 544)[0] else 'bad checksum'
 
 
+def bind_port(sock, path):
+    """Binds a listener to @path, where an earlier one can have left its file behind."""
+    if os.path.exists(path):
+        with open('/proc/net/unix', encoding='utf-8', errors='replace') as table:
+            if any(line.rstrip('\n').endswith(' ' + path) for line in table):
+                raise OSError(errno.EADDRINUSE, path)
+        os.unlink(path)
+    sock.bind(path)
+    os.chmod(path, 0o666)
+
+
 class Vsock:
     """The mocked AF_VSOCK of one directory."""
 
@@ -92,10 +107,6 @@ class Vsock:
     def path(self, name):
         return os.path.join(self.directory, 'vsock', str(name))
 
-    def _in_use(self, path):
-        with open('/proc/net/unix', encoding='utf-8', errors='replace') as table:
-            return any(line.rstrip('\n').endswith(' ' + path) for line in table)
-
     def bind(self, fd, uid, cid, port):
         """bind() of the process under test, on a copy of its descriptor."""
         if cid not in (ANY, PARENT_CID):
@@ -104,17 +115,11 @@ class Vsock:
             port = next(self.ports)
         if port < 1024 and uid != 0:
             raise NeError(errno.EACCES)
-        path = self.path(port)
-        if os.path.exists(path):
-            if self._in_use(path):
-                raise NeError(errno.EADDRINUSE)
-            os.unlink(path)
         with socket.socket(fileno=os.dup(fd)) as sock:
             try:
-                sock.bind(path)
+                bind_port(sock, self.path(port))
             except OSError as e:
                 raise NeError(e.errno) from e
-        os.chmod(path, 0o666)
 
     @contextlib.contextmanager
     def _named(self, sock, name):
@@ -131,7 +136,7 @@ class Vsock:
     def connect(self, fd, cid, port):
         """connect() of the process under test, on a copy of its descriptor."""
         with socket.socket(fileno=os.dup(fd)) as sock:
-            blocking = sock.getblocking()
+            blocking = not fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_NONBLOCK
             guest = self.guests.by_cid(port - CONSOLE_PORT) if cid == HYPERVISOR_CID else None
             accepts = guest is not None and guest.console_is_open()
             if not accepts and (blocking or self.config['refusal'] != 'ECONNRESET'):
@@ -179,6 +184,7 @@ class Guest:
         self.started = time.monotonic()
         self.stopped = threading.Event()
         self.connections = []
+        self.ended = None
         self.debug = False
 
     def log(self, text):
@@ -229,16 +235,17 @@ class Guest:
                 not self._wait_until(self.script['heartbeat_ms'])):
             return True
         with self.vsock.dial(self.cid, HEARTBEAT_PORT) as sock:
-            if kind == 'close':
+            if kind == 'close' or self.stopped.wait(self.script['byte_ms'] / 1000):
                 self.log('heartbeat: closed without a byte')
                 return True
-            sock.sendall(HEARTBEAT if kind == 'ok' else b'\x01')
+            if kind != 'hold':
+                sock.sendall(HEARTBEAT if kind == 'ok' else b'\x01')
             sent.set()
             if self.script['answer_ms'] is not None:
                 sock.settimeout(self.script['answer_ms'] / 1000)
             self.connections.append(sock)
             answer = sock.recv(1)
-            self.log(f'heartbeat: sent {kind}, answer {answer.hex() or "none"}')
+            self.log(f'heartbeat: {kind}, answer {answer.hex() or "none"}')
             return kind != 'ok' or answer == HEARTBEAT
 
     # console
@@ -249,21 +256,24 @@ class Guest:
                 time.monotonic() >= self.started + after)
 
     def attach(self, conn):
-        self.connections.append(conn)
         self._spawn(self._write_console, conn)
 
     def _write_console(self, conn):
+        """What the guest says from its start to its end, however late the connection is."""
         text = self.script['console']
         parts = [[0, text]] if isinstance(text, str) else text
         with conn, contextlib.suppress(OSError):
+            conn.settimeout(10)
             for when, part in parts:
-                if not self._wait_until(when):
+                if not self._wait_until(when) and self.ended < self.started + when / 1000:
                     return
                 conn.sendall(part.encode())
             self.stopped.wait()
 
     def stop(self):
         """The enclave has ended, for whatever reason."""
+        if self.ended is None:
+            self.ended = time.monotonic()
         self.stopped.set()
         for conn in self.connections:
             with contextlib.suppress(OSError):

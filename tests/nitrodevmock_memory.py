@@ -19,11 +19,12 @@ import struct
 
 MIB = 1 << 20
 BASE_PAGE = os.sysconf('SC_PAGE_SIZE')
-# Nothing of a process lies above, on x86_64 with four levels of page tables
-TASK_SIZE = (1 << 47) - BASE_PAGE
+# Nothing of a process lies above, with four levels of page tables
+TASK_SIZE = (1 << 48) if os.uname().machine == 'aarch64' else (1 << 47) - BASE_PAGE
 
 _libc = ctypes.CDLL(None, use_errno=True)
-_MOVE_PAGES = {'x86_64': 279, 'aarch64': 239}.get(os.uname().machine)
+_MOVE_PAGES = {'x86_64': 279, 'aarch64': 239}[os.uname().machine]
+IOV_MAX = 1024
 
 
 class _IoVec(ctypes.Structure):
@@ -89,10 +90,6 @@ class Caller:
         with open(f'/proc/{self.pid}/maps', encoding='ascii', errors='replace') as maps:
             return maps.readline().split('-')[0]
 
-    def touch(self, address):
-        """Faults a page in, for reading. Raises OSError(EFAULT) where that cannot be."""
-        copy_from_user(self.pid, address, 1)
-
     def mappings(self):
         found = []
         with open(f'/proc/{self.pid}/smaps', encoding='ascii', errors='replace') as smaps:
@@ -108,41 +105,65 @@ class Caller:
 
     def frame(self, address):
         """The number of the page frame at @address, 0 where it is not known."""
-        with open(f'/proc/{self.pid}/pagemap', 'rb', buffering=0) as pagemap:
-            entry = os.pread(pagemap.fileno(), 8, address // BASE_PAGE * 8)
-        value = struct.unpack('<Q', entry)[0] if len(entry) == 8 else 0
-        return value & ((1 << 55) - 1) if value >> 63 else 0
+        return self._frames([address])[0]
 
-    def node(self, address):
-        pages = (ctypes.c_void_p * 1)(address)
-        status = (ctypes.c_int * 1)(-1)
-        rc = _libc.syscall(ctypes.c_long(_MOVE_PAGES), ctypes.c_int(self.pid), ctypes.c_ulong(1),
-                           pages, None, status, ctypes.c_int(0))
-        if rc < 0:
+    def _frames(self, addresses):
+        found = []
+        with open(f'/proc/{self.pid}/pagemap', 'rb', buffering=0) as pagemap:
+            for address in addresses:
+                entry = os.pread(pagemap.fileno(), 8, address // BASE_PAGE * 8)
+                value = struct.unpack('<Q', entry)[0] if len(entry) == 8 else 0
+                found.append(value & ((1 << 55) - 1) if value >> 63 else 0)
+        return found
+
+    def _nodes(self, addresses):
+        count = len(addresses)
+        pages = (ctypes.c_void_p * count)(*addresses)
+        status = (ctypes.c_int * count)()
+        rc = _libc.syscall(ctypes.c_long(_MOVE_PAGES), ctypes.c_int(self.pid),
+                           ctypes.c_ulong(count), pages, None, status, ctypes.c_int(0))
+        # a kernel without NUMA has one node and no such call
+        if rc < 0 and ctypes.get_errno() != errno.ENOSYS:
             raise OSError(ctypes.get_errno(), 'move_pages')
-        # a kernel without NUMA knows one node
-        return max(status[0], 0)
+        return [max(node, 0) for node in status]
+
+    def _touch(self, addresses):
+        """Faults pages in, for reading, up to one where that cannot be; returns how many."""
+        count = len(addresses)
+        buffer = ctypes.create_string_buffer(count)
+        local = _IoVec(ctypes.addressof(buffer), count)
+        remote = (_IoVec * count)(*((address, 1) for address in addresses))
+        return max(0, _libc.process_vm_readv(
+            ctypes.c_int(self.pid), ctypes.byref(local), ctypes.c_ulong(1), remote,
+            ctypes.c_ulong(count), ctypes.c_ulong(0)))
+
+    def _stretch(self, address, end):
+        """The mapping at @address, and the addresses of its pages up to @end or a limit."""
+        mapping = next((m for m in self.mappings() if m.start <= address < m.end), None)
+        if mapping is None:
+            raise OSError(errno.EFAULT, 'unmapped')
+        size = mapping.page_size
+        if mapping.hugetlb and self.page_size:
+            size = self.page_size
+        return mapping, size, list(range(address, min(end, mapping.end), size))[:IOV_MAX]
 
     def pages(self, address, size):
         """
-        Yields the Pages of a region, in order, each faulted in first. The caller checks each
-        one before it asks for the next. The last can reach beyond the end of the region.
+        Yields the Pages of a region, in order. The caller checks each one before it asks for
+        the next, and OSError(EFAULT) comes where one cannot be had. The last can reach beyond
+        the end of the region.
         """
-        mappings = None
         end = address + size
         while address < end:
-            self.touch(address)
-            if mappings is None or not any(m.start <= address < m.end for m in mappings):
-                mappings = self.mappings()
-            mapping = next((m for m in mappings if m.start <= address < m.end), None)
-            if mapping is None:
-                raise OSError(errno.EFAULT, 'unmapped meanwhile')
-            page_size = mapping.page_size
-            if mapping.hugetlb and self.page_size:
-                page_size = self.page_size
-            page = Page(address, page_size, self.frame(address), self.node(address), mapping)
-            yield page
-            address += page.size
+            mapping, page_size, addresses = self._stretch(address, end)
+            good = self._touch(addresses)
+            present = addresses[:good]
+            for where, frame, node in zip(present, self._frames(present),
+                                          self._nodes(present) if present else ()):
+                yield Page(where, page_size, frame, node, mapping)
+            if good < len(addresses):
+                raise OSError(errno.EFAULT, 'no page')
+            address = addresses[-1] + page_size
 
 
 def copy_from_user(pid, address, size):
@@ -234,7 +255,7 @@ class Donation:
         for page in pages:
             if not page.mapping.shared:
                 self.pieces.append(_PrivatePiece(caller, page))
-            elif page.mapping is last:
+            elif last is not None and page.mapping.name == last.name:
                 self.pieces[-1].size += page.size
             else:
                 self.pieces.append(_SharedPiece(caller, page, page.size))

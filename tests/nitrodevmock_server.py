@@ -32,6 +32,7 @@ import time
 import nitrodevmock_driver as driver
 import nitrodevmock_guest as guests
 import nitrodevmock_memory as memory
+import nitrodevmock_sysfs
 from nitrodevmock_driver import NeError
 
 CALL = struct.Struct('=QQQ')
@@ -51,7 +52,7 @@ IOCTLS = {
 CONFIG = {
     'cpus': 8,                  # of the parent, CPU 0 included
     'threads_per_core': 2,
-    'nodes': 1,
+    'nodes': 1,                 # NUMA nodes; all memory is on node 0, whatever the CPUs
     'pool': '1-3,5-7',          # written to ne_cpus at the start; '' for none
     'node': None,               # of the enclaves' CPUs, where memory must be; None: the pool's
     'max_regions': 4096,        # physically contiguous pieces of memory of one enclave
@@ -67,13 +68,22 @@ CONFIG = {
 }
 
 
+def check_config(config):
+    """Raises ValueError for what is no setting, of the mock or of a guest."""
+    unknown = set(config) - set(CONFIG)
+    for script in config.get('guests', []):
+        unknown |= set(script) - set(guests.SCRIPT)
+    if unknown:
+        raise ValueError(f'no such settings: {", ".join(sorted(unknown))}')
+
+
 class Faults:
     """
     Failures on demand. Each is a dict: 'call' (an ioctl's name, 'open', 'ne_cpus',
     'vsock-bind' or 'vsock-connect'), 'nth' (1: the first from now on), 'times' (how many
     calls in a row; 0: all from then on), 'errno' (a name or a number), 'hang' (seconds that
-    the call takes), 'hypervisor' (it fails only when the driver's rules have been kept, with
-    what that leaves behind).
+    the call takes more), 'hypervisor' (it fails only when the driver's rules have been kept,
+    with what that leaves behind; a region is as many requests as it has physical pieces).
     """
 
     def __init__(self, faults):
@@ -101,6 +111,8 @@ class Faults:
         if isinstance(number, str):
             number = (getattr(driver, number, None) or getattr(errno, number, None)
                       or int(number))
+        if fault['hang'] and fault['hypervisor']:
+            raise ValueError('what hangs is the call')
         fault['errno'] = number
         fault['seen'] = 0
         with self.lock:
@@ -148,12 +160,18 @@ class Handle:
 
     def hang_up(self):
         """The enclave has ended by itself."""
-        self.witness, writing = os.pipe2(os.O_CLOEXEC)
-        self.sock.sendmsg([b'x'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS,
-                                    array.array('i', [writing]))])
-        os.close(writing)
-        self.sock.close()
-        self.sock = None
+        reading, writing = os.pipe2(os.O_CLOEXEC)
+        try:
+            self.sock.sendmsg([b'x'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS,
+                                        array.array('i', [writing]))])
+        except OSError:
+            # it has been closed just now
+            os.close(reading)
+        else:
+            self.sock.close()
+            self.sock, self.witness = None, reading
+        finally:
+            os.close(writing)
 
     def close(self):
         if self.sock is None:
@@ -175,17 +193,15 @@ class Guests:
 class Server:
     def __init__(self, directory, config):
         self.directory = directory
+        check_config(config)
         self.config = dict(CONFIG, **config)
-        unknown = set(config) - set(CONFIG)
-        if unknown:
-            raise ValueError(f'no such settings: {", ".join(sorted(unknown))}')
         self.lock = threading.RLock()
         self.transcript = Log(os.path.join(directory, 'transcript'))
         self.events = Log(os.path.join(directory, 'events'))
         self.faults = Faults(self.config['faults'])
         self.topology = driver.Topology(self.config['cpus'], self.config['threads_per_core'],
                                         self.config['nodes'])
-        self.sysfs = Sysfs(directory, self.topology)
+        self.sysfs = nitrodevmock_sysfs.Sysfs(directory, self.topology)
         self.pool = driver.Pool(self.topology, self.sysfs.update)
         self.sysfs.update(self.pool)
         if self.config['pool']:
@@ -250,33 +266,35 @@ class Server:
 
     def serve(self, conn, handler):
         """Answers the one message on @conn with what @handler returns or raises."""
-        fd, passed = -1, None
-        with conn, contextlib.suppress(OSError, EOFError):
+        with conn:
             try:
                 call, data, fd = self.receive(conn)
-                pid, uid, _ = struct.unpack('3i', conn.getsockopt(
-                    socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+            except (OSError, EOFError):
+                return
+            pid, uid, _ = struct.unpack('3i', conn.getsockopt(
+                socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+            try:
                 try:
                     result = handler(call, data, fd, pid, uid)
-                    if isinstance(result, socket.socket):
-                        passed = result
-                        answer, rights = ANSWER.pack(0, 0, 1), [
-                            (socket.SOL_SOCKET, socket.SCM_RIGHTS,
-                             array.array('i', [passed.fileno()]))]
-                    else:
-                        answer, rights = ANSWER.pack(result, 0, 0), []
-                except NeError as e:
-                    answer, rights = ANSWER.pack(-1, e.errno, 0), []
-                # Who is answered must hold the last copy, so that its close() closes.
-                if fd >= 0:
-                    os.close(fd)
-                    fd = -1
-                conn.sendmsg([answer], rights)
-            finally:
-                if passed:
-                    passed.close()
-                if fd >= 0:
-                    os.close(fd)
+                finally:
+                    # Who is answered must hold the last copy, so that its close() closes.
+                    if fd >= 0:
+                        os.close(fd)
+            except NeError as e:
+                self.answer(conn, ANSWER.pack(-1, e.errno, 0))
+            else:
+                if isinstance(result, socket.socket):
+                    with result:
+                        self.answer(conn, ANSWER.pack(0, 0, 1), result)
+                else:
+                    self.answer(conn, ANSWER.pack(result, 0, 0))
+
+    def answer(self, conn, answer, passed=None):
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS,
+                   array.array('i', [passed.fileno()]))] if passed else []
+        # the caller may have been killed
+        with contextlib.suppress(OSError):
+            conn.sendmsg([answer], rights)
 
     def serve_device(self, conn):
         self.serve(conn, self.open_device)
@@ -392,6 +410,9 @@ class Server:
             try:
                 memory.copy_to_user(pid, address, struct.pack('=Q', enclave.number))
             except OSError as e:
+                enclave.release()
+                ours.close()
+                theirs.close()
                 raise NeError(errno.EFAULT) from e
             self.handles[number] = Handle(enclave, ours)
         self.poke()
@@ -407,7 +428,8 @@ class Server:
         return cid
 
     def script(self, enclave, cid):
-        script = next((s for s in self.config['guests'] if s.get('cid') in (None, cid)), {})
+        script = next((s for s in self.config['guests'] if s.get('cid') in (None, cid) and
+                       s.get('enclave') in (None, enclave.number)), {})
         script = dict(guests.SCRIPT, **script)
         script.update(guests.script_from_image(enclave.read, self.config['image_offset']))
         return script
@@ -503,9 +525,7 @@ class Server:
         return len(self.devices)
 
     def control_configure(self, **config):
-        unknown = set(config) - set(CONFIG)
-        if unknown:
-            raise ValueError(f'no such settings: {", ".join(sorted(unknown))}')
+        check_config(config)
         if 'faults' in config:
             self.faults.clear()
             for fault in config['faults']:
@@ -540,17 +560,23 @@ class EnclaveCall:
     def run(self):
         prefix = f'enclave {self.enclave.number}: '
         try:
-            self.server.faults.check(self.name)
             data = memory.copy_from_user(self.pid, self.address, struct.calcsize(self.layout))
-        except NeError as e:
-            self.server.transcript.line(f'{prefix}{self.name} = {driver.error_name(e.errno)}')
-            raise
         except OSError as e:
             self.server.transcript.line(f'{prefix}{self.name} = EFAULT')
             raise NeError(errno.EFAULT) from e
         function = getattr(self, 'do_' + self.name)
         text, do = function(*struct.unpack(self.layout, data))
-        return self.server.logged(prefix, f'{self.name} {text}', do)
+
+        def checked():
+            self.server.faults.check(self.name)
+            self.server.sweep()
+            with self.server.lock:
+                return do()
+
+        result = self.server.logged(prefix, f'{self.name} {text}', checked)
+        if self.name == 'NE_START_ENCLAVE':
+            self.start_guest()
+        return result
 
     def give(self, *values):
         try:
@@ -560,25 +586,21 @@ class EnclaveCall:
 
     def do_NE_GET_IMAGE_LOAD_INFO(self, flags, _):
         def do():
-            with self.server.lock:
-                offset = self.enclave.image_load_info(self.pid, flags)
+            offset = self.enclave.image_load_info(self.pid, flags)
             self.give(flags, offset)
             return f'offset {offset:#x}', 0
         return f'flags={flags:#x}', do
 
     def do_NE_SET_USER_MEMORY_REGION(self, flags, size, address):
         def do():
-            with self.server.lock:
-                self.enclave.set_memory_region(self.pid, flags, size, address)
+            self.enclave.set_memory_region(self.pid, flags, size, address)
             return 'ok', 0
         at = sum(region.size for region in self.enclave.regions)
         return f'flags={flags:#x} size={size:#x} at={at:#x}', do
 
     def do_NE_ADD_VCPU(self, cpu):
         def do():
-            self.server.sweep()
-            with self.server.lock:
-                got = self.enclave.add_vcpu(self.pid, cpu)
+            got = self.enclave.add_vcpu(self.pid, cpu)
             self.give(got)
             return f'CPU {got}', 0
         return f'id={cpu}', do
@@ -587,87 +609,21 @@ class EnclaveCall:
         server = self.server
 
         def do():
-            with server.lock:
-                got = self.enclave.start(self.pid, flags, cid, server.choose_cid)
-                guest = guests.Guest(got, server.script(self.enclave, got), server.vsock,
-                                     lambda: server.image_state(self.enclave),
-                                     lambda: server.end_guest(self.handle),
-                                     server.events.line)
-                self.handle.guest = server.guests.running[got] = guest
-            guest.before_start()
+            got = self.enclave.start(self.pid, flags, cid, server.choose_cid)
+            guest = guests.Guest(got, server.script(self.enclave, got), server.vsock,
+                                 lambda: server.image_state(self.enclave),
+                                 lambda: server.end_guest(self.handle),
+                                 server.events.line)
+            self.handle.guest = server.guests.running[got] = guest
             self.give(flags, got)
-            guest.run(flags)
             return f'CID {got}', 0
+
         return f'flags={flags:#x} cid={cid}', do
 
-
-class Sysfs:
-    """DIR/sys: the pool's parameter and the CPUs, of which those of the pool are offline."""
-
-    def __init__(self, directory, topology):
-        self.topology = topology
-        self.module = os.path.join(directory, 'sys/module/nitro_enclaves/parameters')
-        self.cpu = os.path.join(directory, 'sys/devices/system/cpu')
-        os.makedirs(self.module)
-        os.makedirs(self.cpu)
-        everything = driver.format_cpus(range(topology.cpus))
-        for name in ('present', 'possible'):
-            self.write(os.path.join(self.cpu, name), everything)
-        self.write(os.path.join(self.cpu, 'kernel_max'), '8191')
-        for cpu in range(topology.cpus):
-            os.mkdir(os.path.join(self.cpu, f'cpu{cpu}'))
-
-    def write(self, path, text):
-        """Replaces a file, so that no reader sees half of it."""
-        new = path + '.new'
-        with open(new, 'w', encoding='ascii') as out:
-            out.write(text + '\n')
-        os.chmod(new, 0o644)
-        os.rename(new, path)
-
-    def update(self, pool):
-        """The driver has taken the CPUs of @pool, and no others."""
-        online = set(range(self.topology.cpus)) - pool.cpus
-        self.write(os.path.join(self.module, 'ne_cpus'), pool.text)
-        self.write(os.path.join(self.cpu, 'online'), driver.format_cpus(online))
-        self.write(os.path.join(self.cpu, 'offline'), driver.format_cpus(pool.cpus))
-        for cpu in range(self.topology.cpus):
-            self.update_cpu(cpu, cpu in online, online)
-
-    def update_cpu(self, cpu, is_online, online):
-        top = os.path.join(self.cpu, f'cpu{cpu}')
-        topology = os.path.join(top, 'topology')
-        if cpu != 0:
-            self.write(os.path.join(top, 'online'), str(int(is_online)))
-        if not is_online:
-            with contextlib.suppress(FileNotFoundError):
-                for name in os.listdir(topology):
-                    os.unlink(os.path.join(topology, name))
-                os.rmdir(topology)
-            return
-        os.makedirs(topology, exist_ok=True)
-        siblings = self.topology.siblings(cpu) & online
-        node = self.topology.node(cpu)
-        package = {c for c in online if self.topology.node(c) == node}
-        for name, value in (('core_id', self.topology.core(cpu)),
-                            ('physical_package_id', node), ('die_id', 0), ('cluster_id', 65535),
-                            ('thread_siblings_list', driver.format_cpus(siblings)),
-                            ('thread_siblings', self.mask(siblings)),
-                            ('core_cpus_list', driver.format_cpus(siblings)),
-                            ('core_cpus', self.mask(siblings)),
-                            ('core_siblings_list', driver.format_cpus(package)),
-                            ('core_siblings', self.mask(package)),
-                            ('package_cpus_list', driver.format_cpus(package)),
-                            ('package_cpus', self.mask(package))):
-            self.write(os.path.join(topology, name), str(value))
-
-    def mask(self, cpus):
-        value = sum(1 << cpu for cpu in cpus)
-        words = []
-        for _ in range((self.topology.cpus + 31) // 32):
-            words.insert(0, f'{value & 0xffffffff:08x}')
-            value >>= 32
-        return ','.join(words)
+    def start_guest(self):
+        """Before the start is answered, but outside of the lock, as it takes time."""
+        self.handle.guest.before_start()
+        self.handle.guest.run(self.enclave.flags)
 
 
 def main(directory, config):

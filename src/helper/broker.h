@@ -18,4 +18,4 @@
  */
 void brokerRun(int listenFd);
 
-#define BROKER_GRACE_MS 5000
+#define BROKER_GRACE_MS 2000
