@@ -22,6 +22,9 @@
  *     DIR/vsock/PORT, DIR/vsock/CID.PORT                    a listener, an end of a connection
  */
 
+/* With it, open() and others would be called open64() here. */
+#undef _FILE_OFFSET_BITS
+
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
@@ -49,14 +52,12 @@
 #define EXPORT __attribute__((visibility("default")))
 #define ALIAS(name) __attribute__((visibility("default"), alias(#name)))
 
-/* The next definition of a function: libc's, or that of another preloaded library. */
-#define REAL(name) \
-    ({ \
-        static __typeof__(&name) real_; \
-        if (!real_) \
-            real_ = (__typeof__(&name)) dlsym(RTLD_NEXT, #name); \
-        real_; \
-    })
+/* The functions that this library stands before, and those of libc's that it needs */
+#define FUNCTIONS(X) \
+    X(accept4) X(access) X(bind) X(close) X(connect) X(dup) X(dup2) X(dup3) X(eaccess) \
+    X(faccessat) X(fopen) X(fstat) X(fstatat) X(getpeername) X(getsockname) X(ioctl) \
+    X(lstat) X(open) X(openat) X(opendir) X(poll) X(ppoll) X(readlink) X(realpath) \
+    X(recvmsg) X(sendmsg) X(setsockopt) X(socket) X(stat) X(statx) X(write)
 
 /* Paths below these go to the directory, where it holds the same path. */
 static const char *const redirected[] = {
@@ -92,34 +93,78 @@ union FdControl {
     char space[CMSG_SPACE(sizeof(int))];
 };
 
-static char directory[80];
-
 /*
  * Descriptors that write() and poll() have to look at. They stay marked after a close, so it
  * says "maybe". Nothing but a shortcut: other programs shall not pay for each write().
  */
 static unsigned char marked[1024];
 
-__attribute__((constructor)) static void
-findDirectory(void)
+#define DIRECTORY_SIZE 80
+
+/* Set once, before the first use: the directory ("" for none), and the next definitions. */
+static struct {
+    bool done;
+    char directory[DIRECTORY_SIZE];
+#define X(name) __typeof__(&name) name;
+    FUNCTIONS(X)
+#undef X
+} state;
+
+static void
+findDirectory(char buffer[DIRECTORY_SIZE])
 {
     const char *env = getenv("NITRO_MOCK_DIR");
     Dl_info info;
+    int len;
 
+    buffer[0] = '\0';
     if (env) {
-        if (strlen(env) < sizeof(directory))
-            strcpy(directory, env);
-    } else if (dladdr(directory, &info) && info.dli_fname && info.dli_fname[0] == '/') {
-        const char *slash = strrchr(info.dli_fname, '/');
-        char socketPath[sizeof(directory) + sizeof("/call")];
-
-        if (slash - info.dli_fname >= (ptrdiff_t) sizeof(directory))
-            return;
-        memcpy(directory, info.dli_fname, slash - info.dli_fname);
-        snprintf(socketPath, sizeof(socketPath), "%s/call", directory);
-        if (REAL(access)(socketPath, F_OK) < 0)
-            directory[0] = '\0';
+        if (snprintf(buffer, DIRECTORY_SIZE, "%s", env) >= DIRECTORY_SIZE)
+            buffer[0] = '\0';
+    } else if (dladdr(&state, &info) && info.dli_fname && info.dli_fname[0] == '/') {
+        len = strrchr(info.dli_fname, '/') - info.dli_fname;
+        if (snprintf(buffer, DIRECTORY_SIZE, "%.*s/call", len, info.dli_fname) >= DIRECTORY_SIZE ||
+            state.access(buffer, F_OK) < 0)
+            len = 0;
+        buffer[len] = '\0';
     }
+}
+
+/*
+ * The constructors of other libraries can come here before this one's does, and several
+ * threads at once: all write the same.
+ */
+static __attribute__((constructor)) void
+setUp(void)
+{
+    char directory[DIRECTORY_SIZE];
+    int saved = errno;
+
+#define X(name) state.name = (__typeof__(&name)) dlsym(RTLD_NEXT, #name);
+    FUNCTIONS(X)
+#undef X
+    findDirectory(directory);
+    memcpy(state.directory, directory, DIRECTORY_SIZE);
+    __atomic_store_n(&state.done, true, __ATOMIC_RELEASE);
+    errno = saved;
+}
+
+static void
+needState(void)
+{
+    if (!__atomic_load_n(&state.done, __ATOMIC_ACQUIRE))
+        setUp();
+}
+
+/* The next definition of a function: libc's, or that of another preloaded library. */
+#define REAL(name) (needState(), state.name)
+
+/* The mock's directory, NULL when there is none and nothing is to be mocked. */
+static const char *
+mockDirectory(void)
+{
+    needState();
+    return state.directory[0] ? state.directory : NULL;
 }
 
 /* Descriptors */
@@ -131,12 +176,13 @@ findDirectory(void)
 static const char *
 mockedName(int (*get)(int, struct sockaddr *, socklen_t *), int fd, struct sockaddr_un *buffer)
 {
+    const char *directory = mockDirectory();
     socklen_t len = sizeof(*buffer) - 1;
-    size_t prefix = strlen(directory);
+    size_t prefix = directory ? strlen(directory) : 0;
     int saved = errno;
 
     memset(buffer, 0, sizeof(*buffer));
-    if (prefix == 0 || get(fd, (struct sockaddr *) buffer, &len) < 0) {
+    if (!directory || get(fd, (struct sockaddr *) buffer, &len) < 0) {
         errno = saved;
         return NULL;
     }
@@ -235,7 +281,7 @@ callServer(const char *socketName, const struct Call *call, const void *data, in
     int error;
     int sock;
 
-    snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s", directory, socketName);
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s", state.directory, socketName);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     sock = REAL(socket)(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
@@ -265,7 +311,9 @@ callServer(const char *socketName, const struct Call *call, const void *data, in
 static const char *
 redirect(const char *path, char *buffer, size_t size)
 {
-    if (directory[0] == '\0' || !path || path[0] != '/')
+    const char *directory = mockDirectory();
+
+    if (!directory || !path || path[0] != '/')
         return path;
 
     if (strcmp(path, DEVICE) == 0) {
@@ -300,7 +348,7 @@ openMocked(const char *path, int flags)
     const char *name;
     int fd;
 
-    if (directory[0] == '\0' || !path || (flags & O_PATH))
+    if (!mockDirectory() || !path || (flags & O_PATH))
         return -2;
     if (strcmp(path, DEVICE) == 0)
         name = "device";
@@ -601,7 +649,7 @@ ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout, const si
 EXPORT int
 socket(int domain, int type, int protocol)
 {
-    if (directory[0] && domain == AF_VSOCK)
+    if (domain == AF_VSOCK && mockDirectory())
         return REAL(socket)(AF_UNIX, type, 0);
     return REAL(socket)(domain, type, protocol);
 }
@@ -625,8 +673,8 @@ callVsock(int op, int fd, const void *address, socklen_t len)
 static bool
 isVsock(const struct sockaddr *address, socklen_t len)
 {
-    return directory[0] && address && len >= sizeof(address->sa_family) &&
-           address->sa_family == AF_VSOCK;
+    return address && len >= sizeof(address->sa_family) &&
+           address->sa_family == AF_VSOCK && mockDirectory();
 }
 
 EXPORT int
@@ -716,7 +764,7 @@ accept(int fd, struct sockaddr *address, socklen_t *len)
 EXPORT int
 setsockopt(int fd, int level, int option, const void *value, socklen_t len)
 {
-    if (directory[0] && level == AF_VSOCK)
+    if (level == AF_VSOCK && mockDirectory())
         return 0;
     return REAL(setsockopt)(fd, level, option, value, len);
 }

@@ -34,7 +34,7 @@
 # own script: the words mock.heartbeat=wrong mock.exit_ms=500 ... of its command line. Faults
 # are described at nitrodevmock_server.Faults; fault() adds one.
 #
-# By hand:  nitrodevmock.py DIRECTORY [SETTINGS as JSON]  serves until SIGTERM. In its
+# By hand:  nitrodevmock.py DIRECTORY [SETTINGS as JSON]  serves until it is killed. In its
 # environment, NITRO_MOCK_FAULTS="NE_ADD_VCPU:2:ENOMEM,open:1:EBUSY" adds faults.
 #
 # What is less than real: SIGKILL ends a process within a hanging call; error returns of
@@ -165,8 +165,9 @@ class NitroMock:
         # here, a program finds the directory even when it gets no NITRO_MOCK_DIR
         shutil.copy(LIBRARY, self.library)
         self.process = subprocess.Popen(
-            [sys.executable, os.path.abspath(__file__), self.dir, json.dumps(self.config)],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+            [sys.executable, os.path.abspath(__file__), '--until-eof', self.dir,
+             json.dumps(self.config)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         if self.process.stdout.readline() != 'ready\n':
             self.stop()
             raise RuntimeError('the mock has not started')
@@ -183,6 +184,7 @@ class NitroMock:
         if self.process:
             self.process.terminate()
             self.process.wait()
+            self.process.stdin.close()
             self.process.stdout.close()
             self.process = None
         shutil.rmtree(self.dir, ignore_errors=True)
@@ -321,15 +323,21 @@ class NitroMock:
 
 
 def main():
-    directory = sys.argv[1]
-    config = json.loads(sys.argv[2]) if len(sys.argv) > 2 else {}
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    arguments = sys.argv[1:]
+    # the test that has started it may be killed
+    until_eof = '--until-eof' in arguments and not arguments.remove('--until-eof')
+    config = json.loads(arguments[1]) if len(arguments) > 1 else {}
     faults = nitrodevmock_server.Faults.parse(os.environ.get('NITRO_MOCK_FAULTS', ''))
     config['faults'] = config.get('faults', []) + faults
-    if os.getppid() != 1:
-        # ends with the test that has started it
-        import ctypes
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
-    nitrodevmock_server.main(os.path.abspath(directory), config)
+    os.umask(0o022)
+    nitrodevmock_server.Server(os.path.abspath(arguments[0]), config).run()
+    print('ready', flush=True)
+    if until_eof:
+        sys.stdin.read()
+        os._exit(0)
+    while True:
+        signal.pause()
 
 
 if __name__ == '__main__':

@@ -22,10 +22,8 @@ import errno
 import json
 import os
 import select
-import signal
 import socket
 import struct
-import sys
 import threading
 import time
 
@@ -230,7 +228,7 @@ class Server:
             threading.Thread(target=serve, args=(conn,), daemon=True).start()
 
     def run(self):
-        """Serves until SIGTERM."""
+        """Serves, in threads of its own."""
         os.makedirs(os.path.join(self.directory, 'fd'))
         for name, mode, kind, serve in (
                 ('call', 0o666, socket.SOCK_SEQPACKET, self.serve_call),
@@ -624,14 +622,3 @@ class EnclaveCall:
         """Before the start is answered, but outside of the lock, as it takes time."""
         self.handle.guest.before_start()
         self.handle.guest.run(self.enclave.flags)
-
-
-def main(directory, config):
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
-    os.umask(0o022)
-    server = Server(directory, config)
-    server.run()
-    print('ready', flush=True)
-    signal.sigwait({signal.SIGTERM, signal.SIGINT})
-    sys.stdout.flush()
-    os._exit(0)

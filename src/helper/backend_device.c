@@ -182,7 +182,7 @@ deviceContext(const Device *device)
     };
 }
 
-/* Whether @call, which has just failed with errno set, is to be made again; else @failure is set. */
+/* Whether @call, which has failed with errno set, is to be made again; else @failure is set. */
 static bool
 deviceRetry(Device *device, NeCall call, const NeContext *context, Failure *failure)
 {
@@ -440,9 +440,12 @@ deviceThread(gpointer opaque)
     return NULL;
 }
 
-/* Runs @work in a worker, then @done in the main thread. Returns 0, or -1 with @failure set. */
+/*
+ * Runs @work in a worker, a thread called @name, then @done in the main thread. Returns 0, or
+ * -1 with @failure set.
+ */
 static int
-deviceRun(Device *device, int (*work)(Device *device, Failure *failure),
+deviceRun(Device *device, const char *name, int (*work)(Device *device, Failure *failure),
           void (*done)(Device *device, int rc, Failure *failure), Failure *failure)
 {
     DeviceTask *task = g_new0(DeviceTask, 1);
@@ -452,7 +455,7 @@ deviceRun(Device *device, int (*work)(Device *device, Failure *failure),
     task->work = work;
     task->done = done;
     device->busy = true;
-    if ((task->thread = g_thread_try_new("device", deviceThread, task, &error)))
+    if ((task->thread = g_thread_try_new(name, deviceThread, task, &error)))
         return 0;
 
     device->busy = false;
@@ -497,7 +500,7 @@ deviceClose(Device *device)
 
     if (device->busy || device->phase == DEVICE_GONE)
         return;
-    if (deviceRun(device, deviceWorkClose, deviceOnClosed, &failure) < 0) {
+    if (deviceRun(device, "close", deviceWorkClose, deviceOnClosed, &failure) < 0) {
         deviceRelease(device);
         deviceConclude(device);
     }
@@ -624,7 +627,7 @@ deviceTryStart(Device *device)
     if (device->phase != DEVICE_PREPARE || !device->prepared || !device->listening)
         return;
     device->phase = DEVICE_START;
-    if (deviceRun(device, deviceStartEnclave, deviceOnStarted, &failure) < 0)
+    if (deviceRun(device, "start", deviceStartEnclave, deviceOnStarted, &failure) < 0)
         deviceEnd(device, NULL, &failure);
 }
 
@@ -671,7 +674,7 @@ deviceStart(void *instance, Failure *failure)
     const Options *options = device->options;
 
     device->phase = DEVICE_PREPARE;
-    if (deviceRun(device, deviceWorkPrepare, deviceOnPrepared, failure) < 0) {
+    if (deviceRun(device, "prepare", deviceWorkPrepare, deviceOnPrepared, failure) < 0) {
         deviceRelease(device);
         return -1;
     }

@@ -110,9 +110,9 @@ static const NeError neErrors[] = {
     {ANY_CALL, NE_ERR_ENCLAVE_MEM_MIN_SIZE, NITRO_FAILURE_CONFIG,
      "Memory of {memory} KiB is too small: an enclave needs at least 65536 KiB (64 MiB)"},
     {ANY_CALL, NE_ERR_FULL_CORES_NOT_USED, NITRO_FAILURE_CONFIG,
-     "The {vcpus} vCPUs (CPUs {cpus}) are not whole cores, and a core of this host has {threads} "
-     "threads: use a multiple of {threads} vCPUs, and with <vcpu cpuset=> or <vcpupin> name all "
-     "threads of each core"},
+     "The number of vCPUs, {vcpus} (CPUs {cpus}), does not make whole cores, which have {threads} "
+     "threads on this host: use a multiple of {threads} vCPUs, and with <vcpu cpuset=> or "
+     "<vcpupin> name all threads of each core"},
     {ANY_CALL, NE_ERR_NOT_IN_INIT_STATE, NITRO_FAILURE_INTERNAL,
      "The enclave has ended, or was started, before {call}: this is an error of libvirt_nitro, "
      "report it"},

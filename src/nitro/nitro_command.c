@@ -45,6 +45,15 @@ nitroCommandAddFd(virCommand *cmd,
 
 
 static void
+nitroCommandAddDevice(virCommand *cmd,
+                      const nitroCommandContext *ctxt)
+{
+    if (ctxt->deviceFd >= 0)
+        nitroCommandAddFd(cmd, "--device-fd", ctxt->deviceFd);
+}
+
+
+static void
 nitroCommandAddImage(virCommand *cmd,
                      const virDomainDef *def,
                      const nitroCommandContext *ctxt)
@@ -64,6 +73,7 @@ nitroCommandAddMemory(virCommand *cmd,
                       const virDomainDef *def)
 {
     unsigned long long page = nitroDomainDefGetPageSize(def);
+    int node = nitroDomainDefGetNumaNode(def);
 
     virCommandAddArg(cmd, "--memory");
     virCommandAddArgFormat(cmd, "%llu", virDomainDefGetMemoryTotal(def) * 1024);
@@ -71,6 +81,11 @@ nitroCommandAddMemory(virCommand *cmd,
     if (page > 0) {
         virCommandAddArg(cmd, "--page-size");
         virCommandAddArgFormat(cmd, "%llu", page * 1024);
+    }
+
+    if (node >= 0) {
+        virCommandAddArg(cmd, "--numa-node");
+        virCommandAddArgFormat(cmd, "%d", node);
     }
 }
 
@@ -200,6 +215,7 @@ nitroCommandBuild(const virDomainDef *def,
 
     nitroCommandAddIdentity(cmd, def);
     nitroCommandAddFd(cmd, "--control-fd", ctxt->controlFd);
+    nitroCommandAddDevice(cmd, ctxt);
     nitroCommandAddImage(cmd, def, ctxt);
     nitroCommandAddMemory(cmd, def);
     nitroCommandAddCpus(cmd, def);

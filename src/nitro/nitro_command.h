@@ -18,6 +18,7 @@
 typedef struct _nitroCommandContext nitroCommandContext;
 struct _nitroCommandContext {
     int controlFd;    /* listening UNIX stream socket */
+    int deviceFd;     /* of the Nitro Hypervisor; machine nitro only */
     int imageFd;      /* the EIF file or the Linux kernel, read-only */
     int initrdFd;     /* the ramdisk that goes with a Linux kernel */
     int vsockDirFd;    /* directory of the host's sockets; emulated machine only */

@@ -28,6 +28,7 @@
 #include "nitro_broker.h"
 #include "nitro_command.h"
 #include "nitro_console.h"
+#include "nitro_device.h"
 #include "nitro_domain.h"
 #include "nitro_domain_conf.h"
 #include "nitro_driver.h"
@@ -67,10 +68,11 @@ struct _nitroProcessFds {
     int vsockListen;
     int console;
     int broker;
+    int device;
     int log;
 };
 
-#define NITRO_PROCESS_FDS_INIT { -1, -1, -1, -1, -1, -1, -1, -1, -1 }
+#define NITRO_PROCESS_FDS_INIT { -1, -1, -1, -1, -1, -1, -1, -1, -1, -1 }
 
 static void
 nitroProcessFdsClose(nitroProcessFds *fds)
@@ -83,6 +85,7 @@ nitroProcessFdsClose(nitroProcessFds *fds)
     VIR_FORCE_CLOSE(fds->vsockListen);
     VIR_FORCE_CLOSE(fds->console);
     VIR_FORCE_CLOSE(fds->broker);
+    VIR_FORCE_CLOSE(fds->device);
     VIR_FORCE_CLOSE(fds->log);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(nitroProcessFds, nitroProcessFdsClose);
@@ -267,6 +270,17 @@ nitroProcessOpenLog(nitroDriver *driver,
 }
 
 
+/* The helper gets the device open: it need not be able to open it itself. */
+static int
+nitroProcessOpenDevice(virDomainObj *vm,
+                       nitroProcessFds *fds)
+{
+    if (nitroDomainDefGetMachine(vm->def) != NITRO_MACHINE_NITRO)
+        return 0;
+    return (fds->device = nitroDeviceOpen(NITRO_DEVICE)) < 0 ? -1 : 0;
+}
+
+
 /* The emulated machine's helper has a port for the heartbeat of its own. */
 static int
 nitroProcessOpenBroker(nitroDriver *driver,
@@ -296,6 +310,7 @@ nitroProcessLaunch(nitroDriver *driver,
         .vsockListenFd = fds->vsockListen,
         .consoleFd = fds->console,
         .brokerFd = fds->broker,
+        .deviceFd = fds->device,
         .qemu = qemu,
         .accel = accel,
     };
@@ -443,7 +458,7 @@ nitroProcessPrepare(nitroDriver *driver,
         return -1;
 
     priv->consoleOpened = true;
-    return nitroProcessOpenBroker(driver, vm, fds);
+    return nitroProcessOpenDevice(vm, fds) < 0 ? -1 : nitroProcessOpenBroker(driver, vm, fds);
 }
 
 
