@@ -207,6 +207,9 @@ class OptionsTest(HelperCase):
             ('console-fd', 'x', 'is not the number of a file descriptor'),
             ('initrd-fd', '999', 'is not an open file descriptor'),
             ('heartbeat-timeout', '0', 'is not a number of seconds from 1 to 86400'),
+            ('broker-fd', 'x', 'is not the number of a file descriptor'),
+            ('broker-fd', '0', 'is not a UNIX stream socket'),
+            ('listen-fd', '0', 'is not a listening UNIX stream socket'),
             ('expect-pcr', 'x', pcr),
             ('expect-pcr', '3=' + '0' * 96,
              'names none of the registers 0, 1, 2 and 8, which come from the image'),
@@ -231,12 +234,28 @@ class OptionsTest(HelperCase):
              'Option --vsock-listen-fd needs --cid'),
             (['--no-heartbeat', '--heartbeat-timeout', '5'],
              'Options --no-heartbeat and --heartbeat-timeout exclude each other'),
+            (['--broker-fd', str(self.listener.fileno())],
+             'Option --broker-fd needs --machine nitro, without --no-heartbeat'),
+            (['--listen-fd', str(self.listener.fileno())], 'Option --listen-fd needs --broker'),
             (['--expect-pcr', twice, '--expect-pcr', twice],
              f"Value '{twice}' of option --expect-pcr names register 0 again"),
         ]
         for words, text in cases:
             with self.subTest(words[0]):
                 self.assert_refused(self.full() + words, text)
+
+    def test_device(self):
+        device = ['--device-fd', str(self.image)]
+        broker = ['--broker-fd', str(self.listener.fileno())]
+        cases = [
+            ([], 'Option --machine nitro needs --device-fd'),
+            (device, 'Option --machine nitro needs --broker-fd or --no-heartbeat'),
+            (device + broker + ['--no-heartbeat'],
+             'Option --broker-fd needs --machine nitro, without --no-heartbeat'),
+        ]
+        for words, text in cases:
+            with self.subTest(words):
+                self.assert_refused(self.full(machine='nitro') + words, text)
 
 
 class RefusalTest(HelperCase):
