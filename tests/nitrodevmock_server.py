@@ -286,23 +286,26 @@ class Server:
             try:
                 result = handler(call, data, fd, pid, uid)
             except NeError as e:
-                self.answer(conn, ANSWER.pack(-1, e.errno, 0))
-            else:
-                if isinstance(result, socket.socket):
-                    with result:
-                        self.answer(conn, ANSWER.pack(0, 0, 1), result)
-                else:
-                    self.answer(conn, ANSWER.pack(result, 0, 0))
+                result = e
             finally:
+                # a copy keeps an enclave alive: it must be gone when the caller goes on
                 if fd >= 0:
                     os.close(fd)
+            # the caller may have been killed
+            with contextlib.suppress(OSError):
+                self.answer(conn, result)
 
-    def answer(self, conn, answer, passed=None):
-        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS,
-                   array.array('i', [passed.fileno()]))] if passed else []
-        # the caller may have been killed
-        with contextlib.suppress(OSError):
-            conn.sendmsg([answer], rights)
+    def answer(self, conn, result):
+        if isinstance(result, NeError):
+            conn.sendmsg([ANSWER.pack(-1, result.errno, 0)])
+        elif isinstance(result, socket.socket):
+            # no sweep() between, which would find this copy of the descriptor
+            with self.lock, result:
+                conn.sendmsg([ANSWER.pack(0, 0, 1)],
+                             [(socket.SOL_SOCKET, socket.SCM_RIGHTS,
+                               array.array('i', [result.fileno()]))])
+        else:
+            conn.sendmsg([ANSWER.pack(result, 0, 0)])
 
     def serve_device(self, conn):
         self.serve(conn, self.open_device)
