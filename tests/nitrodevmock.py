@@ -45,14 +45,16 @@
 # Tests that use this run as root: the mock looks at other processes' memory. The programs
 # under test may run as any user.
 #
-# What is less than real: SIGKILL ends a process within a hanging call; error returns of
-# write() to ne_cpus reach programs that use write(), not those that use stdio; epoll sees
-# EPOLLIN besides EPOLLHUP on an enclave that has ended (poll does not); private memory is
-# not held after it was unmapped (what the enclave sees of it is right, see
-# nitrodevmock_memory).
+# What is less than real: SIGKILL ends a process within a hanging call; what a process had is
+# given back a moment after its end; error returns of write() to ne_cpus reach programs that
+# use write(), not those that use stdio; epoll sees EPOLLIN besides EPOLLHUP on an enclave that
+# has ended (poll does not); private memory is not held after it was unmapped (what the enclave
+# sees of it is right, see nitrodevmock_memory); ioctl() needs socket() and connect(), so a
+# sandbox without them is without the device.
 
 import contextlib
 import fcntl
+import glob
 import itertools
 import json
 import os
@@ -261,6 +263,17 @@ class NitroMock:
     def devices(self):
         """How many descriptors of the device are open (copies count as one)."""
         return self.command('devices')
+
+    def holders(self, number):
+        """PIDs of the processes that have the descriptor of the enclave, one for each copy."""
+        target = f'socket:[{self.command("inode", number=number)}]'
+        found = []
+        for path in glob.glob('/proc/[0-9]*/fd/*'):
+            # descriptors and processes come and go
+            with contextlib.suppress(OSError):
+                if os.readlink(path) == target:
+                    found.append(int(path.split('/')[2]))
+        return sorted(found)
 
     def end(self, number):
         """The enclave @number ends by itself."""

@@ -105,8 +105,14 @@ class Faults:
             found.append(fault)
         return found
 
+    CALLS = {name for name, _ in IOCTLS.values()} | {'open', 'ne_cpus', 'vsock-bind',
+                                                     'vsock-connect'}
+    DEFAULTS = {'nth': 1, 'times': 1, 'errno': 0, 'hang': 0, 'hypervisor': False}
+
     def add(self, fault):
-        fault = dict({'nth': 1, 'times': 1, 'errno': 0, 'hang': 0, 'hypervisor': False}, **fault)
+        if fault.get('call') not in self.CALLS or set(fault) - set(self.DEFAULTS) - {'call'}:
+            raise ValueError(f'no such fault: {fault}')
+        fault = dict(self.DEFAULTS, **fault)
         number = fault['errno']
         if isinstance(number, str):
             number = (getattr(driver, number, None) or getattr(errno, number, None)
@@ -151,9 +157,10 @@ class Log:
 class Handle:
     """This side of an enclave descriptor."""
 
-    def __init__(self, enclave, sock):
+    def __init__(self, enclave, sock, inode):
         self.enclave, self.sock, self.witness = enclave, sock, None
         self.guest = None
+        self.inode = inode  # of the caller's side
 
     def fileno(self):
         return self.witness if self.sock is None else self.sock.fileno()
@@ -425,7 +432,7 @@ class Server:
                 ours.close()
                 theirs.close()
                 raise NeError(errno.EFAULT) from e
-            self.handles[number] = Handle(enclave, ours)
+            self.handles[number] = Handle(enclave, ours, os.fstat(theirs.fileno()).st_ino)
         self.poke()
         return f'enclave {enclave.number}', theirs
 
@@ -530,6 +537,10 @@ class Server:
                      'cpus': sorted(h.enclave.vcpus), 'memory': h.enclave.memory_size,
                      'flags': h.enclave.flags, 'pid': h.enclave.owner.pid}
                     for h in self.handles.values()]
+
+    def control_inode(self, number):
+        with self.lock:
+            return self.by_number(number).inode
 
     def control_devices(self):
         self.sweep()
