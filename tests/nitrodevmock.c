@@ -20,6 +20,7 @@
  * duplicated and passed, and threads and forks need no care. Names are
  *     DIR/fd/device.N, DIR/fd/enclave.N, DIR/fd/ne_cpus.N   what open() and ioctl() return
  *     DIR/vsock/PORT, DIR/vsock/CID.PORT                    a listener, an end of a connection
+ * all of them abstract (with a leading NUL) but for the listener.
  */
 
 /* With it, open() and others would be called open64() here. */
@@ -179,6 +180,7 @@ mockedName(int (*get)(int, struct sockaddr *, socklen_t *), int fd, struct socka
     const char *directory = mockDirectory();
     socklen_t len = sizeof(*buffer) - 1;
     size_t prefix = directory ? strlen(directory) : 0;
+    const char *name;
     int saved = errno;
 
     memset(buffer, 0, sizeof(*buffer));
@@ -186,11 +188,11 @@ mockedName(int (*get)(int, struct sockaddr *, socklen_t *), int fd, struct socka
         errno = saved;
         return NULL;
     }
-    if (buffer->sun_family != AF_UNIX ||
-        strncmp(buffer->sun_path, directory, prefix) != 0 ||
-        buffer->sun_path[prefix] != '/')
+    name = buffer->sun_path + (buffer->sun_path[0] == '\0');
+    if (buffer->sun_family != AF_UNIX || strncmp(name, directory, prefix) != 0 ||
+        name[prefix] != '/')
         return NULL;
-    return buffer->sun_path + prefix + 1;
+    return name + prefix + 1;
 }
 
 static bool

@@ -45,10 +45,10 @@
 
 import contextlib
 import fcntl
+import itertools
 import json
 import os
 import shutil
-import signal
 import socket
 import struct
 import subprocess
@@ -157,6 +157,7 @@ class NitroMock:
         self.process = None
         self.control = None
         self.lock = threading.Lock()
+        self.ports = itertools.count(1024)
 
     def start(self):
         if not os.path.exists(LIBRARY):
@@ -165,9 +166,9 @@ class NitroMock:
         # here, a program finds the directory even when it gets no NITRO_MOCK_DIR
         shutil.copy(LIBRARY, self.library)
         self.process = subprocess.Popen(
-            [sys.executable, os.path.abspath(__file__), '--until-eof', self.dir,
+            [sys.executable, '-S', '-m', 'nitrodevmock_server', '--until-eof', self.dir,
              json.dumps(self.config)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=self.server_environment())
         if self.process.stdout.readline() != 'ready\n':
             self.stop()
             raise RuntimeError('the mock has not started')
@@ -176,6 +177,15 @@ class NitroMock:
         self.control = sock.makefile('rw', encoding='utf-8')
         sock.close()
         return self
+
+    @staticmethod
+    def server_environment():
+        """A server starts for each test: compiled code makes that several times as fast."""
+        env = dict(os.environ, PYTHONPATH=os.path.dirname(os.path.abspath(__file__)),
+                   PYTHONPYCACHEPREFIX=os.path.join(BUILD, 'tests', 'pycache'))
+        for name in ('PYTHONDONTWRITEBYTECODE', 'LD_PRELOAD', 'NITRO_MOCK_DIR'):
+            env.pop(name, None)
+        return env
 
     def stop(self):
         if self.control:
@@ -244,13 +254,12 @@ class NitroMock:
     def show_device(self):
         os.rename(os.path.join(self.dir, 'hidden'), os.path.join(self.dir, 'device'))
 
-    def dial(self, cid, port=9000, local_port=1):
+    def dial(self, cid, port=9000, local_port=None):
         """Connects to the parent's @port as a guest with this CID; returns the socket."""
         sock = socket.socket(socket.AF_UNIX)
-        name = os.path.join(self.dir, 'vsock', f'{cid}.{local_port}')
+        local_port = local_port or next(self.ports)
         try:
-            sock.bind(name)
-            os.unlink(name)
+            sock.bind(f'\0{self.dir}/vsock/{cid}.{local_port}')
             sock.connect(os.path.join(self.dir, 'vsock', str(port)))
         except OSError:
             sock.close()
@@ -322,23 +331,5 @@ class NitroMock:
             return f.read().strip()
 
 
-def main():
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    arguments = sys.argv[1:]
-    # the test that has started it may be killed
-    until_eof = '--until-eof' in arguments and not arguments.remove('--until-eof')
-    config = json.loads(arguments[1]) if len(arguments) > 1 else {}
-    faults = nitrodevmock_server.Faults.parse(os.environ.get('NITRO_MOCK_FAULTS', ''))
-    config['faults'] = config.get('faults', []) + faults
-    os.umask(0o022)
-    nitrodevmock_server.Server(os.path.abspath(arguments[0]), config).run()
-    print('ready', flush=True)
-    if until_eof:
-        sys.stdin.read()
-        os._exit(0)
-    while True:
-        signal.pause()
-
-
 if __name__ == '__main__':
-    main()
+    nitrodevmock_server.main(sys.argv[1:])

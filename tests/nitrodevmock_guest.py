@@ -101,6 +101,7 @@ class Vsock:
     def __init__(self, directory, config, guests):
         self.directory, self.config, self.guests = directory, config, guests
         self.ports = itertools.count(1 << 30)
+        self.joining = threading.Lock()  # the hypervisor's name is free again then
         os.makedirs(self.path(''), exist_ok=True)
         os.chmod(self.path(''), 0o755)
 
@@ -121,17 +122,9 @@ class Vsock:
             except OSError as e:
                 raise NeError(e.errno) from e
 
-    @contextlib.contextmanager
-    def _named(self, sock, name):
-        """Gives @sock a name that outlives the file; within, the file is there."""
-        path = self.path(name)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
-        sock.bind(path)
-        try:
-            yield path
-        finally:
-            os.unlink(path)
+    def name(self, cid, port):
+        """The name of the end of a connection; it goes with the socket."""
+        return '\0' + self.path(f'{cid}.{port}')
 
     def connect(self, fd, cid, port):
         """connect() of the process under test, on a copy of its descriptor."""
@@ -141,7 +134,7 @@ class Vsock:
             accepts = guest is not None and guest.console_is_open()
             if not accepts and (blocking or self.config['refusal'] != 'ECONNRESET'):
                 raise NeError(getattr(errno, self.config['refusal']))
-            conn = self._join(sock, f'{cid}.{port}', accepts)
+            conn = self._join(sock, self.name(cid, port), accepts)
         if accepts:
             guest.attach(conn)
         if not blocking:
@@ -151,11 +144,11 @@ class Vsock:
         """Connects @sock to a peer called @name and returns that, or resets the connection."""
         try:
             if not sock.getsockname():
-                with self._named(sock, f'{PARENT_CID}.{next(self.ports)}'):
-                    pass
-            with socket.socket(socket.AF_UNIX) as listener, self._named(listener, name) as path:
+                sock.bind(self.name(PARENT_CID, next(self.ports)))
+            with self.joining, socket.socket(socket.AF_UNIX) as listener:
+                listener.bind(name)
                 listener.listen(1)
-                sock.connect(path)
+                sock.connect(name)
                 return listener.accept()[0] if accept else None
         except OSError as e:
             raise NeError(e.errno) from e
@@ -164,8 +157,8 @@ class Vsock:
         """A guest's connection to the parent's @port. Raises OSError when nobody listens."""
         sock = socket.socket(socket.AF_UNIX)
         try:
-            with self._named(sock, f'{cid}.{next(self.ports)}'):
-                sock.connect(self.path(port))
+            sock.bind(self.name(cid, next(self.ports)))
+            sock.connect(self.path(port))
         except OSError:
             sock.close()
             raise

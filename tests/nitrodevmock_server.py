@@ -22,8 +22,10 @@ import errno
 import json
 import os
 import select
+import signal
 import socket
 import struct
+import sys
 import threading
 import time
 
@@ -206,6 +208,7 @@ class Server:
             self.pool.set(self.config['pool'], 0)
         self.guests = Guests()
         self.vsock = guests.Vsock(directory, self.config, self.guests)
+        self.waiting = {}  # of each listener, how many threads wait there
         self.handles = {}
         self.created = 0
         self.names = 0
@@ -223,20 +226,31 @@ class Server:
         return sock
 
     def accept(self, sock, serve):
+        """Serves connections to @sock; while this thread is at it, another one waits."""
         while True:
             conn = sock.accept()[0]
-            threading.Thread(target=serve, args=(conn,), daemon=True).start()
+            with self.lock:
+                self.waiting[sock] -= 1
+                alone = self.waiting[sock] == 0
+            if alone:
+                self.add_thread(sock, serve)
+            serve(conn)
+            with self.lock:
+                self.waiting[sock] += 1
+
+    def add_thread(self, sock, serve):
+        with self.lock:
+            self.waiting[sock] = self.waiting.get(sock, 0) + 1
+        threading.Thread(target=self.accept, args=(sock, serve), daemon=True).start()
 
     def run(self):
         """Serves, in threads of its own."""
-        os.makedirs(os.path.join(self.directory, 'fd'))
         for name, mode, kind, serve in (
                 ('call', 0o666, socket.SOCK_SEQPACKET, self.serve_call),
                 ('device', self.config['device_mode'], socket.SOCK_SEQPACKET, self.serve_device),
                 ('parameter', 0o666, socket.SOCK_SEQPACKET, self.serve_parameter),
                 ('control', 0o600, socket.SOCK_STREAM, self.serve_control)):
-            sock = self.listen(name, mode, kind)
-            threading.Thread(target=self.accept, args=(sock, serve), daemon=True).start()
+            self.add_thread(self.listen(name, mode, kind), serve)
         threading.Thread(target=self.watch, daemon=True).start()
 
     def pair(self, kind):
@@ -245,9 +259,7 @@ class Server:
             self.names += 1
             number = self.names
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        path = os.path.join(self.directory, 'fd', f'{kind}.{number}')
-        theirs.bind(path)
-        os.unlink(path)
+        theirs.bind(f'\0{self.directory}/fd/{kind}.{number}')
         return ours, theirs, number
 
     # calls
@@ -381,7 +393,7 @@ class Server:
     def ioctl(self, request, address, fd, pid):
         """The object is known by the name of its descriptor."""
         with socket.socket(fileno=os.dup(fd)) as sock:
-            kind, number = os.path.basename(sock.getsockname()).split('.')
+            kind, number = os.path.basename(sock.getsockname().decode()).split('.')
         name, layout = IOCTLS.get(request, (None, None))
         if name is None or kind == 'ne_cpus' or (kind == 'device') != (request == CREATE_VM):
             raise NeError(errno.ENOTTY)
@@ -622,3 +634,26 @@ class EnclaveCall:
         """Before the start is answered, but outside of the lock, as it takes time."""
         self.handle.guest.before_start()
         self.handle.guest.run(self.enclave.flags)
+
+
+def main(arguments):
+    """DIRECTORY [SETTINGS]: serves until it is killed, with --until-eof until its input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.umask(0o022)
+    until_eof = arguments[0] == '--until-eof'
+    directory, *settings = arguments[until_eof:]
+    config = json.loads(settings[0]) if settings else {}
+    faults = Faults.parse(os.environ.get('NITRO_MOCK_FAULTS', ''))
+    config['faults'] = config.get('faults', []) + faults
+    Server(os.path.abspath(directory), config).run()
+    print('ready', flush=True)
+    if until_eof:
+        # the test that has started this may be killed
+        sys.stdin.read()
+        os._exit(0)
+    while True:
+        signal.pause()
+
+
+if __name__ == '__main__':
+    main(sys.argv[1:])

@@ -21,6 +21,7 @@ class Sysfs:
 
     def __init__(self, directory, topology):
         self.topology = topology
+        self.written = {}
         self.module = os.path.join(directory, 'sys/module/nitro_enclaves/parameters')
         self.cpu = os.path.join(directory, 'sys/devices/system/cpu')
         self.node = os.path.join(directory, 'sys/devices/system/node')
@@ -55,10 +56,12 @@ class Sysfs:
             node = self.topology.node(cpu)
             os.symlink(f'../../node/node{node}', os.path.join(self.cpu, f'cpu{cpu}', f'node{node}'))
 
-    @staticmethod
-    def _write(directory, name, value):
+    def _write(self, directory, name, value):
         """Replaces a file, so that no reader sees half of it."""
         path = os.path.join(directory, name)
+        if self.written.get(path) == value:
+            return
+        self.written[path] = value
         with open(path + '.new', 'w', encoding='ascii') as out:
             out.write(f'{value}\n')
         os.chmod(path + '.new', 0o644)
@@ -86,6 +89,7 @@ class Sysfs:
         if not is_online:
             with contextlib.suppress(FileNotFoundError):
                 for name in os.listdir(topology):
+                    del self.written[os.path.join(topology, name)]
                     os.unlink(os.path.join(topology, name))
                 os.rmdir(topology)
             return

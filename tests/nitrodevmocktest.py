@@ -1038,11 +1038,11 @@ class GuestTest(MockCase):
             self.assertEqual(self.client.name('getsockname', listener)[0], (0xffffffff, 9000))
         # what a closed listener has left is no obstacle
         with self.listener() as listener:
-            self.assertEqual(self.mock.dial(77).getpeername(),
-                             os.path.join(self.mock.dir, 'vsock/9000'))
-            conn, (cid, port) = self.client.accept(listener)
-            self.assertEqual((cid, port), (77, 1))
-            conn.close()
+            with self.mock.dial(77, local_port=1), self.mock.dial(77, local_port=2):
+                for expected in ((77, 1), (77, 2)):
+                    conn, address = self.client.accept(listener)
+                    self.assertEqual(address, expected)
+                    conn.close()
 
     def test_occupied_port(self):
         """Another tool has the port for a while."""
@@ -1082,6 +1082,8 @@ class GuestTest(MockCase):
             self.assertGreaterEqual(time.monotonic() - start, 0.2)
             self.assertEqual(self.client.name('getpeername', sock)[0], (0, 10016))
             self.assertEqual(self.client.name('getsockname', sock)[0][0], 3)
+            with self.connect_console() as other:
+                self.assertEqual(other.makefile('rb').read(4), b'a\nb\n')
             self.assertEqual(sock.makefile('rb').read(4), b'a\nb\n')
             self.mock.end(1)
             self.assertEqual(sock.recv(1), b'')

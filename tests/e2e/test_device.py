@@ -11,6 +11,7 @@ words mock.NAME=VALUE of its kernel command line (nitrodevmock_guest.SCRIPT).
 """
 
 import contextlib
+import itertools
 import os
 import signal
 import socket
@@ -19,6 +20,7 @@ import xml.etree.ElementTree as ElementTree
 
 import daemon
 import nitrodevmock
+import nitrodevmock_guest
 import taprunner
 import tinyguest
 from daemon import DAEMON, HELLO_BANNER, HELLO_EIF, wait_until
@@ -49,6 +51,8 @@ class DeviceTest(EnclaveTest):
         pages = nitrodevmock.HugePages(PAGES)
         cls.enterClassContext(pages)
         cls.mock = cls.enterClassContext(nitrodevmock.NitroMock(cpus=16, pool="1-7,9-15"))
+        cls.vsock = nitrodevmock_guest.Vsock(cls.mock.dir, {}, None)
+        cls.vsock.ports = itertools.count(5000)  # the mock's own guests have others
         super().setUpClass()
 
     @classmethod
@@ -98,10 +102,23 @@ class DeviceTest(EnclaveTest):
         self.assertEqual(self.mock.enclaves(), [])
 
     def wait_enclaves(self, count):
-        """Waits until so many enclaves have been started, booted or not."""
+        """Waits until so many enclaves have been started, booted or not; returns their CIDs."""
         def started():
-            return [enclave for enclave in self.mock.enclaves() if enclave["cid"]]
-        wait_until(lambda: len(started()) == count, 60, f"{count} started enclaves")
+            cids = [enclave["cid"] for enclave in self.mock.enclaves() if enclave["cid"]]
+            return cids if len(cids) == count else None
+        return wait_until(started, 60, f"{count} started enclaves")
+
+    def beat(self, cid):
+        """Sends the heartbeat of an enclave that does not (heartbeat=never)."""
+        with self.vsock.dial(cid, PORT) as sock:
+            sock.settimeout(60)
+            sock.sendall(b"\xb7")
+            self.assertEqual(sock.recv(1), b"\xb7")
+
+    @staticmethod
+    def cid_of(dom):
+        cid = ElementTree.fromstring(dom.XMLDesc(0)).find("devices/vsock/cid")
+        return int(cid.get("address"))
 
     def create(self, name, *words, **more):
         return self.conn.createXML(self.xml(name, *words, **more), 0)
@@ -130,19 +147,18 @@ class Heartbeat(DeviceTest):
     def test_four_at_once(self):
         """one broker, each start gets its own heartbeat"""
         names = [f"quad{n}" for n in range(4)]
-        creations = [Background(self.create, name, f"heartbeat_ms={500 + 100 * n}")
-                     for n, name in enumerate(names)]
-        wait_until(self.brokers, 60, "the broker")
-        broker = self.brokers()
+        creations = [Background(self.create, name, "heartbeat=never") for name in names]
+        cids = self.wait_enclaves(4)
+        self.assertEqual(len(set(cids)), 4)
+        self.assertEqual(len(self.brokers()), 1)
+        beats = [Background(self.beat, cid) for cid in cids]
+        for beat in beats:
+            beat.result()
         domains = [creation.result() for creation in creations]
-        self.assertEqual(len(broker), 1)
-        self.assertIn(self.brokers(), (broker, []))
         for name, dom in zip(names, domains):
             self.assertEqual(dom.state(), BOOTED)
             self.assertEqual(self.events.of(name), [STARTED])
-        cids = {ElementTree.fromstring(dom.XMLDesc(0)).find("devices/vsock/cid").get("address")
-                for dom in domains}
-        self.assertEqual(len(cids), 4)
+        self.assertEqual(sorted(cids), sorted(self.cid_of(dom) for dom in domains))
         # Port and broker are gone, and enclaves run on.
         wait_until(lambda: not self.brokers(), 20, "the end of the broker")
         for dom in domains:
@@ -186,10 +202,11 @@ class Heartbeat(DeviceTest):
 
     def test_late(self):
         """the start waits, and others see the domain starting up"""
-        creation = Background(self.create, "late", "heartbeat_ms=2000")
-        self.wait_enclaves(1)
+        creation = Background(self.create, "late", "heartbeat=never")
+        [cid] = self.wait_enclaves(1)
         dom = self.conn.lookupByName("late")
         self.assertEqual(dom.state(), STARTING_UP)
+        self.beat(cid)
         creation.result()
         self.assertEqual(dom.state(), BOOTED)
 
@@ -314,17 +331,25 @@ class Console(DeviceTest):
     def test_last_words(self):
         """what an enclave says before it ends is not lost"""
         path, device = self.console_file()
-        self.set_console([[0, "boots\r\n"], [600, "says good-bye\r\n"]], exit_ms=700)
-        self.create("brief", debug="yes", devices=device)
+        self.set_console([[0, "boots\r\n"], [1000, "says good-bye\r\n"]])
+        dom = self.create("brief", debug="yes", devices=device)
+        self.wait_text(path, "boots")
+        helper = self.helper_of(dom)
+        os.kill(helper, signal.SIGSTOP)
+        time.sleep(2) # it says good-bye
+        self.mock.end(self.mock.enclaves()[0]["number"])
+        os.kill(helper, signal.SIGCONT)
         self.events.wait("brief", STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN)
-        self.assertEqual(self.wait_text(path, "good-bye"), "boots\r\nsays good-bye\r\n")
+        self.assertEqual(self.wait_text(path, "good-bye"), "boots\nsays good-bye\n")
 
     def test_never_accepted(self):
         """the domain runs on without its console"""
         self.set_console("", console_refuse_ms=1000000)
         path, device = self.console_file()
+        before = len(self.mock.events())
         dom = self.create("mute", debug="yes", devices=device)
-        time.sleep(2)
+        wait_until(lambda: "\n".join(self.mock.events()[before:]).count("vsock-connect cid=0") > 5,
+                   60, "connections that are refused")
         self.assertEqual(dom.state(), BOOTED)
         dom.destroy()
 
@@ -360,28 +385,26 @@ class Restart(DeviceTest):
 
     def test_killed_while_enclaves_boot(self):
         """they come up, before or after the new daemon, and are adopted"""
-        delays = {"early": 300, "mid": 4000, "long": 8000}
-        creations = [Background(self.create, name, f"heartbeat_ms={delay}")
-                     for name, delay in delays.items()]
-        self.wait_enclaves(3)
+        names = ["early", "late"]
+        creations = [Background(self.create, name, "heartbeat=never") for name in names]
+        self.wait_enclaves(2)
+        cids = {name: self.cid_of(self.conn.lookupByName(name)) for name in names}
         broker = self.brokers()
         self.daemon.kill()
         for creation in creations:
-            with contextlib.suppress(libvirt.libvirtError):
-                creation.result()
-        wait_until(lambda: "answer b7" in "\n".join(self.mock.events()), 60, "a heartbeat")
+            self.assertRaises(libvirt.libvirtError, creation.result)
+        self.beat(cids["early"])
         self.daemon.start()
         self.reconnect()
-        domains = {name: self.conn.lookupByName(name) for name in delays}
-        self.assertEqual(domains["long"].state(), STARTING_UP)
+        domains = {name: self.conn.lookupByName(name) for name in names}
+        self.wait_state(domains["early"], *BOOTED, seconds=60)
+        self.assertEqual(domains["late"].state(), STARTING_UP)
         # the new daemon finds the broker of the old one
-        fourth = self.create("fourth")
-        self.assertEqual(fourth.state(), BOOTED)
+        self.assertEqual(self.create("new").state(), BOOTED)
         self.assertEqual(self.brokers(), broker)
-        for dom in domains.values():
-            self.wait_state(dom, *BOOTED, seconds=60)
-            cid = ElementTree.fromstring(dom.XMLDesc(0)).find("devices/vsock/cid").get("address")
-            self.assertIn(int(cid), [enclave["cid"] for enclave in self.mock.enclaves()])
+        self.beat(cids["late"])
+        self.wait_state(domains["late"], *BOOTED, seconds=60)
+        self.assertEqual(cids, {name: self.cid_of(dom) for name, dom in domains.items()})
 
     def test_ends_are_noticed_after_it(self):
         """by the new daemon: of one that boots, and of one that runs"""
@@ -418,7 +441,7 @@ class End(DeviceTest):
         wait_until(lambda: self.events.of("phoenix").count(STARTED) >= 2, 60, "a restart")
         stopped = (STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN)
         self.assertEqual(self.events.of("phoenix")[:3], [STARTED, stopped, STARTED])
-        self.assertGreater(dom.ID(), first)
+        self.assertGreater(self.conn.lookupByName("phoenix").ID(), first)
 
     def test_crash_restart(self):
         """the helper is killed, and with it the enclave"""
