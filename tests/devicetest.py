@@ -338,6 +338,18 @@ class ImageTest(DeviceCase):
         self.terminate(client)
 
 
+class RegionTest(unittest.TestCase):
+    """An image across the borders of regions: one host has one size of huge pages, tests too."""
+
+    def test_borders(self):
+        program = os.path.join(nitrodevmock.BUILD, 'tests', 'enclavememorytest')
+        with nitrodevmock.HugePages(12):
+            result = subprocess.run([program, '--tap', '-p', '/enclavememory/borders'],
+                                    capture_output=True, text=True, check=False, timeout=60)
+        self.assertEqual(0, result.returncode, result.stdout + result.stderr)
+        self.assertIn('ok 1 /enclavememory/borders\n', result.stdout)
+
+
 class OptionTest(DeviceCase):
     """What single options mean to the device"""
 

@@ -192,6 +192,9 @@ class OptionsTest(HelperCase):
         cases = [
             ('page-size', '4096', page),
             ('page-size', '3145728', page),
+            ('device-fd', '999', 'is not an open file descriptor'),
+            ('numa-node', '-1', 'is not a NUMA node from 0 to 1023'),
+            ('numa-node', '1024', 'is not a NUMA node from 0 to 1023'),
             ('cpus', '', 'names no CPU'),
             ('cpus', '1,,2', "is not a list of CPU ids such as '1,3' or '2-5' (part '')"),
             ('cpus', '5-2', "is not a list of CPU ids such as '1,3' or '2-5' (part '5-2')"),
@@ -232,6 +235,8 @@ class OptionsTest(HelperCase):
             (['--console-fd', '0'], 'Option --console-fd needs --console-type'),
             (['--vsock-listen-fd', str(self.listener.fileno())],
              'Option --vsock-listen-fd needs --cid'),
+            (['--device-fd', '0'], 'Option --device-fd needs --machine nitro'),
+            (['--numa-node', '0'], 'Option --numa-node needs --machine nitro'),
             (['--no-heartbeat', '--heartbeat-timeout', '5'],
              'Options --no-heartbeat and --heartbeat-timeout exclude each other'),
             (['--broker-fd', str(self.listener.fileno())],

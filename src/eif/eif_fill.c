@@ -17,10 +17,12 @@
 #include "eif_internal.h"
 
 #include <libdeflate.h>
-#include <zlib.h>
 
 /* What a thread takes at once, in bytes: the size of most huge pages */
 #define FILL_BLOCK_SIZE (2 * 1024 * 1024)
+
+/* What is read before it is checked, in bytes: it is still in the CPU's cache then */
+#define FILL_PIECE_SIZE (256 * 1024)
 
 #define FILL_THREADS_MAX 4
 
@@ -60,6 +62,44 @@ fillRead(const EifFill *fill, uint64_t pos, uint64_t len, GError **error)
     return 0;
 }
 
+/*
+ * A CRC-32 is a polynomial over GF(2), the remainder of a division by this one; the highest
+ * bit is the coefficient of x^0.
+ */
+#define CRC_POLYNOMIAL 0xedb88320U
+#define CRC_ONE (1U << 31)
+#define CRC_X_8 (1U << 23)
+
+static uint32_t
+crcMultiply(uint32_t a, uint32_t b)
+{
+    uint32_t product = 0;
+    uint32_t bit;
+
+    for (bit = CRC_ONE; bit > 0; bit >>= 1) {
+        if (a & bit)
+            product ^= b;
+        b = b & 1 ? b >> 1 ^ CRC_POLYNOMIAL : b >> 1;
+    }
+    return product;
+}
+
+/* The CRC-32 of what has @first, followed by @len bytes that have @second */
+static uint32_t
+crcCombine(uint32_t first, uint32_t second, uint64_t len)
+{
+    uint32_t power = CRC_ONE;
+    uint32_t square = CRC_X_8;
+
+    /* Each byte behind it moves a remainder by x^8. */
+    for (; len > 0; len >>= 1) {
+        if (len & 1)
+            power = crcMultiply(power, square);
+        square = crcMultiply(square, square);
+    }
+    return crcMultiply(first, power) ^ second;
+}
+
 /* The checksum field of the header is no part of what is checked. */
 static uint32_t
 fillCrc(const EifFill *fill, uint32_t crc, uint64_t pos, uint64_t len)
@@ -85,7 +125,7 @@ fillBlock(const EifFill *fill, uint64_t block, GError **error)
     uint32_t crc = 0;
 
     while (pos < end) {
-        uint64_t len = MIN(end - pos, EIF_PIECE_SIZE);
+        uint64_t len = MIN(end - pos, FILL_PIECE_SIZE);
 
         if (fillRead(fill, pos, len, error) < 0)
             return -1;
@@ -169,7 +209,7 @@ eifFill(void *buf, uint64_t size, const EifFilePart *parts, size_t nparts,
     if (!fill.error) {
         *crc = fill.crcs[0];
         for (i = 1; i < fill.nblocks; i++)
-            *crc = crc32_combine(*crc, fill.crcs[i], fillBlockSize(&fill, i));
+            *crc = crcCombine(*crc, fill.crcs[i], fillBlockSize(&fill, i));
     }
     g_free(fill.crcs);
 

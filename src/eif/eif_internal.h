@@ -18,7 +18,7 @@
 #define EIF_HEADER_CRC_OFFSET 544
 
 /* How much is read, hashed and written at once, in bytes: small enough for a CPU's cache */
-#define EIF_PIECE_SIZE (256 * 1024)
+#define EIF_PIECE_SIZE (64 * 1024)
 
 /* The flag of the header that says aarch64; no other is defined. */
 #define EIF_HEADER_FLAG_AARCH64 0x0001

@@ -100,6 +100,41 @@ enclaveMemoryReadPools(const char *root, int node, uint64_t pageSize, EnclavePoo
     qsort(pools->pages, pools->n, sizeof(pools->pages[0]), pagesCompare);
 }
 
+static uint64_t
+pagesGetCount(const EnclavePages *pages, bool all)
+{
+    return all ? pages->total : pages->free;
+}
+
+/*
+ * Covers the @rest, of which all pages are larger than it that are left, with the smallest
+ * one, and takes those back which that makes superfluous. Returns whether there is one.
+ */
+static bool
+planRest(const EnclavePools *pools, uint64_t rest, bool all, uint64_t *counts)
+{
+    uint64_t over;
+    size_t i = pools->n;
+    size_t k;
+
+    while (i-- > 0) {
+        if (counts[i] < pagesGetCount(&pools->pages[i], all))
+            break;
+    }
+    if (i >= pools->n)
+        return false;
+
+    counts[i]++;
+    over = pools->pages[i].size - rest;
+    for (k = i + 1; k < pools->n; k++) {
+        uint64_t less = MIN(counts[k], over / pools->pages[k].size);
+
+        counts[k] -= less;
+        over -= less * pools->pages[k].size;
+    }
+    return true;
+}
+
 uint64_t
 enclaveMemoryPlan(const EnclavePools *pools, uint64_t size, bool all, EnclaveLayout *layout)
 {
@@ -109,22 +144,10 @@ enclaveMemoryPlan(const EnclavePools *pools, uint64_t size, bool all, EnclaveLay
 
     *layout = (EnclaveLayout){ 0 };
     for (i = 0; i < pools->n; i++) {
-        const EnclavePages *pages = &pools->pages[i];
-
-        counts[i] = MIN(all ? pages->total : pages->free, rest / pages->size);
-        rest -= counts[i] * pages->size;
+        counts[i] = MIN(pagesGetCount(&pools->pages[i], all), rest / pools->pages[i].size);
+        rest -= counts[i] * pools->pages[i].size;
     }
-
-    /* Of the pages that are no larger than the rest none is left. */
-    for (i = pools->n; rest > 0 && i-- > 0;) {
-        const EnclavePages *pages = &pools->pages[i];
-
-        if (pages->size <= rest || counts[i] >= (all ? pages->total : pages->free))
-            continue;
-        counts[i]++;
-        rest = 0;
-    }
-    if (rest > 0)
+    if (rest > 0 && !planRest(pools, rest, all, counts))
         return rest;
 
     for (i = 0; i < pools->n; i++) {

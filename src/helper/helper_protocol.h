@@ -78,8 +78,9 @@
 #define NITRO_EVENT_FAILED "failed"
 
 /* "phase" of query-status, in order */
-#define NITRO_PHASE_IMAGE "image"     /* the image is read and checked */
-#define NITRO_PHASE_PREPARE "prepare" /* memory and vCPUs are set up */
+#define NITRO_PHASE_IMAGE "image"     /* the image is read and checked; on the device: to where
+                                       * it will be booted from */
+#define NITRO_PHASE_PREPARE "prepare" /* memory and vCPUs are given to the enclave */
 #define NITRO_PHASE_BOOT "boot"       /* started, waiting for the heartbeat */
 #define NITRO_PHASE_RUNNING "running" /* booted */
 #define NITRO_PHASE_ENDED "ended"     /* "exited" or "failed" has been sent */

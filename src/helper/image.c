@@ -36,7 +36,7 @@
 /* The enclave keeps its root file system, unpacked from the image, in its memory. */
 #define IMAGE_MEMORY_FACTOR 4
 
-#define IMAGE_PIECE_SIZE (256 * 1024)
+#define IMAGE_PIECE_SIZE (64 * 1024)
 
 /* Linux's initramfs code looks for the next archive at multiples of this. */
 #define IMAGE_RAMDISK_ALIGN 4

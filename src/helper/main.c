@@ -10,6 +10,7 @@
  */
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -55,6 +56,8 @@ main(int argc, char **argv)
     g_autoptr(Options) options = NULL;
     g_autofree char *error = NULL;
 
+    /* Threads are few and allocate next to nothing: an arena for each would only use memory. */
+    mallopt(M_ARENA_MAX, 1);
     mainOpenStandardFds();
     tscMeasureBegin();
     signal(SIGPIPE, SIG_IGN);
