@@ -6,8 +6,7 @@
 #
 # LIBVIRT_NITRO_HELPER names the helper. Most tests run real QEMU with kernels made by
 # tinyguest.py; those that need Linux take HELLO_KERNEL, HELLO_INITRD and HELLO_EIF
-# (examples/hello) and are skipped without them. After each test there must be no
-# process of it and no descriptor more than before.
+# (examples/hello) and are skipped without them.
 
 import json
 import os
@@ -23,21 +22,15 @@ import tempfile
 import termios
 import threading
 import time
-import unittest
-import uuid
 
 import eifwriter
+import helpercase
 import taprunner
 import tinyguest
+from helpercase import HELPER, LONG, MIB, SHORT, processes, wait_for
 
-HELPER = os.environ.get('LIBVIRT_NITRO_HELPER', '')
 QEMU = shutil.which('qemu-system-x86_64')
-MIB = 1 << 20
 LINE_MAX = 65536
-
-# Everything runs under TCG on two busy cores: generous, but bounded
-SHORT = 20
-LONG = 120
 
 # A QEMU that is none. It has read what the helper asks of the monitor; what it does then
 # stands behind this. FOR_EVER keeps it there.
@@ -59,165 +52,8 @@ HELLO_CMDLINE = 'console=ttyS0 reboot=t panic=-1 random.trust_cpu=on'
 HELLO_SEED = 271828  # in hello.eif; its init prints the square plus one
 
 
-def processes(marker):
-    """Ids of the live processes with @marker among their arguments."""
-    found = []
-    for pid in filter(str.isdigit, os.listdir('/proc')):
-        try:
-            with open(f'/proc/{pid}/cmdline', 'rb') as f:
-                if marker.encode() in f.read().split(b'\0') and int(pid) != os.getpid():
-                    found.append(int(pid))
-        except OSError:
-            pass
-    return found
-
-
-def wait_for(condition, timeout=SHORT):
-    end = time.monotonic() + timeout
-    while not condition():
-        if time.monotonic() > end:
-            raise AssertionError('waited in vain')
-        time.sleep(0.02)
-
-
-class Client:
-    """One connection to the control socket."""
-
-    def __init__(self, path):
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.connect(path)
-        self.socket.settimeout(SHORT)
-        self.buffer = b''
-
-    def close(self):
-        self.socket.close()
-
-    def send(self, **request):
-        self.raw(json.dumps(request).encode() + b'\n')
-
-    def raw(self, data):
-        self.socket.sendall(data)
-
-    def line(self, timeout=SHORT):
-        """The next message, or None at the end of the connection."""
-        self.socket.settimeout(timeout)
-        while b'\n' not in self.buffer:
-            try:
-                data = self.socket.recv(65536)
-            except ConnectionResetError:
-                data = b''
-            if not data:
-                return None
-            self.buffer += data
-        line, self.buffer = self.buffer.split(b'\n', 1)
-        return json.loads(line)
-
-    def event(self, name, timeout=SHORT):
-        """The data of the next event @name; other messages are skipped."""
-        end = time.monotonic() + timeout
-        while (message := self.line(max(0.1, end - time.monotonic()))) is not None:
-            if message.get('event') == name:
-                return message['data']
-        raise AssertionError(f'the connection ended without the event {name}')
-
-    def reply(self, ident, timeout=SHORT):
-        while (message := self.line(timeout)) is not None:
-            if 'event' not in message and message.get('id', -1) == ident:
-                return message
-        raise AssertionError(f'the connection ended without the reply {ident}')
-
-    def rest(self):
-        messages = []
-        while (message := self.line()) is not None:
-            messages.append(message)
-        return messages
-
-
-class HelperCase(unittest.TestCase):
-    def setUp(self):
-        if not HELPER:
-            self.skipTest('LIBVIRT_NITRO_HELPER is not set')
-        self.fds_before = set(os.listdir('/proc/self/fd'))
-        self.dir = tempfile.mkdtemp(prefix='nitrohelper')
-        self.uuid = str(uuid.uuid4())
-        self.process = None
-        self.clients = []
-        self.open = []
-        self.log_path = os.path.join(self.dir, 'log')
-
-    def tearDown(self):
-        failed = None
-        try:
-            if self.process:
-                if self.process.poll() is None:
-                    self.process.terminate()
-                self.process.wait(SHORT)
-            for client in self.clients:
-                client.close()
-            for fd in self.open:
-                os.close(fd)
-            wait_for(lambda: not processes(self.uuid), 5)
-        except (subprocess.TimeoutExpired, AssertionError) as error:
-            failed = error
-            for pid in processes(self.uuid):
-                os.kill(pid, signal.SIGKILL)
-        left = processes(self.uuid)
-        log = self.log()
-        shutil.rmtree(self.dir)
-        self.assertIsNone(failed, log)
-        self.assertEqual([], left)
-        self.assertEqual(self.fds_before, set(os.listdir('/proc/self/fd')))
-        for text in ('AddressSanitizer', 'runtime error', 'CRITICAL **', 'WARNING **'):
-            self.assertNotIn(text, log)
-
-    def log(self):
-        try:
-            with open(self.log_path, encoding='utf-8', errors='replace') as f:
-                return f.read()
-        except FileNotFoundError:
-            return ''
-
-    def path(self, name, content=None):
-        path = os.path.join(self.dir, name)
-        if content is not None:
-            with open(path, 'wb') as f:
-                f.write(content)
-        return path
-
-    def fd(self, path, flags=os.O_RDONLY):
-        fd = os.open(path, flags, 0o600)
-        self.open.append(fd)
-        return fd
-
-    def client(self):
-        client = Client(self.path('control'))
-        self.clients.append(client)
-        return client
-
-    def start(self, image, *extra, memory=64 * MIB, vcpus=('--vcpus', '1'), fds=(),
-              machine='nitro-enclave', heartbeat='--no-heartbeat', accel='tcg'):
-        """Starts the helper for @image, a path; returns the client that waited for it."""
-        if os.path.exists(self.path('control')):
-            os.unlink(self.path('control'))
-        with socket.socket(socket.AF_UNIX) as listener:
-            listener.bind(self.path('control'))
-            listener.listen(20)
-            client = self.client()
-            image_fd = os.open(image, os.O_RDONLY)
-            arguments = [
-                HELPER, '--name', 'test', '--uuid', self.uuid, '--machine', machine,
-                '--control-fd', str(listener.fileno()), '--image-fd', str(image_fd),
-                '--memory', str(memory), *vcpus, *extra,
-            ]
-            if heartbeat:
-                arguments.append(heartbeat)
-            if accel:
-                arguments += ['--accel', accel]
-            with open(self.log_path, 'ab') as log:
-                self.process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stderr=log,
-                                                pass_fds=[listener.fileno(), image_fd, *fds])
-            os.close(image_fd)
-        return client
+class HelperCase(helpercase.HelperCase):
+    """One of the emulated machine"""
 
     def script(self, content, name='qemu'):
         path = self.path(name, content.encode())
@@ -229,17 +65,6 @@ class HelperCase(unittest.TestCase):
         script = self.script(FAKE_QEMU + what)
         return self.start(self.path('kernel', tinyguest.kernel(b'')), *extra, '--qemu', script,
                           **more)
-
-    def resident(self, peak=False):
-        """Bytes of memory that the helper uses, or that it has ever used."""
-        with open(f'/proc/{self.process.pid}/status', encoding='ascii') as f:
-            fields = dict(line.split(':', 1) for line in f)
-        return int(fields['VmHWM' if peak else 'VmRSS'].split()[0]) * 1024
-
-    def cpu_seconds(self):
-        with open(f'/proc/{self.process.pid}/stat', encoding='ascii') as f:
-            fields = f.read().rpartition(')')[2].split()
-        return sum(int(ticks) for ticks in fields[11:13]) / os.sysconf('SC_CLK_TCK')
 
     def tiny(self, text=b'tiny guest\r\n', action=tinyguest.HANG):
         return self.path('kernel', tinyguest.kernel(text, action))
@@ -256,20 +81,6 @@ class HelperCase(unittest.TestCase):
         pids = [pid for pid in processes(self.uuid) if pid != self.process.pid]
         self.assertEqual(1, len(pids))
         return pids[0]
-
-    def assert_exited(self, client, reason, timeout=SHORT):
-        self.assertEqual({'reason': reason}, client.event('exited', timeout))
-        self.assertIsNone(client.line())
-        self.assertEqual(0, self.process.wait(SHORT))
-
-    def assert_failed(self, client, code, *texts):
-        failure = client.event('failed')
-        self.assertEqual(code, failure['code'], failure)
-        for text in texts:
-            self.assertIn(text, failure['text'])
-        self.assertNotIn('\n', failure['text'])
-        self.assertIsNone(client.line())
-        self.assertEqual(2, self.process.wait(SHORT))
 
 
 class OptionsTest(HelperCase):
@@ -381,6 +192,9 @@ class OptionsTest(HelperCase):
         cases = [
             ('page-size', '4096', page),
             ('page-size', '3145728', page),
+            ('device-fd', '999', 'is not an open file descriptor'),
+            ('numa-node', '-1', 'is not a NUMA node from 0 to 1023'),
+            ('numa-node', '1024', 'is not a NUMA node from 0 to 1023'),
             ('cpus', '', 'names no CPU'),
             ('cpus', '1,,2', "is not a list of CPU ids such as '1,3' or '2-5' (part '')"),
             ('cpus', '5-2', "is not a list of CPU ids such as '1,3' or '2-5' (part '5-2')"),
@@ -396,6 +210,9 @@ class OptionsTest(HelperCase):
             ('console-fd', 'x', 'is not the number of a file descriptor'),
             ('initrd-fd', '999', 'is not an open file descriptor'),
             ('heartbeat-timeout', '0', 'is not a number of seconds from 1 to 86400'),
+            ('broker-fd', 'x', 'is not the number of a file descriptor'),
+            ('broker-fd', '0', 'is not a UNIX stream socket'),
+            ('listen-fd', '0', 'is not a listening UNIX stream socket'),
             ('expect-pcr', 'x', pcr),
             ('expect-pcr', '3=' + '0' * 96,
              'names none of the registers 0, 1, 2 and 8, which come from the image'),
@@ -418,8 +235,13 @@ class OptionsTest(HelperCase):
             (['--console-fd', '0'], 'Option --console-fd needs --console-type'),
             (['--vsock-listen-fd', str(self.listener.fileno())],
              'Option --vsock-listen-fd needs --cid'),
+            (['--device-fd', '0'], 'Option --device-fd needs --machine nitro'),
+            (['--numa-node', '0'], 'Option --numa-node needs --machine nitro'),
             (['--no-heartbeat', '--heartbeat-timeout', '5'],
              'Options --no-heartbeat and --heartbeat-timeout exclude each other'),
+            (['--broker-fd', str(self.listener.fileno())],
+             'Option --broker-fd needs --machine nitro, without --no-heartbeat'),
+            (['--listen-fd', str(self.listener.fileno())], 'Option --listen-fd needs --broker'),
             (['--expect-pcr', twice, '--expect-pcr', twice],
              f"Value '{twice}' of option --expect-pcr names register 0 again"),
         ]
@@ -427,14 +249,22 @@ class OptionsTest(HelperCase):
             with self.subTest(words[0]):
                 self.assert_refused(self.full() + words, text)
 
+    def test_device(self):
+        device = ['--device-fd', str(self.image)]
+        broker = ['--broker-fd', str(self.listener.fileno())]
+        cases = [
+            ([], 'Option --machine nitro needs --device-fd'),
+            (device, 'Option --machine nitro needs --broker-fd or --no-heartbeat'),
+            (device + broker + ['--no-heartbeat'],
+             'Option --broker-fd needs --machine nitro, without --no-heartbeat'),
+        ]
+        for words, text in cases:
+            with self.subTest(words):
+                self.assert_refused(self.full(machine='nitro') + words, text)
+
 
 class RefusalTest(HelperCase):
     """What cannot be started: the event "failed", exit status 2."""
-
-    def test_machine_nitro(self):
-        client = self.start(self.tiny(), machine='nitro')
-        self.assertIn('libvirt-nitro', client.line())
-        self.assert_failed(client, 'unsupported', 'nitro-enclave')
 
     def test_heartbeat(self):
         self.assert_failed(self.start(self.tiny(), heartbeat=None), 'config', 'heartbeat', 'CID')

@@ -25,6 +25,8 @@ enum {
     TEST_CONSOLE_FD,
     TEST_VSOCK_DIR_FD,
     TEST_VSOCK_LISTEN_FD,
+    TEST_DEVICE_FD,
+    TEST_BROKER_FD,
 };
 
 typedef struct {
@@ -46,7 +48,13 @@ testFillContext(nitroCommandContext *ctxt,
     ctxt->imageFd = TEST_IMAGE_FD;
     ctxt->initrdFd = def->os.initrd ? TEST_INITRD_FD : -1;
     ctxt->consoleFd = nitroDomainDefIsDebug(def) ? TEST_CONSOLE_FD : -1;
-    ctxt->vsockDirFd = ctxt->vsockListenFd = -1;
+    ctxt->vsockDirFd = ctxt->vsockListenFd = ctxt->deviceFd = ctxt->brokerFd = -1;
+
+    if (nitroDomainDefGetMachine(def) == NITRO_MACHINE_NITRO) {
+        ctxt->deviceFd = TEST_DEVICE_FD;
+        if (nitroDomainDefHasHeartbeat(def))
+            ctxt->brokerFd = TEST_BROKER_FD;
+    }
 
     if (nitroDomainDefGetMachine(def) == NITRO_MACHINE_EMULATED) {
         ctxt->qemu = "/usr/bin/qemu-system-x86_64";
@@ -134,6 +142,7 @@ static const TestCase tests[] = {
     { "vcpupin" },
     { "vcpupin-cpuset" },
     { "numatune-strict" },
+    { "numatune-emulated" },
     { "cpu-host-passthrough" },
     { "on-actions" },
     { "metadata" },
@@ -204,6 +213,7 @@ static const TestCase tests[] = {
     { "hugepages-nodeset", true },
     { "numa", true },
     { "numatune-preferred", true },
+    { "numatune-two", true },
     { "numatune-auto", true },
     { "vcpu-0", true },
     { "vcpu-10000", true },
@@ -366,7 +376,8 @@ testNoDescriptors(void)
     g_autoptr(virCommand) cmd = NULL;
     g_autofree char *error = NULL;
     nitroCommandContext ctxt = { .controlFd = -1, .imageFd = -1, .initrdFd = -1,
-                                 .vsockDirFd = -1, .vsockListenFd = -1, .consoleFd = -1 };
+                                 .vsockDirFd = -1, .vsockListenFd = -1, .consoleFd = -1,
+                                 .deviceFd = -1, .brokerFd = -1 };
 
     def = virDomainDefParseFile(path, xmlopt, NULL, VIR_DOMAIN_DEF_PARSE_INACTIVE);
     g_assert_nonnull(def);

@@ -149,6 +149,17 @@ nitroDomainDefGetPageSize(const virDomainDef *def)
 }
 
 
+int
+nitroDomainDefGetNumaNode(const virDomainDef *def)
+{
+    virBitmap *nodes = virDomainNumatuneGetNodeset(def->numa, NULL, -1);
+
+    if (!nodes || nitroDomainDefGetMachine(def) != NITRO_MACHINE_NITRO)
+        return -1;
+    return virBitmapNextSetBit(nodes, -1);
+}
+
+
 virDomainChrDef *
 nitroDomainDefGetConsole(const virDomainDef *def)
 {

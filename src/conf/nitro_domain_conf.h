@@ -82,6 +82,12 @@ unsigned int *nitroDomainDefGetCpus(const virDomainDef *def, size_t *ncpus);
 unsigned long long nitroDomainDefGetPageSize(const virDomainDef *def);
 
 /*
+ * The host's NUMA node that <numatune> takes the memory from, or -1: it names none. The
+ * emulated machine takes its memory from anywhere: -1.
+ */
+int nitroDomainDefGetNumaNode(const virDomainDef *def);
+
+/*
  * The device that holds the type, path and alias of the console, or NULL when there
  * is none. For a console with the target 'serial' libvirt keeps these in serials[0]
  * and leaves consoles[0] an empty twin, which takes over all of serials[0] when the

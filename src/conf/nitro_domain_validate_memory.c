@@ -130,6 +130,7 @@ static int
 nitroDomainDefValidateNuma(const virDomainDef *def)
 {
     virDomainNumatuneMemMode mode = VIR_DOMAIN_NUMATUNE_MEM_STRICT;
+    virBitmap *nodes;
 
     if (virDomainNumaGetNodeCount(def->numa) > 0) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED, "%s",
@@ -149,6 +150,18 @@ nitroDomainDefValidateNuma(const virDomainDef *def)
                        _("<memory mode='%s'> of <numatune> is not supported: for an enclave only "
                          "'strict' is"),
                        virDomainNumatuneMemModeTypeToString(mode));
+        return -1;
+    }
+
+    nodes = virDomainNumatuneGetNodeset(def->numa, NULL, -1);
+    if (nodes && nitroDomainDefGetMachine(def) == NITRO_MACHINE_NITRO &&
+        virBitmapCountBits(nodes) != 1) {
+        g_autofree char *list = virBitmapFormat(nodes);
+
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("<memory nodeset='%s'> of <numatune> is not supported: the memory of an "
+                         "enclave is on one NUMA node, that of its CPUs"),
+                       NULLSTR_EMPTY(list));
         return -1;
     }
 

@@ -156,6 +156,17 @@ int eifImageStream(const EifImage *image, int fd, EifSink sink,
                    EifProgress progress, void *opaque, GError **error);
 
 /*
+ * Reads the whole file once, straight into @buf, which has room for image->fileSize bytes,
+ * with a few threads at once. Checked as by eifImageStream(), but afterwards: what is
+ * in @buf is good only when this returns 0. @progress may be NULL; it is called by any of
+ * the threads, one at a time.
+ *
+ * Returns 0, or -1 with @error set, as eifImageStream().
+ */
+int eifImageLoad(const EifImage *image, int fd, void *buf, EifProgress progress, void *opaque,
+                 GError **error);
+
+/*
  * Measures an image from the contents of its sections: PCR0 (kernel, command
  * line, all ramdisks), PCR1 (kernel, command line, first ramdisk), PCR2 (the
  * other ramdisks), and PCR8 (the signing certificate) when the image is signed.
@@ -190,6 +201,13 @@ int eifMeasurerFinish(EifMeasurer *measurer, EifMeasurements *measurements, GErr
  */
 int eifImageMeasure(const EifImage *image, int fd, EifMeasurements *measurements,
                     bool *checksumOk, EifProgress progress, void *opaque, GError **error);
+
+/*
+ * Measures the image that is complete in @buf (eifImageLoad(), eifBuilderWriteBuffer()).
+ * @progress may be NULL. Returns 0, or -1 with @error set (EIF_ERROR_FORMAT, _CANCELLED).
+ */
+int eifImageMeasureBuffer(const EifImage *image, const void *buf, EifMeasurements *measurements,
+                          EifProgress progress, void *opaque, GError **error);
 
 /*
  * The first section of @type in file order, or NULL. Owned by @image.
@@ -264,7 +282,11 @@ int eifBuilderWrite(EifBuilder *builder, int fd,
 
 /*
  * As eifBuilderWrite, into a buffer of @len bytes, at least eifBuilderGetSize().
- * The parts are read straight into it: no second copy is made.
+ * The parts are read straight into it, by a few threads at once: no second copy is made.
+ * @progress is called by any of the threads, one at a time.
  */
 int eifBuilderWriteBuffer(EifBuilder *builder, void *buf, size_t len,
                           EifProgress progress, void *opaque, GError **error);
+
+/* The table of contents of the image as things stand, but for its checksum. */
+void eifBuilderGetImage(const EifBuilder *builder, EifImage *image);

@@ -6,7 +6,8 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * Flow: parts (descriptors and texts) in section order -> header without its
- * checksum, sections piece by piece, checksum last -> a descriptor or a buffer.
+ * checksum, sections piece by piece, checksum last -> a descriptor. Or, for a buffer:
+ * everything but the files, then these in parallel (eif_fill.c), checksum last.
  * The sections follow each other without padding, in QEMU's order: kernel,
  * command line, ramdisks, metadata.
  */
@@ -16,9 +17,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <libdeflate.h>
 #include <string.h>
 #include <unistd.h>
-#include <zlib.h>
 
 /* Kernel, command line and metadata take a section each. */
 #define MAX_RAMDISKS (EIF_MAX_SECTIONS - 3)
@@ -30,7 +31,7 @@ typedef struct _EifPart EifPart;
 struct _EifPart {
     EifSectionType type;
     int fd;
-    char *name; /* of the file, for messages */
+    char *what; /* the file in messages */
     const char *text;
     uint64_t size;
 };
@@ -50,8 +51,10 @@ typedef struct _EifOutput EifOutput;
 struct _EifOutput {
     int fd;
     uint64_t start;
-    uint8_t *buf;
     uint8_t *piece; /* EIF_PIECE_SIZE bytes, used for @fd only */
+    uint8_t *buf;
+    EifFilePart files[EIF_MAX_SECTIONS]; /* that are still to be read into @buf */
+    size_t nfiles;
     uint64_t pos;   /* in the image */
     uint64_t total;
     uint32_t crc;
@@ -78,9 +81,9 @@ eifBuilderFree(EifBuilder *builder)
     if (!builder)
         return;
 
-    g_free(builder->kernel.name);
+    g_free(builder->kernel.what);
     for (i = 0; i < builder->nramdisks; i++)
-        g_free(builder->ramdisks[i].name);
+        g_free(builder->ramdisks[i].what);
     g_free(builder->cmdline);
     g_free(builder->metadata);
     g_free(builder);
@@ -128,7 +131,31 @@ eifBuilderGetSize(const EifBuilder *builder)
     return size;
 }
 
-/* Fills in @part from the file @fd; the old @part's name stays the caller's. */
+void
+eifBuilderGetImage(const EifBuilder *builder, EifImage *image)
+{
+    EifPart parts[EIF_MAX_SECTIONS];
+    size_t nparts = builderGetParts(builder, parts);
+    uint64_t offset = EIF_HEADER_SIZE;
+    size_t i;
+
+    *image = (EifImage){
+        .version = EIF_VERSION,
+        .arch = builder->arch,
+        .fileSize = eifBuilderGetSize(builder),
+        .nsections = nparts,
+    };
+
+    for (i = 0; i < nparts; i++) {
+        offset += EIF_SECTION_HEADER_SIZE;
+        image->sections[i] = (EifSection){
+            .type = parts[i].type, .offset = offset, .size = parts[i].size,
+        };
+        offset += parts[i].size;
+    }
+}
+
+/* Fills in @part from the file @fd; the old @part's text stays the caller's. */
 static int
 initFilePart(const EifBuilder *builder, EifPart *part, EifSectionType type, int fd,
              const char *name, GError **error)
@@ -148,7 +175,7 @@ initFilePart(const EifBuilder *builder, EifPart *part, EifSectionType type, int 
 
     part->type = type;
     part->fd = fd;
-    part->name = g_strdup(name);
+    part->what = g_steal_pointer(&what);
     part->size = size;
     return 0;
 }
@@ -163,11 +190,11 @@ eifBuilderSetKernel(EifBuilder *builder, int fd, const char *name, GError **erro
 
     if (part.size == 0) {
         g_set_error(error, EIF_ERROR, EIF_ERROR_ARGUMENT, "kernel '%s' is empty", name);
-        g_free(part.name);
+        g_free(part.what);
         return -1;
     }
 
-    g_free(builder->kernel.name);
+    g_free(builder->kernel.what);
     builder->kernel = part;
     return 0;
 }
@@ -209,57 +236,63 @@ eifBuilderRequireRamdisk(EifBuilder *builder)
     builder->requireRamdisk = true;
 }
 
-/* Ends the writing of @len bytes that are at @data and, for a buffer, also in place. */
 static int
-outputCommit(EifOutput *output, const void *data, size_t len, GError **error)
+outputBytes(EifOutput *output, const void *data, size_t len, GError **error)
 {
-    if (!output->buf &&
-        eifWriteExact(output->fd, data, len, output->start + output->pos, error) < 0)
-        return -1;
+    if (output->buf) {
+        if (len > 0)
+            memcpy(output->buf + output->pos, data, len);
+    } else {
+        if (eifWriteExact(output->fd, data, len, output->start + output->pos, error) < 0)
+            return -1;
+        output->crc = libdeflate_crc32(output->crc, data, len);
+    }
 
-    output->crc = crc32_z(output->crc, data, len);
     output->pos += len;
     return 0;
 }
 
+/* The file of @part must have the size that it had when it was added. */
 static int
-outputBytes(EifOutput *output, const void *data, size_t len, GError **error)
+checkFileSize(const EifPart *part, GError **error)
 {
-    if (output->buf && len > 0)
-        memcpy(output->buf + output->pos, data, len);
+    uint64_t size;
 
-    return outputCommit(output, data, len, error);
+    if (eifFileSize(part->fd, part->what, EIF_ERROR_IO, &size, error) < 0)
+        return -1;
+    if (size == part->size)
+        return 0;
+
+    g_set_error(error, EIF_ERROR, EIF_ERROR_IO, "%s has grown from %" PRIu64 " to %" PRIu64
+                " bytes while it was read", part->what, part->size, size);
+    return -1;
 }
 
-/* Copies the file of @part, which must have the size that it had when it was added. */
+/* Copies the file of @part, or notes that it is to be read into the buffer here. */
 static int
 outputFile(EifOutput *output, const EifPart *part, GError **error)
 {
-    g_autofree char *what = g_strdup_printf("%s '%s'", eifSectionTypeToString(part->type),
-                                            part->name);
     uint64_t done = 0;
-    uint64_t size;
+
+    if (output->buf) {
+        output->files[output->nfiles++] = (EifFilePart){
+            .fd = part->fd, .what = part->what, .pos = output->pos, .size = part->size,
+        };
+        output->pos += part->size;
+        return 0;
+    }
 
     while (done < part->size) {
         size_t len = MIN(part->size - done, EIF_PIECE_SIZE);
-        uint8_t *piece = output->buf ? output->buf + output->pos : output->piece;
 
-        if (eifReadExact(part->fd, piece, len, done, what, error) < 0 ||
-            outputCommit(output, piece, len, error) < 0 ||
+        if (eifReadExact(part->fd, output->piece, len, done, part->what, error) < 0 ||
+            outputBytes(output, output->piece, len, error) < 0 ||
             eifReportProgress(output->progress, output->pos, output->total,
                               output->opaque, error) < 0)
             return -1;
         done += len;
     }
-
-    if (eifFileSize(part->fd, what, EIF_ERROR_IO, &size, error) < 0)
-        return -1;
-    if (size != part->size) {
-        g_set_error(error, EIF_ERROR, EIF_ERROR_IO, "%s has grown from %" PRIu64 " to %" PRIu64
-                    " bytes while it was read", what, part->size, size);
-        return -1;
-    }
-    return 0;
+    return checkFileSize(part, error);
 }
 
 static int
@@ -279,22 +312,22 @@ outputPart(EifOutput *output, const EifPart *part, GError **error)
 
 /* The header of the image of @parts, all but its checksum, which stays out of the checksum */
 static int
-outputHeader(EifOutput *output, EifArch arch, const EifPart *parts, size_t nparts, GError **error)
+outputHeader(EifOutput *output, const EifBuilder *builder, size_t nparts, GError **error)
 {
     EifHeader header = {
         .version = EIF_VERSION,
-        .flags = arch == EIF_ARCH_AARCH64 ? EIF_HEADER_FLAG_AARCH64 : 0,
+        .flags = builder->arch == EIF_ARCH_AARCH64 ? EIF_HEADER_FLAG_AARCH64 : 0,
         .nsections = nparts,
     };
     uint8_t raw[EIF_HEADER_SIZE];
-    uint64_t offset = EIF_HEADER_SIZE;
+    EifImage image;
     size_t i;
 
+    eifBuilderGetImage(builder, &image);
     memcpy(header.magic, EIF_MAGIC, sizeof(header.magic));
     for (i = 0; i < nparts; i++) {
-        header.offsets[i] = offset;
-        header.sizes[i] = parts[i].size;
-        offset += EIF_SECTION_HEADER_SIZE + parts[i].size;
+        header.offsets[i] = image.sections[i].offset - EIF_SECTION_HEADER_SIZE;
+        header.sizes[i] = image.sections[i].size;
     }
 
     eifHeaderEncode(&header, raw);
@@ -320,6 +353,23 @@ outputChecksum(EifOutput *output, GError **error)
     return 0;
 }
 
+/* Reads the files into the buffer, where all else is. */
+static int
+outputFill(EifOutput *output, const EifPart *parts, size_t nparts, GError **error)
+{
+    size_t i;
+
+    if (eifFill(output->buf, output->total, output->files, output->nfiles, output->progress,
+                output->opaque, &output->crc, error) < 0)
+        return -1;
+
+    for (i = 0; i < nparts; i++) {
+        if (parts[i].fd >= 0 && checkFileSize(&parts[i], error) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 static int
 outputImage(EifOutput *output, const EifBuilder *builder, GError **error)
 {
@@ -327,7 +377,7 @@ outputImage(EifOutput *output, const EifBuilder *builder, GError **error)
     size_t nparts = builderGetParts(builder, parts);
     size_t i;
 
-    if (outputHeader(output, builder->arch, parts, nparts, error) < 0)
+    if (outputHeader(output, builder, nparts, error) < 0)
         return -1;
 
     for (i = 0; i < nparts; i++) {
@@ -335,6 +385,8 @@ outputImage(EifOutput *output, const EifBuilder *builder, GError **error)
             return -1;
     }
 
+    if (output->buf && outputFill(output, parts, nparts, error) < 0)
+        return -1;
     return outputChecksum(output, error);
 }
 

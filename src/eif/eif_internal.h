@@ -7,7 +7,7 @@
  *
  * Flow: eif_io.c moves bytes; eif_header.c turns them into fields and back;
  * eif_read.c checks and streams; eif_measure.c and eif_signature.c measure;
- * eif_build.c assembles.
+ * eif_build.c assembles; eif_fill.c reads into a buffer.
  */
 
 #pragma once
@@ -18,7 +18,7 @@
 #define EIF_HEADER_CRC_OFFSET 544
 
 /* How much is read, hashed and written at once, in bytes: small enough for a CPU's cache */
-#define EIF_PIECE_SIZE (256 * 1024)
+#define EIF_PIECE_SIZE (64 * 1024)
 
 /* The flag of the header that says aarch64; no other is defined. */
 #define EIF_HEADER_FLAG_AARCH64 0x0001
@@ -74,6 +74,26 @@ int eifWriteExact(int fd, const void *buf, size_t len, uint64_t offset, GError *
  * Returns 0, or -1 with @error set.
  */
 int eifFileSize(int fd, const char *what, EifError notRegular, uint64_t *size, GError **error);
+
+/* A whole file of @size bytes that is to be at @pos of a buffer */
+typedef struct _EifFilePart EifFilePart;
+struct _EifFilePart {
+    int fd;
+    const char *what; /* names the file in errors */
+    uint64_t pos;
+    uint64_t size;
+};
+
+/*
+ * Makes the image of @size bytes, at least EIF_HEADER_SIZE, in @buf complete: reads the
+ * files @parts into it, which do not overlap, with a few threads at once. What no part
+ * covers is there already. @progress is called by one thread at a time.
+ *
+ * Returns 0 with @crc set, the CRC-32 of all but the header's checksum field; or -1 with
+ * @error set (EIF_ERROR_IO, _CANCELLED).
+ */
+int eifFill(void *buf, uint64_t size, const EifFilePart *parts, size_t nparts,
+            EifProgress progress, void *opaque, uint32_t *crc, GError **error);
 
 /* Calls @progress, if any. Returns 0, or -1 with @error set (EIF_ERROR_CANCELLED). */
 int eifReportProgress(EifProgress progress, uint64_t done, uint64_t total,

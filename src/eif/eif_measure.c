@@ -233,6 +233,31 @@ eifImageMeasure(const EifImage *image, int fd, EifMeasurements *measurements, bo
     return 0;
 }
 
+int
+eifImageMeasureBuffer(const EifImage *image, const void *buf, EifMeasurements *measurements,
+                      EifProgress progress, void *opaque, GError **error)
+{
+    g_autoptr(EifMeasurer) measurer = eifMeasurerNew();
+    size_t i;
+
+    for (i = 0; i < image->nsections; i++) {
+        const EifSection *section = &image->sections[i];
+        uint64_t done = 0;
+
+        eifMeasurerBeginSection(measurer, section->type);
+        while (done < section->size) {
+            uint64_t len = MIN(section->size - done, EIF_PIECE_SIZE);
+
+            eifMeasurerUpdate(measurer, (const uint8_t *)buf + section->offset + done, len);
+            done += len;
+            if (eifReportProgress(progress, section->offset + done, image->fileSize, opaque,
+                                  error) < 0)
+                return -1;
+        }
+    }
+    return eifMeasurerFinish(measurer, measurements, error);
+}
+
 char *
 eifPcrToString(const uint8_t pcr[EIF_PCR_SIZE])
 {

@@ -8,15 +8,16 @@
  * Flow: descriptor -> header and section headers, compared with the EifImage
  * that was read from them before -> pieces of content -> checksum and sink.
  * Each byte is read once, so what is checked is what the sink gets, even when
- * somebody writes to the file meanwhile.
+ * somebody writes to the file meanwhile. eifImageLoad() does the same with a buffer
+ * for the whole image in place of a sink.
  */
 
 #include "eif_internal.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
+#include <libdeflate.h>
 #include <string.h>
-#include <zlib.h>
 
 #define IMAGE "the image"
 
@@ -73,22 +74,48 @@ headerIsSame(const EifImage *image, const EifHeader *header)
 }
 
 static int
+checkHeader(const EifImage *image, const uint8_t raw[EIF_HEADER_SIZE], GError **error)
+{
+    EifHeader header;
+
+    eifHeaderDecode(raw, &header);
+    if (headerIsSame(image, &header))
+        return 0;
+
+    g_set_error(error, EIF_ERROR, EIF_ERROR_FORMAT,
+                "the EIF header has changed since it was read first");
+    return -1;
+}
+
+static int
+checkSectionHeader(const EifSection *section, const uint8_t raw[EIF_SECTION_HEADER_SIZE],
+                   GError **error)
+{
+    EifSectionHeader header;
+
+    eifSectionHeaderDecode(raw, &header);
+    if (header.type == section->type &&
+        header.flags == section->flags &&
+        header.size == section->size)
+        return 0;
+
+    g_set_error(error, EIF_ERROR, EIF_ERROR_FORMAT,
+                "the header of the %s section at %" PRIu64 " has changed since it was read "
+                "first", eifSectionTypeToString(section->type),
+                section->offset - EIF_SECTION_HEADER_SIZE);
+    return -1;
+}
+
+static int
 streamHeader(EifStream *stream, GError **error)
 {
     uint8_t raw[EIF_HEADER_SIZE];
-    EifHeader header;
 
-    if (eifReadExact(stream->fd, raw, sizeof(raw), 0, IMAGE, error) < 0)
+    if (eifReadExact(stream->fd, raw, sizeof(raw), 0, IMAGE, error) < 0 ||
+        checkHeader(stream->image, raw, error) < 0)
         return -1;
 
-    eifHeaderDecode(raw, &header);
-    if (!headerIsSame(stream->image, &header)) {
-        g_set_error(error, EIF_ERROR, EIF_ERROR_FORMAT,
-                    "the EIF header has changed since it was read first");
-        return -1;
-    }
-
-    stream->crc = crc32_z(stream->crc, raw, EIF_HEADER_CRC_OFFSET);
+    stream->crc = libdeflate_crc32(stream->crc, raw, EIF_HEADER_CRC_OFFSET);
     return 0;
 }
 
@@ -96,24 +123,13 @@ static int
 streamSectionHeader(EifStream *stream, const EifSection *section, GError **error)
 {
     uint8_t raw[EIF_SECTION_HEADER_SIZE];
-    EifSectionHeader header;
 
     if (eifReadExact(stream->fd, raw, sizeof(raw), section->offset - EIF_SECTION_HEADER_SIZE,
-                     IMAGE, error) < 0)
+                     IMAGE, error) < 0 ||
+        checkSectionHeader(section, raw, error) < 0)
         return -1;
 
-    eifSectionHeaderDecode(raw, &header);
-    if (header.type != section->type ||
-        header.flags != section->flags ||
-        header.size != section->size) {
-        g_set_error(error, EIF_ERROR, EIF_ERROR_FORMAT,
-                    "the header of the %s section at %" PRIu64 " has changed since it was read "
-                    "first", eifSectionTypeToString(section->type),
-                    section->offset - EIF_SECTION_HEADER_SIZE);
-        return -1;
-    }
-
-    stream->crc = crc32_z(stream->crc, raw, sizeof(raw));
+    stream->crc = libdeflate_crc32(stream->crc, raw, sizeof(raw));
     return 0;
 }
 
@@ -131,7 +147,7 @@ streamSectionContent(EifStream *stream, const EifSection *section, GError **erro
             eifCheckNoNul(section, done, stream->piece, len, error) < 0)
             return -1;
 
-        stream->crc = crc32_z(stream->crc, stream->piece, len);
+        stream->crc = libdeflate_crc32(stream->crc, stream->piece, len);
         if (stream->sink && stream->sink(section, stream->piece, len, stream->opaque, error) < 0)
             return -1;
 
@@ -191,6 +207,35 @@ eifImageStream(const EifImage *image, int fd, EifSink sink, EifProgress progress
 
     if (eifImageStreamCrc(image, fd, sink, progress, opaque, &crc, error) < 0)
         return -1;
+
+    if (crc != image->crc32) {
+        eifSetChecksumError(image, crc, error);
+        return -1;
+    }
+    return 0;
+}
+
+int
+eifImageLoad(const EifImage *image, int fd, void *buf, EifProgress progress, void *opaque,
+             GError **error)
+{
+    const EifFilePart part = { .fd = fd, .what = IMAGE, .size = image->fileSize };
+    const uint8_t *bytes = buf;
+    uint32_t crc;
+    size_t i;
+
+    if (eifFill(buf, image->fileSize, &part, 1, progress, opaque, &crc, error) < 0 ||
+        checkHeader(image, bytes, error) < 0)
+        return -1;
+
+    for (i = 0; i < image->nsections; i++) {
+        const EifSection *section = &image->sections[i];
+
+        if (checkSectionHeader(section, bytes + section->offset - EIF_SECTION_HEADER_SIZE,
+                               error) < 0 ||
+            eifCheckNoNul(section, 0, bytes + section->offset, section->size, error) < 0)
+            return -1;
+    }
 
     if (crc != image->crc32) {
         eifSetChecksumError(image, crc, error);

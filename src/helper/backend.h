@@ -6,7 +6,7 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * The interface between the life cycle, which is the same for every enclave, and what
- * makes one run: QEMU for the emulated machine. A backend is a struct of callbacks, in
+ * makes one run: the device of the Nitro Hypervisor, or QEMU for the emulated machine. A backend is a struct of callbacks, in
  * the order in which they are called; lifecycle.c calls all of them in the main thread
  * but for those that say otherwise.
  */
@@ -89,3 +89,6 @@ struct _Backend {
 
 /* QEMU's microvm, the machine "nitro-enclave" */
 extern const Backend backendEmulated;
+
+/* /dev/nitro_enclaves, the machine "nitro" */
+extern const Backend backendDevice;

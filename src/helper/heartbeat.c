@@ -58,3 +58,20 @@ heartbeatFailClosed(Failure *failure)
                "The enclave has closed the connection of its heartbeat, port %d, without sending a "
                "byte: look at its console", VSOCK_HEARTBEAT_PORT);
 }
+
+void
+heartbeatFailBusy(Failure *failure, unsigned int seconds)
+{
+    failureSet(failure, NITRO_FAILURE_RESOURCE,
+               "Port %d of the host's vsock, where the heartbeat comes, has been in use by another "
+               "program for %u seconds: start the domain once no nitro-cli, QEMU or virtnitrod of "
+               "another user starts an enclave", VSOCK_HEARTBEAT_PORT, seconds);
+}
+
+void
+heartbeatFailPort(Failure *failure, int err)
+{
+    failureSet(failure, NITRO_FAILURE_RESOURCE,
+               "Port %d of the host's vsock, where the heartbeat comes, cannot be listened on: %s; "
+               "is the kernel module vsock loaded?", VSOCK_HEARTBEAT_PORT, g_strerror(err));
+}

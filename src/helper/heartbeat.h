@@ -24,7 +24,12 @@
  */
 unsigned int heartbeatTimeout(const Options *options, uint64_t imageSize);
 
-/* Why the start fails: none in @seconds, another byte than the right one, no byte. */
+/*
+ * Why the start fails: no heartbeat in @seconds, another byte than the right one, no byte;
+ * the port has been in use for @seconds, or cannot be had because of the errno @err.
+ */
 void heartbeatFailLate(Failure *failure, unsigned int seconds);
 void heartbeatFailWrong(Failure *failure, uint8_t byte);
 void heartbeatFailClosed(Failure *failure);
+void heartbeatFailBusy(Failure *failure, unsigned int seconds);
+void heartbeatFailPort(Failure *failure, int err);

@@ -1,12 +1,12 @@
 /*
- * helper_protocol.h: the control protocol between virtnitrod and libvirt_nitro
+ * helper_protocol.h: the protocols between virtnitrod, libvirt_nitro and the heartbeat broker
  *
  * Copyright (C) 2026 The libvirt-nitro authors
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * The one header that src/nitro and src/helper share. Only names are here: each
- * side has its own JSON library.
+ * side has its own JSON library. First the control protocol; the broker's is below.
  *
  * The helper inherits a listening UNIX stream socket (--control-fd). Whoever
  * connects speaks JSON with it, one object a line, at most
@@ -78,8 +78,9 @@
 #define NITRO_EVENT_FAILED "failed"
 
 /* "phase" of query-status, in order */
-#define NITRO_PHASE_IMAGE "image"     /* the image is read and checked */
-#define NITRO_PHASE_PREPARE "prepare" /* memory and vCPUs are set up */
+#define NITRO_PHASE_IMAGE "image"     /* the image is read and checked; on the device: to where
+                                       * it will be booted from */
+#define NITRO_PHASE_PREPARE "prepare" /* memory and vCPUs are given to the enclave */
 #define NITRO_PHASE_BOOT "boot"       /* started, waiting for the heartbeat */
 #define NITRO_PHASE_RUNNING "running" /* booted */
 #define NITRO_PHASE_ENDED "ended"     /* "exited" or "failed" has been sent */
@@ -108,3 +109,41 @@
 #define NITRO_ERROR_LINE_TOO_LONG "line-too-long"
 #define NITRO_ERROR_NOT_READY "not-ready"
 #define NITRO_ERROR_INTERNAL "internal"
+
+/*
+ * The heartbeat broker (libvirt_nitro --broker) inherits a listening UNIX stream socket, too
+ * (--listen-fd). The daemon connects and passes the connection to a helper (--broker-fd) that
+ * is to run an enclave on the device. Lines are as above.
+ *
+ * Broker to client, the greeting, then at once and with every change how it is with port 9000
+ * of the host's vsock, which the broker has, or tries to get, while it has any client:
+ *
+ *   {"libvirt-nitro-broker": {"protocol": 1}}
+ *   {"event": "port-busy", "errno": 98}
+ *   {"event": "listening"}
+ *
+ * Client to broker, after NE_START_ENCLAVE, as only then the CID is known for sure; the port
+ * must be "listening" before. A heartbeat that came before this command is held for some
+ * seconds:
+ *
+ *   {"command": "expect", "cid": 16}
+ *
+ * Broker to client, once for each such command, when the enclave has sent its heartbeat. It
+ * has been answered, unless there is a "reason", one sentence that says what is wrong with it:
+ *
+ *   {"event": "heartbeat", "cid": 16}
+ *   {"event": "heartbeat", "cid": 16, "reason": "..."}
+ *
+ * The broker closes the connection of a client that it does not understand. Members, events
+ * and commands that are not known are ignored. It ends soon after its last client.
+ */
+
+#define NITRO_BROKER_PROTOCOL_VERSION 1
+
+#define NITRO_BROKER_GREETING "libvirt-nitro-broker"
+
+#define NITRO_BROKER_COMMAND_EXPECT "expect"
+
+#define NITRO_BROKER_EVENT_LISTENING "listening"
+#define NITRO_BROKER_EVENT_PORT_BUSY "port-busy"
+#define NITRO_BROKER_EVENT_HEARTBEAT "heartbeat"

@@ -36,7 +36,7 @@
 /* The enclave keeps its root file system, unpacked from the image, in its memory. */
 #define IMAGE_MEMORY_FACTOR 4
 
-#define IMAGE_PIECE_SIZE (256 * 1024)
+#define IMAGE_PIECE_SIZE (64 * 1024)
 
 /* Linux's initramfs code looks for the next archive at multiples of this. */
 #define IMAGE_RAMDISK_ALIGN 4
@@ -51,6 +51,9 @@
 #define LINUX_PREF_ADDRESS_OFFSET 0x258
 #define LINUX_INIT_SIZE_OFFSET 0x260
 #define LINUX_HEADER_END 0x264
+
+/* Of a Linux/arm64 kernel (Documentation/arm64/booting.rst) */
+#define LINUX_ARM64_MAGIC_OFFSET 0x38
 
 #ifndef MFD_NOEXEC_SEAL
 # define MFD_NOEXEC_SEAL 0x0008U
@@ -147,30 +150,20 @@ imageIsLinux(int fd)
 {
     char magic[4];
 
+#if defined(__aarch64__)
+    if (pread(fd, magic, sizeof(magic), LINUX_ARM64_MAGIC_OFFSET) == sizeof(magic) &&
+        memcmp(magic, "ARM\x64", sizeof(magic)) == 0)
+        return true;
+#endif
     return pread(fd, magic, sizeof(magic), LINUX_MAGIC_OFFSET) == sizeof(magic) &&
            memcmp(magic, "HdrS", sizeof(magic)) == 0;
 }
 
-static int
-imageGetSize(int fd, uint64_t *size, Failure *failure)
-{
-    struct stat st;
-
-    if (fstat(fd, &st) < 0) {
-        failureSet(failure, NITRO_FAILURE_IMAGE, "The size of the image cannot be read: %s",
-                   g_strerror(errno));
-        return -1;
-    }
-    *size = st.st_size;
-    return 0;
-}
-
-/* The builder is asked for the size only: nothing is assembled that is not booted from. */
-static int
-imageOpenLinux(Image *image, Failure *failure)
+/* The builder of the EIF that a kernel stands for, or NULL with @error set */
+static EifBuilder *
+imageBuilderNew(const Image *image, GError **error)
 {
     g_autoptr(EifBuilder) builder = NULL;
-    g_autoptr(GError) error = NULL;
 
 #if defined(__aarch64__)
     builder = eifBuilderNew(EIF_ARCH_AARCH64);
@@ -178,35 +171,59 @@ imageOpenLinux(Image *image, Failure *failure)
     builder = eifBuilderNew(EIF_ARCH_X86_64);
 #endif
 
-    if (eifBuilderSetKernel(builder, image->fd, "kernel", &error) < 0 ||
+    if (eifBuilderSetKernel(builder, image->fd, "kernel", error) < 0 ||
         (image->initrdFd >= 0 &&
-         eifBuilderAddRamdisk(builder, image->initrdFd, "initrd", &error) < 0)) {
+         eifBuilderAddRamdisk(builder, image->initrdFd, "initrd", error) < 0))
+        return NULL;
+
+    eifBuilderSetCmdline(builder, image->cmdline);
+    eifBuilderRequireRamdisk(builder);
+    return g_steal_pointer(&builder);
+}
+
+static int
+imageOpenLinux(Image *image, Failure *failure)
+{
+    g_autoptr(EifBuilder) builder = NULL;
+    g_autoptr(GError) error = NULL;
+
+    if (!(builder = imageBuilderNew(image, &error))) {
         failureSet(failure, NITRO_FAILURE_IMAGE, "The kernel or its initrd cannot be used: %s",
                    error->message);
         return -1;
     }
-    eifBuilderSetCmdline(builder, image->cmdline);
-    eifBuilderRequireRamdisk(builder);
     image->size = eifBuilderGetSize(builder);
+    image->kernelSize = image->stamps[0].size;
+    image->initrdSize = image->initrdFd < 0 ? 0 : image->stamps[1].size;
+    return 0;
+}
 
-    if (imageGetSize(image->fd, &image->kernelSize, failure) < 0)
+static int
+imageStamp(int fd, ImageStamp *stamp)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) < 0)
         return -1;
-    return image->initrdFd < 0 ? 0 : imageGetSize(image->initrdFd, &image->initrdSize, failure);
+    *stamp = (ImageStamp){.size = st.st_size, .modified = st.st_mtim, .changed = st.st_ctim};
+    return S_ISREG(st.st_mode) ? 0 : -1;
 }
 
 int
 imageOpen(Image *image, const Options *options, Failure *failure)
 {
-    struct stat st;
-
     *image = (Image){
         .fd = options->imageFd,
         .initrdFd = options->initrdFd,
         .cmdline = options->cmdline ? options->cmdline : "",
     };
 
-    if (fstat(image->fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+    if (imageStamp(image->fd, &image->stamps[0]) < 0) {
         failureSet(failure, NITRO_FAILURE_IMAGE, "The image is not a regular file");
+        return -1;
+    }
+    if (image->initrdFd >= 0 && imageStamp(image->initrdFd, &image->stamps[1]) < 0) {
+        failureSet(failure, NITRO_FAILURE_IMAGE, "The initrd is not a regular file");
         return -1;
     }
 
@@ -219,7 +236,7 @@ imageOpen(Image *image, const Options *options, Failure *failure)
     } else {
         failureSet(failure, NITRO_FAILURE_IMAGE,
                    "The image, a file of %" PRIu64 " bytes, is neither an EIF file nor a Linux "
-                   "kernel", (uint64_t)st.st_size);
+                   "kernel", (uint64_t)image->stamps[0].size);
         return -1;
     }
 
@@ -479,19 +496,9 @@ imageUnpackLinux(const Image *image, ImageUnpacker *unpacker, GError **error)
 }
 
 static int
-imageCompare(ImageParts *parts, EifMeasurer *measurer, const EifMeasurements *expected,
-             Failure *failure)
+imageCompare(const EifMeasurements *found, const EifMeasurements *expected, Failure *failure)
 {
-    const EifMeasurements *found = &parts->measurements;
-    g_autoptr(GError) error = NULL;
     size_t i;
-
-    if (eifMeasurerFinish(measurer, &parts->measurements, &error) < 0) {
-        failureSet(failure, NITRO_FAILURE_IMAGE, "The image cannot be measured: %s",
-                   error->message);
-        return -1;
-    }
-    parts->measured = true;
 
     for (i = 0; i < EIF_PCR_COUNT; i++) {
         g_autofree char *want = NULL;
@@ -508,6 +515,21 @@ imageCompare(ImageParts *parts, EifMeasurer *measurer, const EifMeasurements *ex
         return -1;
     }
     return 0;
+}
+
+static int
+imagePartsCompare(ImageParts *parts, EifMeasurer *measurer, const EifMeasurements *expected,
+                  Failure *failure)
+{
+    g_autoptr(GError) error = NULL;
+
+    if (eifMeasurerFinish(measurer, &parts->measurements, &error) < 0) {
+        failureSet(failure, NITRO_FAILURE_IMAGE, "The image cannot be measured: %s",
+                   error->message);
+        return -1;
+    }
+    parts->measured = true;
+    return imageCompare(&parts->measurements, expected, failure);
 }
 
 ImageParts *
@@ -530,7 +552,7 @@ imageUnpack(const Image *image, const EifMeasurements *expected, const int *canc
         return NULL;
     }
 
-    if ((expected && imageCompare(parts, measurer, expected, failure) < 0) ||
+    if ((expected && imagePartsCompare(parts, measurer, expected, failure) < 0) ||
         imagePartsSeal(parts, failure) < 0)
         return NULL;
     return g_steal_pointer(&parts);
@@ -630,4 +652,99 @@ imagePartsMeasure(const ImageParts *parts, const int *cancel, EifMeasurements *m
         }
     }
     return eifMeasurerFinish(measurer, measurements, error);
+}
+
+static bool
+imageOnLoading(uint64_t done G_GNUC_UNUSED, uint64_t total G_GNUC_UNUSED, void *opaque)
+{
+    return g_atomic_int_get((const int *)opaque) == 0;
+}
+
+/* The table of contents of what is in @buf then goes to @table. */
+static int
+imageFill(const Image *image, void *buf, EifImage *table, const int *cancel, GError **error)
+{
+    g_autoptr(EifBuilder) builder = NULL;
+
+    if (image->isEif) {
+        *table = image->eif;
+        return eifImageLoad(table, image->fd, buf, imageOnLoading, (void *)cancel, error);
+    }
+
+    if (!(builder = imageBuilderNew(image, error)))
+        return -1;
+    eifBuilderGetImage(builder, table);
+    return eifBuilderWriteBuffer(builder, buf, image->size, imageOnLoading, (void *)cancel,
+                                 error);
+}
+
+int
+imageLoad(const Image *image, void *buf, const EifMeasurements *expected,
+          EifMeasurements *measurements, const int *cancel, Failure *failure)
+{
+    g_autoptr(GError) error = NULL;
+    EifImage table;
+
+    if (imageFill(image, buf, &table, cancel, &error) < 0) {
+        failureSet(failure, NITRO_FAILURE_IMAGE, "The image cannot be used: %s", error->message);
+        return -1;
+    }
+    if (!measurements)
+        return 0;
+
+    if (eifImageMeasureBuffer(&table, buf, measurements, imageOnLoading, (void *)cancel,
+                              &error) < 0) {
+        failureSet(failure, NITRO_FAILURE_IMAGE, "The image cannot be measured: %s",
+                   error->message);
+        return -1;
+    }
+    return imageCompare(measurements, expected, failure);
+}
+
+static int
+imageMeasureLinux(const Image *image, const int *cancel, EifMeasurements *measurements,
+                  GError **error)
+{
+    g_autoptr(EifMeasurer) measurer = eifMeasurerNew();
+
+    eifMeasurerBeginSection(measurer, EIF_SECTION_KERNEL);
+    if (imageReadRange(image->fd, 0, image->kernelSize, cancel, imageMeasurePiece, measurer,
+                       error) < 0)
+        return -1;
+    eifMeasurerBeginSection(measurer, EIF_SECTION_CMDLINE);
+    eifMeasurerUpdate(measurer, image->cmdline, strlen(image->cmdline));
+    eifMeasurerBeginSection(measurer, EIF_SECTION_RAMDISK);
+    if (image->initrdFd >= 0 &&
+        imageReadRange(image->initrdFd, 0, image->initrdSize, cancel, imageMeasurePiece,
+                       measurer, error) < 0)
+        return -1;
+    return eifMeasurerFinish(measurer, measurements, error);
+}
+
+static int
+imageCheckStamp(int fd, const ImageStamp *stamp, GError **error)
+{
+    ImageStamp now;
+
+    if (imageStamp(fd, &now) == 0 && now.size == stamp->size &&
+        now.modified.tv_sec == stamp->modified.tv_sec &&
+        now.modified.tv_nsec == stamp->modified.tv_nsec &&
+        now.changed.tv_sec == stamp->changed.tv_sec &&
+        now.changed.tv_nsec == stamp->changed.tv_nsec)
+        return 0;
+    g_set_error(error, EIF_ERROR, EIF_ERROR_IO,
+                "its file has been changed since the enclave was loaded from it");
+    return -1;
+}
+
+int
+imageMeasure(const Image *image, const int *cancel, EifMeasurements *measurements, GError **error)
+{
+    int rc = image->isEif ? eifImageMeasure(&image->eif, image->fd, measurements, NULL,
+                                            imageOnLoading, (void *)cancel, error) :
+                            imageMeasureLinux(image, cancel, measurements, error);
+
+    if (rc < 0 || imageCheckStamp(image->fd, &image->stamps[0], error) < 0)
+        return -1;
+    return image->initrdFd < 0 ? 0 : imageCheckStamp(image->initrdFd, &image->stamps[1], error);
 }

@@ -8,14 +8,25 @@
  * An image is an EIF file, or a Linux kernel which with a ramdisk and a command
  * line stands for the EIF that QEMU would assemble from them. imageOpen() looks
  * at headers only. imageUnpack() makes the parts that a machine without a
- * hypervisor of its own boots from. Both block and may run in any thread.
+ * hypervisor of its own boots from; imageLoad() puts the EIF itself, made on the way if it
+ * has to be, where a hypervisor wants it. All block and may run in any thread.
  */
 
 #pragma once
 
+#include <time.h>
+
 #include "eif.h"
 #include "failure.h"
 #include "options.h"
+
+/* By which a file is seen to have been written to */
+typedef struct _ImageStamp ImageStamp;
+struct _ImageStamp {
+    int64_t size; /* bytes */
+    struct timespec modified;
+    struct timespec changed;
+};
 
 typedef struct _Image Image;
 struct _Image {
@@ -27,6 +38,7 @@ struct _Image {
     const char *cmdline; /* of a kernel, not owned; never NULL */
     EifImage eif;        /* the table of an EIF file */
     uint64_t size;       /* bytes, of the EIF file or of what would be assembled */
+    ImageStamp stamps[2]; /* of @fd and @initrdFd when they were opened */
 };
 
 /*
@@ -35,6 +47,25 @@ struct _Image {
  * Returns 0, or -1 with @failure set ("image", "config").
  */
 int imageOpen(Image *image, const Options *options, Failure *failure);
+
+/*
+ * Puts the EIF of @image, image->size bytes, at @buf: read straight there, once, its checksum
+ * compared; or assembled there. With @measurements not NULL it is measured there, too, and a
+ * register that differs from a valid one of @expected is a failure.
+ * @cancel is looked at now and then: when it is not 0, that is a failure.
+ *
+ * Returns 0, or -1 with @failure set ("image").
+ */
+int imageLoad(const Image *image, void *buf, const EifMeasurements *expected,
+              EifMeasurements *measurements, const int *cancel, Failure *failure);
+
+/*
+ * Measures the files of @image, which have been loaded before. Returns 0, or -1 with @error
+ * set, also when one of the files has been written to since imageOpen(), or when @cancel is
+ * not 0 any more.
+ */
+int imageMeasure(const Image *image, const int *cancel, EifMeasurements *measurements,
+                 GError **error);
 
 /* One section of the image as a range of a part, for measuring. */
 typedef struct _ImageSection ImageSection;

@@ -329,15 +329,8 @@ lifecycleBegin(Lifecycle *lifecycle)
     g_auto(Failure) failure = {0};
     g_autoptr(GError) error = NULL;
 
-    if (options->machine == OPTIONS_MACHINE_NITRO) {
-        failureSet(&failure, NITRO_FAILURE_UNSUPPORTED,
-                   "This build's helper can run only the emulated machine: use "
-                   "machine='nitro-enclave'");
-        lifecycleFail(lifecycle, &failure);
-        return;
-    }
-
-    lifecycle->backend = &backendEmulated;
+    lifecycle->backend = options->machine == OPTIONS_MACHINE_NITRO ? &backendDevice :
+                                                                     &backendEmulated;
     if (lifecycle->backend->check(options, &failure) < 0) {
         lifecycleFail(lifecycle, &failure);
         return;

@@ -5,15 +5,17 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Flow: argv -> optionsParse() -> lifecycleRun(), or one of the options that print
- * something and exit.
+ * Flow: argv -> optionsParse() -> lifecycleRun(), or brokerRun(), or one of the options that
+ * print something and exit.
  */
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
+#include "broker.h"
 #include "json.h"
 #include "kvm_probe.h"
 #include "lifecycle.h"
@@ -54,6 +56,8 @@ main(int argc, char **argv)
     g_autoptr(Options) options = NULL;
     g_autofree char *error = NULL;
 
+    /* Threads are few and allocate next to nothing: an arena for each would only use memory. */
+    mallopt(M_ARENA_MAX, 1);
     mainOpenStandardFds();
     tscMeasureBegin();
     signal(SIGPIPE, SIG_IGN);
@@ -72,6 +76,10 @@ main(int argc, char **argv)
                                                                   LIFECYCLE_EXIT_ENDED;
     case OPTIONS_PROBE:
         return mainProbe();
+    case OPTIONS_BROKER:
+        logInfo("libvirt_nitro %s is the heartbeat broker", NITRO_VERSION);
+        brokerRun(options->listenFd);
+        return LIFECYCLE_EXIT_ENDED;
     case OPTIONS_RUN:
         break;
     }

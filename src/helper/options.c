@@ -77,6 +77,13 @@ optionsSetProbe(Options *options, const char *value G_GNUC_UNUSED)
 }
 
 static char *
+optionsSetBroker(Options *options, const char *value G_GNUC_UNUSED)
+{
+    options->action = OPTIONS_BROKER;
+    return NULL;
+}
+
+static char *
 optionsSetName(Options *options, const char *value)
 {
     if (!*value)
@@ -106,21 +113,29 @@ optionsSetMachine(Options *options, const char *value)
     return NULL;
 }
 
+static bool
+optionsIsUnixStream(int fd)
+{
+    int domain = 0;
+    int type = 0;
+    socklen_t len = sizeof(int);
+
+    return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_UNIX &&
+           getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 && type == SOCK_STREAM;
+}
+
 /* The daemon listens on it; it must not be anything that accept() could block or fail on. */
 static char *
 optionsSetListener(int *listener, const char *value)
 {
-    int domain = 0;
     int listening = 0;
-    int type = 0;
     int fd = -1;
     socklen_t len = sizeof(int);
     char *error = optionsSetFd(&fd, value);
 
     if (error)
         return error;
-    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) < 0 || domain != AF_UNIX ||
-        getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0 || type != SOCK_STREAM ||
+    if (!optionsIsUnixStream(fd) ||
         getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) < 0 || !listening)
         return g_strdup("is not a listening UNIX stream socket");
 
@@ -132,6 +147,13 @@ static char *
 optionsSetControlFd(Options *options, const char *value)
 {
     return optionsSetListener(&options->controlFd, value);
+}
+
+/* Whether it is the right device its first ioctl tells. */
+static char *
+optionsSetDeviceFd(Options *options, const char *value)
+{
+    return optionsSetFd(&options->deviceFd, value);
 }
 
 static char *
@@ -171,6 +193,17 @@ optionsSetPageSize(Options *options, const char *value)
     if (size < 2 * 1024 * 1024 || (size & (size - 1)) != 0)
         return g_strdup("is not the size of a huge page: use a power of two from 2 MiB on");
     options->pageSize = size;
+    return NULL;
+}
+
+static char *
+optionsSetNumaNode(Options *options, const char *value)
+{
+    uint64_t number;
+
+    if (!optionsParseNumber(value, 0, OPTIONS_NUMA_NODE_MAX, &number))
+        return g_strdup_printf("is not a NUMA node from 0 to %d", OPTIONS_NUMA_NODE_MAX);
+    options->numaNode = (int)number;
     return NULL;
 }
 
@@ -314,6 +347,28 @@ optionsSetHeartbeatTimeout(Options *options, const char *value)
     return NULL;
 }
 
+/* The broker may have left meanwhile, which is no error of the command line. */
+static char *
+optionsSetBrokerFd(Options *options, const char *value)
+{
+    int fd = -1;
+    char *error = optionsSetFd(&fd, value);
+
+    if (error)
+        return error;
+    if (!optionsIsUnixStream(fd))
+        return g_strdup("is not a UNIX stream socket");
+
+    options->brokerFd = fd;
+    return NULL;
+}
+
+static char *
+optionsSetListenFd(Options *options, const char *value)
+{
+    return optionsSetListener(&options->listenFd, value);
+}
+
 static char *
 optionsSetExpectPcr(Options *options, const char *value)
 {
@@ -376,11 +431,13 @@ static const Option optionTable[] = {
     {"--uuid", true, false, optionsSetUuid},
     {"--machine", true, false, optionsSetMachine},
     {"--control-fd", true, false, optionsSetControlFd},
+    {"--device-fd", true, false, optionsSetDeviceFd},
     {"--image-fd", true, false, optionsSetImageFd},
     {"--initrd-fd", true, false, optionsSetInitrdFd},
     {"--cmdline", true, false, optionsSetCmdline},
     {"--memory", true, false, optionsSetMemory},
     {"--page-size", true, false, optionsSetPageSize},
+    {"--numa-node", true, false, optionsSetNumaNode},
     {"--vcpus", true, false, optionsSetVcpus},
     {"--cpus", true, false, optionsSetCpus},
     {"--cid", true, false, optionsSetCid},
@@ -391,9 +448,12 @@ static const Option optionTable[] = {
     {"--console-fd", true, false, optionsSetConsoleFd},
     {"--no-heartbeat", false, false, optionsSetNoHeartbeat},
     {"--heartbeat-timeout", true, false, optionsSetHeartbeatTimeout},
+    {"--broker-fd", true, false, optionsSetBrokerFd},
     {"--expect-pcr", true, true, optionsSetExpectPcr},
     {"--qemu", true, false, optionsSetQemu},
     {"--accel", true, false, optionsSetAccel},
+    {"--broker", false, false, optionsSetBroker},
+    {"--listen-fd", true, false, optionsSetListenFd},
     {"--probe", false, false, optionsSetProbe},
     {"--help", false, false, optionsSetHelp},
     {"--version", false, false, optionsSetVersion},
@@ -416,6 +476,35 @@ optionsSeen(const OptionsParser *parser, const char *name)
     return false;
 }
 
+static char *
+optionsCheckDevice(const Options *options)
+{
+    bool nitro = options->machine == OPTIONS_MACHINE_NITRO;
+
+    if (nitro && options->deviceFd < 0)
+        return g_strdup("Option --machine nitro needs --device-fd");
+    if (!nitro && options->deviceFd >= 0)
+        return g_strdup("Option --device-fd needs --machine nitro");
+    if (!nitro && options->numaNode >= 0)
+        return g_strdup("Option --numa-node needs --machine nitro");
+    return NULL;
+}
+
+/* The device's heartbeats come by way of the broker, the emulated machine's do not. */
+static char *
+optionsCheckBroker(const Options *options)
+{
+    bool needed = options->machine == OPTIONS_MACHINE_NITRO && options->heartbeat;
+
+    if (needed && options->brokerFd < 0)
+        return g_strdup("Option --machine nitro needs --broker-fd or --no-heartbeat");
+    if (!needed && options->brokerFd >= 0)
+        return g_strdup("Option --broker-fd needs --machine nitro, without --no-heartbeat");
+    if (options->listenFd >= 0)
+        return g_strdup("Option --listen-fd needs --broker");
+    return NULL;
+}
+
 /* What one enclave cannot do without, and what excludes what. */
 static char *
 optionsCheck(const OptionsParser *parser)
@@ -424,6 +513,7 @@ optionsCheck(const OptionsParser *parser)
         "--name", "--uuid", "--machine", "--control-fd", "--image-fd", "--memory",
     };
     const Options *options = parser->options;
+    char *error;
     size_t i;
 
     for (i = 0; i < G_N_ELEMENTS(required); i++) {
@@ -445,6 +535,24 @@ optionsCheck(const OptionsParser *parser)
         return g_strdup("Option --vsock-listen-fd needs --cid");
     if (!options->heartbeat && options->heartbeatTimeout > 0)
         return g_strdup("Options --no-heartbeat and --heartbeat-timeout exclude each other");
+    error = optionsCheckDevice(options);
+    return error ? error : optionsCheckBroker(options);
+}
+
+/* The broker has one option. */
+static char *
+optionsCheckBrokerOnly(const OptionsParser *parser)
+{
+    size_t i;
+
+    if (!optionsSeen(parser, "--listen-fd"))
+        return g_strdup("Option --broker needs --listen-fd");
+    for (i = 0; i < G_N_ELEMENTS(optionTable); i++) {
+        if (parser->seen[i] && !g_str_equal(optionTable[i].name, "--broker") &&
+            !g_str_equal(optionTable[i].name, "--listen-fd"))
+            return g_strdup_printf("Options --broker and %s exclude each other",
+                                   optionTable[i].name);
+    }
     return NULL;
 }
 
@@ -489,8 +597,9 @@ optionsParse(int argc, char **argv, char **error)
     OptionsParser parser = {.options = options};
     int i;
 
+    options->deviceFd = options->numaNode = -1;
     options->controlFd = options->imageFd = options->initrdFd = options->consoleFd = -1;
-    options->vsockDirFd = options->vsockListenFd = -1;
+    options->vsockDirFd = options->vsockListenFd = options->brokerFd = options->listenFd = -1;
     options->heartbeat = true;
 
     for (i = 1; i < argc; i++) {
@@ -507,6 +616,11 @@ optionsParse(int argc, char **argv, char **error)
             return NULL;
         }
         return g_steal_pointer(&options);
+    }
+
+    if (options->action == OPTIONS_BROKER) {
+        *error = optionsCheckBrokerOnly(&parser);
+        return *error ? NULL : g_steal_pointer(&options);
     }
 
     *error = optionsCheck(&parser);
@@ -542,11 +656,13 @@ optionsHelp(void)
            "  --uuid UUID              UUID of the domain\n"
            "  --machine TYPE           nitro, or nitro-enclave (emulated)\n"
            "  --control-fd FD          listening UNIX stream socket for the control protocol\n"
+           "  --device-fd FD           /dev/nitro_enclaves, for --machine nitro\n"
            "  --image-fd FD            EIF file, or Linux kernel\n"
            "  --initrd-fd FD           ramdisk that goes with a Linux kernel\n"
            "  --cmdline TEXT           command line that goes with a Linux kernel\n"
            "  --memory BYTES           memory of the enclave\n"
            "  --page-size BYTES        size of the huge pages that the memory is made of\n"
+           "  --numa-node NODE         NUMA node that the huge pages are taken from\n"
            "  --vcpus NUMBER           number of vCPUs\n"
            "  --cpus LIST              ids of the CPUs to use, such as 1,3 or 2-5\n"
            "  --cid CID                context id of the enclave\n"
@@ -557,9 +673,12 @@ optionsHelp(void)
            "  --console-fd FD          pty master, file, or UNIX stream socket\n"
            "  --no-heartbeat           do not wait for the boot heartbeat\n"
            "  --heartbeat-timeout S    seconds to wait for it\n"
+           "  --broker-fd FD           connection with the heartbeat broker\n"
            "  --expect-pcr INDEX=HEX   refuse an image that measures differently\n"
            "  --qemu PATH              QEMU of the emulated machine\n"
            "  --accel KIND             auto, kvm or tcg\n"
+           "  --broker                 be the host's heartbeat broker, with --listen-fd alone\n"
+           "  --listen-fd FD           listening UNIX stream socket for its clients\n"
            "  --probe                  print what --accel auto means here, and exit\n"
            "  --help                   print this text, and exit\n"
            "  --version                print the version, and exit\n";

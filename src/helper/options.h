@@ -22,6 +22,8 @@
 #define OPTIONS_VCPUS_MAX 65536
 #define OPTIONS_CPU_MAX 8191
 
+#define OPTIONS_NUMA_NODE_MAX 1023
+
 #define OPTIONS_HEARTBEAT_TIMEOUT_MAX 86400 /* seconds */
 
 typedef enum {
@@ -29,6 +31,7 @@ typedef enum {
     OPTIONS_HELP,    /* --help was given */
     OPTIONS_VERSION, /* --version was given */
     OPTIONS_PROBE,   /* --probe was given */
+    OPTIONS_BROKER,  /* --broker was given: be the heartbeat broker */
 } OptionsAction;
 
 typedef enum {
@@ -56,12 +59,14 @@ struct _Options {
     char *name;
     char *uuid;
     OptionsMachine machine;
+    int deviceFd; /* /dev/nitro_enclaves; machine "nitro" only */
     int controlFd;
     int imageFd;
     int initrdFd;
     char *cmdline;     /* NULL: not given */
     uint64_t memory;   /* bytes */
     uint64_t pageSize; /* bytes; 0: any */
+    int numaNode;      /* of the huge pages; -1: any */
     unsigned int vcpus;
     GArray *cpus;      /* of unsigned int, as given; NULL: not given */
     bool hasCid;
@@ -73,6 +78,8 @@ struct _Options {
     int consoleFd;
     bool heartbeat;
     unsigned int heartbeatTimeout; /* seconds; 0: the default */
+    int brokerFd;                  /* connected with the heartbeat broker */
+    int listenFd;                  /* of the broker itself */
     bool expectsPcr;               /* whether any register of @expected is valid */
     EifMeasurements expected;
     char *qemu; /* NULL: look for it in PATH */

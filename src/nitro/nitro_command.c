@@ -45,6 +45,15 @@ nitroCommandAddFd(virCommand *cmd,
 
 
 static void
+nitroCommandAddDevice(virCommand *cmd,
+                      const nitroCommandContext *ctxt)
+{
+    if (ctxt->deviceFd >= 0)
+        nitroCommandAddFd(cmd, "--device-fd", ctxt->deviceFd);
+}
+
+
+static void
 nitroCommandAddImage(virCommand *cmd,
                      const virDomainDef *def,
                      const nitroCommandContext *ctxt)
@@ -64,6 +73,7 @@ nitroCommandAddMemory(virCommand *cmd,
                       const virDomainDef *def)
 {
     unsigned long long page = nitroDomainDefGetPageSize(def);
+    int node = nitroDomainDefGetNumaNode(def);
 
     virCommandAddArg(cmd, "--memory");
     virCommandAddArgFormat(cmd, "%llu", virDomainDefGetMemoryTotal(def) * 1024);
@@ -71,6 +81,11 @@ nitroCommandAddMemory(virCommand *cmd,
     if (page > 0) {
         virCommandAddArg(cmd, "--page-size");
         virCommandAddArgFormat(cmd, "%llu", page * 1024);
+    }
+
+    if (node >= 0) {
+        virCommandAddArg(cmd, "--numa-node");
+        virCommandAddArgFormat(cmd, "%d", node);
     }
 }
 
@@ -137,7 +152,8 @@ nitroCommandAddConsole(virCommand *cmd,
 
 static void
 nitroCommandAddHeartbeat(virCommand *cmd,
-                         const virDomainDef *def)
+                         const virDomainDef *def,
+                         const nitroCommandContext *ctxt)
 {
     unsigned int timeout = nitroDomainDefGetHeartbeatTimeout(def);
 
@@ -147,6 +163,9 @@ nitroCommandAddHeartbeat(virCommand *cmd,
         virCommandAddArg(cmd, "--heartbeat-timeout");
         virCommandAddArgFormat(cmd, "%u", timeout);
     }
+
+    if (ctxt->brokerFd >= 0)
+        nitroCommandAddFd(cmd, "--broker-fd", ctxt->brokerFd);
 }
 
 
@@ -196,12 +215,13 @@ nitroCommandBuild(const virDomainDef *def,
 
     nitroCommandAddIdentity(cmd, def);
     nitroCommandAddFd(cmd, "--control-fd", ctxt->controlFd);
+    nitroCommandAddDevice(cmd, ctxt);
     nitroCommandAddImage(cmd, def, ctxt);
     nitroCommandAddMemory(cmd, def);
     nitroCommandAddCpus(cmd, def);
     nitroCommandAddVsock(cmd, def, ctxt);
     nitroCommandAddConsole(cmd, def, ctxt);
-    nitroCommandAddHeartbeat(cmd, def);
+    nitroCommandAddHeartbeat(cmd, def, ctxt);
     nitroCommandAddMeasurements(cmd, def);
     nitroCommandAddEmulation(cmd, ctxt);
 

@@ -18,10 +18,12 @@
 typedef struct _nitroCommandContext nitroCommandContext;
 struct _nitroCommandContext {
     int controlFd;    /* listening UNIX stream socket */
+    int deviceFd;     /* of the Nitro Hypervisor; machine nitro only */
     int imageFd;      /* the EIF file or the Linux kernel, read-only */
     int initrdFd;     /* the ramdisk that goes with a Linux kernel */
     int vsockDirFd;    /* directory of the host's sockets; emulated machine only */
     int vsockListenFd; /* listening UNIX socket in it; likewise */
+    int brokerFd;     /* connected with the heartbeat broker; machine nitro with a heartbeat only */
     int consoleFd;    /* pty master, file, or listening or connected UNIX socket */
     const char *qemu; /* path of QEMU; emulated machine only, else NULL */
     const char *accel; /* "kvm" or "tcg"; NULL: the helper finds out; emulated machine only */

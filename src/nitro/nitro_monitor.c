@@ -18,6 +18,7 @@
 
 #include "helper_protocol.h"
 #include "nitro_monitor.h"
+#include "nitro_socket.h"
 #include "virerror.h"
 #include "virevent.h"
 #include "virfile.h"
@@ -82,28 +83,13 @@ VIR_ONCE_GLOBAL_INIT(nitroMonitor);
 int
 nitroMonitorConnect(const char *path)
 {
-    struct sockaddr_un addr = { .sun_family = AF_UNIX };
-    VIR_AUTOCLOSE fd = -1;
-    int ret;
+    int fd = nitroSocketConnect(path);
 
-    if (virStrcpyStatic(addr.sun_path, path) < 0) {
-        virReportError(VIR_ERR_INTERNAL_ERROR,
-                       _("the path '%s' of the control socket is too long"), path);
+    if (fd < 0) {
+        virReportSystemError(-fd, _("cannot connect to the control socket '%s'"), path);
         return -1;
     }
-
-    if ((fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)) < 0) {
-        virReportSystemError(errno, "%s", _("cannot create a UNIX socket"));
-        return -1;
-    }
-    if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0) {
-        virReportSystemError(errno, _("cannot connect to the control socket '%s'"), path);
-        return -1;
-    }
-
-    ret = fd;
-    fd = -1;
-    return ret;
+    return fd;
 }
 
 

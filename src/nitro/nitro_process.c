@@ -25,14 +25,17 @@
 #include "domain_postparse.h"
 #include "domain_validate.h"
 #include "helper_protocol.h"
+#include "nitro_broker.h"
 #include "nitro_command.h"
 #include "nitro_console.h"
+#include "nitro_device.h"
 #include "nitro_domain.h"
 #include "nitro_domain_conf.h"
 #include "nitro_driver.h"
 #include "nitro_host.h"
 #include "nitro_image.h"
 #include "nitro_process.h"
+#include "nitro_socket.h"
 #include "virerror.h"
 #include "virfile.h"
 #include "virlog.h"
@@ -64,10 +67,12 @@ struct _nitroProcessFds {
     int vsockDir;
     int vsockListen;
     int console;
+    int broker;
+    int device;
     int log;
 };
 
-#define NITRO_PROCESS_FDS_INIT { -1, -1, -1, -1, -1, -1, -1, -1 }
+#define NITRO_PROCESS_FDS_INIT { -1, -1, -1, -1, -1, -1, -1, -1, -1, -1 }
 
 static void
 nitroProcessFdsClose(nitroProcessFds *fds)
@@ -79,6 +84,8 @@ nitroProcessFdsClose(nitroProcessFds *fds)
     VIR_FORCE_CLOSE(fds->vsockDir);
     VIR_FORCE_CLOSE(fds->vsockListen);
     VIR_FORCE_CLOSE(fds->console);
+    VIR_FORCE_CLOSE(fds->broker);
+    VIR_FORCE_CLOSE(fds->device);
     VIR_FORCE_CLOSE(fds->log);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(nitroProcessFds, nitroProcessFdsClose);
@@ -184,33 +191,6 @@ nitroProcessMonitorEvent(nitroMonitor *mon,
 
 /* The parts of a start, in their order */
 
-/* Listens on a new UNIX socket @path. Returns the descriptor, or -1 with an error set. */
-static int
-nitroProcessListen(const char *path)
-{
-    struct sockaddr_un addr = { .sun_family = AF_UNIX };
-    VIR_AUTOCLOSE fd = -1;
-    int ret;
-
-    if (virStrcpyStatic(addr.sun_path, path) < 0) {
-        virReportError(VIR_ERR_INTERNAL_ERROR,
-                       _("the path '%s' of a socket is too long, at most %zu bytes can be used: give virtnitrod a shorter XDG_RUNTIME_DIR"),
-                       path, sizeof(addr.sun_path) - 1);
-        return -1;
-    }
-    if ((fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) < 0 ||
-        bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 ||
-        listen(fd, SOMAXCONN) < 0) {
-        virReportSystemError(errno, _("cannot create the socket '%s'"), path);
-        return -1;
-    }
-
-    ret = fd;
-    fd = -1;
-    return ret;
-}
-
-
 /* Creates the run directory and the listening control socket in it, and connects to it. */
 static int
 nitroProcessOpenControl(nitroDriver *driver,
@@ -224,7 +204,7 @@ nitroProcessOpenControl(nitroDriver *driver,
         virReportSystemError(errno, _("cannot create the directory '%s'"), dir);
         return -1;
     }
-    if ((fds->control = nitroProcessListen(path)) < 0 ||
+    if ((fds->control = nitroSocketListen(path)) < 0 ||
         (fds->monitor = nitroMonitorConnect(path)) < 0)
         return -1;
     return 0;
@@ -261,7 +241,7 @@ nitroProcessOpenVsock(nitroDriver *driver,
         virReportSystemError(errno, _("cannot create the directory '%s'"), dir);
         return -1;
     }
-    if ((fds->vsockListen = nitroProcessListen(path)) < 0)
+    if ((fds->vsockListen = nitroSocketListen(path)) < 0)
         return -1;
 
     nitroDomainDefSetVsockDirectory(vm->def, dir);
@@ -290,6 +270,30 @@ nitroProcessOpenLog(nitroDriver *driver,
 }
 
 
+/* The helper gets the device open: it need not be able to open it itself. */
+static int
+nitroProcessOpenDevice(virDomainObj *vm,
+                       nitroProcessFds *fds)
+{
+    if (nitroDomainDefGetMachine(vm->def) != NITRO_MACHINE_NITRO)
+        return 0;
+    return (fds->device = nitroDeviceOpen(NITRO_DEVICE)) < 0 ? -1 : 0;
+}
+
+
+/* The emulated machine's helper has a port for the heartbeat of its own. */
+static int
+nitroProcessOpenBroker(nitroDriver *driver,
+                       virDomainObj *vm,
+                       nitroProcessFds *fds)
+{
+    if (nitroDomainDefGetMachine(vm->def) != NITRO_MACHINE_NITRO ||
+        !nitroDomainDefHasHeartbeat(vm->def))
+        return 0;
+    return (fds->broker = nitroBrokerConnect(driver)) < 0 ? -1 : 0;
+}
+
+
 /* Runs the helper as a daemon of its own; on return it has been executed. */
 static int
 nitroProcessLaunch(nitroDriver *driver,
@@ -305,6 +309,8 @@ nitroProcessLaunch(nitroDriver *driver,
         .vsockDirFd = fds->vsockDir,
         .vsockListenFd = fds->vsockListen,
         .consoleFd = fds->console,
+        .brokerFd = fds->broker,
+        .deviceFd = fds->device,
         .qemu = qemu,
         .accel = accel,
     };
@@ -452,7 +458,7 @@ nitroProcessPrepare(nitroDriver *driver,
         return -1;
 
     priv->consoleOpened = true;
-    return 0;
+    return nitroProcessOpenDevice(vm, fds) < 0 ? -1 : nitroProcessOpenBroker(driver, vm, fds);
 }
 
 

@@ -182,6 +182,7 @@ def enter_private_system():
             atexit.register(take_away, directory)
         check(libc.mount(b"tmpfs", directory.encode(), b"tmpfs", 0, b"mode=755"),
               f"mount {directory}")
+    os.mkdir("/run/lock")  # libvirt locks the terminals of consoles there
 
 
 class NitroDaemon:

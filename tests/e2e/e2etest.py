@@ -235,6 +235,7 @@ class EnclaveTest(unittest.TestCase):
         EventLoop.start()
         cls.processes = Processes()
         cls.daemon = NitroDaemon(system=cls.system, read_all=cls.read_all)
+        cls.daemon.daemon_env.update(cls.daemon_environment())
         cls.addClassCleanup(cls.daemon.remove)
         cls.addClassCleanup(cls.processes.kill)
         cls.addClassCleanup(cls.daemon.stop)
@@ -244,6 +245,11 @@ class EnclaveTest(unittest.TestCase):
         cls.daemon.start()
         cls.warm_up()
         cls.descriptors = cls.daemon.descriptors()
+
+    @classmethod
+    def daemon_environment(cls):
+        """Returns what the environment of the daemon has besides."""
+        return {}
 
     @classmethod
     def warm_up(cls):

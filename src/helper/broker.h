@@ -1,0 +1,21 @@
+/*
+ * broker.h: the heartbeat broker, one process for all enclaves of a host that start
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * There is one port for heartbeats on a host, and several enclaves may start at once. The
+ * broker has the port while any of them does, and tells their helpers; helper_protocol.h
+ * has its protocol. Other programs can have the port at other times.
+ */
+
+#pragma once
+
+/*
+ * Serves the helpers that connect to the listening UNIX stream socket @listenFd until
+ * BROKER_GRACE_MS after the last one has left, or SIGTERM; then removes the socket's file.
+ */
+void brokerRun(int listenFd);
+
+#define BROKER_GRACE_MS 2000

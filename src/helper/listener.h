@@ -1,0 +1,29 @@
+/*
+ * listener.h: takes the connections of a listening socket
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * A few at a time, so that others get their turn, and without spinning while the process is
+ * out of descriptors.
+ */
+
+#pragma once
+
+#include <glib.h>
+
+typedef struct _Listener Listener;
+
+/*
+ * @fd is a listening stream socket, not closed by listenerFree(). @accepted gets each
+ * connection, a non-blocking descriptor that is its own; it must not free the listener. Who
+ * is waiting already is accepted before this returns. @what is for the log, static.
+ * Never NULL.
+ */
+Listener *listenerNew(int fd, const char *what, void (*accepted)(int fd, void *opaque),
+                      void *opaque);
+
+/* NULL is ignored. */
+void listenerFree(Listener *listener);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Listener, listenerFree)

@@ -1,0 +1,541 @@
+# brokertest.py: libvirt_nitro --broker, between helpers and enclaves that tests play
+#
+# Copyright (C) 2026 The libvirt-nitro authors
+#
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# LIBVIRT_NITRO_HELPER names the helper. AF_VSOCK is nitrodevmock's. At the end of each test
+# the broker gets SIGTERM, must end with status 0 and leave no socket.
+
+import contextlib
+import errno
+import itertools
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import unittest
+
+import nitrodevmock
+import taprunner
+from helpercase import Client, wait_for
+
+HELPER = os.environ.get('LIBVIRT_NITRO_HELPER', '')
+PORT = 9000
+BEAT = b'\xb7'
+GRACE = 2   # seconds, BROKER_GRACE_MS
+HOLD = 5    # seconds, HEARTBEAT_PORT_HOLD_MS
+SHORT = 20
+LINE_MAX = 65536
+GREETING = {'libvirt-nitro-broker': {'protocol': 1}}
+LISTENING = {'event': 'listening'}
+BUSY = {'event': 'port-busy', 'errno': errno.EADDRINUSE}
+
+# What other programs do that want the port
+BIND = f'''
+import socket
+s = socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)
+s.bind((socket.VMADDR_CID_ANY, {PORT}))
+s.listen()
+print("bound", flush=True)
+input()
+'''
+
+
+class Helper(Client):
+    """A client of the broker."""
+
+    def greeted(self):
+        assert self.line() == GREETING
+        return self
+
+    def listening(self):
+        self.greeted()
+        line = self.line()
+        assert line == LISTENING, line
+        return self
+
+    def expect(self, cid):
+        self.send(command='expect', cid=cid)
+        return self
+
+    def silent(self, seconds=0.3):
+        """Whether nothing comes for a while."""
+        try:
+            return self.line(seconds) is None and False
+        except TimeoutError:
+            return True
+
+
+class BrokerCase(unittest.TestCase):
+    def setUp(self):
+        if not HELPER:
+            self.skipTest('LIBVIRT_NITRO_HELPER is not set')
+        self.stack = contextlib.ExitStack()
+        self.addCleanup(self.stack.close)
+        self.mock = self.stack.enter_context(nitrodevmock.NitroMock())
+        self.path = os.path.join(self.mock.dir, 'broker.sock')
+        self.log_path = os.path.join(self.mock.dir, 'log')
+        self.ports = itertools.count(5000)
+        self.process = None
+        self.open = []
+
+    def tearDown(self):
+        for sock in self.open:
+            sock.close()
+        if not self.process:
+            return
+        self.process.terminate()
+        try:
+            status = self.process.wait(SHORT)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+        log = self.log()
+        self.assertEqual(0, status, log)
+        self.assertFalse(os.path.exists(self.path))
+        for text in ('AddressSanitizer', 'runtime error', 'CRITICAL **', 'WARNING **'):
+            self.assertNotIn(text, log)
+
+    def log(self):
+        with open(self.log_path, encoding='utf-8') as f:
+            return f.read()
+
+    def start(self):
+        with socket.socket(socket.AF_UNIX) as listener, open(self.log_path, 'ab') as log:
+            listener.bind(self.path)
+            listener.listen(128)
+            self.process = subprocess.Popen(
+                [HELPER, '--broker', '--listen-fd', str(listener.fileno())],
+                stdin=subprocess.DEVNULL, stderr=log, pass_fds=[listener.fileno()],
+                env=dict(os.environ, **self.mock.environment(HELPER)))
+
+    def helper(self):
+        helper = Helper(self.path)
+        self.open.append(helper)
+        return helper
+
+    def dial(self, cid):
+        """A connection of the enclave @cid with the heartbeat's port."""
+        sock = socket.socket(socket.AF_UNIX)
+        self.open.append(sock)
+        sock.settimeout(SHORT)
+        name = os.path.join(self.mock.dir, 'vsock', f'{cid}.{next(self.ports)}')
+        sock.bind(name)
+        try:
+            sock.connect(os.path.join(self.mock.dir, 'vsock', str(PORT)))
+        finally:
+            os.unlink(name)
+        return sock
+
+    def beat(self, cid, byte=BEAT):
+        sock = self.dial(cid)
+        sock.sendall(byte)
+        return sock
+
+    def assert_silent(self, sock, seconds=0.3):
+        sock.settimeout(seconds)
+        self.assertRaises(TimeoutError, sock.recv, 1)
+        sock.settimeout(SHORT)
+
+    def assert_closed(self, sock):
+        """Closed, without an answer."""
+        with contextlib.suppress(ConnectionResetError):
+            self.assertEqual(b'', sock.recv(1))
+
+    def assert_served(self, cid=77):
+        """A helper and an enclave that come now are served as they should be."""
+        helper = self.helper().listening().expect(cid)
+        self.assertEqual(BEAT, self.beat(cid).recv(1))
+        self.assertEqual({'event': 'heartbeat', 'cid': cid}, helper.line())
+        helper.close()
+
+    def sockets(self):
+        """How many the broker has open."""
+        count = 0
+        for fd in os.listdir(f'/proc/{self.process.pid}/fd'):
+            with contextlib.suppress(FileNotFoundError):
+                count += os.readlink(f'/proc/{self.process.pid}/fd/{fd}').startswith('socket:')
+        return count
+
+    def assert_small(self):
+        """The broker has never used much memory; AddressSanitizer keeps what is freed."""
+        if nitrodevmock.libasan_of(HELPER):
+            return
+        with open(f'/proc/{self.process.pid}/status', encoding='ascii') as f:
+            peak = next(int(line.split()[1]) for line in f if line.startswith('VmHWM'))
+        self.assertLess(peak, 40 * 1024)
+
+    @contextlib.contextmanager
+    def other_tool(self):
+        """Another program has the port."""
+        with subprocess.Popen([sys.executable, '-c', BIND], stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                              env=dict(os.environ, **self.mock.environment())) as process:
+            try:
+                self.assertEqual('bound\n', process.stdout.readline())
+                yield
+            finally:
+                process.communicate('\n')
+
+
+class HeartbeatTest(BrokerCase):
+    def test_four_at_once(self):
+        self.start()
+        helpers = {cid: self.helper().listening() for cid in range(16, 20)}
+        answers = {}
+
+        def enclave(cid):
+            answers[cid] = self.beat(cid).recv(1)
+
+        threads = [threading.Thread(target=enclave, args=[cid]) for cid in helpers]
+        for thread in threads:
+            thread.start()
+        for cid, helper in helpers.items():
+            helper.expect(cid)
+        for thread in threads:
+            thread.join()
+        self.assertEqual(dict.fromkeys(helpers, BEAT), answers)
+        for cid, helper in helpers.items():
+            self.assertEqual({'event': 'heartbeat', 'cid': cid}, helper.line())
+            self.assertTrue(helper.silent(0.1))
+
+    def test_before_its_cid_is_known(self):
+        self.start()
+        helper = self.helper().listening()
+        enclave = self.beat(16)
+        self.assert_silent(enclave)
+        self.assertTrue(helper.silent(0.1))
+        helper.expect(16)
+        self.assertEqual(BEAT, enclave.recv(1))
+        self.assertEqual({'event': 'heartbeat', 'cid': 16}, helper.line())
+
+    def test_unknown_cid(self):
+        self.start()
+        helper = self.helper().listening().expect(16)
+        begin = time.monotonic()
+        stranger = self.beat(99)
+        self.assertEqual(BEAT, self.beat(16).recv(1))
+        self.assertEqual({'event': 'heartbeat', 'cid': 16}, helper.line())
+        self.assert_closed(stranger)
+        self.assertGreater(time.monotonic() - begin, HOLD - 1)
+        self.assertIn('CID 99', self.log())
+
+    def test_wrong_byte(self):
+        self.start()
+        helper = self.helper().listening().expect(16)
+        other = self.helper().listening().expect(17)
+        enclave = self.beat(16, b'\x01')
+        message = helper.line()
+        self.assertEqual(('heartbeat', 16), (message['event'], message['cid']))
+        self.assertIn('0x01', message['reason'])
+        self.assertIn(str(PORT), message['reason'])
+        self.assert_closed(enclave)
+        self.assertTrue(other.silent())
+
+    def test_wrong_byte_before_its_cid_is_known(self):
+        self.start()
+        helper = self.helper().listening()
+        enclave = self.beat(16, b'\x00')
+        self.assert_silent(enclave)
+        self.assertIn('0x00', helper.expect(16).line()['reason'])
+
+    def test_closed_without_a_byte(self):
+        self.start()
+        helper = self.helper().listening().expect(16)
+        self.dial(16).close()
+        self.assertIn('without sending a byte', helper.line()['reason'])
+
+    def test_gone_before_its_cid_is_known(self):
+        """What an enclave of the past has left is not this enclave's heartbeat."""
+        self.start()
+        helper = self.helper().listening()
+        before = self.sockets()
+        enclave = self.beat(16)
+        wait_for(lambda: self.sockets() == before + 1)
+        enclave.close()
+        wait_for(lambda: self.sockets() == before)
+        helper.expect(16)
+        self.assertTrue(helper.silent())
+        self.assertEqual(BEAT, self.beat(16).recv(1))
+        self.assertEqual({'event': 'heartbeat', 'cid': 16}, helper.line())
+
+    def test_slow_enclave(self):
+        """It is waited for as long as its helper is there; others do not wait for it."""
+        self.start()
+        helper = self.helper().listening().expect(16)
+        slow = self.dial(16)
+        for cid in range(17, 20):
+            self.assert_served(cid)
+        time.sleep(HOLD + 1) # nothing may happen in this time
+        slow.sendall(BEAT)
+        self.assertEqual(BEAT, slow.recv(1))
+        self.assertEqual({'event': 'heartbeat', 'cid': 16}, helper.line())
+
+    def test_one_of_several_connections(self):
+        self.start()
+        helper = self.helper().listening().expect(16)
+        silent = [self.dial(16) for _ in range(10)]
+        self.assertEqual(BEAT, self.beat(16).recv(1))
+        self.assertEqual({'event': 'heartbeat', 'cid': 16}, helper.line())
+        for sock in silent:
+            self.assert_closed(sock)
+        self.assertTrue(helper.silent())
+
+    def test_expected_twice(self):
+        self.start()
+        helpers = [self.helper().listening().expect(16) for _ in range(2)]
+        helpers[0].expect(17).expect(16)
+        self.assertEqual(BEAT, self.beat(16).recv(1))
+        for helper in helpers:
+            self.assertEqual({'event': 'heartbeat', 'cid': 16}, helper.line())
+        helpers[0].expect(16)
+        self.assertEqual(BEAT, self.beat(16).recv(1))
+        self.assertEqual({'event': 'heartbeat', 'cid': 16}, helpers[0].line())
+        self.assertTrue(helpers[1].silent())
+
+    def test_helper_leaves(self):
+        """Nobody expects its enclave any more."""
+        self.start()
+        keeper = self.helper().listening()
+        before = self.sockets()
+        self.helper().listening().expect(16).close()
+        wait_for(lambda: self.sockets() == before)
+        self.assert_closed(self.beat(16))
+        self.assertTrue(keeper.silent(0.1))
+
+
+class PortTest(BrokerCase):
+    def test_busy_then_free(self):
+        with self.other_tool():
+            self.start()
+            helper = self.helper().greeted()
+            self.assertEqual(BUSY, helper.line())
+            self.assertTrue(helper.silent(1))
+            late = self.helper().greeted()
+            self.assertEqual(BUSY, late.line())
+        self.assertEqual(LISTENING, helper.line())
+        self.assertEqual(LISTENING, late.line())
+        helper.expect(16)
+        self.assertEqual(BEAT, self.beat(16).recv(1))
+        self.assertEqual({'event': 'heartbeat', 'cid': 16}, helper.line())
+
+    def test_busy_for_good(self):
+        with self.other_tool():
+            self.start()
+            helper = self.helper().greeted()
+            self.assertEqual(BUSY, helper.line())
+            helper.close()
+            self.assertEqual(0, self.process.wait(GRACE + SHORT))
+
+    def test_no_vsock(self):
+        self.mock.fault('vsock-bind', errno='EAFNOSUPPORT', times=1)
+        self.start()
+        helper = self.helper().greeted()
+        self.assertEqual({'event': 'port-busy', 'errno': errno.EAFNOSUPPORT}, helper.line())
+        self.assertEqual(LISTENING, helper.line())
+
+    def test_left_to_others(self):
+        """The port is free as soon as nobody waits; the broker goes later."""
+        self.start()
+        self.assert_served()
+        with self.other_tool():
+            self.assertIsNone(self.process.poll())
+            self.assertEqual(0, self.process.wait(GRACE + SHORT))
+            self.assertFalse(os.path.exists(self.path))
+            self.assertRaises(FileNotFoundError, self.helper)
+
+    def test_again_within_the_grace(self):
+        self.start()
+        for _ in range(5):
+            self.assert_served()
+            time.sleep(GRACE / 4) # the first one's timer would end it before the last one
+        self.assertIsNone(self.process.poll())
+
+    def test_no_client(self):
+        self.start()
+        begin = time.monotonic()
+        self.assertEqual(0, self.process.wait(GRACE + SHORT))
+        self.assertGreater(time.monotonic() - begin, GRACE - 1)
+        self.assertNotIn('port is ours', self.log())
+
+    def test_killed(self):
+        self.start()
+        helper = self.helper().listening().expect(16)
+        enclave = self.beat(17)
+        self.process.kill()
+        self.assertIsNone(helper.line())
+        self.assert_closed(enclave)
+        # as the driver does it
+        os.unlink(self.path)
+        self.process.wait()
+        self.start()
+        self.assert_served()
+
+
+class HostileTest(BrokerCase):
+    """Nobody gets more than is due, and who behaves is served."""
+
+    def test_client_that_is_not_understood(self):
+        self.start()
+        cases = [
+            b'garbage\n', b'\0\0\0\n', b'[]\n', b'"x"\n', b'{}{}\n', b'{"command": \n',
+            b'{' * 1000 + b'\n', b'[' * 60000 + b'\n',
+            b'{"command": "expect"}\n', b'{"command": "expect", "cid": "16"}\n',
+            b'{"command": "expect", "cid": 3}\n', b'{"command": "expect", "cid": -1}\n',
+            b'{"command": "expect", "cid": 4294967295}\n',
+            b'{"command": "expect", "cid": 99999999999999999999}\n',
+            b'x' * (LINE_MAX + 1), b'{"command": "' + b'x' * LINE_MAX,
+        ]
+        for data in cases:
+            with self.subTest(data[:40]):
+                helper = self.helper().listening()
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                    helper.raw(data)
+                self.assertIsNone(helper.line())
+        self.assert_served()
+
+    def test_client_that_is_ignored(self):
+        self.start()
+        for data in (b'{}\n', b'{"command": "fly"}\n', b'{"cid": 3}\n',
+                     b'{"command": "fly", "cid": 3, "more": [{"command": "expect"}]}\n'):
+            with self.subTest(data):
+                helper = self.helper().listening()
+                helper.raw(data)
+                helper.expect(16)
+                self.assertEqual(BEAT, self.beat(16).recv(1))
+                self.assertEqual({'event': 'heartbeat', 'cid': 16}, helper.line())
+
+    def test_client_in_pieces(self):
+        self.start()
+        helper = self.helper().listening()
+        for byte in b'{"command": "expect", "cid": 16}\n':
+            helper.raw(bytes([byte]))
+        self.assertEqual(BEAT, self.beat(16).recv(1))
+        self.assertEqual({'event': 'heartbeat', 'cid': 16}, helper.line())
+
+    def test_client_that_floods(self):
+        self.start()
+        flood = self.helper().listening()
+        line = b'{"command": "expect", "cid": 16}\n'
+        for _ in range(200):
+            flood.raw(line * 1000)
+        self.assert_served()
+        self.assert_small()
+
+    def test_client_that_does_not_read(self):
+        """Its events are kept up to a limit, then its commands wait."""
+        self.start()
+        deaf = self.helper().listening()
+        deaf.socket.settimeout(0.2)
+        for _ in range(3000):
+            try:
+                deaf.expect(16)
+            except TimeoutError:
+                break
+        self.assert_served()
+        self.assert_small()
+
+    def test_too_many_clients(self):
+        self.start()
+        helpers = [self.helper() for _ in range(64)]
+        for helper in helpers:
+            helper.listening()
+        self.assertIsNone(self.helper().line())
+        helpers.pop().close()
+        wait_for(self.can_connect)
+        helpers[0].expect(16)
+        self.assertEqual(BEAT, self.beat(16).recv(1))
+        self.assertEqual({'event': 'heartbeat', 'cid': 16}, helpers[0].line())
+
+    def can_connect(self):
+        helper = self.helper()
+        try:
+            return helper.line() == GREETING
+        finally:
+            helper.close()
+
+    def test_clients_that_come_and_go(self):
+        self.start()
+        keeper = self.helper().listening()
+        before = self.sockets()
+        for _ in range(500):
+            helper = self.helper()
+            helper.close()
+        self.assert_served()
+        wait_for(lambda: self.sockets() == before)
+        self.assertTrue(keeper.silent(0.1))
+
+    def test_enclave_that_floods(self):
+        self.start()
+        helper = self.helper().listening().expect(16)
+        before = self.sockets()
+        for _ in range(300):
+            self.dial(99)
+        wait_for(lambda: self.sockets() <= before + 4)
+        self.assertEqual(BEAT, self.beat(16).recv(1))
+        self.assertEqual({'event': 'heartbeat', 'cid': 16}, helper.line())
+        self.assertLess(self.log().count('\n'), 40)
+
+    def test_many_enclaves_flood(self):
+        self.start()
+        helper = self.helper().listening().expect(16)
+        before = self.sockets()
+        for cid in range(100, 300):
+            self.dial(cid)
+        self.assertEqual(BEAT, self.beat(16).recv(1))
+        self.assertEqual({'event': 'heartbeat', 'cid': 16}, helper.line())
+        self.assertLessEqual(self.sockets(), before + 64)
+        self.assertLess(self.log().count('\n'), 40)
+
+    def test_enclaves_that_come_and_go(self):
+        self.start()
+        helper = self.helper().listening().expect(16)
+        before = self.sockets()
+        for n in range(500):
+            self.dial(99).close()
+            if n % 2:
+                self.beat(98).close()
+        self.assertEqual(BEAT, self.beat(16).recv(1))
+        self.assertEqual({'event': 'heartbeat', 'cid': 16}, helper.line())
+        wait_for(lambda: self.sockets() <= before)
+
+    def test_more_than_a_byte(self):
+        self.start()
+        helper = self.helper().listening().expect(16)
+        enclave = self.beat(16, BEAT + b'x' * 5000)
+        with contextlib.suppress(ConnectionResetError):
+            self.assertEqual(BEAT, enclave.recv(1))
+        self.assertEqual({'event': 'heartbeat', 'cid': 16}, helper.line())
+
+
+class OptionsTest(unittest.TestCase):
+    def test_refused(self):
+        if not HELPER:
+            self.skipTest('LIBVIRT_NITRO_HELPER is not set')
+        with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as other:
+            listener.bind('')
+            listener.listen()
+            fd, bad = str(listener.fileno()), str(other.fileno())
+            cases = [
+                (['--broker'], 'Option --broker needs --listen-fd'),
+                (['--broker', '--listen-fd', bad],
+                 f"Value '{bad}' of option --listen-fd is not a listening UNIX stream socket"),
+                (['--broker', '--listen-fd', fd, '--debug'],
+                 'Options --broker and --debug exclude each other'),
+                (['--broker', '--probe'], 'Option --probe goes with no other option'),
+            ]
+            for words, text in cases:
+                with self.subTest(words):
+                    result = subprocess.run([HELPER, *words], capture_output=True, text=True,
+                                            check=False, timeout=SHORT,
+                                            pass_fds=[listener.fileno(), other.fileno()])
+                    self.assertEqual((1, '', f'libvirt_nitro: {text}\n'),
+                                     (result.returncode, result.stdout, result.stderr))
+
+
+if __name__ == '__main__':
+    taprunner.main()
