@@ -48,6 +48,7 @@ struct _VsockDevice {
     bool busy;         /* since the trim timer last looked */
     uint64_t touched;  /* bytes of the guest's memory since it was given up */
     guint trimTimer;
+    guint finishTimer; /* 0: the guest has not ended, or all is delivered */
     LogLimit logLimit;
     struct iovec iov[VRING_IOV_MAX];
     VsockBuffer buffers[VSOCK_BUFFERS_MAX];
@@ -96,6 +97,8 @@ vsockDeviceReceive(VsockDevice *device)
         device->touched += chain.outSize;
         vringUse(vring, chain.head, 0);
     }
+    /* The guest gets its buffers back when all that is in them has been passed on. */
+    vsockFlush(vsock);
     if (i > 0)
         vsockDevicePublish(device, RING_TX);
     if (result == VRING_BROKEN) {
@@ -214,11 +217,32 @@ vsockDeviceOnTrim(gpointer opaque)
 }
 
 static void
+vsockDeviceEndFinish(VsockDevice *device)
+{
+    g_source_remove(device->finishTimer);
+    device->finishTimer = 0;
+    device->callbacks->finished(device->opaque);
+}
+
+static gboolean
+vsockDeviceOnFinishTimer(gpointer opaque)
+{
+    VsockDevice *device = opaque;
+
+    logWarning("vsock: programs have not read in time what the guest sent before its end, on "
+               "%zu of its connections", vsockCount(vsockHostEngine(device->host)));
+    vsockDeviceEndFinish(device);
+    return G_SOURCE_REMOVE;
+}
+
+static void
 vsockDeviceRun(void *opaque)
 {
     VsockDevice *device = opaque;
     unsigned int round;
 
+    if (device->finishTimer > 0 && vsockCount(vsockHostEngine(device->host)) == 0)
+        vsockDeviceEndFinish(device);
     if (!device->running)
         return;
     device->busy = true;
@@ -304,6 +328,8 @@ vsockDeviceFree(VsockDevice *device)
         return;
     if (device->trimTimer > 0)
         g_source_remove(device->trimTimer);
+    if (device->finishTimer > 0)
+        g_source_remove(device->finishTimer);
     vhostUserFree(device->vhostUser);
     vsockHostFree(device->host);
     pollerFree(device->poller);
@@ -320,4 +346,13 @@ vsockDeviceDrain(VsockDevice *device)
         if (!vsockDeviceReceive(device))
             break;
     }
+}
+
+void
+vsockDeviceFinish(VsockDevice *device)
+{
+    vsockDeviceStop(device);
+    vsockHostFinish(device->host);
+    device->finishTimer = g_timeout_add(VSOCK_DEVICE_FINISH_MS, vsockDeviceOnFinishTimer, device);
+    vsockDeviceRun(device);
 }
