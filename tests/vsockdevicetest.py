@@ -588,8 +588,8 @@ class ProtocolTest(DeviceCase):
         """A ring that is not in the new memory stops the device; the driver starts it again."""
         guest = self.boot()
         peer = self.connect()
-        table = struct.pack('<II', 1, 0) + struct.pack('<QQQQ', guest.SPLIT, guest.SIZE - guest.SPLIT,
-                                                       guest.USER[1], guest.SPLIT)
+        high = (guest.SPLIT, guest.SIZE - guest.SPLIT, guest.USER[1], guest.SPLIT)
+        table = struct.pack('<II', 1, 0) + struct.pack('<QQQQ', *high)
         self.assertFalse(guest.front.acked(SET_MEM_TABLE, table, [guest.memfd]))
         self.assertEqual(b'', peer.recv(1))
         self.assertEqual(b'', self.dial(b'CONNECT 6000\n').recv(1))

@@ -238,6 +238,7 @@ vhostUserUpdate(VhostUser *vhostUser, const VhostUserMessage *message)
 {
     bool eventIdx = (vhostUser->features & (1ULL << VIRTIO_RING_F_EVENT_IDX)) != 0;
     bool all = true;
+    bool good = true;
     size_t i;
 
     for (i = 0; i < VHOST_USER_RINGS; i++)
@@ -254,11 +255,14 @@ vhostUserUpdate(VhostUser *vhostUser, const VhostUserMessage *message)
                    vringStart(&ring->vring, vhostUser->memory, &ring->layout, ring->base,
                               eventIdx) < 0) {
             ring->hasAddress = false;
-            /* It may have run, in the memory that was there before. */
-            vhostUserStop(vhostUser);
-            return vhostUserRefuse(message, "a ring has a bad size, is misaligned, or is not in "
-                                   "the guest's memory: the device does not run");
+            good = false;
         }
+    }
+    if (!good) {
+        /* They may have run, in the memory that was there before. */
+        vhostUserStop(vhostUser);
+        return vhostUserRefuse(message, "a ring has a bad size, is misaligned, or is not in the "
+                               "guest's memory: the device does not run");
     }
 
     if (!vhostUser->started && vhostUserAllRun(vhostUser)) {
