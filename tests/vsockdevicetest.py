@@ -10,6 +10,7 @@
 # virtio-vsock packets in it. So every byte that a hostile guest could write can be written.
 
 import array
+import fcntl
 import mmap
 import os
 import select
@@ -182,8 +183,9 @@ class Guest:
 
     def __init__(self, front):
         self.front = front
-        self.memfd = os.memfd_create('guest')
+        self.memfd = os.memfd_create('guest', os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         os.ftruncate(self.memfd, self.SIZE)
+        fcntl.fcntl(self.memfd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
         self.memory = mmap.mmap(self.memfd, self.SIZE)
         self.rx = Ring(self, 0, self.RX_BASE, 256)
         self.tx = Ring(self, 1, self.TX_BASE, 256)
@@ -411,7 +413,8 @@ class DeviceCase(helpertest.HelperCase):
         self.guest.send(OP_REQUEST, sport, port, **more)
         packet = self.guest.receive(sport, port)
         self.assertEqual(OP_RESPONSE, packet.op)
-        self.assertGreaterEqual(packet.alloc, 65536)
+        self.assertGreaterEqual(packet.alloc, 16384)
+        self.alloc = packet.alloc
         return self.accept(listener)
 
     def connect_host(self, port=6000, data=b'', **more):
@@ -435,6 +438,21 @@ class DeviceCase(helpertest.HelperCase):
                     return packet
             time.sleep(0.01)
         raise AssertionError('no request came')
+
+    def fill(self, sport, port, piece=4096):
+        """Sends until the guest has no credit left; returns what was sent."""
+        self.guest.send(OP_CREDIT_REQUEST, sport, port)
+        update = self.guest.receive(sport, port, OP_CREDIT_UPDATE)
+        sent = b''
+        while True:
+            if update.alloc - (len(sent) - update.taken) < piece:
+                self.guest.send(OP_CREDIT_REQUEST, sport, port)
+                update = self.guest.receive(sport, port, OP_CREDIT_UPDATE)
+                if update.alloc - (len(sent) - update.taken) < piece:
+                    return sent
+            data = os.urandom(piece)
+            self.guest.send(OP_RW, sport, port, data)
+            sent += data
 
     def alive(self):
         """The device works: a connection of its own gets through."""
@@ -533,6 +551,14 @@ class ProtocolTest(DeviceCase):
             table = struct.pack('<II', 2, 0) + struct.pack('<QQQQ', 0, 8192, 0, 0) + \
                 struct.pack('<QQQQ', 4096, 8192, 1 << 40, 0)
             self.assertFalse(front.acked(SET_MEM_TABLE, table, [memfd, memfd]))
+        with self.subTest('may shrink'):
+            table = struct.pack('<II', 1, 0) + struct.pack('<QQQQ', 0, 4096, 0, 0)
+            for flags in (0, os.MFD_ALLOW_SEALING):
+                unsealed = os.memfd_create('unsealed', flags)
+                os.ftruncate(unsealed, 4096)
+                self.assertFalse(front.acked(SET_MEM_TABLE, table, [unsealed]))
+                os.close(unsealed)
+            self.assertIn('is not sealed', self.log())
         with self.subTest('no file'):
             table = struct.pack('<II', 1, 0) + struct.pack('<QQQQ', 0, 4096, 0, 0)
             self.assertFalse(front.acked(SET_MEM_TABLE, table, [self.guest.rx.call]))
@@ -556,6 +582,20 @@ class ProtocolTest(DeviceCase):
                                              [self.guest.rx.kick]))
                 front.ask(GET_VRING_BASE, struct.pack('<II', 0, 0))
         self.guest.start()
+        self.alive()
+
+    def test_memory_without_the_rings(self):
+        """A ring that is not in the new memory stops the device; the driver starts it again."""
+        guest = self.boot()
+        peer = self.connect()
+        high = (guest.SPLIT, guest.SIZE - guest.SPLIT, guest.USER[1], guest.SPLIT)
+        table = struct.pack('<II', 1, 0) + struct.pack('<QQQQ', *high)
+        self.assertFalse(guest.front.acked(SET_MEM_TABLE, table, [guest.memfd]))
+        self.assertEqual(b'', peer.recv(1))
+        self.assertEqual(b'', self.dial(b'CONNECT 6000\n').recv(1))
+        self.assertIn('the device does not run', self.log())
+        guest.stop()
+        guest.start()
         self.alive()
 
     def test_pieces(self):
@@ -708,21 +748,6 @@ class ConnectionTest(DeviceCase):
         self.guest.send(OP_CREDIT_REQUEST, 2000, 5000)
         self.assertEqual(1234, self.guest.receive(2000, 5000, OP_CREDIT_UPDATE).taken)
 
-    def fill(self, sport, port, piece=4096):
-        """Sends until the guest has no credit left; returns what was sent."""
-        self.guest.send(OP_CREDIT_REQUEST, sport, port)
-        update = self.guest.receive(sport, port, OP_CREDIT_UPDATE)
-        sent = b''
-        while True:
-            if update.alloc - (len(sent) - update.taken) < piece:
-                self.guest.send(OP_CREDIT_REQUEST, sport, port)
-                update = self.guest.receive(sport, port, OP_CREDIT_UPDATE)
-                if update.alloc - (len(sent) - update.taken) < piece:
-                    return sent
-            data = os.urandom(piece)
-            self.guest.send(OP_RW, sport, port, data)
-            sent += data
-
     def test_stalled(self):
         """One that is not read costs the guest its credit; others go on; nothing is lost."""
         peer = self.connect()
@@ -751,6 +776,60 @@ class ConnectionTest(DeviceCase):
         sent = self.fill(2000, 5000)
         self.guest.stop()
         self.assertEqual(sent, recv_all(peer))
+
+    def test_buffers(self):
+        """The more connections, the less may be under way on a new one; it grows again."""
+        listener = self.listen(5000, backlog=256)
+        allocs = []
+        for i in range(130):
+            self.connect(10000 + i, 5000, listener)
+            allocs.append(self.alloc)
+        self.assertEqual([262144] * 16 + [65536] * 112 + [16384] * 2, allocs)
+        for i in range(129):
+            self.guest.send(OP_RST, 10000 + i, 5000)
+        self.guest.send(OP_RW, 10129, 5000, bytes(9000))
+        self.assertEqual(262144, self.guest.receive(10129, 5000, OP_CREDIT_UPDATE).alloc)
+
+    def test_rows(self):
+        """Packets of several connections that come at once: each has its own, in order."""
+        listener = self.listen(5000)
+        peers = [self.connect(3000 + i, 5000, listener) for i in range(3)]
+        sent = [b''] * 3
+        for _ in range(4):
+            for number in range(50):
+                i = number * number // 7 % 3
+                data = os.urandom(1 + number * 91 % 3000)
+                address = self.guest.TX_DATA + number * 4096
+                packet = self.guest.header(OP_RW, 3000 + i, 5000, len(data)) + data
+                self.guest.write(address, packet)
+                self.guest.tx.add([(address, 44), (address + 44, len(data))])
+                sent[i] += data
+            self.guest.tx.wake()
+            for _ in range(50):
+                self.guest.collect()
+        for i, peer in enumerate(peers):
+            self.assertEqual(sent[i], recv_exactly(peer, len(sent[i])))
+
+    def test_row_with_an_end(self):
+        """Data that come with what ends their connection are delivered before it ends."""
+        listener = self.listen(5000)
+        cases = {'reset': dict(op=OP_RST), 'violation': dict(op=OP_REQUEST),
+                 'length': dict(op=OP_RW, size=99),
+                 'end': dict(op=OP_SHUTDOWN, flags=SHUT_SEND | SHUT_RCV)}
+        for sport, (name, end) in enumerate(cases.items(), 2000):
+            with self.subTest(name):
+                peer = self.connect(sport, 5000, listener)
+                packets = [self.guest.header(OP_RW, sport, 5000, 5) + b'first',
+                           self.guest.header(OP_RW, sport, 5000, 6) + b'second',
+                           self.guest.header(sport=sport, dport=5000, **end)]
+                for number, packet in enumerate(packets):
+                    address = self.guest.TX_DATA + number * 4096
+                    self.guest.write(address, packet)
+                    self.guest.tx.add([(address, len(packet))])
+                self.guest.tx.wake()
+                for _ in packets:
+                    self.guest.collect()
+                self.assertEqual(b'firstsecond', recv_all(peer))
 
     def test_half_close_by_guest(self):
         peer = self.connect()
@@ -1331,6 +1410,58 @@ class HostileTest(DeviceCase):
             guest.front.acked(SET_VRING_KICK, struct.pack('<Q', 0), [guest.rx.kick])
             guest.front.ask(GET_VRING_BASE, struct.pack('<II', 0, 0))
         self.assertLess(self.log().count('is refused'), 20)
+
+
+class EndTest(DeviceCase):
+    """Guests that end while programs have not read all that they had sent"""
+
+    def setUp(self):
+        super().setUp()
+        self.boot()
+
+    def end(self):
+        self.qmp.sendall(b'{"event": "SHUTDOWN", "data": {"reason": "guest-shutdown"}}\n')
+
+    def test_read_later(self):
+        """Nothing is read before the helper has gone."""
+        peer = self.connect()
+        sent = self.fill(2000, 5000)
+        self.end()
+        self.assert_exited(self.control, 'poweroff')
+        self.assertEqual(sent, recv_all(peer))
+
+    def test_still_in_the_ring(self):
+        """So are packets that the device had not been told of."""
+        peer = self.connect()
+        packet = self.guest.header(OP_RW, 2000, 5000, 10) + b'last words'
+        self.guest.write(self.guest.TX_DATA, packet)
+        self.guest.tx.add([(self.guest.TX_DATA, len(packet))])
+        self.end()
+        self.assertEqual(b'last words', recv_all(peer))
+        self.assert_exited(self.control, 'poweroff')
+
+    def test_many(self):
+        """Some read, some do not, one has left."""
+        listener = self.listen(5000, backlog=32)
+        peers = [self.connect(3000 + i, 5000, listener) for i in range(20)]
+        sent = [self.fill(3000 + i, 5000) for i in range(20)]
+        peers[7].close()
+        self.end()
+        for i in range(0, 20, 2):
+            self.assertEqual(sent[i], recv_all(peers[i]))
+        self.assert_exited(self.control, 'poweroff')
+        for i in (1, 3, 5, 9, 11, 13, 15, 17, 19):
+            self.assertEqual(sent[i], recv_all(peers[i]))
+
+    def test_terminated(self):
+        """Who ends the enclave does not wait for programs."""
+        self.connect()
+        self.fill(2000, 5000)
+        begin = time.monotonic()
+        self.control.send(command='terminate', id=7)
+        self.control.reply(7)
+        self.assert_exited(self.control, 'terminated')
+        self.assertLess(time.monotonic() - begin, 4)
 
 
 class HeartbeatCase(DeviceCase):

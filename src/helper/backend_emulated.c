@@ -111,6 +111,8 @@ typedef struct {
     guint bootTimer;        /* for the heartbeat */
     Failure bootFailure;    /* why QEMU is ended before booted() */
     bool terminating;       /* terminate() has been called */
+    bool finishing;         /* QEMU has ended, the vsock device still delivers */
+    int status;             /* of the process that has ended */
     const char *exitReason; /* how the guest has ended, static; NULL: not known */
 } Emulated;
 
@@ -259,7 +261,7 @@ emulatedAdd(GPtrArray *argv, const char *option, char *value)
 static void
 emulatedAddMemory(const Options *options, GPtrArray *argv)
 {
-    g_autoptr(GString) object = g_string_new("memory-backend-memfd,id=memory");
+    g_autoptr(GString) object = g_string_new("memory-backend-memfd,id=memory,seal=on");
 
     if (!options->hasCid && options->pageSize == 0)
         return;
@@ -272,8 +274,8 @@ emulatedAddMemory(const Options *options, GPtrArray *argv)
 }
 
 /*
- * Guests find the device by ACPI, those also that know devices on the kernel's command
- * line: as it has an interrupt of the I/O APIC, one without ACPI could not use it anyway.
+ * Guests find the device by ACPI. Where the guest's kernel is told not to use it, QEMU
+ * appends the parameter virtio_mmio.device= to the kernel's command line.
  */
 static void
 emulatedAddVsock(const Options *options, GPtrArray *argv)
@@ -283,6 +285,30 @@ emulatedAddVsock(const Options *options, GPtrArray *argv)
     emulatedAdd(argv, "-global", g_strdup("virtio-mmio.force-legacy=false"));
     emulatedAdd(argv, "-chardev", g_strdup_printf("socket,id=vsock,fd=%d", QEMU_FD_VSOCK));
     emulatedAdd(argv, "-device", g_strdup("vhost-user-vsock-device,chardev=vsock"));
+}
+
+/*
+ * ACPI is how a guest powers off, and how kernels find virtio devices; also those that know
+ * devices on their command line, if they have ACPI, as AWS's has. In a machine with ACPI the
+ * device has an interrupt of the second I/O APIC, which a guest cannot use without ACPI, so
+ * the parameter virtio_mmio.device= would be of no use there. A kernel that is told not
+ * to use ACPI gets a machine without, whose devices have interrupts of the ISA bus.
+ */
+static bool
+emulatedHasAcpi(const Emulated *emulated)
+{
+    g_auto(GStrv) words = g_strsplit_set(emulated->cmdline, " \t\n", -1);
+    bool has = true;
+    size_t i;
+
+    /* Behind this word are arguments of init. */
+    for (i = 0; words[i] && !g_str_equal(words[i], "--"); i++) {
+        if (g_str_equal(words[i], "acpi=off"))
+            has = false;
+        else if (g_str_equal(words[i], "acpi=force"))
+            has = true;
+    }
+    return has;
 }
 
 static GPtrArray *
@@ -305,9 +331,9 @@ emulatedBuildArgv(const Emulated *emulated)
                 g_strdup("on,obsolete=deny,elevateprivileges=deny,spawn=deny,"
                          "resourcecontrol=deny"));
 
-    /* ACPI is how a guest powers off and how distribution kernels find virtio devices. */
     emulatedAdd(argv, "-machine",
-                g_strdup_printf("microvm,acpi=on,isa-serial=on,rtc=on,dump-guest-core=off%s",
+                g_strdup_printf("microvm,acpi=%s,isa-serial=on,rtc=on,dump-guest-core=off%s",
+                                emulatedHasAcpi(emulated) ? "on" : "off",
                                 options->hasCid || options->pageSize > 0 ?
                                     ",memory-backend=memory" : ""));
     emulatedAdd(argv, "-accel", g_strdup(emulated->accel));
@@ -387,6 +413,7 @@ emulatedConclude(Emulated *emulated, int status)
 {
     g_auto(Failure) failure = {0};
 
+    emulated->finishing = false;
     /* Only now all of the console output has been seen. */
     if (g_strcmp0(emulated->exitReason, NITRO_EXIT_REBOOT) == 0 &&
         guestWatchHasPanicked(emulated->guestWatch))
@@ -546,9 +573,20 @@ emulatedOnVsockFailed(void *opaque)
     emulatedOnBroken("it and the vsock device do not understand each other", opaque);
 }
 
+/* What the guest had sent has been delivered. */
+static void
+emulatedOnVsockFinished(void *opaque)
+{
+    Emulated *emulated = opaque;
+
+    if (emulated->finishing)
+        emulatedConclude(emulated, emulated->status);
+}
+
 static const VsockDeviceCallbacks emulatedVsockCallbacks = {
     .heartbeat = emulatedOnHeartbeat,
     .failed = emulatedOnVsockFailed,
+    .finished = emulatedOnVsockFinished,
 };
 
 /*
@@ -696,7 +734,13 @@ emulatedOnChild(GPid pid G_GNUC_UNUSED, gint status, gpointer opaque)
     if (emulated->vsock)
         vsockDeviceDrain(emulated->vsock);
 
-    emulatedConclude(emulated, status);
+    if (!emulated->vsock || !emulated->booted || emulated->terminating) {
+        emulatedConclude(emulated, status);
+        return;
+    }
+    emulated->finishing = true;
+    emulated->status = status;
+    vsockDeviceFinish(emulated->vsock);
 }
 
 /* The ends of what connects us with QEMU; [0] is ours, [1] is QEMU's */
@@ -886,6 +930,8 @@ emulatedTerminate(void *instance)
     Emulated *emulated = instance;
 
     emulated->terminating = true;
+    if (emulated->finishing)
+        emulatedConclude(emulated, emulated->status);
     emulatedKill(emulated);
 }
 

@@ -8,13 +8,14 @@
  * Flow: regions and descriptors -> guestMemoryNew() checks and maps them -> addresses are
  * looked up by guestMemoryFind(), the only place where an address becomes a pointer.
  *
- * The file cannot get shorter under us: QEMU seals its memfds. Another front end that
- * did it would end this process by SIGBUS, and with it its own guest only.
+ * A file that got shorter under us would end this process by SIGBUS: only those are taken
+ * that are sealed against it, as QEMU's memfds are.
  */
 
 #include "guest_memory.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -103,7 +104,13 @@ guestMemoryMap(GuestMapping *mapping, int fd, char **error)
     const GuestMemoryRegion *region = &mapping->region;
     struct stat st;
     size_t page;
+    int seals = fcntl(fd, F_GET_SEALS);
 
+    if (seals < 0 || !(seals & F_SEAL_SHRINK)) {
+        *error = g_strdup_printf("the file of the memory region at 0x%" G_GINT64_MODIFIER
+                                 "x is not sealed: it could get shorter", region->guest);
+        return -1;
+    }
     if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_blksize <= 0 || st.st_size < 0 ||
         region->offset + region->size > (uint64_t)st.st_size) {
         *error = g_strdup_printf("the memory region at 0x%" G_GINT64_MODIFIER

@@ -35,7 +35,8 @@ typedef struct _GuestMemory GuestMemory;
 /*
  * Maps @n regions, region i from the file @fds[i]; the descriptors stay the caller's and
  * are not needed any longer afterwards. Returns the table, or NULL with *@error set to a new
- * text when a region is empty, overlaps another one, or is not all in its file.
+ * text when a region is empty, overlaps another one, or is not all in its file, or when the
+ * file may get shorter (no F_SEAL_SHRINK).
  */
 GuestMemory *guestMemoryNew(const GuestMemoryRegion *regions, const int *fds, size_t n,
                             char **error);

@@ -7,7 +7,8 @@
  *
  * Flow: the main loop finds the epoll descriptor ready -> a batch of events is fetched ->
  * each watch's function, and at last the owner's. A watch that is removed meanwhile is
- * struck from the batch.
+ * struck from the batch. In the owner's pauses the next batch is waited for here, for the
+ * main loop knows milliseconds only; other sources get their turn after a while.
  */
 
 #include "poller.h"
@@ -19,23 +20,30 @@
 
 #define POLLER_BATCH 64
 
+/* Pauses before other sources of the main loop have their turn */
+#define POLLER_TURNS 16
+
 struct _Poller {
     int fd;
     GSource *source;
     guint again; /* source of pollerContinue() */
-    void (*dispatched)(void *opaque);
+    PollerNext (*dispatched)(void *opaque);
     void *opaque;
     struct epoll_event batch[POLLER_BATCH];
     int nbatch;
 };
 
-static gboolean
-pollerOnReady(gint fd G_GNUC_UNUSED, GIOCondition condition G_GNUC_UNUSED, gpointer opaque)
+/* Handles what is ready, after up to @us microseconds. */
+static void
+pollerFetch(Poller *poller, unsigned int us)
 {
-    Poller *poller = opaque;
+    const struct timespec pause = {.tv_nsec = us * 1000L};
     int i;
 
-    poller->nbatch = epoll_wait(poller->fd, poller->batch, POLLER_BATCH, 0);
+    poller->nbatch = epoll_pwait2(poller->fd, poller->batch, POLLER_BATCH, &pause, NULL);
+    /* before Linux 5.11: no pause then */
+    if (poller->nbatch < 0 && errno == ENOSYS)
+        poller->nbatch = epoll_wait(poller->fd, poller->batch, POLLER_BATCH, 0);
     for (i = 0; i < poller->nbatch; i++) {
         PollerWatch *watch = poller->batch[i].data.ptr;
 
@@ -43,7 +51,28 @@ pollerOnReady(gint fd G_GNUC_UNUSED, GIOCondition condition G_GNUC_UNUSED, gpoin
             watch->ready(watch, poller->batch[i].events);
     }
     poller->nbatch = 0;
-    poller->dispatched(poller->opaque);
+}
+
+/* Calls the owner, and again after pauses while it wants these. */
+static void
+pollerDispatch(Poller *poller)
+{
+    PollerNext next = poller->dispatched(poller->opaque);
+    int turn;
+
+    for (turn = 0; turn < POLLER_TURNS && next == POLLER_SOON; turn++) {
+        pollerFetch(poller, POLLER_PAUSE_US);
+        next = poller->dispatched(poller->opaque);
+    }
+    if (next != POLLER_WAIT)
+        pollerContinue(poller);
+}
+
+static gboolean
+pollerOnReady(gint fd G_GNUC_UNUSED, GIOCondition condition G_GNUC_UNUSED, gpointer opaque)
+{
+    pollerFetch(opaque, 0);
+    pollerDispatch(opaque);
     return G_SOURCE_CONTINUE;
 }
 
@@ -53,12 +82,12 @@ pollerOnAgain(gpointer opaque)
     Poller *poller = opaque;
 
     poller->again = 0;
-    poller->dispatched(poller->opaque);
+    pollerDispatch(poller);
     return G_SOURCE_REMOVE;
 }
 
 Poller *
-pollerNew(void (*dispatched)(void *opaque), void *opaque)
+pollerNew(PollerNext (*dispatched)(void *opaque), void *opaque)
 {
     Poller *poller;
     int fd = epoll_create1(EPOLL_CLOEXEC);

@@ -219,6 +219,16 @@ vhostUserStopRing(VhostUserRing *ring)
     vringStop(&ring->vring);
 }
 
+/* The rings are not to run any longer, or cannot. */
+static void
+vhostUserStop(VhostUser *vhostUser)
+{
+    if (!vhostUser->started)
+        return;
+    vhostUser->started = false;
+    vhostUser->callbacks->stopping(vhostUser->opaque);
+}
+
 /*
  * Brings the rings into the state that the messages so far make. The device is told of
  * all of them together: one alone is of no use to it.
@@ -228,14 +238,13 @@ vhostUserUpdate(VhostUser *vhostUser, const VhostUserMessage *message)
 {
     bool eventIdx = (vhostUser->features & (1ULL << VIRTIO_RING_F_EVENT_IDX)) != 0;
     bool all = true;
+    bool good = true;
     size_t i;
 
     for (i = 0; i < VHOST_USER_RINGS; i++)
         all = all && vhostUserShallRun(vhostUser, &vhostUser->rings[i]);
-    if (!all && vhostUser->started) {
-        vhostUser->started = false;
-        vhostUser->callbacks->stopping(vhostUser->opaque);
-    }
+    if (!all)
+        vhostUserStop(vhostUser);
 
     for (i = 0; i < VHOST_USER_RINGS; i++) {
         VhostUserRing *ring = &vhostUser->rings[i];
@@ -246,8 +255,14 @@ vhostUserUpdate(VhostUser *vhostUser, const VhostUserMessage *message)
                    vringStart(&ring->vring, vhostUser->memory, &ring->layout, ring->base,
                               eventIdx) < 0) {
             ring->hasAddress = false;
-            return vhostUserRefuse(message, "a ring has a bad size, is misaligned, or is not in the guest's memory");
+            good = false;
         }
+    }
+    if (!good) {
+        /* They may have run, in the memory that was there before. */
+        vhostUserStop(vhostUser);
+        return vhostUserRefuse(message, "a ring has a bad size, is misaligned, or is not in the "
+                               "guest's memory: the device does not run");
     }
 
     if (!vhostUser->started && vhostUserAllRun(vhostUser)) {

@@ -245,6 +245,12 @@ vringUse(Vring *vring, uint16_t head, uint32_t written)
     vring->availIndex++;
 }
 
+unsigned int
+vringUnpublished(const Vring *vring)
+{
+    return (uint16_t)(vring->usedIndex - vring->usedPublished);
+}
+
 bool
 vringPublish(Vring *vring)
 {

@@ -88,6 +88,9 @@ VringResult vringPeek(Vring *vring, unsigned int ahead, VringChain *chain, struc
  */
 void vringUse(Vring *vring, uint16_t head, uint32_t written);
 
+/* Number of chains that have been used and not been published */
+unsigned int vringUnpublished(const Vring *vring);
+
 /* Publishes what has been used. Returns whether the guest wants to be notified. */
 bool vringPublish(Vring *vring);
 

@@ -13,7 +13,8 @@
  *   LINGERING    the guest's end is gone; what it sent is still being delivered
  *
  * Flow, from the guest: vsockReceive() checks the header and finds the connection -> one
- * function for each operation -> the peer, or the connection's backlog. To the guest:
+ * function for each operation. Data of packets in a row of one connection are gathered, for
+ * one write -> vsockFlush() -> the peer, or the connection's backlog. To the guest:
  * whatever there is to send is a flag of its connection, never a queued packet, so that
  * memory is bounded by the number of connections; connections with anything to send are
  * in the list "ready", from which vsockTransmit() serves one after the other. Only resets
@@ -25,6 +26,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "backlog.h"
 #include "iov.h"
 #include "log.h"
 
@@ -89,8 +91,7 @@ struct _VsockConnection {
     uint32_t received;    /* bytes */
     uint32_t taken;       /* bytes that have left for the peer */
     uint32_t takenTold;   /* of these the guest knows */
-    GByteArray *backlog;  /* received, not taken; NULL: nothing */
-    size_t backlogStart;  /* of the part of it that has not been taken */
+    Backlog backlog;      /* received, not taken */
 };
 
 struct _Vsock {
@@ -107,6 +108,12 @@ struct _Vsock {
     size_t ndeadlines;
     LogLimit logLimit;
     struct iovec iov[VSOCK_IOV_MAX];
+
+    /* Data of the guest, in its memory, that go to their peer in one piece */
+    VsockConnection *gathering; /* NULL: none */
+    struct iovec gathered[VSOCK_IOV_MAX];
+    size_t ngathered; /* entries */
+    uint32_t gatheredSize; /* bytes */
 };
 
 static guint
@@ -213,6 +220,8 @@ vsockDetach(VsockConnection *connection)
     Vsock *vsock = connection->vsock;
 
     vsockSetDeadline(connection, 0);
+    if (vsock->gathering == connection)
+        vsock->gathering = NULL;
     if (connection->isReady)
         g_queue_unlink(&vsock->ready, &connection->readyLink);
     connection->isReady = false;
@@ -227,8 +236,7 @@ vsockDestroy(VsockConnection *connection)
     vsockClosePeer(connection);
     if (connection->state == STATE_LINGERING)
         g_hash_table_remove(connection->vsock->lingering, connection);
-    if (connection->backlog)
-        g_byte_array_unref(connection->backlog);
+    backlogClear(&connection->backlog);
     g_free(connection);
 }
 
@@ -241,7 +249,7 @@ vsockLinger(VsockConnection *connection)
 {
     Vsock *vsock = connection->vsock;
 
-    if (!connection->backlog) {
+    if (connection->backlog.length == 0) {
         vsockDestroy(connection);
         return;
     }
@@ -260,6 +268,16 @@ vsockReset(Vsock *vsock)
     for (item = all; item; item = item->next)
         vsockLinger(item->data);
     vsock->nresets = 0;
+}
+
+void
+vsockDeliver(Vsock *vsock)
+{
+    g_autoptr(GList) all = g_hash_table_get_values(vsock->lingering);
+    GList *item;
+
+    for (item = all; item; item = item->next)
+        vsockConnectionWritable(item->data);
 }
 
 void
@@ -313,10 +331,26 @@ vsockResetConnection(VsockConnection *connection)
 static void
 vsockViolation(VsockConnection *connection, const char *what)
 {
+    vsockFlush(connection->vsock);
     logLimited(&connection->vsock->logLimit,
                "vsock: the connection of the guest's port %u with port %u is reset: %s",
                connection->key.guestPort, connection->key.hostPort, what);
     vsockResetConnection(connection);
+}
+
+/*
+ * What one connection more, or one that grows, may have. As the first size is given only
+ * while there are so few connections in all, and likewise the second one, no more than so
+ * many of them ever have it.
+ */
+static uint32_t
+vsockBufferSize(const Vsock *vsock)
+{
+    size_t count = vsockCount(vsock);
+
+    if (count <= VSOCK_BUFFERS_LARGE)
+        return VSOCK_BUFFER_SIZE;
+    return count <= VSOCK_BUFFERS_MIDDLE ? VSOCK_BUFFER_SIZE_MIDDLE : VSOCK_BUFFER_SIZE_SMALL;
 }
 
 static VsockConnection *
@@ -328,9 +362,8 @@ vsockAdd(Vsock *vsock, const VsockKey *key, VsockState state)
     connection->vsock = vsock;
     connection->state = state;
     connection->wanted = 1;
-    connection->size = vsockCount(vsock) < VSOCK_BUFFERS_LARGE ? VSOCK_BUFFER_SIZE :
-                                                                 VSOCK_BUFFER_SIZE_SMALL;
     g_hash_table_insert(vsock->connections, &connection->key, connection);
+    connection->size = vsockBufferSize(vsock);
     return connection;
 }
 
@@ -339,9 +372,16 @@ static void
 vsockUpdateCredit(VsockConnection *connection)
 {
     uint32_t known = connection->received - connection->takenTold;
+    bool due = known > connection->size / 2 && connection->taken != connection->takenTold;
 
-    if (known > connection->size / 2 && connection->taken != connection->takenTold &&
-        !(connection->guestShut & VIRTIO_VSOCK_SHUTDOWN_SEND))
+    if (connection->guestShut & VIRTIO_VSOCK_SHUTDOWN_SEND)
+        return;
+    /* It may grow when others have gone; what was promised is not taken back. */
+    if (connection->backlog.length == 0 && vsockBufferSize(connection->vsock) > connection->size) {
+        connection->size = vsockBufferSize(connection->vsock);
+        due = true;
+    }
+    if (due)
         vsockSend(connection, SEND_CREDIT_UPDATE);
 }
 
@@ -367,10 +407,8 @@ vsockBeginClosing(VsockConnection *connection)
 static void
 vsockDropBacklog(VsockConnection *connection)
 {
-    if (!connection->backlog)
-        return;
-    connection->taken += connection->backlog->len - connection->backlogStart;
-    g_clear_pointer(&connection->backlog, g_byte_array_unref);
+    connection->taken += connection->backlog.length;
+    backlogClear(&connection->backlog);
 }
 
 /* The peer will take nothing more: what comes for it is dropped, and the guest is told. */
@@ -422,14 +460,11 @@ vsockWrite(VsockConnection *connection, const struct iovec *iov, size_t n)
 void
 vsockConnectionWritable(VsockConnection *connection)
 {
-    struct iovec iov;
+    struct iovec iov[2];
 
-    while (connection->backlog) {
-        size_t n;
+    while (connection->backlog.length > 0) {
+        size_t n = vsockWrite(connection, iov, backlogPeek(&connection->backlog, iov));
 
-        iov.iov_base = connection->backlog->data + connection->backlogStart;
-        iov.iov_len = connection->backlog->len - connection->backlogStart;
-        n = vsockWrite(connection, &iov, 1);
         if (connection->deaf)
             break;
         if (n == 0) {
@@ -437,9 +472,7 @@ vsockConnectionWritable(VsockConnection *connection)
             vsockUpdateCredit(connection);
             return;
         }
-        connection->backlogStart += n;
-        if (connection->backlogStart == connection->backlog->len)
-            g_clear_pointer(&connection->backlog, g_byte_array_unref);
+        backlogSkip(&connection->backlog, n);
     }
 
     if (!connection->deaf)
@@ -568,33 +601,59 @@ vsockOnShutdown(VsockConnection *connection, const VsockHeader *header)
         return;
     if (fresh & VIRTIO_VSOCK_SHUTDOWN_RCV)
         connection->vsock->ops->shutdown(connection->peer, false);
-    if ((fresh & VIRTIO_VSOCK_SHUTDOWN_SEND) && !connection->backlog && !connection->deaf)
+    if ((fresh & VIRTIO_VSOCK_SHUTDOWN_SEND) && connection->backlog.length == 0 &&
+        !connection->deaf)
         connection->vsock->ops->shutdown(connection->peer, true);
 }
 
 static void
 vsockAddToBacklog(VsockConnection *connection, const struct iovec *iov, size_t n)
 {
-    size_t i;
-
-    if (!connection->backlog) {
-        connection->backlog = g_byte_array_new();
-        connection->backlogStart = 0;
+    if (connection->backlog.length == 0)
         connection->vsock->ops->wantWrite(connection->peer, true);
-    } else if (connection->backlogStart > connection->backlog->len / 2) {
-        g_byte_array_remove_range(connection->backlog, 0, connection->backlogStart);
-        connection->backlogStart = 0;
-    }
-    for (i = 0; i < n; i++)
-        g_byte_array_append(connection->backlog, iov[i].iov_base, iov[i].iov_len);
+    backlogAppend(&connection->backlog, connection->size, iov, n);
 }
 
-/* Data of the guest; @payload is changed. */
-static void
-vsockOnData(VsockConnection *connection, struct iovec *payload, size_t n, uint32_t len)
+void
+vsockFlush(Vsock *vsock)
 {
-    size_t written = 0;
+    VsockConnection *connection = g_steal_pointer(&vsock->gathering);
+    size_t written;
 
+    if (!connection)
+        return;
+    written = vsockWrite(connection, vsock->gathered, vsock->ngathered);
+    if (connection->deaf) {
+        connection->taken += vsock->gatheredSize - written;
+        vsockFlushed(connection);
+        return;
+    }
+    if (written < vsock->gatheredSize)
+        vsockAddToBacklog(connection, vsock->gathered,
+                          iovSkip(vsock->gathered, vsock->ngathered, written));
+    vsockUpdateCredit(connection);
+}
+
+/* Data of the guest, which stay where they are until vsockFlush() */
+static void
+vsockGather(VsockConnection *connection, const struct iovec *payload, size_t n, uint32_t len)
+{
+    Vsock *vsock = connection->vsock;
+
+    if (vsock->gathering && vsock->ngathered + n > VSOCK_IOV_MAX)
+        vsockFlush(vsock);
+    if (!vsock->gathering) {
+        vsock->gathering = connection;
+        vsock->ngathered = vsock->gatheredSize = 0;
+    }
+    memcpy(vsock->gathered + vsock->ngathered, payload, n * sizeof(*payload));
+    vsock->ngathered += n;
+    vsock->gatheredSize += len;
+}
+
+static void
+vsockOnData(VsockConnection *connection, const struct iovec *payload, size_t n, uint32_t len)
+{
     if (connection->state == STATE_REQUESTED) {
         vsockViolation(connection, "data came before it was accepted");
         return;
@@ -609,26 +668,16 @@ vsockOnData(VsockConnection *connection, struct iovec *payload, size_t n, uint32
     }
 
     connection->received += len;
-    if (connection->state == STATE_CLOSING || connection->deaf) {
+    if (connection->state == STATE_CLOSING || connection->deaf)
         connection->taken += len;
-        return;
-    }
-    if (!connection->backlog)
-        written = len > 0 ? vsockWrite(connection, payload, n) : 0;
-    if (connection->deaf) {
-        connection->taken += len - written;
-        vsockFlushed(connection);
-        return;
-    }
-    if (written < len) {
-        n = iovSkip(payload, n, written);
+    else if (connection->backlog.length > 0)
         vsockAddToBacklog(connection, payload, n);
-    }
-    vsockUpdateCredit(connection);
+    else if (len > 0)
+        vsockGather(connection, payload, n, len);
 }
 
 static void
-vsockDispatch(VsockConnection *connection, const VsockHeader *header, struct iovec *payload,
+vsockDispatch(VsockConnection *connection, const VsockHeader *header, const struct iovec *payload,
               size_t n)
 {
     uint16_t op = GUINT16_FROM_LE(header->op);
@@ -713,6 +762,8 @@ vsockReceive(Vsock *vsock, const struct iovec *iov, size_t n)
     key.hostPort = GUINT32_FROM_LE(header.dst_port);
     key.hostCid = GUINT64_FROM_LE(header.dst_cid);
     connection = g_hash_table_lookup(vsock->connections, &key);
+    if (connection != vsock->gathering || header.op != GUINT16_TO_LE(VIRTIO_VSOCK_OP_RW))
+        vsockFlush(vsock);
     if (!connection) {
         if (header.op == GUINT16_TO_LE(VIRTIO_VSOCK_OP_REQUEST))
             vsockOnRequest(vsock, &key, &header);

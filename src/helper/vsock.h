@@ -10,9 +10,10 @@
  * offered. What is at the host's end of a connection, its peer, is behind a table of
  * functions. Nothing here knows of rings or of the host's sockets, and nothing blocks.
  *
- * What a peer does not take at once is kept, up to VSOCK_BUFFER_SIZE for a connection; the
- * guest gets no credit for more. Nothing is kept for the other direction: data are read
- * from the peer straight into the guest's buffers, once there are some.
+ * What a peer does not take at once is kept, up to VSOCK_BUFFER_SIZE for a connection and
+ * 41 MiB for all of them; the guest gets no credit for more. Nothing is kept for the other
+ * direction: data are read from the peer straight into the guest's buffers, once there are
+ * some.
  */
 
 #pragma once
@@ -33,12 +34,15 @@
 #define VSOCK_CONNECTIONS_MAX 2048
 
 /*
- * What the guest may send on one connection before its peer takes it, in bytes: of the
- * first connections, and of all others, so that a thousand that are not read are bearable
+ * What the guest may send on one connection before its peer takes it, in bytes: while there
+ * are few connections, while there are some more, and of all others, so that thousands that
+ * are not read are bearable
  */
 #define VSOCK_BUFFER_SIZE (256 * 1024)
-#define VSOCK_BUFFER_SIZE_SMALL (64 * 1024)
 #define VSOCK_BUFFERS_LARGE 16
+#define VSOCK_BUFFER_SIZE_MIDDLE (64 * 1024)
+#define VSOCK_BUFFERS_MIDDLE 128
+#define VSOCK_BUFFER_SIZE_SMALL (16 * 1024)
 
 /* How long the guest may take to answer, in microseconds */
 #define VSOCK_CONNECT_TIMEOUT (10 * G_USEC_PER_SEC)
@@ -92,14 +96,23 @@ Vsock *vsockNew(uint32_t cid, const VsockPeerOps *ops, void *opaque);
 void vsockFree(Vsock *vsock);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Vsock, vsockFree)
 
-/* The guest's driver is gone: closes all peers, and forgets all packets for the guest. */
+/*
+ * The guest's driver is gone: closes all peers, but those that have not taken yet what the
+ * guest has sent, and forgets all packets for the guest.
+ */
 void vsockReset(Vsock *vsock);
+
+/* Tries again to deliver what peers have not taken whose connections are over. */
+void vsockDeliver(Vsock *vsock);
 
 /*
  * Takes a packet of the guest, @n entries of @iov, in its memory. What breaks the
- * protocol costs the guest that connection.
+ * protocol costs the guest that connection. Its data may be used in place up to vsockFlush(),
+ * which passes on what several packets have brought; it is to be called before any other
+ * function but this one and vsockCanReceive().
  */
 void vsockReceive(Vsock *vsock, const struct iovec *iov, size_t n);
+void vsockFlush(Vsock *vsock);
 
 /*
  * Whether vsockReceive() may be called: there is a limit to the answers that the guest

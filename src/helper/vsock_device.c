@@ -17,6 +17,8 @@
 #include "vsock_device.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include "log.h"
@@ -32,11 +34,22 @@ enum {
 #define DEVICE_ROUNDS 16
 
 /*
- * Guest memory that has been touched counts as ours, too, page by page. It is given up after
- * so many bytes, and after so long a pause; what is touched again costs a page fault.
+ * A guest that sends so much at a time, in bytes, sends more: instead of waking up for each
+ * packet, and waking it for each that is done, we look for several after a pause.
  */
-#define DEVICE_TRIM_BYTES (8 * 1024 * 1024)
+#define DEVICE_BULK 16384
+
+/* Packets of the guest, while there are more, that it is told of together when they are done */
+#define DEVICE_PUBLISH 32
+
+/*
+ * Guest memory that has been touched counts as ours, too, page by page and with its
+ * neighbours. It is given up after a pause, and in bulk when it is more than so much, at
+ * which we look after so many bytes; what is touched again costs a page fault.
+ */
 #define DEVICE_TRIM_MS 200
+#define DEVICE_SHARED_MAX (6 * 1024 * 1024)
+#define DEVICE_LOOK_BYTES (1024 * 1024)
 
 struct _VsockDevice {
     Poller *poller;
@@ -46,8 +59,12 @@ struct _VsockDevice {
     void *opaque;
     bool running;      /* the guest's driver is there, and keeps to the rules */
     bool busy;         /* since the trim timer last looked */
-    uint64_t touched;  /* bytes of the guest's memory since it was given up */
+    uint64_t received; /* bytes of the guest since the last pause */
+    uint64_t touched;  /* bytes of the guest's memory since we last looked */
     guint trimTimer;
+    int statmFd;       /* /proc/self/statm, -1: cannot be read */
+    uint64_t shared;   /* bytes of shared memory when none of the guest was resident */
+    guint finishTimer; /* 0: the guest has not ended, or all is delivered */
     LogLimit logLimit;
     struct iovec iov[VRING_IOV_MAX];
     VsockBuffer buffers[VSOCK_BUFFERS_MAX];
@@ -55,8 +72,16 @@ struct _VsockDevice {
 };
 
 static void
+vsockDevicePublish(VsockDevice *device, unsigned int index)
+{
+    if (vringPublish(vhostUserRing(device->vhostUser, index)))
+        vhostUserNotify(device->vhostUser, index);
+}
+
+static void
 vsockDeviceStop(VsockDevice *device)
 {
+    vsockDevicePublish(device, RING_TX);
     device->running = false;
     vsockHostSetReady(device->host, false);
     vsockReset(vsockHostEngine(device->host));
@@ -69,13 +94,6 @@ vsockDeviceBreak(VsockDevice *device, unsigned int index, const char *why)
                "again: in ring %u, %s", index, why);
     vsockDeviceStop(device);
     vhostUserTellBroken(device->vhostUser, index);
-}
-
-static void
-vsockDevicePublish(VsockDevice *device, unsigned int index)
-{
-    if (vringPublish(vhostUserRing(device->vhostUser, index)))
-        vhostUserNotify(device->vhostUser, index);
 }
 
 /* Packets of the guest. Returns whether there may be more. */
@@ -94,9 +112,15 @@ vsockDeviceReceive(VsockDevice *device)
             break;
         vsockReceive(vsock, chain.iov, chain.nout);
         device->touched += chain.outSize;
+        device->received += chain.outSize;
         vringUse(vring, chain.head, 0);
     }
-    if (i > 0)
+    /*
+     * The guest gets its buffers back when all that is in them has been passed on, and many
+     * at a time: nothing in it waits for them.
+     */
+    vsockFlush(vsock);
+    if (vringUnpublished(vring) >= DEVICE_PUBLISH)
         vsockDevicePublish(device, RING_TX);
     if (result == VRING_BROKEN) {
         vsockDeviceBreak(device, RING_TX, vring->broken);
@@ -189,6 +213,20 @@ vsockDeviceSleep(VsockDevice *device)
            (wantTx && vsockDeviceHasChain(device, RING_TX));
 }
 
+/* Bytes of this process that are resident and shared: of the guest, files, and libraries */
+static uint64_t
+vsockDeviceShared(const VsockDevice *device)
+{
+    char text[128] = "";
+    unsigned long pages = 0;
+
+    /* The third number (proc(5)). Without it the guest's is given up at pauses alone. */
+    if (pread(device->statmFd, text, sizeof(text) - 1, 0) <= 0 ||
+        sscanf(text, "%*u %*u %lu", &pages) != 1)
+        return 0;
+    return (uint64_t)pages * sysconf(_SC_PAGESIZE);
+}
+
 static void
 vsockDeviceTrim(VsockDevice *device)
 {
@@ -196,7 +234,18 @@ vsockDeviceTrim(VsockDevice *device)
 
     if (memory)
         guestMemoryTrim(memory);
+    device->shared = vsockDeviceShared(device);
+}
+
+/* Gives up the guest's memory if too much of it has become resident. */
+static void
+vsockDeviceLook(VsockDevice *device)
+{
+    if (device->touched < DEVICE_LOOK_BYTES)
+        return;
     device->touched = 0;
+    if (vsockDeviceShared(device) >= device->shared + DEVICE_SHARED_MAX)
+        vsockDeviceTrim(device);
 }
 
 static gboolean
@@ -214,13 +263,47 @@ vsockDeviceOnTrim(gpointer opaque)
 }
 
 static void
+vsockDeviceEndFinish(VsockDevice *device)
+{
+    g_source_remove(device->finishTimer);
+    device->finishTimer = 0;
+    device->callbacks->finished(device->opaque);
+}
+
+static gboolean
+vsockDeviceOnFinishTimer(gpointer opaque)
+{
+    VsockDevice *device = opaque;
+
+    logWarning("vsock: programs have not read in time what the guest sent before its end, on "
+               "%zu of its connections", vsockCount(vsockHostEngine(device->host)));
+    vsockDeviceEndFinish(device);
+    return G_SOURCE_REMOVE;
+}
+
+/* There is nothing to do for now. Returns what to wait for. */
+static PollerNext
+vsockDeviceIdle(VsockDevice *device)
+{
+    bool bulk = device->received >= DEVICE_BULK;
+
+    device->received = 0;
+    if (bulk)
+        return POLLER_SOON;
+    vsockDevicePublish(device, RING_TX);
+    return vsockDeviceSleep(device) ? POLLER_AGAIN : POLLER_WAIT;
+}
+
+static PollerNext
 vsockDeviceRun(void *opaque)
 {
     VsockDevice *device = opaque;
     unsigned int round;
 
+    if (device->finishTimer > 0 && vsockCount(vsockHostEngine(device->host)) == 0)
+        vsockDeviceEndFinish(device);
     if (!device->running)
-        return;
+        return POLLER_WAIT;
     device->busy = true;
     if (device->trimTimer == 0)
         device->trimTimer = g_timeout_add(DEVICE_TRIM_MS, vsockDeviceOnTrim, device);
@@ -230,13 +313,11 @@ vsockDeviceRun(void *opaque)
 
         if (device->running && vsockDeviceTransmit(device))
             more = true;
-        if (device->touched >= DEVICE_TRIM_BYTES)
-            vsockDeviceTrim(device);
-        if (device->running && !more && !vsockDeviceSleep(device))
-            return;
+        vsockDeviceLook(device);
+        if (device->running && !more)
+            return vsockDeviceIdle(device);
     }
-    if (device->running)
-        pollerContinue(device->poller);
+    return device->running ? POLLER_AGAIN : POLLER_WAIT;
 }
 
 static void
@@ -272,6 +353,13 @@ static const VhostUserCallbacks vsockDeviceVhostUserCallbacks = {
     .failed = vsockDeviceOnFailed,
 };
 
+static void
+vsockDeviceCloseStatm(VsockDevice *device)
+{
+    if (device->statmFd >= 0)
+        close(device->statmFd);
+}
+
 VsockDevice *
 vsockDeviceNew(int fd, uint32_t cid, int dirFd, int listenFd,
                const VsockDeviceCallbacks *callbacks, void *opaque)
@@ -281,11 +369,14 @@ vsockDeviceNew(int fd, uint32_t cid, int dirFd, int listenFd,
 
     device->callbacks = callbacks;
     device->opaque = opaque;
+    device->statmFd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    device->shared = vsockDeviceShared(device);
     device->poller = pollerNew(vsockDeviceRun, device);
     if (!device->poller) {
         int err = errno;
 
         close(fd);
+        vsockDeviceCloseStatm(device);
         g_free(device);
         errno = err;
         return NULL;
@@ -304,9 +395,12 @@ vsockDeviceFree(VsockDevice *device)
         return;
     if (device->trimTimer > 0)
         g_source_remove(device->trimTimer);
+    if (device->finishTimer > 0)
+        g_source_remove(device->finishTimer);
     vhostUserFree(device->vhostUser);
     vsockHostFree(device->host);
     pollerFree(device->poller);
+    vsockDeviceCloseStatm(device);
     g_free(device);
 }
 
@@ -320,4 +414,13 @@ vsockDeviceDrain(VsockDevice *device)
         if (!vsockDeviceReceive(device))
             break;
     }
+}
+
+void
+vsockDeviceFinish(VsockDevice *device)
+{
+    vsockDeviceStop(device);
+    vsockHostFinish(device->host);
+    device->finishTimer = g_timeout_add(VSOCK_DEVICE_FINISH_MS, vsockDeviceOnFinishTimer, device);
+    vsockDeviceRun(device);
 }

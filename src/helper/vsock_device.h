@@ -13,6 +13,9 @@
 
 #include "vsock_host.h"
 
+/* How long programs may take to read what the guest sent before its end */
+#define VSOCK_DEVICE_FINISH_MS 5000
+
 typedef struct _VsockDevice VsockDevice;
 
 /* Called from within the main loop; must not free the device. */
@@ -22,6 +25,8 @@ struct _VsockDeviceCallbacks {
     void (*heartbeat)(VsockHeartbeat what, uint8_t byte, void *opaque);
     /* The device does not work any more, for QEMU does not keep to the protocol. */
     void (*failed)(void *opaque);
+    /* vsockDeviceFinish() has come to its end, once. */
+    void (*finished)(void *opaque);
 };
 
 /*
@@ -34,5 +39,12 @@ VsockDevice *vsockDeviceNew(int fd, uint32_t cid, int dirFd, int listenFd,
 /* Closes all connections. */
 void vsockDeviceFree(VsockDevice *device);
 
-/* QEMU has ended: passes on what the guest sent at last. */
+/* QEMU has ended: takes what the guest sent at last. */
 void vsockDeviceDrain(VsockDevice *device);
+
+/*
+ * After vsockDeviceDrain(): delivers to programs what they have not read yet, for up to
+ * VSOCK_DEVICE_FINISH_MS. finished() tells of the end, from within this function when
+ * there is nothing to wait for.
+ */
+void vsockDeviceFinish(VsockDevice *device);

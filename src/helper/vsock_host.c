@@ -43,6 +43,12 @@
 
 #define TICK_MS 500
 
+/*
+ * A socket's buffer at the end, in bytes: for VSOCK_BUFFER_SIZE beside what it holds. The
+ * system allows twice its net.core.wmem_max, which is enough as a rule.
+ */
+#define LAST_SEND_BUFFER (1024 * 1024)
+
 /* Descriptors beside those of the connections */
 #define OTHER_FDS 64
 
@@ -52,6 +58,7 @@ typedef struct {
     VsockConnection *connection; /* NULL: its line is awaited */
     gint64 deadline; /* of the line */
     bool wantsWrite;
+    bool grown;           /* its socket's buffer */
     bool heartbeatSeen;   /* a byte has come */
     bool heartbeatAnswer; /* and is to be sent back */
     bool heartbeatWrong;  /* or was none */
@@ -64,6 +71,7 @@ struct _VsockHost {
     PollerWatch listener; /* fd -1: none */
     bool paused;          /* no descriptors left: the listener is not watched */
     bool ready;
+    bool finishing;
     GHashTable *pending; /* a set of VsockPeer: those whose line is awaited */
     guint tick;
     void (*heartbeat)(VsockHeartbeat what, uint8_t byte, void *opaque);
@@ -223,6 +231,21 @@ vsockHostReadHeartbeat(VsockPeer *peer, const struct iovec *iov)
     return 1;
 }
 
+/*
+ * Lets more fit into the socket's buffer, once, when this is the end anyway: there it
+ * outlives us. Returns whether it is to be tried again.
+ */
+static bool
+vsockHostGrow(VsockPeer *peer)
+{
+    const int size = LAST_SEND_BUFFER;
+
+    if (!peer->host->finishing || peer->grown)
+        return false;
+    peer->grown = true;
+    return setsockopt(peer->watch.fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)) == 0;
+}
+
 static ssize_t
 vsockHostWrite(void *opaque, const struct iovec *iov, size_t n)
 {
@@ -234,7 +257,7 @@ vsockHostWrite(void *opaque, const struct iovec *iov, size_t n)
         return vsockHostWriteHeartbeat(peer, iov, n);
     do {
         written = sendmsg(peer->watch.fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
-    } while (written < 0 && errno == EINTR);
+    } while (written < 0 && (errno == EINTR || (errno == EAGAIN && vsockHostGrow(peer))));
     /* A peer's full buffer may also show as a lack of memory for now. */
     if (written < 0)
         return errno == ENOBUFS || errno == ENOMEM ? -EAGAIN : -errno;
@@ -527,6 +550,13 @@ Vsock *
 vsockHostEngine(VsockHost *host)
 {
     return host->vsock;
+}
+
+void
+vsockHostFinish(VsockHost *host)
+{
+    host->finishing = true;
+    vsockDeliver(host->vsock);
 }
 
 void

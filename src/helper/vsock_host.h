@@ -49,3 +49,9 @@ Vsock *vsockHostEngine(VsockHost *host);
 
 /* Whether the guest's driver is there: until then programs of the host are refused. */
 void vsockHostSetReady(VsockHost *host, bool ready);
+
+/*
+ * The guest has ended, and so has the driver. Programs that have not read all get it into
+ * the buffers of their sockets, where it outlives us, as far as the system lets these grow.
+ */
+void vsockHostFinish(VsockHost *host);

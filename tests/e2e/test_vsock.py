@@ -140,10 +140,10 @@ class Data(VsockTest):
         dom.destroy()
 
     def test_many(self):
-        """500 connections of the host's and 500 of the enclave's, all at once"""
+        """500 connections of the host's and 1000 of the enclave's, all at once"""
         dom, client = self.boot()
         conns = [self.opened(client.connect(ECHO)) for _ in range(500)]
-        conns += self.from_enclave(client, "echo", 1234, count=500)
+        conns += self.from_enclave(client, "echo", 1234, count=1000)
         for number, conn in enumerate(conns):
             conn.sendall(f"I am number {number}\n".encode())
         for number, conn in enumerate(conns):
@@ -295,6 +295,29 @@ class Ends(VsockTest):
         self.assertWorks(VsockClient.of(dom))
         dom.destroy()
 
+    def test_unread(self):
+        """what the enclave had sent before it ended can be read later"""
+        for command in ("poweroff", "panic"):
+            with self.subTest(command):
+                dom, client = self.boot(command)
+                conn = self.opened(client.connect(SOURCE))
+                conn.sendall(b"400000\n")
+
+                def sent():
+                    # the enclave has closed the connection: all has come
+                    try:
+                        conn.send(b"")
+                        return False
+                    except BrokenPipeError:
+                        return True
+
+                wait_until(sent, 60, "the end of what the enclave sends")
+                client.order(command)
+                self.events.wait(command, *(SHUTDOWN if command == "poweroff" else CRASHED))
+                self.assertEqual(len(receive_all(conn)), 400000)
+                with contextlib.suppress(libvirt.libvirtError):
+                    dom.destroy()
+
     def test_killed(self):
         """QEMU killed, the helper killed, destroy"""
         def destroy(dom):
@@ -331,6 +354,34 @@ class Ends(VsockTest):
         other = self.conn.createXML(domain_xml("other"), 0)
         self.assertNotEqual(self.cid_of(other), cid, "the CID is known to be in use")
         other.destroy()
+        dom.destroy()
+
+
+class Kernels(VsockTest):
+    """How guests' kernels find the device"""
+
+    # nitro-cli's default, without "nomodules": the sample's kernel has modules
+    AWS_CMDLINE = ("reboot=k panic=30 pci=off console=ttyS0 i8042.noaux i8042.nomux i8042.nopnp "
+                   "i8042.dumbkbd random.trust_cpu=on")
+
+    def os_elements(self, cmdline):
+        return (f"<kernel>{daemon.HELLO_KERNEL}</kernel><initrd>{daemon.HELLO_INITRD}</initrd>"
+                f"<cmdline>{cmdline}</cmdline>")
+
+    def test_aws(self):
+        """AWS's command line"""
+        dom = self.conn.createXML(domain_xml("aws", self.os_elements(self.AWS_CMDLINE)), 0)
+        self.assertWorks(VsockClient.of(dom))
+        dom.destroy()
+
+    def test_without_acpi(self):
+        """acpi=off: the parameter that Debian's kernel does not know is on its command line"""
+        log, console = self.console_file()
+        boot = self.os_elements(self.AWS_CMDLINE + " acpi=off")
+        dom = self.conn.createXML(domain_xml("old", boot, devices=console, heartbeat="no"), 0)
+        text = self.wait_text(log, "hello: enclave ready")
+        line = re.search(r"Command line: (.*)", text).group(1)
+        self.assertRegex(line, r"acpi=off.* virtio_mmio\.device=512@0xfeb00e00:12")
         dom.destroy()
 
 

@@ -10,6 +10,7 @@
  * memory; every byte of it is touched.
  */
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -47,8 +48,9 @@ fuzzMap(void)
     GuestMemory *memory;
 
     if (memoryFd < 0) {
-        memoryFd = memfd_create("fuzz", MFD_CLOEXEC);
-        if (memoryFd < 0 || ftruncate(memoryFd, MEMORY_SIZE) < 0)
+        memoryFd = memfd_create("fuzz", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+        if (memoryFd < 0 || ftruncate(memoryFd, MEMORY_SIZE) < 0 ||
+            fcntl(memoryFd, F_ADD_SEALS, F_SEAL_SHRINK) < 0)
             abort();
         memoryData = mmap(NULL, MEMORY_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, memoryFd, 0);
         if (memoryData == MAP_FAILED)

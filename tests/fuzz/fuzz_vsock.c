@@ -163,7 +163,7 @@ static const VsockPeerOps fuzzOps = {
 
 /* A packet of the guest: mostly a good one, so that the input gets somewhere. */
 static void
-fuzzReceive(void)
+fuzzReceivePacket(void)
 {
     static uint8_t payload[65536];
     uint32_t odd = fuzzTake(1);
@@ -187,13 +187,23 @@ fuzzReceive(void)
         {payload, 1},
     };
 
-    if (!vsockCanReceive(vsock))
-        return;
     if (cut == 1)
         iov[0].iov_len = 43;
     if (cut == 2 && header.len > 0)
         iov[1].iov_len--;
     vsockReceive(vsock, iov, cut == 3 ? 3 : header.len > 0 && cut != 4 ? 2 : 1);
+}
+
+/* Packets in a row, up to four */
+static void
+fuzzReceive(void)
+{
+    uint32_t n = fuzzTake(1) % 4;
+    uint32_t i;
+
+    for (i = 0; i <= n && vsockCanReceive(vsock); i++)
+        fuzzReceivePacket();
+    vsockFlush(vsock);
 }
 
 static void
@@ -292,6 +302,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         case 10:
             if (fuzzTake(1) < 0x10)
                 vsockReset(vsock);
+            vsockDeliver(vsock);
             break;
         default:
             fuzzReceive();

@@ -42,8 +42,17 @@ def vrings():
     yield vring([desc(0xffff, 2), desc(0x2000, 1, 1, 99)], [0, 1])
 
 
-def packet(op, ports=0x11, size=0, flags=0, odd=0, cut=0, answer=()):
-    return bytes([15, odd, ports]) + struct.pack('<H', size) + bytes([op, flags, cut, *answer])
+def row(*packets, answer=()):
+    """Up to four packets that come at once"""
+    return bytes([15, len(packets) - 1]) + b''.join(packets) + bytes(answer)
+
+
+def one(op, ports=0x11, size=0, flags=0, odd=0, cut=0):
+    return bytes([odd, ports]) + struct.pack('<H', size) + bytes([op, flags, cut])
+
+
+def packet(op, answer=(), **fields):
+    return row(one(op, **fields), answer=answer)
 
 
 def transmit(n=4, size=200, cut=44, answer=()):
@@ -67,6 +76,12 @@ def vsocks():
     yield packet(request, ports=1) + packet(9) + packet(data, odd=0x30) + transmit() * 3
     yield connected + readable + hung_up + transmit(2, answer=[0x29]) + transmit() + bytes([9, 0])
     yield connected + packet(data, size=6000, answer=[0]) + bytes([10, 0]) + writable + bytes([0xff])
+    other = packet(request, ports=0x22) + transmit()
+    yield connected + other + row(one(data, size=900), one(data, size=70),
+                                  one(data, size=9, ports=0x22), one(data, size=1),
+                                  answer=[0x40, 0xff, 0x22])
+    yield connected + row(one(data, size=900), one(data, size=70), one(request), answer=[0]) + \
+        row(one(data, size=10), one(shutdown, flags=2), one(data, size=5), answer=[0xff])
 
 
 def main():
