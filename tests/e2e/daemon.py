@@ -128,7 +128,11 @@ class Processes:
         of them in this session. All others have been started here and have a waiter.
         """
         while True:
-            for pid, (parent, state, session, name) in self._table().items():
+            # looking at all processes of the machine is costly, and there may be none of ours
+            dead = None
+            with contextlib.suppress(ChildProcessError):
+                dead = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+            for pid, (parent, state, session, name) in self._table().items() if dead else ():
                 if (parent == os.getpid() and state == "Z" and session != os.getsid(0) and
                         name.startswith(("libvirt_nitro", "qemu-", "rpc-", "nitro-"))):
                     os.waitpid(pid, 0)
