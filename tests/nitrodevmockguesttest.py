@@ -310,6 +310,19 @@ class FaultTest(MockCase):
         self.device()
         self.fails(self.client.open(), errno.EBUSY)
 
+    def test_killed(self):
+        """The mock goes with the test that has started it."""
+        reading, writing = os.pipe()
+
+        def start():
+            os.write(writing, nitrodevmock.NitroMock().start().dir.encode())
+            return 0
+        self.assertEqual(in_child(start), 0)
+        directory = os.read(reading, 200)
+        os.close(reading)
+        os.close(writing)
+        self.mock.wait(lambda: not os.path.exists(directory))
+
     def test_settings(self):
         for config in ({'cpu': 1}, {'guests': [{'hartbeat': 'ok'}]},
                        {'faults': [{'call': 'NE_ADD_CPU', 'errno': 1}]},
