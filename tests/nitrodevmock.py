@@ -43,7 +43,9 @@
 # with ECONNRESET, as a vsock connection does that the other side resets; see 'refusal'.
 #
 # Tests that use this run as root: the mock looks at other processes' memory. The programs
-# under test may run as any user.
+# under test may run as any user. NITRO_DEV_MOCK names the library, by default the one that
+# is built. A test that tries how it is without free huge pages takes them away from others
+# that run at the same time: it cannot be parallel (Meson's is_parallel).
 #
 # What is less than real: SIGKILL ends a process within a hanging call; what a process had is
 # given back a moment after its end; error returns of write() to ne_cpus reach programs that

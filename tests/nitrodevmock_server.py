@@ -22,6 +22,7 @@ import errno
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import struct
@@ -660,8 +661,9 @@ def main(arguments):
     Server(os.path.abspath(directory), config).run()
     print('ready', flush=True)
     if until_eof:
-        # the test that has started this may be killed
+        # the test that has started this may be killed, and leaves nothing behind
         sys.stdin.read()
+        shutil.rmtree(directory, ignore_errors=True)
         os._exit(0)
     while True:
         signal.pause()
