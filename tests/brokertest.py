@@ -104,6 +104,9 @@ class BrokerCase(unittest.TestCase):
         with open(self.log_path, encoding='utf-8') as f:
             return f.read()
 
+    def environment(self):
+        return self.mock.environment(HELPER)
+
     def start(self):
         with socket.socket(socket.AF_UNIX) as listener, open(self.log_path, 'ab') as log:
             listener.bind(self.path)
@@ -111,7 +114,7 @@ class BrokerCase(unittest.TestCase):
             self.process = subprocess.Popen(
                 [HELPER, '--broker', '--listen-fd', str(listener.fileno())],
                 stdin=subprocess.DEVNULL, stderr=log, pass_fds=[listener.fileno()],
-                env=dict(os.environ, **self.mock.environment(HELPER)))
+                env=dict(os.environ, **self.environment()))
 
     def helper(self):
         helper = Helper(self.path)
@@ -374,6 +377,46 @@ class PortTest(BrokerCase):
         self.process.wait()
         self.start()
         self.assert_served()
+
+
+class KernelTest(BrokerCase):
+    """With the kernel's own AF_VSOCK. Others may run this test at the same time."""
+
+    def environment(self):
+        return {}
+
+    def setUp(self):
+        super().setUp()
+        try:
+            self.bind(socket.VMADDR_PORT_ANY).close()
+        except OSError as e:
+            self.skipTest(f'AF_VSOCK cannot be used here: {e}')
+
+    def bind(self, port):
+        sock = socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)
+        try:
+            sock.bind((socket.VMADDR_CID_ANY, port))
+        except OSError:
+            sock.close()
+            raise
+        return sock
+
+    def is_free(self):
+        try:
+            self.bind(PORT).close()
+        except OSError as e:
+            self.assertEqual(errno.EADDRINUSE, e.errno)
+            return False
+        return True
+
+    def test_port(self):
+        self.start()
+        helper = self.helper().greeted()
+        while (line := helper.line()) != LISTENING:
+            self.assertEqual(BUSY, line)
+        self.assertFalse(self.is_free())
+        helper.close()
+        wait_for(self.is_free)
 
 
 class HostileTest(BrokerCase):
