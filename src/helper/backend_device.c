@@ -250,7 +250,7 @@ deviceMap(Device *device, Failure *failure)
 
     while (deviceTryMap(device, &pools, &missing) < 0) {
         err = errno;
-        if ((err == ENOMEM || err == EFAULT) &&
+        if (err == ENOMEM &&
             enclaveMemoryPlan(&pools, options->memory, true, &layout) == 0 && deviceWait(device))
             continue;
 

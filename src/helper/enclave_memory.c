@@ -212,7 +212,11 @@ regionPopulate(const EnclaveRegion *region, const int *cancel)
         }
         if (madvise((uint8_t *)region->address + done, step, MADV_POPULATE_WRITE) < 0) {
             /* Linux knows it from 5.14 on. The driver will touch the pages, too. */
-            return errno == EINVAL ? 0 : -1;
+            if (errno == EINVAL)
+                return 0;
+            if (errno == EFAULT)
+                errno = ENOMEM;
+            return -1;
         }
     }
     return 0;

@@ -94,7 +94,7 @@ uint64_t enclaveMemoryPlan(const EnclavePools *pools, uint64_t size, bool all,
  * of a given node are touched: elsewhere the kernel's reservation is enough. @cancel is
  * looked at now and then.
  *
- * Returns 0, or -1 with errno set: ENOMEM and EFAULT when there are too few pages after all,
+ * Returns 0, or -1 with errno set: ENOMEM when there are too few pages after all,
  * ENODEV when the kernel has no pages of such a size, EINVAL when there is no such node,
  * ECANCELED. @memory is to be unmapped in any case.
  */

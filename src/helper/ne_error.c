@@ -314,6 +314,9 @@ neIsTransient(NeCall call, int err, const NeContext *context)
 {
     g_autofree char *pool = NULL;
 
+    /* A region that the hypervisor has refused stays in the driver's list: no second try. */
+    if (call == NE_CALL_SET_USER_MEMORY_REGION)
+        return false;
     if (err == EBUSY)
         return true;
     if (call != NE_CALL_CREATE_VM && call != NE_CALL_ADD_VCPU)
