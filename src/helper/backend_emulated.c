@@ -274,8 +274,8 @@ emulatedAddMemory(const Options *options, GPtrArray *argv)
 }
 
 /*
- * Guests find the device by ACPI. Where the guest's kernel is told not to use it, QEMU
- * appends the parameter virtio_mmio.device= to the kernel's command line.
+ * Guests find the device by ACPI, those also that know devices on the kernel's command
+ * line: as it has an interrupt of the I/O APIC, one without ACPI could not use it anyway.
  */
 static void
 emulatedAddVsock(const Options *options, GPtrArray *argv)
@@ -285,30 +285,6 @@ emulatedAddVsock(const Options *options, GPtrArray *argv)
     emulatedAdd(argv, "-global", g_strdup("virtio-mmio.force-legacy=false"));
     emulatedAdd(argv, "-chardev", g_strdup_printf("socket,id=vsock,fd=%d", QEMU_FD_VSOCK));
     emulatedAdd(argv, "-device", g_strdup("vhost-user-vsock-device,chardev=vsock"));
-}
-
-/*
- * ACPI is how a guest powers off, and how kernels find virtio devices; also those that know
- * devices on their command line, if they have ACPI, as AWS's has. In a machine with ACPI the
- * device has an interrupt of the second I/O APIC, which a guest cannot use without ACPI, so
- * the parameter virtio_mmio.device= would be of no use there. A kernel that is told not
- * to use ACPI gets a machine without, whose devices have interrupts of the ISA bus.
- */
-static bool
-emulatedHasAcpi(const Emulated *emulated)
-{
-    g_auto(GStrv) words = g_strsplit_set(emulated->cmdline, " \t\n", -1);
-    bool has = true;
-    size_t i;
-
-    /* Behind this word are arguments of init. */
-    for (i = 0; words[i] && !g_str_equal(words[i], "--"); i++) {
-        if (g_str_equal(words[i], "acpi=off"))
-            has = false;
-        else if (g_str_equal(words[i], "acpi=force"))
-            has = true;
-    }
-    return has;
 }
 
 static GPtrArray *
@@ -331,9 +307,9 @@ emulatedBuildArgv(const Emulated *emulated)
                 g_strdup("on,obsolete=deny,elevateprivileges=deny,spawn=deny,"
                          "resourcecontrol=deny"));
 
+    /* ACPI is how a guest powers off and how distribution kernels find virtio devices. */
     emulatedAdd(argv, "-machine",
-                g_strdup_printf("microvm,acpi=%s,isa-serial=on,rtc=on,dump-guest-core=off%s",
-                                emulatedHasAcpi(emulated) ? "on" : "off",
+                g_strdup_printf("microvm,acpi=on,isa-serial=on,rtc=on,dump-guest-core=off%s",
                                 options->hasCid || options->pageSize > 0 ?
                                     ",memory-backend=memory" : ""));
     emulatedAdd(argv, "-accel", g_strdup(emulated->accel));
