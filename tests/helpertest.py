@@ -651,12 +651,11 @@ class ControlTest(HelperCase):
             thread.start()
         try:
             time.sleep(0.5)
-            begin = time.monotonic()
+            # The others never stop: one that had to wait for them would wait for ever.
             client.send(command='terminate', id=2)
-            self.assertEqual({'return': {}, 'id': 2}, client.reply(2, 3))
-            self.assertEqual({'reason': 'terminated'}, client.event('exited', 3))
-            self.process.wait(3)
-            self.assertLess(time.monotonic() - begin, 3)
+            self.assertEqual({'return': {}, 'id': 2}, client.reply(2, 30))
+            self.assertEqual({'reason': 'terminated'}, client.event('exited', 30))
+            self.process.wait(30)
         finally:
             self.process.kill()
             for thread in threads:
