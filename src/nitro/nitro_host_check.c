@@ -40,8 +40,11 @@ nitroHostCheckDevice(const nitroDriverConfig *config)
     if (access(config->device, R_OK | W_OK) == 0)
         return 0;
 
-    user = virGetUserName(geteuid());
-    group = virGetGroupName(sb.st_gid);
+    /* Not every id has a name, above all in containers. */
+    if (!(user = virGetUserName(geteuid())))
+        user = g_strdup_printf("%u", geteuid());
+    if (!(group = virGetGroupName(sb.st_gid)))
+        group = g_strdup_printf("%u", sb.st_gid);
     virReportError(VIR_ERR_OPERATION_DENIED,
                    _("user '%s' may not open the device '%s', which is for root and the group '%s': add the user to the group ('usermod -aG %s %s') and log in again"),
                    user, config->device, group, group, user);

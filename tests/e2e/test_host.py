@@ -498,6 +498,18 @@ class System(HostTest):
                          (1, 0o700))
         dom.destroy()
 
+    def test_user_on_device(self):
+        """the helper needs no rights there: it gets all that it needs open"""
+        path = self.path("kernel")
+        with open(path, "wb") as kernel:
+            kernel.write(tinyguest.kernel(b""))
+        boot = boot_image(path) + "<cmdline>mock.heartbeat=never</cmdline>"
+        with nitrodevmock.HugePages(32):
+            dom = self.conn.createXML(domain_xml("user", boot=boot, machine="nitro", memory="64",
+                                                 vcpu="<vcpu>2</vcpu>", heartbeat="no"))
+            self.assertEqual(os.stat(f"/proc/{self.helper_of(dom)}").st_uid, 1)
+            dom.destroy()
+
     def test_memory_parameters(self):
         if not os.path.isdir("/sys/kernel/mm/ksm"):
             self.skipTest("the kernel has no KSM")
