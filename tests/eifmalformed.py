@@ -226,7 +226,7 @@ NOT_BASE64 = signature_error("the certificate's PEM text is not base64")
 NOT_PEM = signature_error('the certificate is not in PEM form')
 NOT_DER = signature_error('the certificate is not in DER form inside its PEM text')
 INDEFINITE = signature_error('its CBOR has an item of indefinite length, which is not supported')
-NOT_BYTE = signature_error('the array of "signing_certificate" has an item that is not a byte')
+NOT_BYTE = signature_error('the value of "signing_certificate" is an array with an item that is not a byte')
 
 CONTENT = [
     ('checksum of zeros', simple(crc=0).to_bytes(), crc_message(bytes(548))),

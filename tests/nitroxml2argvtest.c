@@ -49,6 +49,7 @@ testFillContext(nitroCommandContext *ctxt,
     ctxt->initrdFd = def->os.initrd ? TEST_INITRD_FD : -1;
     ctxt->consoleFd = nitroDomainDefIsDebug(def) ? TEST_CONSOLE_FD : -1;
     ctxt->vsockDirFd = ctxt->vsockListenFd = ctxt->deviceFd = ctxt->brokerFd = -1;
+    ctxt->numaNode = -1;
 
     if (nitroDomainDefGetMachine(def) == NITRO_MACHINE_NITRO) {
         ctxt->deviceFd = TEST_DEVICE_FD;
@@ -377,7 +378,7 @@ testNoDescriptors(void)
     g_autofree char *error = NULL;
     nitroCommandContext ctxt = { .controlFd = -1, .imageFd = -1, .initrdFd = -1,
                                  .vsockDirFd = -1, .vsockListenFd = -1, .consoleFd = -1,
-                                 .deviceFd = -1, .brokerFd = -1 };
+                                 .deviceFd = -1, .brokerFd = -1, .numaNode = -1 };
 
     def = virDomainDefParseFile(path, xmlopt, NULL, VIR_DOMAIN_DEF_PARSE_INACTIVE);
     g_assert_nonnull(def);
@@ -386,6 +387,49 @@ testNoDescriptors(void)
     g_assert_null(cmd);
     error = nitroTestTakeError();
     g_assert_true(g_str_has_prefix(error, "VIR_ERR_INTERNAL_ERROR "));
+}
+
+
+/* What nitro.conf and the host say is for definitions that say nothing. */
+static void
+testHostDefaults(void)
+{
+    static const struct {
+        const char *name;
+        const char *words; /* in the command */
+    } cases[] = {
+        { "minimal", "--page-size 1073741824 --numa-node 3 " },
+        { "minimal", "--heartbeat-timeout 77 " },
+        { "minimal", "--expect-pcr 0=abcdef" },
+        { "hugepages-2m", "--page-size 2097152 " },
+        { "numatune-strict", "--numa-node 1 " },
+        { "heartbeat-timeout", "--heartbeat-timeout 120 " },
+        { "heartbeat-off", "--no-heartbeat " },
+        { "measurements", "--expect-pcr 0=0123" },
+    };
+    size_t i;
+
+    for (i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_autofree char *path = nitroTestPath(DATADIR, cases[i].name, ".xml");
+        g_autoptr(virDomainDef) def = NULL;
+        g_autoptr(virCommand) cmd = NULL;
+        g_autofree char *args = NULL;
+        nitroCommandContext ctxt = { 0 };
+
+        def = virDomainDefParseFile(path, xmlopt, NULL, VIR_DOMAIN_DEF_PARSE_INACTIVE);
+        g_assert_nonnull(def);
+        testFillContext(&ctxt, def, NULL);
+        ctxt.pageSize = 1048576;
+        ctxt.numaNode = 3;
+        ctxt.heartbeatTimeout = 77;
+        ctxt.signedPcr0 = "abcdef";
+        cmd = nitroCommandBuild(def, &ctxt);
+        args = virCommandToString(cmd, false);
+        if (!strstr(args, cases[i].words)) {
+            g_test_message("'%s' is not in: %s", cases[i].words, args);
+            g_test_fail();
+        }
+    }
 }
 
 
@@ -405,6 +449,7 @@ main(int argc,
     }
     g_test_add_func("/xml2argv-complete", testComplete);
     g_test_add_func("/xml2argv-no-descriptors", testNoDescriptors);
+    g_test_add_func("/xml2argv-host-defaults", testHostDefaults);
     g_test_add_data_func("/xml2argv-examples", "", testExamples);
     g_test_add_data_func("/xml2argv-examples-hello", "hello", testExamples);
 

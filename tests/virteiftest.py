@@ -20,6 +20,7 @@ import time
 import unittest
 
 import eifmalformed
+import eifsigner
 import eifwriter
 import taprunner
 
@@ -232,8 +233,10 @@ class Describe(ToolTest):
                 if k.startswith('PCR')}
         self.assertEqual(pcrs, image.pcrs())
         self.assertIs(described['IsSigned'], 8 in pcrs)
-        self.assertEqual(self.good('verify', path).decode(),
-                         f'{path}: good image of EIF version {image.version}\n')
+        # eifwriter's signatures are none: class Signature has good ones
+        if 8 not in pcrs:
+            self.assertEqual(self.good('verify', path).decode(),
+                             f'{path}: good image of EIF version {image.version}\n')
 
         text = self.good('describe', path).decode()
         for number, value in image.pcrs().items():
@@ -391,6 +394,189 @@ class Malformed(ToolTest):
         self.bad(f'{path}: the last section ends at {eifmalformed.END}, but the file goes on to '
                  f'{1 << 42}', 'verify', path)
         self.assertLess(time.monotonic() - start, 5)
+
+
+class Signature(ToolTest):
+    """Who has signed an image, and whether that is good"""
+
+    OTHER_KEY = "it was not made with the certificate's key (Public key signature verification " \
+                'has failed.)'
+
+    def verify(self, image, message=None):
+        """Verifies and describes @image, which is good or has the fault @message."""
+        path = image.write(self.path('image.eif'))
+        described = json.loads(self.good('describe', '--json', path))
+        text = self.good('describe', path).decode()
+        self.assertIs(described['SignatureCheck'], message is None)
+        self.assertEqual(described.get('SignatureError'), message)
+        self.assertIn(f"\n{'Signature:':16} {message or 'ok'}\n", text)
+        if message:
+            self.bad(f'{path}: {message}', 'verify', path)
+        else:
+            self.good('verify', path)
+        return described, text
+
+    def test_good(self):
+        """Each algorithm, both encodings of bytes, with and without COSE's tag"""
+        for name in eifsigner.ALGORITHMS:
+            signer = eifsigner.Signer(name, subject='who signs')
+            for encode in eifwriter.cbor_byte_array, eifwriter.cbor_bytes:
+                for tag in b'', b'\xd2':
+                    with self.subTest((name, encode.__name__, tag)):
+                        described, text = self.verify(
+                            signer.sign(eifwriter.simple(), encode=encode, tag=tag))
+                        self.assertEqual(described['SigningCertificate'], {
+                            'SubjectName': 'CN=who signs', 'IssuerName': 'CN=who signs',
+                            'Algorithm': name, 'NotBefore': f'{signer.start} UTC',
+                            'NotAfter': f'{signer.end} UTC'})
+                        for line in (
+                                'Signed:          yes', 'Signer:          CN=who signs',
+                                f'Algorithm:       {name}',
+                                f'Valid:           from {signer.start} UTC to {signer.end} UTC'):
+                            self.assertIn(f'\n{line}\n', text)
+
+    def test_many(self):
+        """Numbers of a signature that start with zeros, or with a one bit, are good, too"""
+        signer = eifsigner.Signer('ES256')
+        seen = set()
+        for count in range(3000):
+            raws = []
+            image = signer.sign(eifwriter.simple(),
+                                change=lambda raw, raws=raws: raws.append(raw) or raw)
+            kinds = {min(raws[0][at], 1) + (raws[0][at] >> 7) for at in (0, 32)}
+            if kinds <= seen:
+                continue
+            seen |= kinds
+            self.verify(image)
+            if seen == {0, 1, 2}:
+                return
+        self.fail(f'none of each kind in {count} signatures: {seen}')
+
+    def test_dates(self):
+        for days, words in (((-30, -1), 'has expired on {0.end} UTC'),
+                            ((1, 30), 'is not valid before {0.start} UTC')):
+            with self.subTest(words):
+                signer = eifsigner.Signer(days=days)
+                path = signer.sign(eifwriter.simple()).write(self.path('image.eif'))
+                error = self.run_tool('verify', path).stderr.decode()
+                self.assertIn("the image's signing certificate " + words.format(signer), error)
+                reason = error.split(': ', 2)[2]
+                self.assertRegex(reason, r', and it is \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC now: ')
+                # the next look at the clock may be another second's
+                self.assertIn('Signature:       ' + reason.split(', and it is')[0],
+                              self.good('describe', path).decode())
+
+    def test_another_image(self):
+        """A section that was signed for another image"""
+        signer = eifsigner.Signer()
+        image = eifwriter.simple()
+        image.sections[0].data = b'another kernel'
+        signed = eifwriter.simple().pcrs()[0]
+        self.verify(signer.sign(image, pcr0=bytes.fromhex(signed)),
+                    f'the image is not the one that was signed: its PCR0 is {image.pcrs()[0]}, '
+                    f'and {signed} was signed')
+
+    def test_wrong_signatures(self):
+        image = eifwriter.simple()
+        content = eifsigner.payload(bytes.fromhex(image.pcrs()[0]))
+        signer = eifsigner.Signer()
+        small = eifsigner.Signer('ES256')
+        other = eifsigner.Signer()
+        other.key = signer.key
+        rsa = eifsigner.Signer()
+        rsa.pem = eifsigner.rsa_certificate()
+        flip = {'change': lambda raw: raw[:-1] + bytes([raw[-1] ^ 1])}
+        cases = [
+            (other, other.cose(content), None),
+            (signer, small.cose(content),
+             "it is an ES256 one, and the certificate's key is not for that"),
+            (rsa, rsa.cose(content),
+             "it is an ES384 one, and the certificate's key is not for that"),
+            (signer, eifsigner.Signer().cose(content), self.OTHER_KEY),
+            (signer, signer.cose(content, **flip), self.OTHER_KEY),
+            (signer, signer.cose(content, change=lambda raw: bytes(96)), None),
+            (signer, signer.cose(content, context='Signature'), self.OTHER_KEY),
+            (signer, signer.cose(content, change=lambda raw: raw[:-1]),
+             'it has 95 bytes, and one of ES384 has 96'),
+            (signer, signer.cose(content, change=lambda raw: b''),
+             'it has 0 bytes, and one of ES384 has 96'),
+            (signer, signer.cose(content, header=b'\xa1\x01\x26'),
+             "it is an ES256 one, and the certificate's key is not for that"),
+            (signer, signer.cose(content, header=b'\xa1\x01\x38\x2e'),
+             'its algorithm has the COSE number -47, and images are signed with ES256, ES384 or '
+             'ES512'),
+        ]
+        for count, (who, cose, fault) in enumerate(cases):
+            with self.subTest(count):
+                section = eifwriter.Section(eifwriter.SIGNATURE, who.section(cose))
+                signed = eifwriter.Image(image.sections + [section])
+                if fault is None:
+                    path = signed.write(self.path('image.eif'))
+                    error = self.run_tool('verify', path).stderr.decode()
+                    self.assertIn("the image's signature is wrong: it was not made with", error)
+                else:
+                    self.verify(signed, f"the image's signature is wrong: {fault}")
+
+    def test_malformed(self):
+        """A certificate, and what is no signature of PCR0"""
+        image = eifwriter.simple()
+        signer = eifsigner.Signer()
+        pcr0 = bytes.fromhex(image.pcrs()[0])
+        good = signer.cose(eifsigner.payload(pcr0))
+        text, head = eifwriter.cbor_text, eifwriter.cbor_head
+        alone = head(5, 1) + text('register_value') + eifwriter.cbor_bytes(pcr0)
+        header = 'the protected header of its COSE_Sign1'
+        cases = [
+            (b'', 'its CBOR ends early'),
+            (b'\xa0', 'the value of "signature" is no COSE_Sign1'),
+            (b'\x83' + good[1:], 'the value of "signature" is no COSE_Sign1'),
+            (good[:-1], 'its CBOR ends early'),
+            (good + b'\0', 'its COSE_Sign1 goes on behind its end'),
+            (b'\x84\xa0\xa0\x40\x40', f'{header} is no byte string'),
+            (b'\x84\x40\xa0\xf6\x40', 'the payload of its COSE_Sign1 is no byte string'),
+            (b'\x84\x40\xa0\x40\x01', 'the signature of its COSE_Sign1 is no byte string'),
+            (signer.cose(eifsigner.payload(pcr0), header=b''), 'its CBOR ends early'),
+            (signer.cose(eifsigner.payload(pcr0), header=b'\x80'), f'{header} is no map'),
+            (signer.cose(eifsigner.payload(pcr0), header=b'\xa0'), f'{header} names no algorithm'),
+            (signer.cose(eifsigner.payload(pcr0), header=b'\xa1\x01\x60'),
+             f'{header} names no algorithm'),
+            (signer.cose(eifsigner.payload(pcr0), header=b'\xa2\x02\x81\x09\x01\x38\x22'),
+             f'{header} has what is not understood'),
+            (signer.cose(eifsigner.payload(pcr0, index=8)),
+             'the payload of its COSE_Sign1 is not the value of PCR0'),
+            (signer.cose(eifsigner.payload(pcr0[1:])),
+             'the payload of its COSE_Sign1 is not the value of PCR0'),
+            (signer.cose(alone), 'the payload of its COSE_Sign1 is not the value of PCR0'),
+            (signer.cose(b'\x80'), 'the payload of its COSE_Sign1 is no map'),
+            (signer.cose(b''), 'its CBOR ends early'),
+        ]
+        for count, (cose, fault) in enumerate(cases):
+            with self.subTest(count):
+                section = eifwriter.Section(eifwriter.SIGNATURE, signer.section(cose))
+                self.verify(eifwriter.Image(image.sections + [section]),
+                            f'the signature section is wrong: {fault}')
+
+    def test_no_signature_or_no_x509(self):
+        image = eifwriter.simple()
+        signer = eifsigner.Signer()
+        alone = (eifwriter.cbor_head(4, 1) + eifwriter.cbor_head(5, 1)
+                 + eifwriter.cbor_text('signing_certificate') + eifwriter.cbor_bytes(signer.pem))
+        signer.pem = b'-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n'
+        not_x509 = signer.section(signer.cose(eifsigner.payload(bytes(48))))
+        for section, fault in (
+                (alone, 'the signature section is wrong: its map has no key "signature"'),
+                (not_x509, 'the signing certificate cannot be read: '
+                           'ASN1 parser: Element was not found.')):
+            with self.subTest(fault):
+                section = eifwriter.Section(eifwriter.SIGNATURE, section)
+                described, text = self.verify(eifwriter.Image(image.sections + [section]), fault)
+                self.assertNotIn('SigningCertificate', described)
+                self.assertNotIn('Signer:', text)
+
+    def test_names_cannot_command_the_terminal(self):
+        signer = eifsigner.Signer(subject='a\x1b[2J')
+        text = self.verify(signer.sign(eifwriter.simple()))[1]
+        self.assertNotIn('\x1b', text)
 
 
 class Usage(ToolTest):

@@ -47,6 +47,7 @@ typedef enum {
     EIF_ERROR_FORMAT,    /* an EIF file with a wrong field */
     EIF_ERROR_CHECKSUM,  /* the stored checksum is not that of the content */
     EIF_ERROR_ARGUMENT,  /* the parts to assemble cannot make an image */
+    EIF_ERROR_SIGNATURE, /* who has signed the image is not shown, or not any more */
     EIF_ERROR_CANCELLED, /* the progress function asked to stop */
 } EifError;
 

@@ -7,6 +7,7 @@
  *
  * Flow: eif_io.c moves bytes; eif_header.c turns them into fields and back;
  * eif_read.c checks and streams; eif_measure.c and eif_signature.c measure;
+ * eif_certificate.c checks who has signed;
  * eif_build.c assembles; eif_fill.c reads into a buffer.
  */
 
@@ -19,6 +20,12 @@
 
 /* How much is read, hashed and written at once, in bytes: small enough for a CPU's cache */
 #define EIF_PIECE_SIZE (64 * 1024)
+
+/*
+ * The largest signature section that is looked into, in bytes. Those of AWS's
+ * tools have a few KiB, at most two bytes for each of a certificate chain.
+ */
+#define EIF_SIGNATURE_MAX (1024 * 1024)
 
 /* The flag of the header that says aarch64; no other is defined. */
 #define EIF_HEADER_FLAG_AARCH64 0x0001
@@ -131,3 +138,24 @@ void eifSetChecksumError(const EifImage *image, uint32_t crc, GError **error);
  */
 uint8_t *eifSignatureGetCertificate(const uint8_t *section, size_t len,
                                     size_t *derLen, GError **error);
+
+/* The first signature of a signature section, taken apart; nothing of it is believed. */
+typedef struct _EifSignature EifSignature;
+struct _EifSignature {
+    uint8_t *certificate; /* in DER form */
+    size_t certificateLen;
+    int64_t algorithm;       /* of COSE, e.g. -35: ECDSA with SHA-384 */
+    GByteArray *signature;   /* r and s, each as long as the key's field */
+    GByteArray *signedBytes; /* what it is a signature of */
+    GByteArray *pcr0;        /* what it says: EIF_PCR_SIZE bytes */
+};
+
+/*
+ * Takes the first signature in the content of a signature section apart; the format
+ * as above, and RFC 9052. Returns 0, or -1 with @error set (EIF_ERROR_FORMAT); call
+ * eifSignatureClear() in either case. @signature is zeroed by the caller.
+ */
+int eifSignatureRead(const uint8_t *section, size_t len, EifSignature *signature,
+                     GError **error);
+void eifSignatureClear(EifSignature *signature);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(EifSignature, eifSignatureClear)

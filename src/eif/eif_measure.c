@@ -14,12 +14,6 @@
 
 #include <nettle/sha2.h>
 
-/*
- * The largest signature section that is looked into, in bytes. Those of AWS's
- * tools have a few KiB, at most two bytes for each of a certificate chain.
- */
-#define SIGNATURE_MAX (1024 * 1024)
-
 G_STATIC_ASSERT(EIF_PCR_SIZE == SHA384_DIGEST_SIZE);
 
 struct _EifMeasurer {
@@ -85,7 +79,7 @@ eifMeasurerBeginSection(EifMeasurer *measurer, EifSectionType type)
 static void
 collectSignature(EifMeasurer *measurer, const void *buf, size_t len)
 {
-    if (len > SIGNATURE_MAX - measurer->signature->len) {
+    if (len > EIF_SIGNATURE_MAX - measurer->signature->len) {
         measurer->signatureTooLarge = true;
         return;
     }
@@ -141,7 +135,7 @@ measureCertificate(EifMeasurer *measurer, uint8_t pcr[EIF_PCR_SIZE], GError **er
     if (measurer->signatureTooLarge) {
         g_set_error(error, EIF_ERROR, EIF_ERROR_FORMAT,
                     "the signature section has more than the %d bytes that are accepted",
-                    SIGNATURE_MAX);
+                    EIF_SIGNATURE_MAX);
         return -1;
     }
 

@@ -1,13 +1,14 @@
 /*
- * eif_signature.c: the signing certificate in a signature section
+ * eif_signature.c: the certificate and the signature in a signature section
  *
  * Copyright (C) 2026 The libvirt-nitro authors
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * Flow: CBOR bytes -> one item at a time from libcbor's stream decoder (which
- * allocates nothing, so no length in the input costs memory) -> the value of
- * "signing_certificate" in the first map -> the first PEM block -> DER.
+ * allocates nothing, so no length in the input costs memory) -> the values in the
+ * first map: "signing_certificate" -> the first PEM block -> DER; "signature" ->
+ * COSE_Sign1 (RFC 9052) -> its parts, and the bytes that were signed.
  *
  * Nothing here recurses and nothing is believed before it is compared with the
  * bytes that are left.
@@ -19,12 +20,24 @@
 #include <string.h>
 
 #define CERTIFICATE_KEY "signing_certificate"
+#define SIGNATURE_KEY "signature"
+#define INDEX_KEY "register_index"
+#define VALUE_KEY "register_value"
 #define PEM_BEGIN "-----BEGIN CERTIFICATE-----"
 #define PEM_END "-----END CERTIFICATE-----"
+
+/* Of COSE (RFC 9052): the labels in a protected header, and what a signature is over */
+#define COSE_LABEL_ALGORITHM 1
+#define COSE_LABEL_CRITICAL 2
+#define COSE_CONTEXT "Signature1"
+
+/* The tag that may stand before a COSE_Sign1: 18, as it is encoded */
+#define COSE_SIGN1_TAG 0xd2
 
 typedef enum {
     ITEM_OTHER, /* a whole item of a kind that is only skipped */
     ITEM_UINT,
+    ITEM_NEGINT,
     ITEM_BYTES,
     ITEM_TEXT,
     ITEM_ARRAY,
@@ -37,7 +50,8 @@ typedef enum {
 typedef struct _Item Item;
 struct _Item {
     ItemKind kind;
-    uint64_t value;      /* UINT: the number; ARRAY: its items; MAP: its pairs */
+    uint64_t value;      /* UINT: the number; NEGINT: -1 less the number; ARRAY: its items;
+                          * MAP: its pairs */
     const uint8_t *data; /* BYTES, TEXT: @len bytes in the input */
     size_t len;
 };
@@ -53,6 +67,15 @@ static void
 setError(GError **error, const char *what)
 {
     g_set_error(error, EIF_ERROR, EIF_ERROR_FORMAT, "the signature section is wrong: %s", what);
+}
+
+/* The same for the value of @key */
+static void
+setErrorOf(GError **error, const char *key, const char *what)
+{
+    g_autofree char *text = g_strdup_printf("the value of \"%s\" %s", key, what);
+
+    setError(error, text);
 }
 
 /* libcbor's callbacks: each fills in the one Item. */
@@ -79,6 +102,30 @@ static void
 onUint64(void *opaque, uint64_t value)
 {
     *(Item *)opaque = (Item){ .kind = ITEM_UINT, .value = value };
+}
+
+static void
+onNegint8(void *opaque, uint8_t value)
+{
+    *(Item *)opaque = (Item){ .kind = ITEM_NEGINT, .value = value };
+}
+
+static void
+onNegint16(void *opaque, uint16_t value)
+{
+    *(Item *)opaque = (Item){ .kind = ITEM_NEGINT, .value = value };
+}
+
+static void
+onNegint32(void *opaque, uint32_t value)
+{
+    *(Item *)opaque = (Item){ .kind = ITEM_NEGINT, .value = value };
+}
+
+static void
+onNegint64(void *opaque, uint64_t value)
+{
+    *(Item *)opaque = (Item){ .kind = ITEM_NEGINT, .value = value };
 }
 
 static void
@@ -128,6 +175,10 @@ readItem(Reader *reader, Item *item, GError **error)
     callbacks.uint16 = onUint16;
     callbacks.uint32 = onUint32;
     callbacks.uint64 = onUint64;
+    callbacks.negint8 = onNegint8;
+    callbacks.negint16 = onNegint16;
+    callbacks.negint32 = onNegint32;
+    callbacks.negint64 = onNegint64;
     callbacks.byte_string = onBytes;
     callbacks.string = onText;
     callbacks.array_start = onArray;
@@ -204,7 +255,7 @@ skipItems(Reader *reader, uint64_t count, GError **error)
 
 /* The bytes of a value: a byte string, or as AWS's tools write it, an array of small integers */
 static GByteArray *
-readBytes(Reader *reader, GError **error)
+readBytes(Reader *reader, const char *key, GError **error)
 {
     g_autoptr(GByteArray) bytes = g_byte_array_new();
     Item item;
@@ -218,8 +269,7 @@ readBytes(Reader *reader, GError **error)
         return g_steal_pointer(&bytes);
     }
     if (item.kind != ITEM_ARRAY) {
-        setError(error, "the value of \"" CERTIFICATE_KEY "\" is neither a byte string nor an "
-                 "array of bytes");
+        setErrorOf(error, key, "is neither a byte string nor an array of bytes");
         return NULL;
     }
 
@@ -230,7 +280,7 @@ readBytes(Reader *reader, GError **error)
         if (readItem(reader, &element, error) < 0)
             return NULL;
         if (element.kind != ITEM_UINT || element.value > UINT8_MAX) {
-            setError(error, "the array of \"" CERTIFICATE_KEY "\" has an item that is not a byte");
+            setErrorOf(error, key, "is an array with an item that is not a byte");
             return NULL;
         }
         byte = element.value;
@@ -239,74 +289,112 @@ readBytes(Reader *reader, GError **error)
     return g_steal_pointer(&bytes);
 }
 
-/* The value of the key "signing_certificate" in the map of @pairs pairs that follows */
-static GByteArray *
-readCertificateOfMap(Reader *reader, uint64_t pairs, GError **error)
+/* Reads the key of a pair into @key. Returns 0, or -1 with @error set: it is not a text. */
+static int
+readKey(Reader *reader, Item *key, GError **error)
 {
-    g_autoptr(GByteArray) pem = NULL;
-
-    for (; pairs > 0; pairs--) {
-        Item key;
-
-        if (readItem(reader, &key, error) < 0)
-            return NULL;
-        if (key.kind != ITEM_TEXT) {
-            setError(error, "its map has a key that is not a text");
-            return NULL;
-        }
-
-        if (key.len != strlen(CERTIFICATE_KEY) ||
-            memcmp(key.data, CERTIFICATE_KEY, key.len) != 0) {
-            if (skipItems(reader, 1, error) < 0)
-                return NULL;
-            continue;
-        }
-
-        if (pem) {
-            setError(error, "its map has the key \"" CERTIFICATE_KEY "\" twice");
-            return NULL;
-        }
-        if (!(pem = readBytes(reader, error)))
-            return NULL;
+    if (readItem(reader, key, error) < 0)
+        return -1;
+    if (key->kind != ITEM_TEXT) {
+        setError(error, "its map has a key that is not a text");
+        return -1;
     }
-
-    if (!pem)
-        setError(error, "its map has no key \"" CERTIFICATE_KEY "\"");
-    return g_steal_pointer(&pem);
+    return 0;
 }
 
-/* The PEM text of the certificate of the first signature, which is the one of PCR0 */
-static GByteArray *
-readCertificate(const uint8_t *section, size_t len, GError **error)
+static bool
+isKey(const Item *key, const char *name)
 {
-    g_autoptr(GByteArray) pem = NULL;
+    return key->len == strlen(name) && memcmp(key->data, name, key->len) == 0;
+}
+
+/* Reads the bytes of @name into @bytes, which must not be there yet. */
+static int
+readBytesOnce(Reader *reader, const char *name, GByteArray **bytes, GError **error)
+{
+    if (*bytes) {
+        g_autofree char *text = g_strdup_printf("its map has the key \"%s\" twice", name);
+
+        setError(error, text);
+        return -1;
+    }
+    *bytes = readBytes(reader, name, error);
+    return *bytes ? 0 : -1;
+}
+
+/* What one signature is made of, as it is in the section */
+typedef struct _Parts Parts;
+struct _Parts {
+    GByteArray *pem;
+    GByteArray *cose; /* NULL when there is none */
+};
+
+static void
+partsClear(Parts *parts)
+{
+    g_clear_pointer(&parts->pem, g_byte_array_unref);
+    g_clear_pointer(&parts->cose, g_byte_array_unref);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Parts, partsClear)
+
+/* The map of @pairs pairs that follows */
+static int
+readMap(Reader *reader, uint64_t pairs, Parts *parts, GError **error)
+{
+    int rc = 0;
+
+    for (; pairs > 0 && rc == 0; pairs--) {
+        Item key;
+
+        if (readKey(reader, &key, error) < 0)
+            return -1;
+
+        if (isKey(&key, CERTIFICATE_KEY))
+            rc = readBytesOnce(reader, CERTIFICATE_KEY, &parts->pem, error);
+        else if (isKey(&key, SIGNATURE_KEY))
+            rc = readBytesOnce(reader, SIGNATURE_KEY, &parts->cose, error);
+        else
+            rc = skipItems(reader, 1, error);
+    }
+
+    if (rc == 0 && !parts->pem) {
+        setError(error, "its map has no key \"" CERTIFICATE_KEY "\"");
+        return -1;
+    }
+    return rc;
+}
+
+/* The first signature of the section, which is the one of PCR0 */
+static int
+readParts(const uint8_t *section, size_t len, Parts *parts, GError **error)
+{
     Reader reader = { .data = section, .len = len };
     Item array;
     Item map;
 
     if (readItem(&reader, &array, error) < 0)
-        return NULL;
+        return -1;
     if (array.kind != ITEM_ARRAY || array.value == 0) {
         setError(error, "it is not a CBOR array of at least one signature");
-        return NULL;
+        return -1;
     }
 
     if (readItem(&reader, &map, error) < 0)
-        return NULL;
+        return -1;
     if (map.kind != ITEM_MAP) {
         setError(error, "its first item is not a CBOR map");
-        return NULL;
+        return -1;
     }
 
-    if (!(pem = readCertificateOfMap(&reader, map.value, error)) ||
+    if (readMap(&reader, map.value, parts, error) < 0 ||
         skipItems(&reader, array.value - 1, error) < 0)
-        return NULL;
+        return -1;
 
     if (reader.pos != reader.len) {
         setError(error, "it goes on behind the end of its CBOR");
-        return NULL;
+        return -1;
     }
-    return g_steal_pointer(&pem);
+    return 0;
 }
 
 /*
@@ -391,15 +479,14 @@ isDerSequence(const uint8_t *der, size_t len)
     return contents == len - 2 - nbytes;
 }
 
-uint8_t *
-eifSignatureGetCertificate(const uint8_t *section, size_t len, size_t *derLen, GError **error)
+/* The certificate of @pem in DER form */
+static uint8_t *
+decodePem(const GByteArray *pem, size_t *derLen, GError **error)
 {
-    g_autoptr(GByteArray) pem = NULL;
     g_autofree char *base64 = NULL;
     g_autofree uint8_t *der = NULL;
 
-    if (!(pem = readCertificate(section, len, error)) ||
-        !(base64 = extractBase64(pem, error)))
+    if (!(base64 = extractBase64(pem, error)))
         return NULL;
 
     der = g_base64_decode(base64, derLen);
@@ -408,4 +495,204 @@ eifSignatureGetCertificate(const uint8_t *section, size_t len, size_t *derLen, G
         return NULL;
     }
     return g_steal_pointer(&der);
+}
+
+uint8_t *
+eifSignatureGetCertificate(const uint8_t *section, size_t len, size_t *derLen, GError **error)
+{
+    g_auto(Parts) parts = { 0 };
+
+    if (readParts(section, len, &parts, error) < 0)
+        return NULL;
+    return decodePem(parts.pem, derLen, error);
+}
+
+/* The next item as a byte string: one part of the COSE_Sign1, called @what */
+static int
+readCoseBytes(Reader *reader, const char *what, Item *item, GError **error)
+{
+    if (readItem(reader, item, error) < 0)
+        return -1;
+    if (item->kind != ITEM_BYTES) {
+        g_autofree char *text = g_strdup_printf("the %s of its COSE_Sign1 is no byte string", what);
+
+        setError(error, text);
+        return -1;
+    }
+    return 0;
+}
+
+/* The algorithm in the protected header @header, a map inside a byte string */
+static int
+readAlgorithm(const Item *header, int64_t *algorithm, GError **error)
+{
+    Reader reader = { .data = header->data, .len = header->len };
+    bool found = false;
+    Item map;
+
+    if (readItem(&reader, &map, error) < 0)
+        return -1;
+    if (map.kind != ITEM_MAP) {
+        setError(error, "the protected header of its COSE_Sign1 is no map");
+        return -1;
+    }
+
+    for (; map.value > 0; map.value--) {
+        Item label;
+        Item value;
+
+        if (readItem(&reader, &label, error) < 0)
+            return -1;
+        if (label.kind == ITEM_UINT && label.value == COSE_LABEL_ALGORITHM) {
+            if (readItem(&reader, &value, error) < 0)
+                return -1;
+            found = !found && (value.kind == ITEM_NEGINT || value.kind == ITEM_UINT) &&
+                    value.value < INT64_MAX;
+            *algorithm = value.kind == ITEM_NEGINT ? -1 - (int64_t)value.value :
+                                                     (int64_t)value.value;
+        } else if ((label.kind == ITEM_UINT && label.value == COSE_LABEL_CRITICAL) ||
+                   (label.kind != ITEM_UINT && label.kind != ITEM_NEGINT &&
+                    label.kind != ITEM_TEXT)) {
+            setError(error, "the protected header of its COSE_Sign1 has what is not understood");
+            return -1;
+        } else if (skipItems(&reader, 1, error) < 0) {
+            return -1;
+        }
+    }
+
+    if (!found || reader.pos != reader.len) {
+        setError(error, "the protected header of its COSE_Sign1 names no algorithm");
+        return -1;
+    }
+    return 0;
+}
+
+/* What was signed, the payload @payload: which register, and its value */
+static int
+readPayload(const Item *payload, EifSignature *signature, GError **error)
+{
+    Reader reader = { .data = payload->data, .len = payload->len };
+    bool found = false;
+    Item item;
+    uint64_t pairs;
+
+    if (readItem(&reader, &item, error) < 0)
+        return -1;
+    if (item.kind != ITEM_MAP) {
+        setError(error, "the payload of its COSE_Sign1 is no map");
+        return -1;
+    }
+
+    for (pairs = item.value; pairs > 0; pairs--) {
+        if (readKey(&reader, &item, error) < 0)
+            return -1;
+
+        if (isKey(&item, INDEX_KEY)) {
+            if (readItem(&reader, &item, error) < 0)
+                return -1;
+            found = !found && item.kind == ITEM_UINT && item.value == 0;
+        } else if (isKey(&item, VALUE_KEY)) {
+            if (readBytesOnce(&reader, VALUE_KEY, &signature->pcr0, error) < 0)
+                return -1;
+        } else if (skipItems(&reader, 1, error) < 0) {
+            return -1;
+        }
+    }
+
+    if (!found || !signature->pcr0 || signature->pcr0->len != EIF_PCR_SIZE ||
+        reader.pos != reader.len) {
+        setError(error, "the payload of its COSE_Sign1 is not the value of PCR0");
+        return -1;
+    }
+    return 0;
+}
+
+static void
+appendBytes(GByteArray *out, const Item *item)
+{
+    uint8_t head[9];
+
+    g_byte_array_append(out, head, cbor_encode_bytestring_start(item->len, head, sizeof(head)));
+    g_byte_array_append(out, item->data, item->len);
+}
+
+/* The Sig_structure of RFC 9052, section 4.4, with no external data */
+static GByteArray *
+makeSignedBytes(const Item *header, const Item *payload)
+{
+    const Item external = { .data = (const uint8_t *)"" };
+    GByteArray *out = g_byte_array_new();
+    uint8_t head[9];
+
+    g_byte_array_append(out, head, cbor_encode_array_start(4, head, sizeof(head)));
+    g_byte_array_append(out, head,
+                        cbor_encode_string_start(strlen(COSE_CONTEXT), head, sizeof(head)));
+    g_byte_array_append(out, (const uint8_t *)COSE_CONTEXT, strlen(COSE_CONTEXT));
+    appendBytes(out, header);
+    appendBytes(out, &external);
+    appendBytes(out, payload);
+    return out;
+}
+
+/* COSE_Sign1: an array of protected and unprotected header, payload, signature; perhaps tagged */
+static int
+readCose(const GByteArray *cose, EifSignature *signature, GError **error)
+{
+    Reader reader = { .data = cose->data, .len = cose->len };
+    Item item;
+    Item header;
+    Item payload;
+
+    /* libcbor takes tags that it has no name for as errors (up to version 0.10). */
+    if (cose->len > 0 && cose->data[0] == COSE_SIGN1_TAG)
+        reader.pos = 1;
+
+    if (readItem(&reader, &item, error) < 0)
+        return -1;
+    if (item.kind != ITEM_ARRAY || item.value != 4) {
+        setError(error, "the value of \"" SIGNATURE_KEY "\" is no COSE_Sign1");
+        return -1;
+    }
+
+    if (readCoseBytes(&reader, "protected header", &header, error) < 0 ||
+        skipItems(&reader, 1, error) < 0 ||
+        readCoseBytes(&reader, "payload", &payload, error) < 0 ||
+        readCoseBytes(&reader, "signature", &item, error) < 0 ||
+        readAlgorithm(&header, &signature->algorithm, error) < 0 ||
+        readPayload(&payload, signature, error) < 0)
+        return -1;
+    if (reader.pos != reader.len) {
+        setError(error, "its COSE_Sign1 goes on behind its end");
+        return -1;
+    }
+
+    signature->signature = g_byte_array_new();
+    g_byte_array_append(signature->signature, item.data, item.len);
+    signature->signedBytes = makeSignedBytes(&header, &payload);
+    return 0;
+}
+
+void
+eifSignatureClear(EifSignature *signature)
+{
+    g_clear_pointer(&signature->certificate, g_free);
+    g_clear_pointer(&signature->signature, g_byte_array_unref);
+    g_clear_pointer(&signature->signedBytes, g_byte_array_unref);
+    g_clear_pointer(&signature->pcr0, g_byte_array_unref);
+}
+
+int
+eifSignatureRead(const uint8_t *section, size_t len, EifSignature *signature, GError **error)
+{
+    g_auto(Parts) parts = { 0 };
+
+    if (readParts(section, len, &parts, error) < 0 ||
+        !(signature->certificate = decodePem(parts.pem, &signature->certificateLen, error)))
+        return -1;
+
+    if (!parts.cose) {
+        setError(error, "its map has no key \"" SIGNATURE_KEY "\"");
+        return -1;
+    }
+    return readCose(parts.cose, signature, error);
 }

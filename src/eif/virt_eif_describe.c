@@ -12,6 +12,7 @@
  * replaced, so that they cannot command the terminal.
  */
 
+#include "eif_certificate.h"
 #include "virt_eif.h"
 
 #include <inttypes.h>
@@ -28,6 +29,8 @@ struct _Description {
     char *cmdline;
     char *metadata;      /* NULL when the image has none */
     char *metadataWrong; /* NULL when the metadata is a JSON object, else why not */
+    EifCertificate certificate; /* of signed images; no names when it cannot be read */
+    char *signatureWrong; /* NULL when the signature is good for this image, now, else why not */
 };
 
 static void
@@ -36,6 +39,8 @@ descriptionClear(Description *description)
     g_free(description->cmdline);
     g_free(description->metadata);
     g_free(description->metadataWrong);
+    g_free(description->signatureWrong);
+    eifCertificateClear(&description->certificate);
 }
 
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Description, descriptionClear)
@@ -60,6 +65,29 @@ readTexts(int fd, Description *description, GError **error)
     return 0;
 }
 
+/* Whether @image is signed; it may be signed wrongly. */
+static bool
+isSigned(const EifImage *image)
+{
+    return eifImageFindSection(image, EIF_SECTION_SIGNATURE) != NULL;
+}
+
+/* The signer, and whether the signature is good for what has been measured */
+static void
+readSignature(int fd, Description *description)
+{
+    g_autoptr(GError) error = NULL;
+    EifCertificate *certificate = &description->certificate;
+
+    if (!isSigned(&description->image))
+        return;
+
+    if (eifCertificateRead(fd, &description->image, certificate, &error) < 0 ||
+        eifCertificateCheck(certificate, g_get_real_time() / G_USEC_PER_SEC, &error) < 0 ||
+        eifCertificateCheckPcr0(certificate, &description->measurements, &error) < 0)
+        description->signatureWrong = g_strdup(error->message);
+}
+
 /* Fills in @description from the image at @path. Returns 0, or -1 when an error was printed. */
 static int
 readDescription(const char *path, Description *description)
@@ -78,6 +106,8 @@ readDescription(const char *path, Description *description)
     if (ret == 0)
         ret = eifImageMeasure(&description->image, fd, &description->measurements,
                               &description->checksumOk, virtEifProgressShow, &progress, &error);
+    if (ret == 0)
+        readSignature(fd, description);
     close(fd);
 
     virtEifProgressEnd(&progress);
@@ -124,8 +154,35 @@ printHeader(const Description *description)
     printf("%-16s %" PRIu64 " bytes\n", "File size:", image->fileSize);
     printf("%-16s 0x%08x (%s)\n", "Checksum:", image->crc32,
            description->checksumOk ? "ok" : "wrong: the image is damaged");
-    printf("%-16s %s\n", "Signed:",
-           eifImageFindSection(image, EIF_SECTION_SIGNATURE) ? "yes" : "no");
+    printf("%-16s %s\n", "Signed:", isSigned(image) ? "yes" : "no");
+}
+
+static void
+printName(const char *what, const char *name)
+{
+    printf("%-16s ", what);
+    printSafely(name, strlen(name), false);
+    putchar('\n');
+}
+
+static void
+printSignature(const Description *description)
+{
+    const EifCertificate *certificate = &description->certificate;
+
+    if (!isSigned(&description->image))
+        return;
+
+    if (certificate->subject) {
+        g_autofree char *before = eifCertificateFormatTime(certificate->notBefore);
+        g_autofree char *after = eifCertificateFormatTime(certificate->notAfter);
+
+        printName("Signer:", certificate->subject);
+        printName("Issuer:", certificate->issuer);
+        printf("%-16s from %s to %s\n", "Valid:", before, after);
+        printf("%-16s %s\n", "Algorithm:", certificate->algorithm);
+    }
+    printName("Signature:", description->signatureWrong ? description->signatureWrong : "ok");
 }
 
 static void
@@ -189,6 +246,7 @@ static void
 printText(const Description *description)
 {
     printHeader(description);
+    printSignature(description);
     printSections(&description->image);
     printMeasurements(&description->measurements);
 
@@ -269,6 +327,33 @@ genMeasurements(yajl_gen gen, const EifMeasurements *measurements)
 }
 
 static void
+genSignature(yajl_gen gen, const Description *description)
+{
+    const EifCertificate *certificate = &description->certificate;
+
+    genBool(gen, "IsSigned", isSigned(&description->image));
+    if (!isSigned(&description->image))
+        return;
+
+    if (certificate->subject) {
+        g_autofree char *before = eifCertificateFormatTime(certificate->notBefore);
+        g_autofree char *after = eifCertificateFormatTime(certificate->notAfter);
+
+        genString(gen, "SigningCertificate");
+        yajl_gen_map_open(gen);
+        genText(gen, "SubjectName", certificate->subject);
+        genText(gen, "IssuerName", certificate->issuer);
+        genText(gen, "Algorithm", certificate->algorithm);
+        genText(gen, "NotBefore", before);
+        genText(gen, "NotAfter", after);
+        yajl_gen_map_close(gen);
+    }
+    genBool(gen, "SignatureCheck", !description->signatureWrong);
+    if (description->signatureWrong)
+        genText(gen, "SignatureError", description->signatureWrong);
+}
+
+static void
 genMetadata(yajl_gen gen, const Description *description)
 {
     genString(gen, "Metadata");
@@ -306,7 +391,7 @@ printJson(const Description *description)
     genUint(gen, "FileSize", image->fileSize);
     genText(gen, "Crc32", crc);
     genBool(gen, "CheckCRC", description->checksumOk);
-    genBool(gen, "IsSigned", eifImageFindSection(image, EIF_SECTION_SIGNATURE));
+    genSignature(gen, description);
     genSections(gen, image);
     genMeasurements(gen, &description->measurements);
     genText(gen, "CommandLine", description->cmdline);
@@ -348,8 +433,8 @@ virtEifVerify(int argc, char **argv)
     };
 
     if (virtEifParseOptions(&argc, &argv, entries, "FILE",
-                            "Checks the structure, checksum, metadata and signing certificate's "
-                            "form of an image.", 1) < 0 ||
+                            "Checks the structure, checksum, metadata and signature of an image.",
+                            1) < 0 ||
         readDescription(argv[1], &description) < 0)
         return EXIT_FAILURE;
 
@@ -360,6 +445,11 @@ virtEifVerify(int argc, char **argv)
     }
     if (description.metadataWrong) {
         virtEifError("%s: the metadata section is wrong: %s", argv[1], description.metadataWrong);
+        return EXIT_FAILURE;
+    }
+
+    if (description.signatureWrong) {
+        virtEifError("%s: %s", argv[1], description.signatureWrong);
         return EXIT_FAILURE;
     }
 

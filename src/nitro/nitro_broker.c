@@ -85,6 +85,7 @@ nitroBrokerStart(nitroDriver *driver,
     virCommandSetOutputFD(cmd, &output);
     virCommandSetErrorFD(cmd, &output);
     virCommandSetUmask(cmd, 0077);
+    nitroDriverConfigSetUser(driver->config, cmd);
     virCommandDaemonize(cmd);
 
     VIR_INFO("Starting the heartbeat broker");

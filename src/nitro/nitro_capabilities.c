@@ -10,25 +10,155 @@
 
 #include "nitro_capabilities.h"
 #include "nitro_domain_conf.h"
+#include "nitro_pool.h"
 #include "virerror.h"
+#include "virfile.h"
+#include "virhostcpu.h"
 #include "virlog.h"
+#include "virnuma.h"
 #include "viruuid.h"
 
 #define VIR_FROM_THIS VIR_FROM_DOMAIN
 
 VIR_LOG_INIT("nitro.nitro_capabilities");
 
-virCaps *
-nitroCapabilitiesNew(const nitroDriverConfig *config)
+int
+nitroCapabilitiesGetMaxVcpus(const nitroDriverConfig *config)
 {
-    g_autoptr(virCaps) caps = NULL;
-    virCapsGuestMachine **machines = NULL;
+    g_autoptr(nitroPool) pool = NULL;
+
+    if (!virFileExists(config->device))
+        return NITRO_VCPUS_MAX_EMULATED;
+
+    if (!(pool = nitroPoolRead()))
+        return -1;
+    return virBitmapCountBits(pool->cpus);
+}
+
+
+int
+nitroCapabilitiesFixNodeInfo(virNodeInfoPtr info)
+{
+    g_autoptr(nitroPool) pool = nitroPoolRead();
+    int last = virNumaIsAvailable() ? virNumaGetMaxNode() : 0;
+    unsigned int nodes = 0;
+    int node;
+
+    if (!pool)
+        return -1;
+    /* With offline CPUs libvirt's sums do not come out, and it falls back to this. */
+    if (pool->threads < 2 || info->threads > 1 || info->cores % pool->threads != 0)
+        return 0;
+
+    info->threads = pool->threads;
+    info->cores /= pool->threads;
+
+    for (node = 0; node <= last; node++) {
+        if (virNumaNodeIsAvailable(node))
+            nodes++;
+    }
+    if (info->nodes == 1 && nodes > 1 && info->cores % nodes == 0) {
+        info->nodes = nodes;
+        info->cores /= nodes;
+    }
+    return 0;
+}
+
+
+/* Fills in @cell with the CPUs of its NUMA node that are online, and those of the pool. */
+static int
+nitroCapabilitiesFillCell(virCapsHostNUMACell *cell,
+                          virBitmap *online,
+                          const nitroPool *pool)
+{
+    g_autoptr(virBitmap) cpus = virBitmapNewCopy(online);
+    ssize_t cpu = -1;
+    size_t i;
+
+    for (i = 0; i < cell->ncpus; i++)
+        virBitmapFree(cell->cpus[i].siblings);
+    g_clear_pointer(&cell->cpus, g_free);
+    cell->ncpus = 0;
+
+    while ((cpu = virBitmapNextSetBit(pool->cpus, cpu)) >= 0)
+        virBitmapSetBitExpand(cpus, cpu);
+    cell->cpus = g_new0(virCapsHostNUMACellCPU, virBitmapCountBits(cpus));
+
+    while ((cpu = virBitmapNextSetBit(cpus, cpu)) >= 0) {
+        virCapsHostNUMACellCPU *entry = &cell->cpus[cell->ncpus];
+
+        if (MAX(nitroPoolGetCpuNode(cpu), 0) != cell->num)
+            continue;
+        entry->id = cpu;
+        cell->ncpus++;
+        /* The kernel keeps to itself where in a socket the offline CPUs are. */
+        if (virBitmapIsBitSet(online, cpu) &&
+            (virHostCPUGetSocket(cpu, &entry->socket_id) < 0 ||
+             virHostCPUGetDie(cpu, &entry->die_id) < 0 ||
+             virHostCPUGetCore(cpu, &entry->core_id) < 0 ||
+             !(entry->siblings = virHostCPUGetSiblingsList(cpu))))
+            return -1;
+    }
+    return 0;
+}
+
+
+/*
+ * libnuma remembers which CPUs a node had when it was asked first; the pool may
+ * have changed since.
+ */
+static int
+nitroCapabilitiesFillCells(virCapsHostNUMA *numa,
+                           const nitroPool *pool)
+{
+    g_autoptr(virBitmap) online = virHostCPUGetOnlineBitmap();
+    size_t i;
+
+    if (!online)
+        return -1;
+
+    for (i = 0; i < numa->cells->len; i++) {
+        if (nitroCapabilitiesFillCell(g_ptr_array_index(numa->cells, i), online, pool) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+
+static void
+nitroCapabilitiesAddGuest(virCaps *caps,
+                          const nitroDriverConfig *config,
+                          const nitroPool *pool)
+{
+    virCapsGuestMachine **machines;
     virCapsGuest *guest;
     const char *names[NITRO_MACHINE_LAST];
     size_t i;
 
-    if (!(caps = virCapabilitiesNew(virArchFromHost(), false, false)) ||
+    for (i = 0; i < NITRO_MACHINE_LAST; i++)
+        names[i] = nitroMachineTypeToString(i);
+
+    machines = virCapabilitiesAllocMachines(names, NITRO_MACHINE_LAST);
+    machines[NITRO_MACHINE_EMULATED]->maxCpus = NITRO_VCPUS_MAX_EMULATED;
+    /* 0, of a host without a pool, is not shown. */
+    machines[NITRO_MACHINE_NITRO]->maxCpus = virBitmapCountBits(pool->cpus);
+
+    guest = virCapabilitiesAddGuest(caps, VIR_DOMAIN_OSTYPE_HVM, caps->host.arch,
+                                    config->helper, NULL, NITRO_MACHINE_LAST, machines);
+    virCapabilitiesAddGuestDomain(guest, VIR_DOMAIN_VIRT_NITRO, NULL, NULL, 0, NULL);
+}
+
+
+virCaps *
+nitroCapabilitiesNew(const nitroDriverConfig *config)
+{
+    g_autoptr(virCaps) caps = NULL;
+    g_autoptr(nitroPool) pool = NULL;
+
+    if (!(pool = nitroPoolRead()) ||
+        !(caps = virCapabilitiesNew(virArchFromHost(), false, false)) ||
         !(caps->host.numa = virCapabilitiesHostNUMANewHost()) ||
+        nitroCapabilitiesFillCells(caps->host.numa, pool) < 0 ||
         virCapabilitiesInitPages(caps) < 0 ||
         virCapabilitiesInitCaches(caps) < 0)
         return NULL;
@@ -37,25 +167,18 @@ nitroCapabilitiesNew(const nitroDriverConfig *config)
         VIR_WARN("The host has no UUID: %s", virGetLastErrorMessage());
 
     /* The host's CPU has no model: enclaves get the very CPUs, there is nothing to choose. */
-
-    for (i = 0; i < NITRO_MACHINE_LAST; i++)
-        names[i] = nitroMachineTypeToString(i);
-    machines = virCapabilitiesAllocMachines(names, NITRO_MACHINE_LAST);
-
-    guest = virCapabilitiesAddGuest(caps, VIR_DOMAIN_OSTYPE_HVM, caps->host.arch,
-                                    config->helper, NULL, NITRO_MACHINE_LAST, machines);
-    virCapabilitiesAddGuestDomain(guest, VIR_DOMAIN_VIRT_NITRO, NULL, NULL, 0, NULL);
+    nitroCapabilitiesAddGuest(caps, config, pool);
     return g_steal_pointer(&caps);
 }
 
 
 static void
-nitroCapabilitiesFillDomain(virDomainCaps *caps)
+nitroCapabilitiesFillDomain(virDomainCaps *caps,
+                            unsigned int maxvcpus)
 {
     size_t i;
 
-    caps->maxvcpus = STREQ(caps->machine, nitroMachineTypeToString(NITRO_MACHINE_EMULATED)) ?
-        NITRO_VCPUS_MAX_EMULATED : NITRO_VCPUS_MAX;
+    caps->maxvcpus = maxvcpus;
 
     caps->os.supported = VIR_TRISTATE_BOOL_YES;
     caps->os.loader.supported = VIR_TRISTATE_BOOL_NO;
@@ -85,6 +208,7 @@ nitroCapabilitiesNewDomain(const nitroDriverConfig *config,
 {
     virArch guestArch = arch ? virArchFromString(arch) : virArchFromHost();
     virDomainCaps *caps;
+    int maxvcpus;
 
     if (virttype && virDomainVirtTypeFromString(virttype) != VIR_DOMAIN_VIRT_NITRO) {
         virReportError(VIR_ERR_INVALID_ARG,
@@ -104,11 +228,18 @@ nitroCapabilitiesNewDomain(const nitroDriverConfig *config,
         return NULL;
     }
 
+    if (STREQ_NULLABLE(machine, nitroMachineTypeToString(NITRO_MACHINE_EMULATED)))
+        maxvcpus = NITRO_VCPUS_MAX_EMULATED;
+    else if (!virFileExists(config->device))
+        maxvcpus = NITRO_VCPUS_MAX; /* it can be defined here, and run elsewhere */
+    else if ((maxvcpus = nitroCapabilitiesGetMaxVcpus(config)) < 0)
+        return NULL;
+
     if (!(caps = virDomainCapsNew(emulator ? emulator : config->helper,
                                   machine ? machine : nitroMachineTypeToString(NITRO_MACHINE_NITRO),
                                   guestArch, VIR_DOMAIN_VIRT_NITRO)))
         return NULL;
 
-    nitroCapabilitiesFillDomain(caps);
+    nitroCapabilitiesFillDomain(caps, maxvcpus);
     return caps;
 }

@@ -13,8 +13,25 @@
 #include "nitro_conf.h"
 
 /*
+ * The most vCPUs that a domain can have: as many as there are CPUs in the pool on a host
+ * with the Nitro Hypervisor's device, and elsewhere those of the emulated machine.
+ * Returns -1 with an error set.
+ */
+int nitroCapabilitiesGetMaxVcpus(const nitroDriverConfig *config);
+
+/*
+ * Mends what libvirt has found out about a host on which the CPUs of the pool are
+ * offline: it takes them for cores of one thread then. The product of the numbers in
+ * @info is the number of CPUs still. Returns 0, or -1 with an error set.
+ */
+int nitroCapabilitiesFixNodeInfo(virNodeInfoPtr info);
+
+/*
  * Describes the host (CPU without a model, NUMA topology, caches) and the guests
- * it can run. Returns a new reference, or NULL with an error set.
+ * it can run. CPUs of the pool are listed with their NUMA node, and with their id
+ * alone: they are offline, and the kernel tells no more of them.
+ *
+ * Returns a new reference, or NULL with an error set.
  */
 virCaps *nitroCapabilitiesNew(const nitroDriverConfig *config);
 

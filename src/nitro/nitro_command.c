@@ -70,10 +70,16 @@ nitroCommandAddImage(virCommand *cmd,
 
 static void
 nitroCommandAddMemory(virCommand *cmd,
-                      const virDomainDef *def)
+                      const virDomainDef *def,
+                      const nitroCommandContext *ctxt)
 {
     unsigned long long page = nitroDomainDefGetPageSize(def);
     int node = nitroDomainDefGetNumaNode(def);
+
+    if (page == 0)
+        page = ctxt->pageSize;
+    if (node < 0)
+        node = ctxt->numaNode;
 
     virCommandAddArg(cmd, "--memory");
     virCommandAddArgFormat(cmd, "%llu", virDomainDefGetMemoryTotal(def) * 1024);
@@ -157,6 +163,9 @@ nitroCommandAddHeartbeat(virCommand *cmd,
 {
     unsigned int timeout = nitroDomainDefGetHeartbeatTimeout(def);
 
+    if (timeout == 0)
+        timeout = ctxt->heartbeatTimeout;
+
     if (!nitroDomainDefHasHeartbeat(def)) {
         virCommandAddArg(cmd, "--no-heartbeat");
     } else if (timeout > 0) {
@@ -171,12 +180,17 @@ nitroCommandAddHeartbeat(virCommand *cmd,
 
 static void
 nitroCommandAddMeasurements(virCommand *cmd,
-                            const virDomainDef *def)
+                            const virDomainDef *def,
+                            const nitroCommandContext *ctxt)
 {
     unsigned int pcr;
 
     for (pcr = 0; pcr < NITRO_PCR_COUNT; pcr++) {
         const char *hex = nitroDomainDefGetMeasurement(def, pcr);
+
+        /* A signed image that was changed would not boot, without a word. */
+        if (!hex && pcr == 0)
+            hex = ctxt->signedPcr0;
 
         if (hex) {
             virCommandAddArg(cmd, "--expect-pcr");
@@ -217,12 +231,12 @@ nitroCommandBuild(const virDomainDef *def,
     nitroCommandAddFd(cmd, "--control-fd", ctxt->controlFd);
     nitroCommandAddDevice(cmd, ctxt);
     nitroCommandAddImage(cmd, def, ctxt);
-    nitroCommandAddMemory(cmd, def);
+    nitroCommandAddMemory(cmd, def, ctxt);
     nitroCommandAddCpus(cmd, def);
     nitroCommandAddVsock(cmd, def, ctxt);
     nitroCommandAddConsole(cmd, def, ctxt);
     nitroCommandAddHeartbeat(cmd, def, ctxt);
-    nitroCommandAddMeasurements(cmd, def);
+    nitroCommandAddMeasurements(cmd, def, ctxt);
     nitroCommandAddEmulation(cmd, ctxt);
 
     return g_steal_pointer(&cmd);

@@ -21,6 +21,10 @@ nitroDriverConfigNew(bool privileged)
 {
     nitroDriverConfig *config = g_new0(nitroDriverConfig, 1);
 
+    config->device = g_strdup(NITRO_DEVICE);
+    config->user = (uid_t)-1;
+    config->group = (gid_t)-1;
+
     if (privileged) {
         config->configDir = g_strdup(SYSCONFDIR "/libvirt/nitro");
         config->stateDir = g_strdup(RUNSTATEDIR "/libvirt/nitro");
@@ -56,7 +60,21 @@ nitroDriverConfigFree(nitroDriverConfig *config)
     g_free(config->stateDir);
     g_free(config->logDir);
     g_free(config->helper);
+    g_free(config->device);
+    virBitmapFree(config->poolCpus);
+    g_free(config->poolPages);
     g_free(config);
+}
+
+
+void
+nitroDriverConfigSetUser(const nitroDriverConfig *config,
+                         virCommand *cmd)
+{
+    if (config->user != (uid_t)-1)
+        virCommandSetUID(cmd, config->user);
+    if (config->group != (gid_t)-1)
+        virCommandSetGID(cmd, config->group);
 }
 
 

@@ -11,6 +11,9 @@
 #include "domain_event.h"
 #include "driver.h"
 #include "nitro_cid.h"
+#include "nitro_cpus.h"
+#include "nitro_hugepages.h"
+#include "vircommand.h"
 #include "virdomainobjlist.h"
 #include "virthread.h"
 #include "virthreadpool.h"
@@ -21,7 +24,10 @@
 /* virConnectGetVersion() of version 0.1.0, in libvirt's form */
 #define NITRO_DRIVER_VERSION (0 * 1000000 + 1 * 1000 + 0)
 
-/* Directories and programs; immutable once made */
+/* The device of the Nitro Hypervisor, unless nitro.conf says otherwise */
+#define NITRO_DEVICE "/dev/nitro_enclaves"
+
+/* Directories and programs, and what nitro.conf says; immutable once made */
 typedef struct _nitroDriverConfig nitroDriverConfig;
 struct _nitroDriverConfig {
     char *configDir;    /* definitions */
@@ -29,6 +35,17 @@ struct _nitroDriverConfig {
     char *stateDir;     /* status files, a directory for each running domain */
     char *logDir;       /* a log for each domain */
     char *helper;       /* path of libvirt_nitro */
+
+    /* nitro.conf */
+    char *device;                  /* path of the Nitro Hypervisor's device */
+    uid_t user;                    /* helpers run as; -1: as the daemon */
+    gid_t group;                   /* likewise */
+    unsigned int pageSize;         /* KiB, of domains on the device that name none; 0: any */
+    unsigned int heartbeatTimeout; /* seconds, of domains that name none; 0: by size */
+    bool manage;                   /* set up what follows when the driver starts */
+    virBitmap *poolCpus;           /* NULL: leave the CPU pool as it is */
+    nitroHugepages *poolPages;     /* to reserve; @npoolPages of them */
+    size_t npoolPages;
 };
 
 typedef struct _nitroDriver nitroDriver;
@@ -47,6 +64,7 @@ struct _nitroDriver {
     virDomainObjList *domains;
     virObjectEventState *domainEventState;
     nitroCids *cids;
+    nitroCpus *cpus;
     virThreadPool *workers; /* ends of enclaves, which need jobs, are handled here */
 
     /* Atomic */
@@ -67,6 +85,26 @@ struct _nitroDriver {
  */
 nitroDriverConfig *nitroDriverConfigNew(bool privileged);
 void nitroDriverConfigFree(nitroDriverConfig *config);
+
+/*
+ * Reads the configuration file @path into @config, if there is one; src/nitro/nitro.conf.in
+ * describes it. Returns 0, or -1 with an error set that names the file and the key: for
+ * what cannot be parsed, unknown keys, wrong types, and values that can never work.
+ */
+int nitroDriverConfigLoadFile(nitroDriverConfig *config, const char *path);
+
+/* The path of nitro.conf of a privileged (system) or session driver (g_free). */
+char *nitroDriverConfigFile(bool privileged);
+
+/*
+ * Sets the CPU pool and reserves the huge pages of @config, if it is to, and writes
+ * to the log what there is now. What cannot be had is an error in the log: domains
+ * that need it will fail with a reason of their own.
+ */
+void nitroDriverConfigManage(const nitroDriverConfig *config);
+
+/* Makes @cmd run as the user and the group of helpers, if nitro.conf names them. */
+void nitroDriverConfigSetUser(const nitroDriverConfig *config, virCommand *cmd);
 
 /*
  * Creates the directories of @config. Returns 0, or -1 with an error set.

@@ -20,6 +20,8 @@
 #include "nitro_domain.h"
 #include "nitro_domain_conf.h"
 #include "nitro_driver.h"
+#include "nitro_driver_node.h"
+#include "nitro_driver_security.h"
 #include "nitro_process.h"
 #include "viraccessapicheck.h"
 #include "virerror.h"
@@ -122,31 +124,6 @@ nitroConnectGetHostname(virConnectPtr conn)
     if (virConnectGetHostnameEnsureACL(conn) < 0)
         return NULL;
     return virGetHostname();
-}
-
-
-static int
-nitroConnectGetMaxVcpus(virConnectPtr conn,
-                        const char *type)
-{
-    if (virConnectGetMaxVcpusEnsureACL(conn) < 0)
-        return -1;
-    if (type && STRCASENEQ(type, NITRO_DRIVER_NAME)) {
-        virReportError(VIR_ERR_INVALID_ARG,
-                       _("type '%s' is not supported: this driver knows 'nitro' only"), type);
-        return -1;
-    }
-    return NITRO_VCPUS_MAX;
-}
-
-
-static int
-nitroNodeGetInfo(virConnectPtr conn,
-                 virNodeInfoPtr info)
-{
-    if (virNodeGetInfoEnsureACL(conn) < 0)
-        return -1;
-    return virCapabilitiesGetNodeInfo(info);
 }
 
 
@@ -979,6 +956,7 @@ nitroStateCleanup(void)
     virObjectUnref(nitro_driver->xmlopt);
     virObjectUnref(nitro_driver->domainEventState);
     nitroCidsFree(nitro_driver->cids);
+    nitroCpusFree(nitro_driver->cpus);
     g_free(nitro_driver->accel);
     if (nitro_driver->lockFD != -1)
         virPidFileRelease(nitro_driver->config->stateDir, "driver", nitro_driver->lockFD);
@@ -996,6 +974,8 @@ nitroStateNew(bool privileged,
               virStateInhibitCallback callback,
               void *opaque)
 {
+    g_autofree char *conf = nitroDriverConfigFile(privileged);
+
     nitro_driver = g_new0(nitroDriver, 1);
     nitro_driver->lockFD = -1;
     nitro_driver->privileged = privileged;
@@ -1011,10 +991,12 @@ nitroStateNew(bool privileged,
 
     nitro_driver->config = nitroDriverConfigNew(privileged);
     nitro_driver->cids = nitroCidsNew();
+    nitro_driver->cpus = nitroCpusNew();
     nitro_driver->xmlopt = nitroDomainXMLOptionNew(nitro_driver->config->helper,
                                                    &nitroDomainPrivateDataCallbacks,
                                                    &nitroDomainJobConfig);
-    if (!(nitro_driver->domains = virDomainObjListNew()) ||
+    if (nitroDriverConfigLoadFile(nitro_driver->config, conf) < 0 ||
+        !(nitro_driver->domains = virDomainObjListNew()) ||
         !(nitro_driver->domainEventState = virObjectEventStateNew()) ||
         !(nitro_driver->workers = virThreadPoolNewFull(0, NITRO_WORKERS_MAX, 0, nitroProcessWorker,
                                                        "nitro-end", NULL, nitro_driver)) ||
@@ -1053,6 +1035,7 @@ nitroStateInitialize(bool privileged,
         virDriverShouldAutostart(config->stateDir, &autostart) < 0)
         goto error;
 
+    nitroDriverConfigManage(config);
     nitroProcessReconnectAll(nitro_driver);
     if (autostart)
         virDomainObjListForEach(nitro_driver->domains, false, nitroAutostartOne, nitro_driver);
@@ -1108,8 +1091,18 @@ static virHypervisorDriver nitroHypervisorDriver = {
     .connectGetType = nitroConnectGetType,
     .connectGetVersion = nitroConnectGetVersion,
     .connectGetHostname = nitroConnectGetHostname,
+    .connectGetSysinfo = nitroConnectGetSysinfo,
     .connectGetMaxVcpus = nitroConnectGetMaxVcpus,
     .nodeGetInfo = nitroNodeGetInfo,
+    .nodeGetCPUMap = nitroNodeGetCPUMap,
+    .nodeGetCPUStats = nitroNodeGetCPUStats,
+    .nodeGetMemoryStats = nitroNodeGetMemoryStats,
+    .nodeGetCellsFreeMemory = nitroNodeGetCellsFreeMemory,
+    .nodeGetFreeMemory = nitroNodeGetFreeMemory,
+    .nodeGetFreePages = nitroNodeGetFreePages,
+    .nodeAllocPages = nitroNodeAllocPages,
+    .nodeGetMemoryParameters = nitroNodeGetMemoryParameters,
+    .nodeSetMemoryParameters = nitroNodeSetMemoryParameters,
     .connectGetCapabilities = nitroConnectGetCapabilities,
     .connectGetDomainCapabilities = nitroConnectGetDomainCapabilities,
     .connectIsEncrypted = nitroConnectIsEncrypted,
@@ -1131,6 +1124,7 @@ static virHypervisorDriver nitroHypervisorDriver = {
     .domainGetXMLDesc = nitroDomainGetXMLDesc,
     .domainGetOSType = nitroDomainGetOSType,
     .domainHasManagedSaveImage = nitroDomainHasManagedSaveImage,
+    .domainGetLaunchSecurityInfo = nitroDomainGetLaunchSecurityInfo,
     .domainOpenConsole = nitroDomainOpenConsole,
     .domainCreateXML = nitroDomainCreateXML,
     .domainCreate = nitroDomainCreate,

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "nitro_host.h"
+#include "nitro_host_check.h"
 #include "vircommand.h"
 #include "virerror.h"
 #include "virfile.h"
@@ -22,19 +23,6 @@
 VIR_LOG_INIT("nitro.nitro_host");
 
 #define NITRO_QEMU "qemu-system-x86_64"
-
-static int
-nitroHostCheckDevice(void)
-{
-    if (virFileExists(NITRO_DEVICE))
-        return 0;
-
-    virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
-                   _("machine 'nitro' needs the device '%s', which this host does not have: start the domain on an EC2 instance with enclaves enabled, or use machine 'nitro-enclave' to emulate it"),
-                   NITRO_DEVICE);
-    return -1;
-}
-
 
 /* Returns the path of QEMU (g_free), or NULL with an error set. */
 static char *
@@ -57,13 +45,14 @@ nitroHostFindQemu(void)
 
 
 int
-nitroHostCheckDomain(const virDomainDef *def,
+nitroHostCheckDomain(nitroDriver *driver,
+                     const virDomainDef *def,
                      char **qemu)
 {
     *qemu = NULL;
 
     if (nitroDomainDefGetMachine(def) == NITRO_MACHINE_NITRO) {
-        if (nitroHostCheckDevice() < 0)
+        if (nitroHostCheckNitro(driver, def) < 0)
             return -1;
     } else if (!(*qemu = nitroHostFindQemu())) {
         return -1;
@@ -87,14 +76,17 @@ nitroHostCheckDomain(const virDomainDef *def,
 
 /* Returns "kvm" or "tcg" (g_free), or NULL with an error set. */
 static char *
-nitroHostProbeAccel(const char *helper)
+nitroHostProbeAccel(const nitroDriverConfig *config)
 {
+    const char *helper = config->helper;
     g_autoptr(virCommand) cmd = virCommandNewArgList(helper, "--probe", NULL);
     g_autoptr(virJSONValue) object = NULL;
     g_autofree char *output = NULL;
     const char *accel;
 
     virCommandAddEnvPassCommon(cmd);
+    /* What root may open, the user of the helpers may not. */
+    nitroDriverConfigSetUser(config, cmd);
     virCommandSetOutputBuffer(cmd, &output);
     if (virCommandRun(cmd, NULL) < 0)
         return NULL;
@@ -124,7 +116,7 @@ nitroHostGetAccel(nitroDriver *driver)
         return g_steal_pointer(&accel);
 
     /* Two domains that start at once may both ask; the answer is the same. */
-    if (!(accel = nitroHostProbeAccel(driver->config->helper)))
+    if (!(accel = nitroHostProbeAccel(driver->config)))
         return NULL;
 
     VIR_WITH_MUTEX_LOCK_GUARD(&driver->lock) {

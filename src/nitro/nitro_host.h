@@ -11,18 +11,17 @@
 #include "nitro_conf.h"
 #include "nitro_domain_conf.h"
 
-#define NITRO_DEVICE "/dev/nitro_enclaves"
-
 /*
  * Checks that the host can run @def at all: the device of the Nitro Hypervisor, or
  * QEMU for the emulated machine, whose path is returned in @qemu (g_free; NULL for
- * the device), the architecture, and the helper. Nothing falls back from one
+ * the device), the architecture, and the helper; and for the device all that
+ * nitroHostCheckNitro() sees. Nothing falls back from one
  * machine to the other.
  *
  * Returns 0, or -1 with an error set: VIR_ERR_OPERATION_UNSUPPORTED when the host
  * lacks something, VIR_ERR_CONFIG_UNSUPPORTED when the definition is at fault.
  */
-int nitroHostCheckDomain(const virDomainDef *def, char **qemu);
+int nitroHostCheckDomain(nitroDriver *driver, const virDomainDef *def, char **qemu);
 
 /*
  * Which accelerator works for the emulated machine, "kvm" or "tcg": asks the

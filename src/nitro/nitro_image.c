@@ -14,7 +14,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#include "eif.h"
+#include "eif_certificate.h"
 #include "nitro_domain_conf.h"
 #include "nitro_image.h"
 #include "virerror.h"
@@ -60,9 +60,48 @@ nitroImageOpenFile(const char *path,
 }
 
 
+/*
+ * The hypervisor boots a signed image only while its signature is good, and says nothing
+ * when it is not. What was signed, the value of PCR0, goes to @pcr0 (g_free): the helper
+ * compares it with the bytes that it loads, as it does with an expected measurement. To
+ * measure the image here would be to read all of it twice, and prove nothing about
+ * those bytes; what the definition expects and was not signed can be told at once.
+ */
+static int
+nitroImageCheckSignature(const virDomainDef *def,
+                         const EifImage *image,
+                         int fd,
+                         char **pcr0)
+{
+    const char *expected = nitroDomainDefGetMeasurement(def, 0);
+    g_auto(EifCertificate) certificate = { 0 };
+    g_autofree char *value = NULL;
+    g_autoptr(GError) err = NULL;
+
+    if (eifCertificateRead(fd, image, &certificate, &err) < 0 ||
+        eifCertificateCheck(&certificate, g_get_real_time() / G_USEC_PER_SEC, &err) < 0) {
+        virReportError(VIR_ERR_OPERATION_FAILED,
+                       _("the enclave image '%s' cannot be used: %s"),
+                       def->os.kernel, err->message);
+        return -1;
+    }
+
+    value = eifPcrToString(certificate.pcr0);
+    if (expected && STRNEQ(expected, value)) {
+        virReportError(VIR_ERR_OPERATION_FAILED,
+                       _("the enclave image '%s' is not the expected one: it is signed for the PCR0 %s, but %s is expected"),
+                       def->os.kernel, value, expected);
+        return -1;
+    }
+    *pcr0 = g_steal_pointer(&value);
+    return 0;
+}
+
+
 static int
 nitroImageCheckEIF(const virDomainDef *def,
-                   int fd)
+                   int fd,
+                   char **pcr0)
 {
     g_autoptr(GError) err = NULL;
     EifImage image;
@@ -86,6 +125,14 @@ nitroImageCheckEIF(const virDomainDef *def,
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
                        _("the enclave image '%s' has a ramdisk and a command line of its own: remove <%s>"),
                        def->os.kernel, def->os.initrd ? "initrd" : "cmdline");
+        return -1;
+    }
+    if (eifImageFindSection(&image, EIF_SECTION_SIGNATURE))
+        return nitroImageCheckSignature(def, &image, fd, pcr0);
+    if (nitroDomainDefGetMeasurement(def, 8)) {
+        virReportError(VIR_ERR_OPERATION_FAILED,
+                       _("the enclave image '%s' is not the expected one: it is not signed, but a PCR8 is expected"),
+                       def->os.kernel);
         return -1;
     }
     return 0;
@@ -113,7 +160,8 @@ nitroImageCheckMemory(const virDomainDef *def,
 int
 nitroImageOpen(const virDomainDef *def,
                int *imageFd,
-               int *initrdFd)
+               int *initrdFd,
+               char **pcr0)
 {
     VIR_AUTOCLOSE image = -1;
     VIR_AUTOCLOSE initrd = -1;
@@ -122,7 +170,7 @@ nitroImageOpen(const virDomainDef *def,
 
     if ((image = nitroImageOpenFile(def->os.kernel, "kernel", &imageSize)) < 0)
         return -1;
-    if (eifProbe(image) && nitroImageCheckEIF(def, image) < 0)
+    if (eifProbe(image) && nitroImageCheckEIF(def, image, pcr0) < 0)
         return -1;
     if (def->os.initrd &&
         (initrd = nitroImageOpenFile(def->os.initrd, "initrd", &initrdSize)) < 0)

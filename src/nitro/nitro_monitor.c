@@ -33,6 +33,9 @@
 
 VIR_LOG_INIT("nitro.nitro_monitor");
 
+/* ms: how long a helper is left alone that has not measured its image yet */
+#define NITRO_MONITOR_MEASURE_PAUSE 50
+
 struct _nitroMonitor {
     virObjectLockable parent;
 
@@ -324,9 +327,20 @@ nitroMonitorSend(nitroMonitor *mon,
 }
 
 
+/* What the object "error" of a reply is for the caller */
+static virErrorNumber
+nitroMonitorErrorNumber(virJSONValue *error)
+{
+    if (STREQ_NULLABLE(virJSONValueObjectGetString(error, "code"), NITRO_ERROR_NOT_READY))
+        return VIR_ERR_RESOURCE_BUSY;
+    return VIR_ERR_OPERATION_FAILED;
+}
+
+
 /*
  * Sends a command and waits for its reply. Returns the object "return" of the
- * reply (virJSONValueFree), or NULL with an error set.
+ * reply (virJSONValueFree), or NULL with an error set: VIR_ERR_RESOURCE_BUSY when
+ * the answer is not known yet.
  */
 static virJSONValue *
 nitroMonitorCommand(nitroMonitor *mon,
@@ -340,7 +354,17 @@ nitroMonitorCommand(nitroMonitor *mon,
     unsigned long long now;
     int id;
 
-    if (virTimeMillisNow(&now) < 0 || (id = nitroMonitorSend(mon, name)) < 0)
+    if (virTimeMillisNow(&now) < 0)
+        return NULL;
+    /* One command at a time; queries come without a job of the domain. */
+    while (mon->waitId != 0 && !mon->gone) {
+        if (virCondWaitUntil(&mon->cond, &mon->parent.lock, now + timeout) < 0) {
+            virReportError(VIR_ERR_OPERATION_TIMEOUT,
+                           _("the helper does not answer, so the command '%s' was not sent"), name);
+            return NULL;
+        }
+    }
+    if ((id = nitroMonitorSend(mon, name)) < 0)
         return NULL;
 
     mon->waitId = id;
@@ -350,6 +374,7 @@ nitroMonitorCommand(nitroMonitor *mon,
     }
     mon->waitId = 0;
     reply = g_steal_pointer(&mon->reply);
+    virCondBroadcast(&mon->cond);
 
     if (!reply) {
         virReportError(mon->gone ? VIR_ERR_OPERATION_FAILED : VIR_ERR_OPERATION_TIMEOUT,
@@ -357,7 +382,7 @@ nitroMonitorCommand(nitroMonitor *mon,
         return NULL;
     }
     if ((error = virJSONValueObjectGetObject(reply, "error"))) {
-        virReportError(VIR_ERR_OPERATION_FAILED,
+        virReportError(nitroMonitorErrorNumber(error),
                        _("the helper refused the command '%s': %s"), name,
                        NULLSTR(virJSONValueObjectGetString(error, "text")));
         return NULL;
@@ -397,6 +422,71 @@ nitroMonitorQueryStatus(nitroMonitor *mon,
     status->cid = -1;
     if (virJSONValueObjectGetNumberUint(reply, "cid", &cid) == 0)
         status->cid = cid;
+    return 0;
+}
+
+
+void
+nitroMonitorMeasurementsClear(nitroMonitorMeasurements *measurements)
+{
+    size_t i;
+
+    g_clear_pointer(&measurements->hash, g_free);
+    for (i = 0; i < NITRO_PCR_COUNT; i++)
+        g_clear_pointer(&measurements->pcr[i], g_free);
+}
+
+
+/* The reply when the image has been measured, within @timeout ms */
+static virJSONValue *
+nitroMonitorWaitMeasured(nitroMonitor *mon,
+                         unsigned int timeout)
+{
+    virJSONValue *reply;
+    unsigned long long end;
+    unsigned long long now;
+
+    if (virTimeMillisNow(&end) < 0)
+        return NULL;
+    end += timeout;
+
+    while (!(reply = nitroMonitorCommand(mon, NITRO_COMMAND_QUERY_MEASUREMENTS, timeout)) &&
+           virGetLastErrorCode() == VIR_ERR_RESOURCE_BUSY) {
+        if (virTimeMillisNow(&now) < 0)
+            return NULL;
+        if (now >= end) {
+            virReportError(VIR_ERR_OPERATION_TIMEOUT,
+                           _("the image has not been measured within %u ms"), timeout);
+            return NULL;
+        }
+        g_usleep(NITRO_MONITOR_MEASURE_PAUSE * 1000);
+    }
+    return reply;
+}
+
+
+int
+nitroMonitorQueryMeasurements(nitroMonitor *mon,
+                              unsigned int timeout,
+                              nitroMonitorMeasurements *measurements)
+{
+    g_autoptr(virJSONValue) reply = NULL;
+    size_t i;
+
+    if (!(reply = nitroMonitorWaitMeasured(mon, timeout)))
+        return -1;
+
+    measurements->hash = g_strdup(virJSONValueObjectGetString(reply, "hash"));
+    for (i = 0; i < NITRO_PCR_COUNT; i++) {
+        g_autofree char *name = g_strdup_printf("pcr%zu", i);
+
+        measurements->pcr[i] = g_strdup(virJSONValueObjectGetString(reply, name));
+    }
+    if (!measurements->hash || !measurements->pcr[0]) {
+        virReportError(VIR_ERR_INTERNAL_ERROR, "%s",
+                       _("the helper's measurements have no hash, or no PCR0"));
+        return -1;
+    }
     return 0;
 }
 

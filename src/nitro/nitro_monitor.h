@@ -11,6 +11,7 @@
 #pragma once
 
 #include "internal.h"
+#include "nitro_domain_conf.h"
 #include "virobject.h"
 
 typedef struct _nitroMonitor nitroMonitor;
@@ -75,6 +76,28 @@ int nitroMonitorQueryStatus(nitroMonitor *mon,
                             nitroMonitorStatus *status);
 void nitroMonitorStatusClear(nitroMonitorStatus *status);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(nitroMonitorStatus, nitroMonitorStatusClear);
+
+/* What the loaded image measures to; hex digits, or NULL for a register that it does not set */
+typedef struct _nitroMonitorMeasurements nitroMonitorMeasurements;
+struct _nitroMonitorMeasurements {
+    char *hash; /* "sha384" */
+    char *pcr[NITRO_PCR_COUNT];
+};
+
+/*
+ * Asks the helper what it has loaded. It measures while the enclave boots: a helper
+ * that has not finished is asked again. Waits @timeout ms at most; call it without
+ * the lock of a domain.
+ *
+ * Returns 0, or -1 with an error set: VIR_ERR_OPERATION_TIMEOUT when the helper does not
+ * answer, or has not measured. nitroMonitorMeasurementsClear() frees what is in
+ * @measurements.
+ */
+int nitroMonitorQueryMeasurements(nitroMonitor *mon,
+                                  unsigned int timeout,
+                                  nitroMonitorMeasurements *measurements);
+void nitroMonitorMeasurementsClear(nitroMonitorMeasurements *measurements);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(nitroMonitorMeasurements, nitroMonitorMeasurementsClear);
 
 /*
  * Asks the helper to end its enclave and waits @timeout ms at most until it has

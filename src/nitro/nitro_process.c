@@ -33,6 +33,7 @@
 #include "nitro_domain_conf.h"
 #include "nitro_driver.h"
 #include "nitro_host.h"
+#include "nitro_host_check.h"
 #include "nitro_image.h"
 #include "nitro_process.h"
 #include "nitro_socket.h"
@@ -70,9 +71,10 @@ struct _nitroProcessFds {
     int broker;
     int device;
     int log;
+    char *signedPcr0; /* what the image is signed for (hex); NULL: it is not signed */
 };
 
-#define NITRO_PROCESS_FDS_INIT { -1, -1, -1, -1, -1, -1, -1, -1, -1, -1 }
+#define NITRO_PROCESS_FDS_INIT { -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, NULL }
 
 static void
 nitroProcessFdsClose(nitroProcessFds *fds)
@@ -87,6 +89,7 @@ nitroProcessFdsClose(nitroProcessFds *fds)
     VIR_FORCE_CLOSE(fds->broker);
     VIR_FORCE_CLOSE(fds->device);
     VIR_FORCE_CLOSE(fds->log);
+    g_clear_pointer(&fds->signedPcr0, g_free);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(nitroProcessFds, nitroProcessFdsClose);
 
@@ -212,7 +215,7 @@ nitroProcessOpenControl(nitroDriver *driver,
 
 
 /*
- * The emulated machine's vsock: gives the enclave its CID, and makes the directory in
+ * Gives the enclave its CID, and makes, for the emulated machine's vsock, the directory in
  * which the host's programs and the helper meet. It has the conventions of Firecracker
  * and vhost-device-vsock: "vsock" is for connections to the enclave, "vsock_<port>" for
  * connections from it.
@@ -229,14 +232,22 @@ nitroProcessOpenVsock(nitroDriver *driver,
     g_autofree char *path = g_strdup_printf("%s/vsock", dir);
     unsigned int cid = vsock->auto_cid == VIR_TRISTATE_BOOL_YES ? 0 : vsock->guest_cid;
 
-    if (nitroDomainDefGetMachine(vm->def) != NITRO_MACHINE_EMULATED)
+    if (nitroDomainDefGetMachine(vm->def) != NITRO_MACHINE_EMULATED && cid == 0) {
+        /* The hypervisor will choose, also for the next enclave of the same domain. */
+        vsock->guest_cid = 0;
         return 0;
+    }
 
     if (nitroCidsTake(driver->cids, vm->def->name, &cid) < 0)
         return -1;
     priv->cid = vsock->guest_cid = cid;
 
+    if (nitroDomainDefGetMachine(vm->def) != NITRO_MACHINE_EMULATED)
+        return 0;
+
+    /* The sockets in it are the helper's, too. */
     if (g_mkdir(dir, 0700) < 0 ||
+        lchown(dir, driver->config->user, driver->config->group) < 0 ||
         (fds->vsockDir = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC)) < 0) {
         virReportSystemError(errno, _("cannot create the directory '%s'"), dir);
         return -1;
@@ -272,12 +283,13 @@ nitroProcessOpenLog(nitroDriver *driver,
 
 /* The helper gets the device open: it need not be able to open it itself. */
 static int
-nitroProcessOpenDevice(virDomainObj *vm,
+nitroProcessOpenDevice(nitroDriver *driver,
+                       virDomainObj *vm,
                        nitroProcessFds *fds)
 {
     if (nitroDomainDefGetMachine(vm->def) != NITRO_MACHINE_NITRO)
         return 0;
-    return (fds->device = nitroDeviceOpen(NITRO_DEVICE)) < 0 ? -1 : 0;
+    return (fds->device = nitroDeviceOpen(driver->config->device)) < 0 ? -1 : 0;
 }
 
 
@@ -313,6 +325,10 @@ nitroProcessLaunch(nitroDriver *driver,
         .deviceFd = fds->device,
         .qemu = qemu,
         .accel = accel,
+        .pageSize = nitroHostGetPageSize(driver->config, vm->def),
+        .numaNode = nitroHostGetNumaNode(vm->def),
+        .heartbeatTimeout = driver->config->heartbeatTimeout,
+        .signedPcr0 = fds->signedPcr0,
     };
     g_autoptr(virCommand) cmd = NULL;
     g_autofree char *pidfile = nitroProcessPidFile(driver, vm);
@@ -326,6 +342,7 @@ nitroProcessLaunch(nitroDriver *driver,
     virCommandSetErrorFD(cmd, &logfd);
     virCommandSetPidFile(cmd, pidfile);
     virCommandSetUmask(cmd, 0077);
+    nitroDriverConfigSetUser(driver->config, cmd);
     virCommandDaemonize(cmd);
     virCommandWriteArgLog(cmd, fds->log);
 
@@ -410,10 +427,31 @@ nitroProcessWaitBooted(nitroDriver *driver,
 }
 
 
+/*
+ * Others must not ask for the CID that the hypervisor has chosen. That an emulated enclave
+ * has the same one already does no harm: the two meet nowhere.
+ */
+static void
+nitroProcessKeepCid(nitroDriver *driver,
+                    virDomainObj *vm)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+    unsigned int cid = vm->def->vsock->guest_cid;
+
+    if (priv->cid != 0 || cid == 0)
+        return;
+    if (nitroCidsTake(driver->cids, vm->def->name, &cid) == 0)
+        priv->cid = cid;
+    else
+        virResetLastError();
+}
+
+
 static void
 nitroProcessSetRunning(nitroDriver *driver,
                        virDomainObj *vm)
 {
+    nitroProcessKeepCid(driver, vm);
     virDomainObjSetState(vm, VIR_DOMAIN_RUNNING, VIR_DOMAIN_RUNNING_BOOTED);
     /* An older status file is there: with it a new daemon finds the helper as well. */
     if (nitroDomainSaveStatus(driver, vm) < 0)
@@ -450,7 +488,8 @@ nitroProcessPrepare(nitroDriver *driver,
 {
     nitroDomainObjPrivate *priv = vm->privateData;
 
-    if (nitroImageOpen(vm->def, &fds->image, &fds->initrd) < 0 ||
+    if (nitroImageOpen(vm->def, &fds->image, &fds->initrd, &fds->signedPcr0) < 0 ||
+        nitroHostTakeCpus(driver, vm->def) < 0 ||
         nitroProcessOpenControl(driver, vm, fds) < 0 ||
         nitroProcessOpenVsock(driver, vm, fds) < 0 ||
         nitroProcessOpenLog(driver, vm, fds) < 0 ||
@@ -458,7 +497,9 @@ nitroProcessPrepare(nitroDriver *driver,
         return -1;
 
     priv->consoleOpened = true;
-    return nitroProcessOpenDevice(vm, fds) < 0 ? -1 : nitroProcessOpenBroker(driver, vm, fds);
+    if (nitroProcessOpenDevice(driver, vm, fds) < 0)
+        return -1;
+    return nitroProcessOpenBroker(driver, vm, fds);
 }
 
 
@@ -512,7 +553,7 @@ nitroProcessCheck(nitroDriver *driver,
     if ((vm->def->postParseFailed &&
          virDomainDefPostParse(vm->def, 0, driver->xmlopt, NULL) < 0) ||
         virDomainDefValidate(vm->def, 0, driver->xmlopt, NULL) < 0 ||
-        nitroHostCheckDomain(vm->def, qemu) < 0)
+        nitroHostCheckDomain(driver, vm->def, qemu) < 0)
         return -1;
     return 0;
 }
@@ -617,6 +658,7 @@ nitroProcessStop(nitroDriver *driver,
     priv->consoleOpened = false;
     nitroCidsRelease(driver->cids, priv->cid);
     priv->cid = 0;
+    nitroCpusRelease(driver->cpus, vm->def->name);
     nitroProcessRemoveFiles(driver, vm);
 
     vm->def->id = -1;
@@ -806,15 +848,17 @@ nitroProcessReconnectThread(nitroDriver *driver,
 }
 
 
-/* The enclave has its CID already: others must not get it. */
+/* The enclave has its CPUs and its CID already: others must not get them. */
 static void
-nitroProcessReserveCid(nitroDriver *driver,
-                       virDomainObj *vm)
+nitroProcessReserve(nitroDriver *driver,
+                    virDomainObj *vm)
 {
     nitroDomainObjPrivate *priv = vm->privateData;
     unsigned int cid = vm->def->vsock->guest_cid;
 
-    if (nitroDomainDefGetMachine(vm->def) != NITRO_MACHINE_EMULATED || cid == 0)
+    if (nitroDomainDefGetMachine(vm->def) == NITRO_MACHINE_NITRO)
+        nitroCpusNote(driver->cpus, vm->def);
+    if (cid == 0)
         return;
     if (nitroCidsTake(driver->cids, vm->def->name, &cid) == 0)
         priv->cid = cid;
@@ -835,7 +879,7 @@ nitroProcessReconnectOne(virDomainObj *vm,
 
     nitroDriverReserveDomainId(driver, vm->def->id);
     nitroDriverDomainStarted(driver);
-    nitroProcessReserveCid(driver, vm);
+    nitroProcessReserve(driver, vm);
     if (nitroDriverRunThread(driver, vm, nitroProcessReconnectThread, "nitro-reconnect") < 0)
         VIR_ERROR(_("cannot take over domain '%s', restart virtnitrod: %s"),
                   vm->def->name, virGetLastErrorMessage());

@@ -242,9 +242,14 @@ class EnclaveTest(unittest.TestCase):
         # also after Ctrl-C and a time limit of Meson's
         atexit.register(cls.daemon.remove)
         atexit.register(cls.processes.kill)
+        cls.before_start()
         cls.daemon.start()
         cls.warm_up()
         cls.descriptors = cls.daemon.descriptors()
+
+    @classmethod
+    def before_start(cls):
+        """For classes that write the daemon's configuration or change its environment."""
 
     @classmethod
     def daemon_environment(cls):

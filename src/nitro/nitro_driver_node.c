@@ -1,0 +1,233 @@
+/*
+ * nitro_driver_node.c: the entry points that are about the host
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Each checks the access and calls one function of libvirt's or of this driver's.
+ * CPUs of the pool are offline, which libvirt's functions do not always expect.
+ */
+
+#include <config.h>
+
+#include "capabilities.h"
+#include "datatypes.h"
+#include "nitro_capabilities.h"
+#include "nitro_conf.h"
+#include "nitro_driver_node.h"
+#include "viraccessapicheck.h"
+#include "virerror.h"
+#include "virhostcpu.h"
+#include "virhostmem.h"
+#include "virnuma.h"
+#include "virsysinfo.h"
+
+#define VIR_FROM_THIS VIR_FROM_DOMAIN
+
+
+/* The host and its CPUs */
+
+char *
+nitroConnectGetSysinfo(virConnectPtr conn,
+                       unsigned int flags)
+{
+    g_autoptr(virSysinfoDef) sysinfo = NULL;
+    g_auto(virBuffer) buf = VIR_BUFFER_INITIALIZER;
+
+    virCheckFlags(0, NULL);
+
+    if (virConnectGetSysinfoEnsureACL(conn) < 0)
+        return NULL;
+
+    if (!(sysinfo = virSysinfoRead())) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED, "%s",
+                       _("the host's SMBIOS information cannot be read: is dmidecode installed, and the daemon root's?"));
+        return NULL;
+    }
+    if (virSysinfoFormat(&buf, sysinfo) < 0)
+        return NULL;
+    return virBufferContentAndReset(&buf);
+}
+
+
+int
+nitroConnectGetMaxVcpus(virConnectPtr conn,
+                        const char *type)
+{
+    nitroDriver *driver = conn->privateData;
+
+    if (virConnectGetMaxVcpusEnsureACL(conn) < 0)
+        return -1;
+
+    if (type && STRCASENEQ(type, NITRO_DRIVER_NAME)) {
+        virReportError(VIR_ERR_INVALID_ARG,
+                       _("type '%s' is not supported: this driver knows 'nitro' only"), type);
+        return -1;
+    }
+    return nitroCapabilitiesGetMaxVcpus(driver->config);
+}
+
+
+int
+nitroNodeGetInfo(virConnectPtr conn,
+                 virNodeInfoPtr info)
+{
+    if (virNodeGetInfoEnsureACL(conn) < 0 ||
+        virCapabilitiesGetNodeInfo(info) < 0)
+        return -1;
+    return nitroCapabilitiesFixNodeInfo(info);
+}
+
+
+int
+nitroNodeGetCPUMap(virConnectPtr conn,
+                   unsigned char **cpumap,
+                   unsigned int *online,
+                   unsigned int flags)
+{
+    g_autoptr(virBitmap) cpus = NULL;
+    int count;
+
+    virCheckFlags(0, -1);
+
+    if (virNodeGetCPUMapEnsureACL(conn) < 0 ||
+        (count = virHostCPUGetCount()) < 0 ||
+        !(cpus = virHostCPUGetOnlineBitmap()))
+        return -1;
+
+    if (online)
+        *online = virBitmapCountBits(cpus);
+    if (cpumap) {
+        /* The map has a bit for each CPU, virHostCPUGetMap() allocates it only up to the
+         * last one that is online. */
+        *cpumap = g_new0(unsigned char, VIR_CPU_MAPLEN(count));
+        virBitmapToDataBuf(cpus, *cpumap, VIR_CPU_MAPLEN(count));
+    }
+    return count;
+}
+
+
+int
+nitroNodeGetCPUStats(virConnectPtr conn,
+                     int cpuNum,
+                     virNodeCPUStatsPtr params,
+                     int *nparams,
+                     unsigned int flags)
+{
+    if (virNodeGetCPUStatsEnsureACL(conn) < 0)
+        return -1;
+    return virHostCPUGetStats(cpuNum, params, nparams, flags);
+}
+
+
+/* Memory */
+
+/* The NUMA node with the highest number; 0 on a host without any, or -1 with an error set */
+static int
+nitroNodeGetLastCell(void)
+{
+    return virNumaIsAvailable() ? virNumaGetMaxNode() : 0;
+}
+
+
+int
+nitroNodeGetMemoryStats(virConnectPtr conn,
+                        int cellNum,
+                        virNodeMemoryStatsPtr params,
+                        int *nparams,
+                        unsigned int flags)
+{
+    if (virNodeGetMemoryStatsEnsureACL(conn) < 0)
+        return -1;
+    return virHostMemGetStats(cellNum, params, nparams, flags);
+}
+
+
+int
+nitroNodeGetCellsFreeMemory(virConnectPtr conn,
+                            unsigned long long *freeMems,
+                            int startCell,
+                            int maxCells)
+{
+    if (virNodeGetCellsFreeMemoryEnsureACL(conn) < 0)
+        return -1;
+    return virHostMemGetCellsFree(freeMems, startCell, maxCells);
+}
+
+
+unsigned long long
+nitroNodeGetFreeMemory(virConnectPtr conn)
+{
+    unsigned long long freeMem;
+
+    if (virNodeGetFreeMemoryEnsureACL(conn) < 0 ||
+        virHostMemGetInfo(NULL, &freeMem) < 0)
+        return 0;
+    return freeMem;
+}
+
+
+int
+nitroNodeGetFreePages(virConnectPtr conn,
+                      unsigned int npages,
+                      unsigned int *pages,
+                      int startCell,
+                      unsigned int cellCount,
+                      unsigned long long *counts,
+                      unsigned int flags)
+{
+    int lastCell;
+
+    virCheckFlags(0, -1);
+
+    if (virNodeGetFreePagesEnsureACL(conn) < 0 ||
+        (lastCell = nitroNodeGetLastCell()) < 0)
+        return -1;
+    return virHostMemGetFreePages(npages, pages, startCell, cellCount, lastCell, counts);
+}
+
+
+int
+nitroNodeAllocPages(virConnectPtr conn,
+                    unsigned int npages,
+                    unsigned int *pageSizes,
+                    unsigned long long *pageCounts,
+                    int startCell,
+                    unsigned int cellCount,
+                    unsigned int flags)
+{
+    int lastCell;
+
+    virCheckFlags(VIR_NODE_ALLOC_PAGES_SET, -1);
+
+    if (virNodeAllocPagesEnsureACL(conn) < 0 ||
+        (lastCell = nitroNodeGetLastCell()) < 0)
+        return -1;
+    return virHostMemAllocPages(npages, pageSizes, pageCounts, startCell, cellCount, lastCell,
+                                !(flags & VIR_NODE_ALLOC_PAGES_SET));
+}
+
+
+int
+nitroNodeGetMemoryParameters(virConnectPtr conn,
+                             virTypedParameterPtr params,
+                             int *nparams,
+                             unsigned int flags)
+{
+    if (virNodeGetMemoryParametersEnsureACL(conn) < 0)
+        return -1;
+    return virHostMemGetParameters(params, nparams, flags);
+}
+
+
+int
+nitroNodeSetMemoryParameters(virConnectPtr conn,
+                             virTypedParameterPtr params,
+                             int nparams,
+                             unsigned int flags)
+{
+    if (virNodeSetMemoryParametersEnsureACL(conn) < 0)
+        return -1;
+    return virHostMemSetParameters(params, nparams, flags);
+}

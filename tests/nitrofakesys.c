@@ -1,0 +1,271 @@
+/*
+ * nitrofakesys.c: a /sys of the test's own
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include <config.h>
+
+#include <dirent.h>
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <unistd.h>
+
+#include "nitrofakesys.h"
+#include "virbitmap.h"
+#include "virfile.h"
+#include "virnuma.h"
+
+#define CPU_DIR "/sys/devices/system/cpu"
+#define POOL_FILE "/sys/module/nitro_enclaves/parameters/ne_cpus"
+
+static char *root;
+static FakeSys current;
+static int poolError;
+static bool writesRefused;
+
+
+/* What is replaced */
+
+/* The path to use for @path (g_free) */
+static char *
+redirect(const char *path)
+{
+    static const char *const prefixes[] = {
+        CPU_DIR, "/sys/devices/system/node", "/sys/kernel/mm/hugepages",
+        "/sys/module/nitro_enclaves",
+    };
+    size_t i;
+
+    for (i = 0; root && i < G_N_ELEMENTS(prefixes); i++) {
+        if (g_str_has_prefix(path, prefixes[i]))
+            return g_strconcat(root, path, NULL);
+    }
+    return g_strdup(path);
+}
+
+
+int
+access(const char *path,
+       int mode)
+{
+    static int (*real)(const char *, int);
+    g_autofree char *other = redirect(path);
+
+    if (!real)
+        real = (int (*)(const char *, int))dlsym(RTLD_NEXT, "access");
+    return real(other, mode);
+}
+
+
+/* What was written to a file of /sys is read back with a line end. */
+static void
+endLine(const char *file)
+{
+    int fd = openat(AT_FDCWD, file, O_RDWR | O_APPEND | O_CLOEXEC);
+    char last;
+
+    if (fd < 0)
+        return;
+    if (lseek(fd, -1, SEEK_END) >= 0 && read(fd, &last, 1) == 1 && last != '\n')
+        g_assert_cmpint(write(fd, "\n", 1), ==, 1);
+    close(fd);
+}
+
+
+int
+open(const char *path,
+     int flags,
+     ...)
+{
+    g_autofree char *other = redirect(path);
+    mode_t mode = 0;
+    va_list args;
+
+    va_start(args, flags);
+    if (flags & O_CREAT)
+        mode = va_arg(args, unsigned int);
+    va_end(args);
+
+    if (g_str_equal(path, POOL_FILE) && (flags & O_ACCMODE) != O_RDONLY && poolError != 0) {
+        if (poolError != EPERM)
+            fakeSysWrite(POOL_FILE, "");
+        errno = poolError;
+        return -1;
+    }
+    if (g_str_has_prefix(path, "/sys/") && (flags & O_ACCMODE) != O_RDONLY && writesRefused)
+        return openat(AT_FDCWD, "/dev/null", O_WRONLY | O_CLOEXEC);
+    if (!g_str_equal(path, other))
+        endLine(other);
+    return openat(AT_FDCWD, other, flags, mode);
+}
+
+
+DIR *
+opendir(const char *path)
+{
+    static DIR *(*real)(const char *);
+    g_autofree char *other = redirect(path);
+
+    if (!real)
+        real = (DIR *(*)(const char *))dlsym(RTLD_NEXT, "opendir");
+    return real(other);
+}
+
+
+bool
+virNumaIsAvailable(void)
+{
+    return true;
+}
+
+
+int
+virNumaGetMaxNode(void)
+{
+    return current.nodes - 1;
+}
+
+
+bool
+virNumaNodeIsAvailable(int node)
+{
+    return node >= 0 && node < (int)current.nodes;
+}
+
+
+int
+virNumaGetNodeMemory(int node G_GNUC_UNUSED,
+                     unsigned long long *memsize,
+                     unsigned long long *memfree)
+{
+    if (memsize)
+        *memsize = 1ULL << 32;
+    if (memfree)
+        *memfree = 1ULL << 31;
+    return 0;
+}
+
+
+/* The directory */
+
+void
+fakeSysWrite(const char *path,
+             const char *value)
+{
+    g_autofree char *full = g_strconcat(root, path, NULL);
+    g_autofree char *dir = g_path_get_dirname(full);
+    FILE *file;
+
+    g_assert_cmpint(g_mkdir_with_parents(dir, 0700), ==, 0);
+    g_assert_nonnull((file = fopen(full, "w")));
+    fprintf(file, "%s\n", value);
+    fclose(file);
+}
+
+
+char *
+fakeSysRead(const char *path)
+{
+    g_autofree char *full = g_strconcat(root, path, NULL);
+    char *value = NULL;
+
+    g_assert_true(g_file_get_contents(full, &value, NULL, NULL));
+    return g_strchomp(value);
+}
+
+
+static unsigned int
+coreOf(unsigned int cpu)
+{
+    unsigned int block = current.stride * current.threads;
+
+    return cpu / block * current.stride + cpu % current.stride;
+}
+
+
+static void
+makeCpu(unsigned int cpu,
+        virBitmap *online)
+{
+    g_autofree char *dir = g_strdup_printf(CPU_DIR "/cpu%u", cpu);
+    g_autofree char *hotplug = g_strconcat(dir, "/online", NULL);
+    g_autofree char *node = g_strdup_printf("%s/node%u/is", dir, coreOf(cpu) * current.nodes /
+                                            (current.cpus / current.threads));
+    g_autofree char *siblings = g_strconcat(dir, "/topology/thread_siblings_list", NULL);
+    g_autoptr(virBitmap) list = virBitmapNew(current.cpus);
+    g_autofree char *text = NULL;
+    unsigned int other;
+
+    fakeSysWrite(node, "");
+    if (cpu > 0)
+        fakeSysWrite(hotplug, virBitmapIsBitSet(online, cpu) ? "1" : "0");
+    if (!virBitmapIsBitSet(online, cpu))
+        return;
+
+    for (other = 0; other < current.cpus; other++) {
+        if (coreOf(other) == coreOf(cpu) && virBitmapIsBitSet(online, other))
+            ignore_value(virBitmapSetBit(list, other));
+    }
+    text = virBitmapFormat(list);
+    fakeSysWrite(siblings, text);
+}
+
+
+void
+fakeSysNew(const FakeSys *host)
+{
+    g_autoptr(virBitmap) online = virBitmapNew(host->cpus);
+    g_autoptr(virBitmap) pool = NULL;
+    g_autofree char *present = g_strdup_printf("0-%u", host->cpus - 1);
+    g_autofree char *list = NULL;
+    unsigned int cpu;
+
+    fakeSysFree();
+    root = g_dir_make_tmp("nitrofakesys-XXXXXX", NULL);
+    g_assert_nonnull(root);
+    current = *host;
+    poolError = 0;
+    writesRefused = false;
+
+    virBitmapSetAll(online);
+    if (host->pool) {
+        fakeSysWrite(POOL_FILE, host->pool);
+        if (*host->pool) {
+            pool = virBitmapParseUnlimited(host->pool);
+            virBitmapSubtract(online, pool);
+        }
+    }
+
+    list = virBitmapFormat(online);
+    fakeSysWrite(CPU_DIR "/present", present);
+    fakeSysWrite(CPU_DIR "/online", list);
+    for (cpu = 0; cpu < host->cpus; cpu++)
+        makeCpu(cpu, online);
+}
+
+
+void
+fakeSysFree(void)
+{
+    if (root)
+        ignore_value(virFileDeleteTree(root));
+    g_clear_pointer(&root, g_free);
+}
+
+
+void
+fakeSysRefusePool(int err)
+{
+    poolError = err;
+}
+
+
+void
+fakeSysRefuseWrites(bool refuse)
+{
+    writesRefused = refuse;
+}

@@ -1,0 +1,421 @@
+/*
+ * nitrohosttest.c: the CPU pool, who has its CPUs, and huge pages
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * On hosts that are not there: see nitrofakesys.h.
+ */
+
+#include <config.h>
+
+#include "nitro_capabilities.h"
+#include "nitro_cpus.h"
+#include "nitro_hugepages.h"
+#include "nitro_pool.h"
+#include "nitrofakesys.h"
+#include "nitrotestutils.h"
+#include "virerror.h"
+
+static virDomainXMLOption *xmlopt;
+
+/* Two threads a core, CPU n + 4 beside CPU n, as EC2 has it */
+static const FakeSys small = { 8, 2, 4, 1, "2-3,6-7" };
+
+
+/* The last error has @code and all of @words (NULL ends them), and is forgotten. */
+static void
+testError(int code,
+          ...)
+{
+    const char *message = virGetLastErrorMessage();
+    const char *word;
+    va_list words;
+
+    va_start(words, code);
+    while ((word = va_arg(words, const char *))) {
+        if (!strstr(message, word)) {
+            g_test_message("'%s' is not in: %s", word, message);
+            g_test_fail();
+        }
+    }
+    va_end(words);
+    g_assert_cmpint(virGetLastErrorCode(), ==, code);
+    virResetLastError();
+}
+
+
+static void
+testTopology(void)
+{
+    static const struct {
+        FakeSys host;
+        const char *pool;     /* as read */
+        unsigned int threads;
+        const char *siblings; /* of the first CPU of the pool, or of CPU 1 */
+        int node;
+    } cases[] = {
+        { { 8, 2, 4, 1, "2-3,6-7" }, "2-3,6-7", 2, "2,6", 0 },
+        { { 8, 2, 1, 1, "2-5" }, "2-5", 2, "2-3", 0 },
+        { { 64, 1, 1, 2, "32-63" }, "32-63", 1, "32", 1 },
+        { { 96, 2, 48, 2, "24-47,72-95" }, "24-47,72-95", 2, "24,72", 1 },
+        { { 96, 2, 48, 2, "1,49" }, "1,49", 2, "1,49", 0 },
+        { { 192, 2, 96, 4, "95,191" }, "95,191", 2, "95,191", 3 },
+        { { 12, 3, 4, 1, "3,7,11" }, "3,7,11", 3, "3,7,11", 0 },
+        { { 8, 4, 1, 1, "4-7" }, "4-7", 4, "4-7", 0 },
+        { { 2, 1, 1, 1, "1" }, "1", 1, "1", 0 },
+        { { 8, 2, 4, 1, "" }, "", 2, "1,5", -1 },
+        { { 8, 2, 4, 1, NULL }, "", 2, "1,5", -1 },
+        /* no pool of the kernel's: nothing is made up */
+        { { 8, 2, 4, 1, "2" }, "2", 0, "", 0 },
+    };
+    size_t i;
+
+    for (i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_autoptr(nitroPool) pool = NULL;
+        g_autoptr(virBitmap) siblings = NULL;
+        g_autofree char *list = NULL;
+        g_autofree char *text = NULL;
+        ssize_t cpu;
+
+        fakeSysNew(&cases[i].host);
+        pool = nitroPoolRead();
+        g_assert_nonnull(pool);
+        list = virBitmapFormat(pool->cpus);
+        cpu = virBitmapNextSetBit(pool->cpus, -1);
+        siblings = nitroPoolGetSiblings(pool, cpu < 0 ? 1 : cpu);
+        text = virBitmapFormat(siblings);
+
+        g_assert_cmpstr(list, ==, cases[i].pool);
+        g_assert_cmpuint(pool->threads, ==, cases[i].threads);
+        g_assert_cmpstr(text, ==, cases[i].siblings);
+        g_assert_cmpint(pool->node, ==, cases[i].node);
+    }
+}
+
+
+/* CPUs that are numbered in no way that could be continued */
+static void
+testIrregular(void)
+{
+    g_autoptr(nitroPool) pool = NULL;
+    g_autoptr(virBitmap) cpus = virBitmapParseUnlimited("3,7");
+
+    fakeSysNew(&small);
+    fakeSysWrite("/sys/devices/system/cpu/cpu1/topology/thread_siblings_list", "1,4");
+    pool = nitroPoolRead();
+    g_assert_nonnull(pool);
+    g_assert_cmpuint(pool->threads, ==, 0);
+    g_assert_cmpint(nitroPoolCheck(pool, cpus), ==, -1);
+    testError(VIR_ERR_CONFIG_UNSUPPORTED, "by hand", NULL);
+}
+
+
+static void
+testCheck(void)
+{
+    static const FakeSys two = { 16, 2, 8, 2, "" };
+    static const struct {
+        const FakeSys *host;
+        const char *cpus;
+        const char *words; /* of the error; NULL: it is good */
+    } cases[] = {
+        { &small, "1,5", NULL },
+        { &small, "1-3,5-7", NULL },
+        { &small, "3,7", NULL },
+        { &two, "4-7,12-15", NULL },
+        { &small, "0,4", "CPU 0 cannot be in the CPU pool" },
+        { &small, "1,4-5", "CPU 4 cannot be in the CPU pool" },
+        { &small, "1", "CPU 1 needs all of CPUs 1,5" },
+        { &small, "1-2,6", "CPU 1 needs all of CPUs 1,5" },
+        /* offline, so that the kernel does not tell */
+        { &small, "2-3,6", "CPU 3 needs all of CPUs 3,7" },
+        { &small, "3,7-8", "CPU 8 cannot be in the CPU pool: this host has no such CPU" },
+        { &two, "3-4,11-12", "CPU 4 is of node 1, CPU 3 of node 0" },
+    };
+    size_t i;
+
+    for (i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_autoptr(virBitmap) cpus = virBitmapParseUnlimited(cases[i].cpus);
+        g_autoptr(nitroPool) pool = NULL;
+
+        fakeSysNew(cases[i].host);
+        pool = nitroPoolRead();
+        g_assert_nonnull(pool);
+        g_assert_cmpint(nitroPoolCheck(pool, cpus), ==, cases[i].words ? -1 : 0);
+        if (cases[i].words)
+            testError(VIR_ERR_CONFIG_UNSUPPORTED, cases[i].words, NULL);
+    }
+}
+
+
+static void
+testSet(void)
+{
+    static const FakeSys none = { 8, 2, 4, 1, NULL };
+    g_autoptr(virBitmap) cpus = virBitmapParseUnlimited("1,5");
+    g_autoptr(virBitmap) same = virBitmapParseUnlimited("2,3,6,7");
+    g_autoptr(virBitmap) half = virBitmapParseUnlimited("1");
+    g_autofree char *first = NULL;
+    g_autofree char *second = NULL;
+    g_autofree char *third = NULL;
+
+    fakeSysNew(&small);
+    fakeSysRefusePool(EINVAL);
+    g_assert_cmpint(nitroPoolSet(same), ==, 0); /* nothing is written */
+    g_assert_cmpint(nitroPoolSet(half), ==, -1); /* nor here: it would empty the pool */
+    testError(VIR_ERR_CONFIG_UNSUPPORTED, "whole cores", NULL);
+    first = fakeSysRead(NITRO_POOL_PATH);
+    g_assert_cmpstr(first, ==, "2-3,6-7");
+
+    fakeSysRefusePool(EPERM);
+    g_assert_cmpint(nitroPoolSet(cpus), ==, -1);
+    testError(VIR_ERR_OPERATION_FAILED, "stays 2-3,6-7", "1,5", "enclaves", NULL);
+
+    fakeSysRefusePool(EINVAL);
+    g_assert_cmpint(nitroPoolSet(cpus), ==, -1);
+    testError(VIR_ERR_SYSTEM_ERROR, "1,5", "it is now: empty", "Invalid argument", NULL);
+
+    fakeSysRefusePool(0);
+    g_assert_cmpint(nitroPoolSet(cpus), ==, 0);
+    second = fakeSysRead(NITRO_POOL_PATH);
+    g_assert_cmpstr(second, ==, "1,5");
+
+    /* a write that goes well and does nothing is not believed */
+    fakeSysNew(&small);
+    fakeSysRefuseWrites(true);
+    g_assert_cmpint(nitroPoolSet(cpus), ==, -1);
+    testError(VIR_ERR_SYSTEM_ERROR, "it is now: 2-3,6-7", NULL);
+
+    fakeSysNew(&none);
+    g_assert_cmpint(nitroPoolSet(cpus), ==, -1);
+    testError(VIR_ERR_OPERATION_UNSUPPORTED, "load the kernel module nitro_enclaves", NULL);
+}
+
+
+static virDomainDef *
+testDomain(const char *name,
+           const char *vcpu)
+{
+    g_autofree char *xml = g_strdup_printf("<domain type='nitro'><name>%s</name>"
+                                           "<memory unit='MiB'>64</memory>%s<os><type>hvm</type>"
+                                           "<kernel>/image.eif</kernel></os></domain>", name, vcpu);
+    virDomainDef *def = virDomainDefParseString(xml, xmlopt, NULL,
+                                                VIR_DOMAIN_DEF_PARSE_INACTIVE);
+
+    g_assert_nonnull(def);
+    return def;
+}
+
+
+/* Takes CPUs for a new domain; @words are of the error, NULL: none. */
+static void
+testTake(nitroCpus *cpus,
+         const char *name,
+         const char *vcpu,
+         int code,
+         const char *words)
+{
+    g_autoptr(virDomainDef) def = testDomain(name, vcpu);
+    g_autoptr(nitroPool) pool = nitroPoolRead();
+
+    g_assert_nonnull(pool);
+    g_assert_cmpint(nitroCpusTake(cpus, pool, def), ==, words ? -1 : 0);
+    if (words)
+        testError(code, words, NULL);
+}
+
+
+static void
+testCpus(void)
+{
+    static const FakeSys empty = { 8, 2, 4, 1, "" };
+    static const FakeSys single = { 8, 1, 1, 1, "5-7" };
+    static const FakeSys six = { 8, 2, 4, 1, "1-3,5-7" };
+    g_autoptr(virDomainDef) old = testDomain("old", "<vcpu>4</vcpu>");
+    nitroCpus *cpus = nitroCpusNew();
+
+    fakeSysNew(&empty);
+    testTake(cpus, "a", "<vcpu>2</vcpu>", VIR_ERR_OPERATION_UNSUPPORTED, NITRO_POOL_PATH);
+
+    fakeSysNew(&six);
+    testTake(cpus, "a", "<vcpu>8</vcpu>", VIR_ERR_CONFIG_UNSUPPORTED,
+             "has 8 vCPUs, but the CPU pool has 6 CPUs (1-3,5-7)");
+    testTake(cpus, "a", "<vcpu>3</vcpu>", VIR_ERR_CONFIG_UNSUPPORTED,
+             "has 3 vCPUs, but an enclave has whole cores, and a core of this host has 2 threads");
+    testTake(cpus, "a", "<vcpu cpuset='3-4'>2</vcpu>", VIR_ERR_CONFIG_UNSUPPORTED,
+             "CPU 4 of domain 'a' is not in the CPU pool, which is 1-3,5-7");
+    testTake(cpus, "a", "<vcpu cpuset='2-3'>2</vcpu>", VIR_ERR_CONFIG_UNSUPPORTED,
+             "has CPU 2 without CPU 6 of the same core");
+    testTake(cpus, "a", "<vcpu cpuset='2,6'>2</vcpu>", 0, NULL);
+    testTake(cpus, "b", "<vcpu cpuset='2-3,6-7'>4</vcpu>", VIR_ERR_OPERATION_FAILED,
+             "the running domain 'a' has: choose others than 2,6");
+    testTake(cpus, "b", "<vcpu>2</vcpu>", 0, NULL);
+    testTake(cpus, "c", "<vcpu>4</vcpu>", VIR_ERR_OPERATION_FAILED,
+             "needs 4 CPUs, but of the 6 in the CPU pool the running domains have 4");
+    g_assert_false(nitroCpusReleasedLately(cpus));
+    nitroCpusRelease(cpus, "nobody");
+    g_assert_false(nitroCpusReleasedLately(cpus));
+    nitroCpusRelease(cpus, "b");
+    g_assert_true(nitroCpusReleasedLately(cpus));
+    testTake(cpus, "c", "<vcpu>4</vcpu>", 0, NULL);
+    nitroCpusRelease(cpus, "c");
+
+    /* those of an earlier daemon count, whatever the pool is now */
+    nitroCpusNote(cpus, old);
+    testTake(cpus, "d", "<vcpu>2</vcpu>", VIR_ERR_OPERATION_FAILED, "the running domains have 6");
+    nitroCpusRelease(cpus, "old");
+    nitroCpusRelease(cpus, "a");
+
+    fakeSysNew(&single);
+    testTake(cpus, "e", "<vcpu>3</vcpu>", 0, NULL);
+    nitroCpusFree(cpus);
+}
+
+
+/* Pages on a node: how many there are, and how many of them are free */
+static void
+testMakePages(unsigned int node,
+              unsigned int size,
+              const char *count,
+              const char *unused)
+{
+    g_autofree char *dir = g_strdup_printf("/sys/devices/system/node/node%u/hugepages/"
+                                           "hugepages-%ukB", node, size);
+    g_autofree char *nr = g_strconcat(dir, "/nr_hugepages", NULL);
+    g_autofree char *left = g_strconcat(dir, "/free_hugepages", NULL);
+
+    fakeSysWrite(nr, count);
+    fakeSysWrite(left, unused);
+}
+
+
+static void
+testHugepages(void)
+{
+    static const FakeSys two = { 16, 2, 8, 2, "4-7,12-15" };
+    const unsigned int mib = 1024;
+
+    fakeSysNew(&two);
+    testMakePages(0, 2048, "100", "100");
+    testMakePages(0, 64, "100", "100"); /* of a size that enclaves cannot have */
+    testMakePages(1, 2048, "40", "32");
+    testMakePages(1, 1048576, "1", "0");
+
+    g_assert_cmpint(nitroHugepagesCheck("d", 200 * mib, 0, 0), ==, 0);
+    g_assert_cmpint(nitroHugepagesCheck("d", 64 * mib, 0, 1), ==, 0);
+    g_assert_cmpint(nitroHugepagesCheck("d", 66 * mib, 0, 1), ==, -1);
+    testError(VIR_ERR_OPERATION_FAILED, "'d' needs 66 MiB of huge pages on NUMA node 1",
+              "32 of 2 MiB, 0 of 1024 MiB", "allocpages 2048 1 --cellno 1 --add", NULL);
+    g_assert_cmpint(nitroHugepagesCheck("d", 64 * mib, 1048576, 1), ==, -1);
+    testError(VIR_ERR_OPERATION_FAILED, "free are 0 of 1024 MiB",
+              "allocpages 1048576 1 --cellno 1", NULL);
+    g_assert_cmpint(nitroHugepagesCheck("d", 64 * mib, 1048576, 0), ==, -1);
+    testError(VIR_ERR_CONFIG_UNSUPPORTED, "huge pages of 1024 MiB", "none of that size", NULL);
+
+    /* a page that is too large is better than none */
+    testMakePages(1, 1048576, "1", "1");
+    g_assert_cmpint(nitroHugepagesCheck("d", 66 * mib, 0, 1), ==, 0);
+    g_assert_cmpint(nitroHugepagesCheck("d", 66 * mib, 1048576, 1), ==, 0);
+    g_assert_cmpint(nitroHugepagesCheck("d", 1024 * mib + 64 * mib, 0, 1), ==, 0);
+    g_assert_cmpint(nitroHugepagesCheck("d", 1024 * mib + 66 * mib, 0, 1), ==, -1);
+    testError(VIR_ERR_OPERATION_FAILED, "32 of 2 MiB, 1 of 1024 MiB", NULL);
+
+    /* the kernel makes more when it is asked to */
+    fakeSysWrite("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_overcommit_hugepages", "5");
+    fakeSysWrite("/sys/kernel/mm/hugepages/hugepages-2048kB/surplus_hugepages", "4");
+    g_assert_cmpint(nitroHugepagesCheck("d", 1024 * mib + 66 * mib, 0, 1), ==, 0);
+}
+
+
+static void
+testReserve(void)
+{
+    static const FakeSys host = { 8, 2, 4, 1, "3,7" };
+    const nitroHugepages fewer = { 2048, 30 };
+    const nitroHugepages more = { 2048, 50 };
+    const nitroHugepages other = { 1048576, 1 };
+    unsigned long long found;
+    g_autofree char *first = NULL;
+    g_autofree char *second = NULL;
+    const char *nr = "/sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages";
+
+    fakeSysNew(&host);
+    testMakePages(0, 2048, "40", "10");
+    g_assert_cmpint(nitroHugepagesReserve(&fewer, 0, &found), ==, 0);
+    g_assert_cmpuint(found, ==, 40);
+    first = fakeSysRead(nr);
+    g_assert_cmpstr(first, ==, "40");
+
+    fakeSysRefuseWrites(true);
+    g_assert_cmpint(nitroHugepagesReserve(&more, 0, &found), ==, -1);
+    testError(VIR_ERR_OPERATION_FAILED, "50", "40", NULL);
+    g_assert_cmpuint(found, ==, 40);
+
+    fakeSysRefuseWrites(false);
+    g_assert_cmpint(nitroHugepagesReserve(&more, 0, &found), ==, 0);
+    g_assert_cmpuint(found, ==, 50);
+    second = fakeSysRead(nr);
+    g_assert_cmpstr(second, ==, "50");
+
+    g_assert_cmpint(nitroHugepagesReserve(&other, 0, &found), ==, -1);
+    testError(VIR_ERR_OPERATION_FAILED, "1048576", NULL);
+    g_assert_cmpuint(found, ==, 0);
+}
+
+
+static void
+testNodeInfo(void)
+{
+    static const FakeSys two = { 16, 2, 8, 2, "4-7,12-15" };
+    static const FakeSys graviton = { 16, 1, 1, 1, "4-7" };
+    /* what libvirt makes of them */
+    virNodeInfo info = { .cpus = 4, .nodes = 1, .sockets = 1, .cores = 8, .threads = 1 };
+    virNodeInfo wide = { .cpus = 8, .nodes = 1, .sockets = 1, .cores = 16, .threads = 1 };
+    virNodeInfo good = { .cpus = 8, .nodes = 1, .sockets = 2, .cores = 2, .threads = 2 };
+    virNodeInfo arm = { .cpus = 12, .nodes = 1, .sockets = 1, .cores = 16, .threads = 1 };
+
+    fakeSysNew(&small);
+    g_assert_cmpint(nitroCapabilitiesFixNodeInfo(&info), ==, 0);
+    g_assert_cmpuint(info.cpus, ==, 4);
+    g_assert_cmpuint(info.cores, ==, 4);
+    g_assert_cmpuint(info.threads, ==, 2);
+    g_assert_cmpint(nitroCapabilitiesFixNodeInfo(&good), ==, 0);
+    g_assert_cmpuint(good.cores * good.threads * good.sockets, ==, 8);
+
+    fakeSysNew(&two);
+    g_assert_cmpint(nitroCapabilitiesFixNodeInfo(&wide), ==, 0);
+    g_assert_cmpuint(wide.nodes, ==, 2);
+    g_assert_cmpuint(wide.cores, ==, 4);
+    g_assert_cmpuint(wide.threads, ==, 2);
+
+    fakeSysNew(&graviton);
+    g_assert_cmpint(nitroCapabilitiesFixNodeInfo(&arm), ==, 0);
+    g_assert_cmpuint(arm.cores, ==, 16);
+    g_assert_cmpuint(arm.threads, ==, 1);
+}
+
+
+int
+main(int argc,
+     char **argv)
+{
+    int ret;
+
+    xmlopt = nitroTestInit(&argc, &argv);
+
+    g_test_add_func("/pool/topology", testTopology);
+    g_test_add_func("/pool/irregular", testIrregular);
+    g_test_add_func("/pool/check", testCheck);
+    g_test_add_func("/pool/set", testSet);
+    g_test_add_func("/cpus", testCpus);
+    g_test_add_func("/hugepages/check", testHugepages);
+    g_test_add_func("/hugepages/reserve", testReserve);
+    g_test_add_func("/nodeinfo", testNodeInfo);
+
+    ret = g_test_run();
+    fakeSysFree();
+    virObjectUnref(xmlopt);
+    return ret;
+}
