@@ -64,10 +64,11 @@ struct _nitroProcessFds {
     int vsockDir;
     int vsockListen;
     int console;
+    int consoleLog;
     int log;
 };
 
-#define NITRO_PROCESS_FDS_INIT { -1, -1, -1, -1, -1, -1, -1, -1 }
+#define NITRO_PROCESS_FDS_INIT { -1, -1, -1, -1, -1, -1, -1, -1, -1 }
 
 static void
 nitroProcessFdsClose(nitroProcessFds *fds)
@@ -79,6 +80,7 @@ nitroProcessFdsClose(nitroProcessFds *fds)
     VIR_FORCE_CLOSE(fds->vsockDir);
     VIR_FORCE_CLOSE(fds->vsockListen);
     VIR_FORCE_CLOSE(fds->console);
+    VIR_FORCE_CLOSE(fds->consoleLog);
     VIR_FORCE_CLOSE(fds->log);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(nitroProcessFds, nitroProcessFdsClose);
@@ -305,6 +307,7 @@ nitroProcessLaunch(nitroDriver *driver,
         .vsockDirFd = fds->vsockDir,
         .vsockListenFd = fds->vsockListen,
         .consoleFd = fds->console,
+        .consoleLogFd = fds->consoleLog,
         .qemu = qemu,
         .accel = accel,
     };
@@ -448,6 +451,7 @@ nitroProcessPrepare(nitroDriver *driver,
         nitroProcessOpenControl(driver, vm, fds) < 0 ||
         nitroProcessOpenVsock(driver, vm, fds) < 0 ||
         nitroProcessOpenLog(driver, vm, fds) < 0 ||
+        nitroConsoleOpenLog(vm->def, &fds->consoleLog) < 0 ||
         nitroConsoleOpen(vm->def, &fds->console) < 0)
         return -1;
 
