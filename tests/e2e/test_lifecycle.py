@@ -398,6 +398,7 @@ class Restart(EnclaveTest):
         self.assertState(dom, libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP)
         os.kill(helper, signal.SIGCONT)
         self.wait_state(dom, RUNNING, RUNNING_BOOTED)
+        self.events.wait("slow", *STARTED)
         self.assertEqual(self.helper_of(dom), helper)
         dom.destroy()
         self.assertEqual(self.conn.listAllDomains(), [])
