@@ -208,6 +208,7 @@ class OptionsTest(HelperCase):
             ('vsock-listen-fd', '0', 'is not a listening UNIX stream socket'),
             ('console-type', 'null', "is none of 'pty', 'file' and 'unix'"),
             ('console-fd', 'x', 'is not the number of a file descriptor'),
+            ('console-log-fd', 'x', 'is not the number of a file descriptor'),
             ('initrd-fd', '999', 'is not an open file descriptor'),
             ('heartbeat-timeout', '0', 'is not a number of seconds from 1 to 86400'),
             ('broker-fd', 'x', 'is not the number of a file descriptor'),

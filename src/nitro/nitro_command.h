@@ -25,6 +25,7 @@ struct _nitroCommandContext {
     int vsockListenFd; /* listening UNIX socket in it; likewise */
     int brokerFd;     /* connected with the heartbeat broker; machine nitro with a heartbeat only */
     int consoleFd;    /* pty master, file, or listening or connected UNIX socket */
+    int consoleLogFd; /* file that gets the console's output as well */
     const char *qemu; /* path of QEMU; emulated machine only, else NULL */
     const char *accel; /* "kvm" or "tcg"; NULL: the helper finds out; emulated machine only */
     unsigned long long pageSize;   /* KiB, of a definition that names none; 0: any */
