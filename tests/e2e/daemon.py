@@ -150,11 +150,11 @@ class Processes:
         return found
 
 
-def enter_private_system():
+def enter_private_system(*more):
     """
     Moves this process, which must have one thread only, into a mount namespace of its
-    own in which the directories of the system's libvirt are empty. Raises OSError
-    where that is not allowed.
+    own in which the directories of the system's libvirt, and @more, are empty. Raises
+    OSError where that is not allowed.
     """
     CLONE_NEWNS, MS_PRIVATE, MS_REC, MNT_DETACH = 0x20000, 1 << 18, 1 << 14, 2
     libc = ctypes.CDLL(None, use_errno=True)
@@ -169,7 +169,7 @@ def enter_private_system():
 
     check(libc.unshare(CLONE_NEWNS), "unshare")
     check(libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None), "mount /")
-    for directory in SYSTEM_DIRS:
+    for directory in SYSTEM_DIRS + list(more):
         if not os.path.isdir(directory):
             # a mount needs it; on the real file system, so it must go again
             os.mkdir(directory)
