@@ -87,6 +87,13 @@ def wait_until(condition, seconds, what):
         time.sleep(0.01)
 
 
+def free_port(host):
+    """Returns the number of a TCP port of @host that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return probe.getsockname()[1]
+
+
 class Processes:
     """
     The processes that descend from this one. Daemonized ones do as well: this
@@ -176,6 +183,8 @@ def enter_private_system(*more):
             atexit.register(take_away, directory)
         check(libc.mount(b"tmpfs", directory.encode(), b"tmpfs", 0, b"mode=755"),
               f"mount {directory}")
+    # where /var/lock leads to
+    os.mkdir("/run/lock")
 
 
 class NitroDaemon:

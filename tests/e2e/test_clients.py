@@ -267,7 +267,6 @@ class Clients(EnclaveTest):
     def test_libvirt_guests(self):
         """what ends the domains with the host, and starts the persistent ones again"""
         self.require("libvirt-daemon", LIBVIRT_GUESTS, "/lib/lsb/init-functions")
-        os.makedirs("/run/lock", exist_ok=True)
         with open("/etc/default/libvirt-guests", "w", encoding="utf-8") as config:
             config.write(GUESTS_CONFIG.format(uri=self.daemon.uri))
 
