@@ -143,6 +143,17 @@ class Processes:
                 os.kill(pid, signal.SIGKILL)
         return left
 
+    def end(self, *names):
+        """Ends what is below this process and has a name that begins with one of @names."""
+        for pid, name in self.descendants().items():
+            if name.startswith(names):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        for pid, name in self.descendants().items():
+            if name.startswith(names):
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(pid, 0)
+
     def descendants(self, of=None):
         """Returns {PID: name} of the living and unreaped processes below @of."""
         table = self._table()
