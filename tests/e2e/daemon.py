@@ -200,11 +200,11 @@ def enter_private_system(*more):
 
 class NitroDaemon:
     """
-    One virtnitrod and its directory. Start and stop it as often as you like. With
-    @read_all false, a session daemon of root's may read what "nobody" may.
+    One virtnitrod and its directory, in @where. Start and stop it as often as you like.
+    With @read_all false, a session daemon of root's may read what "nobody" may.
     """
 
-    def __init__(self, system=False, read_all=True):
+    def __init__(self, system=False, read_all=True, where="/tmp"):
         for path in (DAEMON, HELPER):
             if not os.access(path, os.X_OK):
                 raise FileNotFoundError(f"{path} is not there: build first")
@@ -214,7 +214,7 @@ class NitroDaemon:
         if os.geteuid() == 0 and not system:
             self.prefix = AS_NOBODY + (READ_ALL if read_all else [])
         # short, as paths of sockets can be no longer than 107 bytes
-        self.dir = tempfile.mkdtemp(prefix="nitro-", dir="/tmp")
+        self.dir = tempfile.mkdtemp(prefix="nitro-", dir=where)
         self.process = None
         self.log = os.path.join(self.dir, "virtnitrod.log")
         self.client_env = self._client_env()
