@@ -23,6 +23,7 @@ import taprunner
 # Files of tests/nitroxml2argvdata that the schema itself refuses.
 INVALID = {
     'bootloader',
+    'console-log-relative',
     'emulator-relative',
     'enclave-attribute',
     'enclave-debug',

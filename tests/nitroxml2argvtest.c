@@ -25,6 +25,7 @@ enum {
     TEST_CONSOLE_FD,
     TEST_VSOCK_DIR_FD,
     TEST_VSOCK_LISTEN_FD,
+    TEST_CONSOLE_LOG_FD,
 };
 
 typedef struct {
@@ -46,6 +47,7 @@ testFillContext(nitroCommandContext *ctxt,
     ctxt->imageFd = TEST_IMAGE_FD;
     ctxt->initrdFd = def->os.initrd ? TEST_INITRD_FD : -1;
     ctxt->consoleFd = nitroDomainDefIsDebug(def) ? TEST_CONSOLE_FD : -1;
+    ctxt->consoleLogFd = nitroDomainDefIsDebug(def) ? TEST_CONSOLE_LOG_FD : -1;
     ctxt->vsockDirFd = ctxt->vsockListenFd = -1;
 
     if (nitroDomainDefGetMachine(def) == NITRO_MACHINE_EMULATED) {
@@ -149,6 +151,8 @@ static const TestCase tests[] = {
     { "debug-off" },
     { "console-pty" },
     { "console-file" },
+    { "console-log" },
+    { "console-log-null" },
     { "console-unix" },
     { "console-null" },
     { "console-virtio" },
@@ -277,7 +281,7 @@ static const TestCase tests[] = {
     { "serial-two", true },
     { "console-tcp", true },
     { "console-target", true },
-    { "console-log", true },
+    { "console-log-relative", true },
     { "console-seclabel", true },
     { "console-file-no-path", true },
     { "console-file-relative", true },
@@ -366,7 +370,8 @@ testNoDescriptors(void)
     g_autoptr(virCommand) cmd = NULL;
     g_autofree char *error = NULL;
     nitroCommandContext ctxt = { .controlFd = -1, .imageFd = -1, .initrdFd = -1,
-                                 .vsockDirFd = -1, .vsockListenFd = -1, .consoleFd = -1 };
+                                 .vsockDirFd = -1, .vsockListenFd = -1, .consoleFd = -1,
+                                 .consoleLogFd = -1 };
 
     def = virDomainDefParseFile(path, xmlopt, NULL, VIR_DOMAIN_DEF_PARSE_INACTIVE);
     g_assert_nonnull(def);

@@ -134,10 +134,16 @@ nitroDomainChrSourceValidate(const virDomainChrSourceDef *source)
         return -1;
     }
 
-    if (source->logfile || source->nseclabels > 0) {
+    if (source->logfile && !g_path_is_absolute(source->logfile)) {
+        virReportError(VIR_ERR_XML_ERROR,
+                       _("<log> of the console needs a file with an absolute path, not '%s'"),
+                       source->logfile);
+        return -1;
+    }
+
+    if (source->nseclabels > 0) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("<%s> is not supported for the console of an enclave"),
-                       source->logfile ? "log" : "seclabel");
+                       _("<%s> is not supported for the console of an enclave"), "seclabel");
         return -1;
     }
 

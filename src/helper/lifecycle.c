@@ -69,6 +69,7 @@ struct _Lifecycle {
     GMainLoop *loop;
     Control *control;
     Console *console;
+    Console *consoleLog; /* gets the same; NULL: there is none */
     const Backend *backend;
     void *instance;
 
@@ -257,7 +258,11 @@ lifecycleOnBooted(void *opaque)
 static void
 lifecycleOnOutput(const void *buf, size_t len, void *opaque)
 {
-    consoleWrite(((Lifecycle *)opaque)->console, buf, len);
+    Lifecycle *lifecycle = opaque;
+
+    consoleWrite(lifecycle->console, buf, len);
+    if (lifecycle->consoleLog)
+        consoleWrite(lifecycle->consoleLog, buf, len);
 }
 
 static void
@@ -449,6 +454,8 @@ lifecycleRun(const Options *options)
     lifecycle->loop = g_main_loop_new(NULL, FALSE);
     lifecycle->control = controlNew(options->controlFd, lifecycleOnCommand, lifecycle);
     lifecycle->console = consoleNew(options->consoleType, options->consoleFd);
+    if (options->consoleLogFd >= 0)
+        lifecycle->consoleLog = consoleNew(OPTIONS_CONSOLE_FILE, options->consoleLogFd);
     g_unix_signal_add(SIGTERM, lifecycleOnSignal, lifecycle);
     g_unix_signal_add(SIGINT, lifecycleOnSignal, lifecycle);
 
@@ -459,6 +466,7 @@ lifecycleRun(const Options *options)
 
     g_clear_pointer(&lifecycle->control, controlFree);
     g_clear_pointer(&lifecycle->console, consoleFree);
+    g_clear_pointer(&lifecycle->consoleLog, consoleFree);
     /*
      * A thread may be reading a file on a server that does not answer: it is not waited
      * for, and nothing that it works with is freed.

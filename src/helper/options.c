@@ -296,6 +296,12 @@ optionsSetConsoleFd(Options *options, const char *value)
 }
 
 static char *
+optionsSetConsoleLogFd(Options *options, const char *value)
+{
+    return optionsSetFd(&options->consoleLogFd, value);
+}
+
+static char *
 optionsSetNoHeartbeat(Options *options, const char *value G_GNUC_UNUSED)
 {
     options->heartbeat = false;
@@ -389,6 +395,7 @@ static const Option optionTable[] = {
     {"--debug", false, false, optionsSetDebug},
     {"--console-type", true, false, optionsSetConsoleType},
     {"--console-fd", true, false, optionsSetConsoleFd},
+    {"--console-log-fd", true, false, optionsSetConsoleLogFd},
     {"--no-heartbeat", false, false, optionsSetNoHeartbeat},
     {"--heartbeat-timeout", true, false, optionsSetHeartbeatTimeout},
     {"--expect-pcr", true, true, optionsSetExpectPcr},
@@ -490,7 +497,7 @@ optionsParse(int argc, char **argv, char **error)
     int i;
 
     options->controlFd = options->imageFd = options->initrdFd = options->consoleFd = -1;
-    options->vsockDirFd = options->vsockListenFd = -1;
+    options->vsockDirFd = options->vsockListenFd = options->consoleLogFd = -1;
     options->heartbeat = true;
 
     for (i = 1; i < argc; i++) {
@@ -555,6 +562,7 @@ optionsHelp(void)
            "  --debug                  start in debug mode\n"
            "  --console-type TYPE      pty, file or unix\n"
            "  --console-fd FD          pty master, file, or UNIX stream socket\n"
+           "  --console-log-fd FD      file that gets the console output as well\n"
            "  --no-heartbeat           do not wait for the boot heartbeat\n"
            "  --heartbeat-timeout S    seconds to wait for it\n"
            "  --expect-pcr INDEX=HEX   refuse an image that measures differently\n"

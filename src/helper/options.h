@@ -71,6 +71,7 @@ struct _Options {
     bool debug;
     OptionsConsole consoleType;
     int consoleFd;
+    int consoleLogFd;  /* -1: no log of the console */
     bool heartbeat;
     unsigned int heartbeatTimeout; /* seconds; 0: the default */
     bool expectsPcr;               /* whether any register of @expected is valid */

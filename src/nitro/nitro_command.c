@@ -126,12 +126,13 @@ nitroCommandAddConsole(virCommand *cmd,
     if (nitroDomainDefIsDebug(def))
         virCommandAddArg(cmd, "--debug");
 
-    if (!console || console->source->type == VIR_DOMAIN_CHR_TYPE_NULL || ctxt->consoleFd < 0)
-        return;
-
-    virCommandAddArgList(cmd, "--console-type",
-                         virDomainChrTypeToString(console->source->type), NULL);
-    nitroCommandAddFd(cmd, "--console-fd", ctxt->consoleFd);
+    if (console && console->source->type != VIR_DOMAIN_CHR_TYPE_NULL && ctxt->consoleFd >= 0) {
+        virCommandAddArgList(cmd, "--console-type",
+                             virDomainChrTypeToString(console->source->type), NULL);
+        nitroCommandAddFd(cmd, "--console-fd", ctxt->consoleFd);
+    }
+    if (console && console->source->logfile && ctxt->consoleLogFd >= 0)
+        nitroCommandAddFd(cmd, "--console-log-fd", ctxt->consoleLogFd);
 }
 
 

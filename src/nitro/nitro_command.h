@@ -23,6 +23,7 @@ struct _nitroCommandContext {
     int vsockDirFd;    /* directory of the host's sockets; emulated machine only */
     int vsockListenFd; /* listening UNIX socket in it; likewise */
     int consoleFd;    /* pty master, file, or listening or connected UNIX socket */
+    int consoleLogFd; /* file that gets the console's output as well */
     const char *qemu; /* path of QEMU; emulated machine only, else NULL */
     const char *accel; /* "kvm" or "tcg"; NULL: the helper finds out; emulated machine only */
 };

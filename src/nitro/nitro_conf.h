@@ -56,6 +56,9 @@ struct _nitroDriver {
     /* Under lock */
     char *accel; /* what --probe of the helper found; NULL: not asked yet */
     size_t nactive;
+    size_t autostartable; /* domains to be started with the daemon, */
+    size_t autostarting;  /* of which so many are not done yet, */
+    size_t autostarted;   /* and so many run */
     size_t nthreads;    /* of nitroDriverRunThread(), running */
     virCond threadDone; /* nthreads has become less */
 };

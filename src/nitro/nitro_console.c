@@ -59,13 +59,15 @@ nitroConsoleOpenPty(virDomainChrSourceDef *source,
 
 
 static int
-nitroConsoleOpenFile(const virDomainChrSourceDef *source,
+nitroConsoleOpenFile(const char *path,
+                     virTristateSwitch append,
                      int *fd)
 {
-    const char *path = source->data.file.path;
-    int flags = O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+    /* Clients write to such files as well, so that nobody may rely on his own offset. */
+    int flags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
 
-    flags |= source->data.file.append == VIR_TRISTATE_SWITCH_ON ? O_APPEND : O_TRUNC;
+    if (append != VIR_TRISTATE_SWITCH_ON)
+        flags |= O_TRUNC;
     if ((*fd = open(path, flags, 0600)) < 0) {
         virReportSystemError(errno, _("cannot open the file '%s' of the console"), path);
         return -1;
@@ -155,7 +157,8 @@ nitroConsoleOpen(virDomainDef *def,
     case VIR_DOMAIN_CHR_TYPE_PTY:
         return nitroConsoleOpenPty(console->source, fd);
     case VIR_DOMAIN_CHR_TYPE_FILE:
-        return nitroConsoleOpenFile(console->source, fd);
+        return nitroConsoleOpenFile(console->source->data.file.path,
+                                    console->source->data.file.append, fd);
     case VIR_DOMAIN_CHR_TYPE_UNIX:
         return nitroConsoleOpenUnix(console->source, fd);
     case VIR_DOMAIN_CHR_TYPE_NULL:
@@ -166,6 +169,20 @@ nitroConsoleOpen(virDomainDef *def,
                        virDomainChrTypeToString(console->source->type));
         return -1;
     }
+}
+
+
+int
+nitroConsoleOpenLog(const virDomainDef *def,
+                    int *fd)
+{
+    virDomainChrDef *console = nitroDomainDefGetConsole(def);
+
+    *fd = -1;
+    if (!console || !console->source->logfile || !nitroDomainDefIsDebug(def))
+        return 0;
+
+    return nitroConsoleOpenFile(console->source->logfile, console->source->logappend, fd);
 }
 
 

@@ -20,6 +20,14 @@
  */
 int nitroConsoleOpen(virDomainDef *def, int *fd);
 
+/*
+ * Opens the file that the console's output is logged to as well, and empties it unless its
+ * definition says 'append'. @fd becomes -1 when there is none, and outside debug mode.
+ *
+ * Returns 0, or -1 with an error set. @fd is the caller's to close.
+ */
+int nitroConsoleOpenLog(const virDomainDef *def, int *fd);
+
 /* Removes what a successful nitroConsoleOpen() has left in the file system. */
 void nitroConsoleClose(const virDomainDef *def);
 

@@ -12,6 +12,7 @@
 #include "nitro_domain.h"
 #include "virerror.h"
 #include "viruuid.h"
+#include "virxml.h"
 
 #define VIR_FROM_THIS VIR_FROM_DOMAIN
 
@@ -37,6 +38,10 @@ nitroDomainObjPrivateReset(nitroDomainObjPrivate *priv)
     g_clear_pointer(&priv->exitReason, g_free);
     g_clear_pointer(&priv->failureCode, g_free);
     g_clear_pointer(&priv->failureText, g_free);
+    g_clear_pointer(&priv->cpus, g_free);
+    priv->ncpus = 0;
+    priv->startTime = 0;
+    priv->bootTime = 0;
 }
 
 
@@ -54,11 +59,40 @@ nitroDomainObjPrivateFree(void *data)
 
 /*
  * What a restarted daemon needs beyond libvirt's own status (state, id, pid, live
- * definition) it asks the helper for: there is no private status.
+ * definition) it asks the helper for, but for what only the earlier daemon knew.
  */
+static int
+nitroDomainObjPrivateFormat(virBuffer *buf,
+                            virDomainObj *vm)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+
+    virBufferAsprintf(buf, "<boot time='%llu' restarts='%u'/>\n", priv->bootTime, priv->restarts);
+    return 0;
+}
+
+
+/* A status file that lacks it or has nonsense is of no less use. */
+static int
+nitroDomainObjPrivateParse(xmlXPathContextPtr ctxt,
+                           virDomainObj *vm,
+                           virDomainDefParserConfig *config G_GNUC_UNUSED)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+
+    if (virXPathULongLong("string(./boot/@time)", ctxt, &priv->bootTime) < 0)
+        priv->bootTime = 0;
+    if (virXPathUInt("string(./boot/@restarts)", ctxt, &priv->restarts) < 0)
+        priv->restarts = 0;
+    return 0;
+}
+
+
 virDomainXMLPrivateDataCallbacks nitroDomainPrivateDataCallbacks = {
     .alloc = nitroDomainObjPrivateAlloc,
     .free = nitroDomainObjPrivateFree,
+    .format = nitroDomainObjPrivateFormat,
+    .parse = nitroDomainObjPrivateParse,
 };
 
 
@@ -113,7 +147,9 @@ void
 nitroDomainRemoveInactive(nitroDriver *driver,
                           virDomainObj *vm)
 {
-    if (!virDomainObjIsActive(vm) && !vm->persistent && !vm->removing)
+    nitroDomainObjPrivate *priv = vm->privateData;
+
+    if (!virDomainObjIsActive(vm) && !vm->persistent && !vm->removing && !priv->restartPending)
         virDomainObjListRemove(driver->domains, vm);
 }
 

@@ -20,6 +20,10 @@ struct _nitroDomainObjPrivate {
     unsigned int cid;    /* taken from the driver's; 0: none */
     bool consoleOpened;  /* what nitroConsoleOpen() makes is ours to remove */
 
+    bool restartPending;   /* see nitro_restart.h */
+    unsigned int restarts; /* in a row, by <on_*> actions */
+    gint64 runningSince;   /* us of the monotonic clock, as far as this daemon knows; 0: never */
+
     /* While the domain is active: */
     nitroMonitor *mon;   /* NULL while it starts, until its helper runs */
     bool booted;         /* the helper has said so */
@@ -27,6 +31,10 @@ struct _nitroDomainObjPrivate {
     char *exitReason;    /* NITRO_EXIT_*; NULL: the helper was lost */
     char *failureCode;   /* NITRO_FAILURE_* of a start that failed */
     char *failureText;   /* one sentence */
+    unsigned int *cpus;  /* host CPUs of the vCPUs, in their order; NULL: not known */
+    size_t ncpus;
+    gint64 startTime;             /* of the start, us of the monotonic clock; 0: another daemon's */
+    unsigned long long bootTime;  /* ms from the start until it had booted; 0: not known */
 };
 
 extern virDomainXMLPrivateDataCallbacks nitroDomainPrivateDataCallbacks;

@@ -6,7 +6,9 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * Each entry point gets the object, checks the access, takes a job where it starts
- * or ends an enclave, and calls one function of another file.
+ * or ends an enclave, and calls one function of another file. Here are those for
+ * connections, lists, lookups, the life of a domain and events, and the state driver;
+ * the others are in nitro_driver_*.c, one file a subject.
  */
 
 #include <config.h>
@@ -14,13 +16,19 @@
 #include "configmake.h"
 #include "datatypes.h"
 #include "driver.h"
+#include "nitro_autostart.h"
 #include "nitro_capabilities.h"
 #include "nitro_conf.h"
 #include "nitro_console.h"
 #include "nitro_domain.h"
 #include "nitro_domain_conf.h"
 #include "nitro_driver.h"
+#include "nitro_driver_config.h"
+#include "nitro_driver_device.h"
+#include "nitro_driver_stats.h"
+#include "nitro_orphan.h"
 #include "nitro_process.h"
+#include "nitro_restart.h"
 #include "viraccessapicheck.h"
 #include "virerror.h"
 #include "virfile.h"
@@ -581,6 +589,7 @@ nitroDomainCreateXML(virConnectPtr conn,
         return NULL;
 
     if (nitroProcessBeginStartJob(vm) == 0) {
+        nitroRestartCancel(vm);
         if (nitroProcessStart(driver, vm) == 0)
             dom = virGetDomain(conn, vm->def->name, vm->def->uuid, vm->def->id);
         nitroProcessEndStartJob(vm);
@@ -611,8 +620,15 @@ nitroDomainCreateWithFlags(virDomainPtr dom,
     if (virDomainCreateWithFlagsEnsureACL(dom->conn, vm->def) < 0)
         goto cleanup;
 
+    /* also while another start waits for its guest */
+    if (virDomainObjIsActive(vm)) {
+        virReportError(VIR_ERR_OPERATION_INVALID,
+                       _("domain '%s' is already running"), vm->def->name);
+        goto cleanup;
+    }
     if (nitroProcessBeginStartJob(vm) < 0)
         goto cleanup;
+    nitroRestartCancel(vm);
     if ((ret = nitroProcessStart(driver, vm)) == 0)
         dom->id = vm->def->id;
     nitroProcessEndStartJob(vm);
@@ -640,12 +656,17 @@ nitroDomainStop(nitroDriver *driver,
 {
     int ret = -1;
 
-    if (virDomainObjBeginJob(vm, VIR_JOB_DESTROY) < 0)
+    /* A domain that is about to be restarted is not running, but meant to be. */
+    if (nitroRestartCancel(vm) && !virDomainObjIsActive(vm)) {
+        nitroDomainRemoveInactive(driver, vm);
+        return 0;
+    }
+    if (virDomainObjCheckActive(vm) < 0 || virDomainObjBeginJob(vm, VIR_JOB_DESTROY) < 0)
         return -1;
 
-    if (virDomainObjCheckActive(vm) == 0) {
-        if (nitroProcessStop(driver, vm, reason))
-            nitroDomainEventLifecycle(driver, vm, VIR_DOMAIN_EVENT_STOPPED, detail);
+    if (virDomainObjCheckActive(vm) == 0 &&
+        (ret = nitroProcessStop(driver, vm, reason)) > 0) {
+        nitroDomainEventLifecycle(driver, vm, VIR_DOMAIN_EVENT_STOPPED, detail);
         ret = 0;
     }
     virDomainObjEndJob(vm);
@@ -709,6 +730,48 @@ static int
 nitroDomainShutdown(virDomainPtr dom)
 {
     return nitroDomainShutdownFlags(dom, 0);
+}
+
+
+/* A reboot and a reset are the same to an enclave: a new one. */
+static int
+nitroDomainReboot(virDomainPtr dom,
+                  unsigned int flags)
+{
+    nitroDriver *driver = dom->conn->privateData;
+    virDomainObj *vm;
+    int ret = -1;
+
+    /* There is neither a guest agent nor a power button to choose from. */
+    virCheckFlags(0, -1);
+
+    if (!(vm = nitroDomainObjFromDomain(dom)))
+        return -1;
+    if (virDomainRebootEnsureACL(dom->conn, vm->def, flags) == 0)
+        ret = nitroRestartNow(driver, vm);
+
+    virDomainObjEndAPI(&vm);
+    return ret;
+}
+
+
+static int
+nitroDomainReset(virDomainPtr dom,
+                 unsigned int flags)
+{
+    nitroDriver *driver = dom->conn->privateData;
+    virDomainObj *vm;
+    int ret = -1;
+
+    virCheckFlags(0, -1);
+
+    if (!(vm = nitroDomainObjFromDomain(dom)))
+        return -1;
+    if (virDomainResetEnsureACL(dom->conn, vm->def) == 0)
+        ret = nitroRestartNow(driver, vm);
+
+    virDomainObjEndAPI(&vm);
+    return ret;
 }
 
 
@@ -797,6 +860,8 @@ nitroDomainUndefineFlags(virDomainPtr dom,
         goto cleanup;
 
     vm->persistent = 0;
+    if (!virDomainObjIsActive(vm))
+        nitroRestartCancel(vm);
     nitroDomainEventLifecycle(driver, vm, VIR_DOMAIN_EVENT_UNDEFINED,
                               VIR_DOMAIN_EVENT_UNDEFINED_REMOVED);
     nitroDomainRemoveInactive(driver, vm);
@@ -812,78 +877,6 @@ static int
 nitroDomainUndefine(virDomainPtr dom)
 {
     return nitroDomainUndefineFlags(dom, 0);
-}
-
-
-static int
-nitroDomainGetAutostart(virDomainPtr dom,
-                        int *autostart)
-{
-    virDomainObj *vm;
-    int ret = -1;
-
-    if (!(vm = nitroDomainObjFromDomain(dom)))
-        return -1;
-    if (virDomainGetAutostartEnsureACL(dom->conn, vm->def) == 0) {
-        *autostart = vm->autostart;
-        ret = 0;
-    }
-
-    virDomainObjEndAPI(&vm);
-    return ret;
-}
-
-
-/* Makes or removes the link that marks @vm as to be started with the daemon. */
-static int
-nitroDomainSetAutostartLink(nitroDriver *driver,
-                            virDomainObj *vm,
-                            bool autostart)
-{
-    g_autofree char *config = virDomainConfigFile(driver->config->configDir, vm->def->name);
-    g_autofree char *link = virDomainConfigFile(driver->config->autostartDir, vm->def->name);
-
-    if (!config || !link)
-        return -1;
-
-    if (unlink(link) < 0 && errno != ENOENT) {
-        virReportSystemError(errno, _("cannot remove the autostart link '%s'"), link);
-        return -1;
-    }
-    if (autostart && symlink(config, link) < 0) {
-        virReportSystemError(errno, _("cannot create the autostart link '%s'"), link);
-        return -1;
-    }
-    vm->autostart = autostart;
-    return 0;
-}
-
-
-static int
-nitroDomainSetAutostart(virDomainPtr dom,
-                        int autostart)
-{
-    nitroDriver *driver = dom->conn->privateData;
-    virDomainObj *vm;
-    int ret = -1;
-
-    if (!(vm = nitroDomainObjFromDomain(dom)))
-        return -1;
-    if (virDomainSetAutostartEnsureACL(dom->conn, vm->def) < 0)
-        goto cleanup;
-
-    if (!vm->persistent) {
-        virReportError(VIR_ERR_OPERATION_INVALID,
-                       _("domain '%s' is transient and cannot be started with the daemon: define it first"),
-                       vm->def->name);
-        goto cleanup;
-    }
-    ret = !!autostart == vm->autostart ? 0 :
-        nitroDomainSetAutostartLink(driver, vm, autostart);
-
- cleanup:
-    virDomainObjEndAPI(&vm);
-    return ret;
 }
 
 
@@ -951,20 +944,6 @@ nitroConnectDomainEventDeregisterAny(virConnectPtr conn,
 
 
 /* The state driver */
-
-/* Each in a thread: one that waits for its guest does not hold up the others. */
-static int
-nitroAutostartOne(virDomainObj *vm,
-                  void *opaque)
-{
-    VIR_LOCK_GUARD lock = virObjectLockGuard(vm);
-
-    if (vm->autostart && !virDomainObjIsActive(vm) &&
-        nitroDriverRunThread(opaque, vm, nitroProcessStartThread, "nitro-autostart") < 0)
-        VIR_ERROR(_("cannot autostart domain '%s': %s"), vm->def->name, virGetLastErrorMessage());
-    return 0;
-}
-
 
 static int
 nitroStateCleanup(void)
@@ -1046,8 +1025,11 @@ nitroStateInitialize(bool privileged,
     config = nitro_driver->config;
 
     if (virDomainObjListLoadAllConfigs(nitro_driver->domains, config->stateDir, NULL, true,
-                                       nitro_driver->xmlopt, NULL, NULL) < 0 ||
-        virDomainObjListLoadAllConfigs(nitro_driver->domains, config->configDir,
+                                       nitro_driver->xmlopt, NULL, NULL) < 0)
+        goto error;
+    nitroOrphanRemoveAll(nitro_driver);
+
+    if (virDomainObjListLoadAllConfigs(nitro_driver->domains, config->configDir,
                                        config->autostartDir, false,
                                        nitro_driver->xmlopt, NULL, NULL) < 0 ||
         virDriverShouldAutostart(config->stateDir, &autostart) < 0)
@@ -1055,7 +1037,7 @@ nitroStateInitialize(bool privileged,
 
     nitroProcessReconnectAll(nitro_driver);
     if (autostart)
-        virDomainObjListForEach(nitro_driver->domains, false, nitroAutostartOne, nitro_driver);
+        nitroAutostartAll(nitro_driver);
     return VIR_DRV_STATE_INIT_COMPLETE;
 
  error:
@@ -1139,12 +1121,39 @@ static virHypervisorDriver nitroHypervisorDriver = {
     .domainDestroyFlags = nitroDomainDestroyFlags,
     .domainShutdown = nitroDomainShutdown,
     .domainShutdownFlags = nitroDomainShutdownFlags,
+    .domainReboot = nitroDomainReboot,
+    .domainReset = nitroDomainReset,
     .domainDefineXML = nitroDomainDefineXML,
     .domainDefineXMLFlags = nitroDomainDefineXMLFlags,
     .domainUndefine = nitroDomainUndefine,
     .domainUndefineFlags = nitroDomainUndefineFlags,
+    .domainSetMemory = nitroDomainSetMemory,
+    .domainSetMemoryFlags = nitroDomainSetMemoryFlags,
+    .domainSetMaxMemory = nitroDomainSetMaxMemory,
+    .domainGetMaxMemory = nitroDomainGetMaxMemory,
+    .domainSetVcpus = nitroDomainSetVcpus,
+    .domainSetVcpusFlags = nitroDomainSetVcpusFlags,
+    .domainGetVcpusFlags = nitroDomainGetVcpusFlags,
+    .domainGetMaxVcpus = nitroDomainGetMaxVcpus,
+    .domainPinVcpu = nitroDomainPinVcpu,
+    .domainPinVcpuFlags = nitroDomainPinVcpuFlags,
+    .domainSetMetadata = nitroDomainSetMetadata,
+    .domainGetMetadata = nitroDomainGetMetadata,
+    .domainSetLifecycleAction = nitroDomainSetLifecycleAction,
     .domainGetAutostart = nitroDomainGetAutostart,
     .domainSetAutostart = nitroDomainSetAutostart,
+    .domainRename = nitroDomainRename,
+    .domainAttachDevice = nitroDomainAttachDevice,
+    .domainAttachDeviceFlags = nitroDomainAttachDeviceFlags,
+    .domainDetachDevice = nitroDomainDetachDevice,
+    .domainDetachDeviceFlags = nitroDomainDetachDeviceFlags,
+    .domainUpdateDeviceFlags = nitroDomainUpdateDeviceFlags,
+    .domainGetVcpuPinInfo = nitroDomainGetVcpuPinInfo,
+    .domainGetVcpus = nitroDomainGetVcpus,
+    .domainMemoryStats = nitroDomainMemoryStats,
+    .connectGetAllDomainStats = nitroConnectGetAllDomainStats,
+    .domainGetControlInfo = nitroDomainGetControlInfo,
+    .domainGetMessages = nitroDomainGetMessages,
     .connectDomainEventRegister = nitroConnectDomainEventRegister,
     .connectDomainEventDeregister = nitroConnectDomainEventDeregister,
     .connectDomainEventRegisterAny = nitroConnectDomainEventRegisterAny,

@@ -116,18 +116,48 @@ nitroMonitorEmit(nitroMonitor *mon,
 }
 
 
+/*
+ * The CPU ids in the array "cpus" of @data. Returns a new array (g_free), or NULL when there
+ * is none, or when it is not one of numbers.
+ */
+static unsigned int *
+nitroMonitorGetCpus(virJSONValue *data,
+                    size_t *ncpus)
+{
+    virJSONValue *array = virJSONValueObjectGetArray(data, "cpus");
+    size_t n = array ? virJSONValueArraySize(array) : 0;
+    g_autofree unsigned int *cpus = NULL;
+    size_t i;
+
+    *ncpus = 0;
+    if (n == 0)
+        return NULL;
+
+    /* no longer than the line that it was in */
+    cpus = g_new0(unsigned int, n);
+    for (i = 0; i < n; i++) {
+        if (virJSONValueGetNumberUint(virJSONValueArrayGet(array, i), &cpus[i]) < 0)
+            return NULL;
+    }
+    *ncpus = n;
+    return g_steal_pointer(&cpus);
+}
+
+
 static void
 nitroMonitorHandleEvent(nitroMonitor *mon,
                         virJSONValue *object)
 {
     nitroMonitorEvent event = { .cid = -1 };
     virJSONValue *data = virJSONValueObjectGetObject(object, "data");
+    g_autofree unsigned int *cpus = NULL;
     unsigned int cid;
 
     event.name = virJSONValueObjectGetString(object, "event");
     if (data) {
         if (virJSONValueObjectGetNumberUint(data, "cid", &cid) == 0)
             event.cid = cid;
+        event.cpus = cpus = nitroMonitorGetCpus(data, &event.ncpus);
         event.reason = virJSONValueObjectGetString(data, "reason");
         event.code = virJSONValueObjectGetString(data, "code");
         event.text = virJSONValueObjectGetString(data, "text");
@@ -388,6 +418,7 @@ void
 nitroMonitorStatusClear(nitroMonitorStatus *status)
 {
     g_clear_pointer(&status->phase, g_free);
+    g_clear_pointer(&status->cpus, g_free);
 }
 
 
@@ -411,6 +442,7 @@ nitroMonitorQueryStatus(nitroMonitor *mon,
     status->cid = -1;
     if (virJSONValueObjectGetNumberUint(reply, "cid", &cid) == 0)
         status->cid = cid;
+    status->cpus = nitroMonitorGetCpus(reply, &status->ncpus);
     return 0;
 }
 

@@ -22,6 +22,8 @@ typedef struct _nitroMonitorEvent nitroMonitorEvent;
 struct _nitroMonitorEvent {
     const char *name;   /* NITRO_EVENT_*, or NULL: the connection is gone */
     long long cid;      /* "started": the enclave's CID; -1: none was told */
+    const unsigned int *cpus; /* "started": host CPUs of the vCPUs; NULL: not told */
+    size_t ncpus;
     const char *reason; /* "exited": NITRO_EXIT_* */
     const char *code;   /* "failed": NITRO_FAILURE_* */
     const char *text;   /* "failed": one sentence */
@@ -31,6 +33,8 @@ typedef struct _nitroMonitorStatus nitroMonitorStatus;
 struct _nitroMonitorStatus {
     char *phase;   /* NITRO_PHASE_* */
     long long cid; /* -1: not known yet */
+    unsigned int *cpus; /* host CPUs of the vCPUs; NULL: not known */
+    size_t ncpus;
 };
 
 /*

@@ -16,6 +16,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -33,6 +34,7 @@
 #include "nitro_host.h"
 #include "nitro_image.h"
 #include "nitro_process.h"
+#include "nitro_restart.h"
 #include "virerror.h"
 #include "virfile.h"
 #include "virlog.h"
@@ -51,6 +53,9 @@ VIR_LOG_INIT("nitro.nitro_process");
 /* ms: how long a helper that has closed its connection may take to exit */
 #define NITRO_EXIT_TIMEOUT 500
 
+/* ms: how long a process that was killed may take to be gone */
+#define NITRO_KILL_TIMEOUT 15000
+
 /* ms: how long a helper of an earlier daemon may take to answer */
 #define NITRO_RECONNECT_TIMEOUT 10000
 
@@ -64,10 +69,11 @@ struct _nitroProcessFds {
     int vsockDir;
     int vsockListen;
     int console;
+    int consoleLog;
     int log;
 };
 
-#define NITRO_PROCESS_FDS_INIT { -1, -1, -1, -1, -1, -1, -1, -1 }
+#define NITRO_PROCESS_FDS_INIT { -1, -1, -1, -1, -1, -1, -1, -1, -1 }
 
 static void
 nitroProcessFdsClose(nitroProcessFds *fds)
@@ -79,6 +85,7 @@ nitroProcessFdsClose(nitroProcessFds *fds)
     VIR_FORCE_CLOSE(fds->vsockDir);
     VIR_FORCE_CLOSE(fds->vsockListen);
     VIR_FORCE_CLOSE(fds->console);
+    VIR_FORCE_CLOSE(fds->consoleLog);
     VIR_FORCE_CLOSE(fds->log);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(nitroProcessFds, nitroProcessFdsClose);
@@ -132,6 +139,20 @@ nitroProcessNoteCid(virDomainDef *def,
 
 
 static void
+nitroProcessNoteCpus(nitroDomainObjPrivate *priv,
+                     const unsigned int *cpus,
+                     size_t ncpus)
+{
+    g_clear_pointer(&priv->cpus, g_free);
+    priv->ncpus = ncpus;
+    if (ncpus > 0) {
+        priv->cpus = g_new0(unsigned int, ncpus);
+        memcpy(priv->cpus, cpus, ncpus * sizeof(*cpus));
+    }
+}
+
+
+static void
 nitroProcessNoteEvent(virDomainObj *vm,
                       const nitroMonitorEvent *event)
 {
@@ -139,8 +160,11 @@ nitroProcessNoteEvent(virDomainObj *vm,
 
     if (STREQ(event->name, NITRO_EVENT_STARTED)) {
         nitroProcessNoteCid(vm->def, event->cid);
+        nitroProcessNoteCpus(priv, event->cpus, event->ncpus);
     } else if (STREQ(event->name, NITRO_EVENT_BOOTED)) {
         priv->booted = true;
+        if (priv->startTime > 0)
+            priv->bootTime = (g_get_monotonic_time() - priv->startTime) / 1000;
     } else if (STREQ(event->name, NITRO_EVENT_EXITED)) {
         g_free(priv->exitReason);
         priv->exitReason = g_strdup(event->reason);
@@ -305,6 +329,7 @@ nitroProcessLaunch(nitroDriver *driver,
         .vsockDirFd = fds->vsockDir,
         .vsockListenFd = fds->vsockListen,
         .consoleFd = fds->console,
+        .consoleLogFd = fds->consoleLog,
         .qemu = qemu,
         .accel = accel,
     };
@@ -408,6 +433,9 @@ static void
 nitroProcessSetRunning(nitroDriver *driver,
                        virDomainObj *vm)
 {
+    nitroDomainObjPrivate *priv = vm->privateData;
+
+    priv->runningSince = g_get_monotonic_time();
     virDomainObjSetState(vm, VIR_DOMAIN_RUNNING, VIR_DOMAIN_RUNNING_BOOTED);
     /* An older status file is there: with it a new daemon finds the helper as well. */
     if (nitroDomainSaveStatus(driver, vm) < 0)
@@ -444,10 +472,13 @@ nitroProcessPrepare(nitroDriver *driver,
 {
     nitroDomainObjPrivate *priv = vm->privateData;
 
-    if (nitroImageOpen(vm->def, &fds->image, &fds->initrd) < 0 ||
+    /* The directories may have been cleaned away since the daemon's start. */
+    if (nitroDriverConfigMakeDirs(driver->config) < 0 ||
+        nitroImageOpen(vm->def, &fds->image, &fds->initrd) < 0 ||
         nitroProcessOpenControl(driver, vm, fds) < 0 ||
         nitroProcessOpenVsock(driver, vm, fds) < 0 ||
         nitroProcessOpenLog(driver, vm, fds) < 0 ||
+        nitroConsoleOpenLog(vm->def, &fds->consoleLog) < 0 ||
         nitroConsoleOpen(vm->def, &fds->console) < 0)
         return -1;
 
@@ -467,7 +498,10 @@ nitroProcessRun(nitroDriver *driver,
     nitroDomainObjPrivate *priv = vm->privateData;
     int monitor;
 
-    if (nitroProcessLaunch(driver, vm, fds, qemu, accel) < 0)
+    /* Before and after the helper's start, so that a daemon that is killed between these
+     * leaves no enclave that the next one does not know. */
+    if (nitroDomainSaveStatus(driver, vm) < 0 ||
+        nitroProcessLaunch(driver, vm, fds, qemu, accel) < 0)
         return -1;
 
     monitor = fds->monitor;
@@ -516,18 +550,30 @@ int
 nitroProcessStart(nitroDriver *driver,
                   virDomainObj *vm)
 {
+    nitroDomainObjPrivate *priv = vm->privateData;
     g_auto(nitroProcessFds) fds = NITRO_PROCESS_FDS_INIT;
     g_autofree char *qemu = NULL;
     g_autofree char *accel = NULL;
     virErrorPtr err = NULL;
+    bool restart = priv->restartPending;
     int id;
 
-    if ((!virDomainObjIsActive(vm) && nitroProcessGetAccel(driver, vm, &accel) < 0) ||
-        nitroProcessCheck(driver, vm, &qemu) < 0 ||
+    if (!virDomainObjIsActive(vm) && nitroProcessGetAccel(driver, vm, &accel) < 0)
+        return -1;
+    if (restart && !priv->restartPending) {
+        virReportError(VIR_ERR_OPERATION_ABORTED,
+                       _("domain '%s' was destroyed before it started again"), vm->def->name);
+        return -1;
+    }
+    if (nitroProcessCheck(driver, vm, &qemu) < 0 ||
         virDomainObjSetDefTransient(driver->xmlopt, vm, NULL) < 0)
         return -1;
 
-    nitroDomainObjPrivateReset(vm->privateData);
+    nitroDomainObjPrivateReset(priv);
+    priv->restartPending = false;
+    if (!restart)
+        priv->restarts = 0;
+    priv->startTime = g_get_monotonic_time();
     id = vm->def->id = nitroDriverNextDomainId(driver);
     virDomainObjSetState(vm, VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_STARTING_UP);
     nitroDriverDomainStarted(driver);
@@ -551,29 +597,100 @@ nitroProcessStart(nitroDriver *driver,
 
 /* The end */
 
-/* Ends the helper of @vm, by words if it listens, and by force if it does not. */
-static void
+/* Whether the process @pid has the UUID @uuid among its arguments, as the helper of a domain has */
+static bool
+nitroProcessHasArg(pid_t pid,
+                   const char *uuid)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%lld/cmdline", (long long) pid);
+    g_autofree char *args = NULL;
+    gsize len = 0;
+    const char *arg;
+
+    if (!g_file_get_contents(path, &args, &len, NULL))
+        return false;
+    for (arg = args; arg < args + len; arg += strlen(arg) + 1) {
+        if (STREQ(arg, uuid))
+            return true;
+    }
+    return false;
+}
+
+
+/*
+ * Returns a descriptor of the helper's process, or -1 when it is gone. Its number may
+ * have been given to another process since; the pid file and its lock may be gone, too.
+ */
+static int
+nitroProcessOpenHelper(nitroDriver *driver,
+                       virDomainObj *vm)
+{
+    g_autofree char *pidfile = nitroProcessPidFile(driver, vm);
+    char uuid[VIR_UUID_STRING_BUFLEN];
+    VIR_AUTOCLOSE pidfd = -1;
+    int ret;
+
+    /* A daemon that was killed may not have got to note the number. */
+    if (vm->pid <= 0 && virPidFileReadPath(pidfile, &vm->pid) < 0)
+        return -1;
+
+    virUUIDFormat(vm->def->uuid, uuid);
+    if ((pidfd = syscall(SYS_pidfd_open, vm->pid, 0)) < 0 || !nitroProcessHasArg(vm->pid, uuid))
+        return -1;
+
+    ret = pidfd;
+    pidfd = -1;
+    return ret;
+}
+
+
+/* Waits @timeout ms for the end of the process. Returns whether it is gone. */
+static bool
+nitroProcessAwaitExit(int pidfd,
+                      int timeout)
+{
+    struct pollfd process = { .fd = pidfd, .events = POLLIN };
+
+    return poll(&process, 1, timeout) > 0;
+}
+
+
+/*
+ * Ends the helper of @vm, by words if it listens, and by force if it does not. Returns
+ * false with VIR_ERR_OPERATION_TIMEOUT set when it cannot be ended: it may be waiting for
+ * a hypervisor that does not answer.
+ */
+static bool
 nitroProcessKill(nitroDriver *driver,
                  virDomainObj *vm)
 {
     nitroDomainObjPrivate *priv = vm->privateData;
-    g_autofree char *pidfile = nitroProcessPidFile(driver, vm);
     g_autoptr(nitroMonitor) mon = g_steal_pointer(&priv->mon);
-    VIR_AUTOCLOSE pidfd = vm->pid > 0 ? syscall(SYS_pidfd_open, vm->pid, 0) : -1;
-    struct pollfd gone = { .fd = pidfd, .events = POLLIN };
+    VIR_AUTOCLOSE pidfd = nitroProcessOpenHelper(driver, vm);
+    pid_t pid = vm->pid;
+    int id = vm->def->id;
+    bool gone = pidfd < 0;
 
     virObjectUnlock(vm);
-    if (mon) {
-        /* A helper that has closed its connection has nothing left to do but to exit. */
-        if (nitroMonitorTerminate(mon, NITRO_TERMINATE_TIMEOUT) && pidfd >= 0)
-            ignore_value(poll(&gone, 1, NITRO_EXIT_TIMEOUT));
-        nitroMonitorClose(mon);
+    /* A helper that has closed its connection has nothing left to do but to exit. */
+    if (mon && nitroMonitorTerminate(mon, NITRO_TERMINATE_TIMEOUT))
+        gone = gone || nitroProcessAwaitExit(pidfd, NITRO_EXIT_TIMEOUT);
+    if (!gone) {
+        ignore_value(syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0));
+        gone = nitroProcessAwaitExit(pidfd, NITRO_KILL_TIMEOUT);
     }
-    /* The helper holds a lock on the file: a pid that was given to another process
-     * meanwhile is not killed. */
-    if (virFileExists(pidfile) && virPidFileForceCleanupPath(pidfile) < 0)
-        VIR_WARN("Unable to end the helper of '%s': %s", pidfile, virGetLastErrorMessage());
+    if (gone && mon)
+        nitroMonitorClose(mon);
     virObjectLock(vm);
+
+    if (gone || vm->def->id != id)
+        return true;
+
+    priv->mon = g_steal_pointer(&mon);
+    virReportError(VIR_ERR_OPERATION_TIMEOUT,
+                   _("process %lld, the helper of domain '%s', cannot be ended: try again when the hypervisor answers"),
+                   (long long) pid, vm->def->name);
+    return false;
 }
 
 
@@ -591,7 +708,7 @@ nitroProcessRemoveFiles(nitroDriver *driver,
 }
 
 
-bool
+int
 nitroProcessStop(nitroDriver *driver,
                  virDomainObj *vm,
                  virDomainShutoffReason reason)
@@ -600,11 +717,12 @@ nitroProcessStop(nitroDriver *driver,
     int id = vm->def->id;
 
     if (!virDomainObjIsActive(vm))
-        return false;
+        return 0;
 
-    nitroProcessKill(driver, vm);
+    if (!nitroProcessKill(driver, vm))
+        return -1;
     if (vm->def->id != id)
-        return false;
+        return 0;
 
     if (priv->consoleOpened)
         nitroConsoleClose(vm->def);
@@ -619,7 +737,7 @@ nitroProcessStop(nitroDriver *driver,
     virDomainObjRemoveTransientDef(vm);
     nitroDriverDomainStopped(driver);
     virDomainObjBroadcast(vm);
-    return true;
+    return 1;
 }
 
 
@@ -701,7 +819,7 @@ nitroProcessHandleEnd(nitroDriver *driver,
         if (end.reboot)
             virObjectEventStateQueue(driver->domainEventState,
                                      virDomainEventRebootNewFromObj(vm));
-        if (nitroProcessStop(driver, vm, end.reason)) {
+        if (nitroProcessStop(driver, vm, end.reason) > 0) {
             nitroDomainEventLifecycle(driver, vm, VIR_DOMAIN_EVENT_STOPPED, end.detail);
             restart = end.action == VIR_DOMAIN_LIFECYCLE_ACTION_RESTART;
         }
@@ -719,10 +837,7 @@ nitroProcessWorker(void *jobdata,
     virDomainObj *vm = jobdata;
 
     virObjectLock(vm);
-    /* A start takes long, and there are few workers. The thread removes the domain
-     * from the list if it does not get to run again. */
-    if (!nitroProcessHandleEnd(driver, vm) ||
-        nitroDriverRunThread(driver, vm, nitroProcessStartThread, "nitro-restart") < 0)
+    if (!nitroProcessHandleEnd(driver, vm) || !nitroRestartSchedule(driver, vm))
         nitroDomainRemoveInactive(driver, vm);
     virDomainObjEndAPI(&vm);
 }
@@ -740,7 +855,7 @@ nitroProcessReconnect(nitroDriver *driver,
 {
     nitroDomainObjPrivate *priv = vm->privateData;
     g_autofree char *path = nitroProcessControlPath(driver, vm);
-    g_auto(nitroMonitorStatus) status = { NULL, -1 };
+    g_auto(nitroMonitorStatus) status = { .cid = -1 };
     g_autoptr(nitroMonitor) mon = NULL;
     int id = vm->def->id;
     int fd;
@@ -752,17 +867,21 @@ nitroProcessReconnect(nitroDriver *driver,
     virObjectRef(vm); /* the monitor's */
 
     mon = virObjectRef(priv->mon);
-    virObjectUnlock(vm);
-    rc = nitroMonitorQueryStatus(mon, NITRO_RECONNECT_TIMEOUT, &status);
-    virObjectLock(vm);
+    do {
+        virObjectUnlock(vm);
+        rc = nitroMonitorQueryStatus(mon, NITRO_RECONNECT_TIMEOUT, &status);
+        virObjectLock(vm);
+        /* A helper that is slow to answer is waited for: its enclave may be well. */
+    } while (rc < 0 && virGetLastErrorCode() == VIR_ERR_OPERATION_TIMEOUT &&
+             vm->def->id == id && !g_atomic_int_get(&driver->quitting));
 
-    /* A helper that is slow to answer is waited for: its enclave may be well. */
-    if (rc < 0 && virGetLastErrorCode() != VIR_ERR_OPERATION_TIMEOUT)
+    if (rc < 0 && vm->def->id == id && !g_atomic_int_get(&driver->quitting))
         return -1;
     if (rc == 0 && vm->def->id == id) {
         if (STREQ(status.phase, NITRO_PHASE_RUNNING))
             priv->booted = true;
         nitroProcessNoteCid(vm->def, status.cid);
+        nitroProcessNoteCpus(priv, status.cpus, status.ncpus);
     }
     return nitroProcessWaitBooted(driver, vm, id);
 }
@@ -773,11 +892,14 @@ nitroProcessReconnectThread(nitroDriver *driver,
                             virDomainObj *vm)
 {
     nitroDomainObjPrivate *priv = vm->privateData;
+    bool restart = false;
+    bool starting;
     int id;
 
     virObjectRef(vm);
     virObjectLock(vm);
     id = vm->def->id;
+    starting = virDomainObjGetState(vm, NULL) == VIR_DOMAIN_PAUSED;
     if (nitroProcessBeginStartJob(vm) < 0) {
         VIR_ERROR(_("cannot take over domain '%s', restart virtnitrod: %s"),
                   vm->def->name, virGetLastErrorMessage());
@@ -788,14 +910,22 @@ nitroProcessReconnectThread(nitroDriver *driver,
     priv->consoleOpened = true;
     if (nitroProcessReconnect(driver, vm) == 0) {
         nitroProcessSetRunning(driver, vm);
+        /* The earlier daemon did not get to say so. */
+        if (starting)
+            nitroDomainEventLifecycle(driver, vm, VIR_DOMAIN_EVENT_STARTED,
+                                      VIR_DOMAIN_EVENT_STARTED_BOOTED);
     } else if (vm->def->id == id && !g_atomic_int_get(&driver->quitting)) {
         VIR_WARN("Unable to take over domain '%s': %s", vm->def->name, virGetLastErrorMessage());
-        if (nitroProcessStop(driver, vm, VIR_DOMAIN_SHUTOFF_CRASHED))
+        restart = vm->def->onCrash == VIR_DOMAIN_LIFECYCLE_ACTION_RESTART;
+        if (nitroProcessStop(driver, vm, VIR_DOMAIN_SHUTOFF_CRASHED) > 0)
             nitroDomainEventLifecycle(driver, vm, VIR_DOMAIN_EVENT_STOPPED,
                                       VIR_DOMAIN_EVENT_STOPPED_CRASHED);
+        else
+            restart = false;
     }
     nitroProcessEndStartJob(vm);
-    nitroDomainRemoveInactive(driver, vm);
+    if (virDomainObjIsActive(vm) || !restart || !nitroRestartSchedule(driver, vm))
+        nitroDomainRemoveInactive(driver, vm);
     virDomainObjEndAPI(&vm);
 }
 

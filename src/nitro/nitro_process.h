@@ -35,11 +35,12 @@ int nitroProcessStart(nitroDriver *driver, virDomainObj *vm);
  * what the domain's state will tell. The lock of @vm is released meanwhile, so
  * the caller holds a job. Does nothing when the domain is inactive by then.
  *
- * Returns true when this call has made the domain inactive.
+ * Returns 1 when this call has made the domain inactive, 0 when it was or another call has,
+ * or -1 with VIR_ERR_OPERATION_TIMEOUT set when its helper cannot be ended: it runs on.
  */
-bool nitroProcessStop(nitroDriver *driver,
-                      virDomainObj *vm,
-                      virDomainShutoffReason reason);
+int nitroProcessStop(nitroDriver *driver,
+                     virDomainObj *vm,
+                     virDomainShutoffReason reason);
 
 /*
  * Takes over the enclaves that an earlier daemon has left running, in threads

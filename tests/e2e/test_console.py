@@ -152,6 +152,35 @@ class Console(EnclaveTest):
         dom.destroy()
         os.unlink(path)
 
+    def test_log(self):
+        """<log>: a file that gets the output too, written anew or appended to"""
+        for kind in ("pty", "null"):
+            path = self.path("log")
+            for append, seed in (("off", 21), ("off", 22), ("on", 23)):
+                devices = f"<console type='{kind}'><log file='{path}' append='{append}'/></console>"
+                dom = self.conn.createXML(domain_xml("logged", boot_kernel(seed=seed),
+                                                     devices=devices), 0)
+                for device in ("console", "serial"):
+                    log = ElementTree.fromstring(dom.XMLDesc(0)).find(f"devices/{device}/log")
+                    self.assertEqual(log.get("file"), path)
+                text = self.wait_text(path, banner(seed))
+                there = [number for number in (21, 22, 23) if banner(number) in text]
+                self.assertEqual(there, [22, 23] if append == "on" else [seed])
+                if kind == "pty":
+                    self.open(dom).wait(banner(seed), seconds=10)
+                dom.destroy()
+            os.unlink(path)
+
+    def test_log_fails(self):
+        """a log that cannot be written: the start fails; none without debug mode"""
+        path = self.path("no/such/log")
+        devices = f"<console type='pty'><log file='{path}'/></console>"
+        with self.refused(libvirt.VIR_ERR_SYSTEM_ERROR, path):
+            self.conn.createXML(domain_xml("unlogged", devices=devices), 0)
+        quiet = domain_xml("unlogged", devices=devices, heartbeat="no").replace(
+            "debug='yes'", "debug='no'")
+        self.conn.createXML(quiet, 0).destroy()
+
     def unix_xml(self, mode, seed):
         path = os.path.join(self.daemon.dir, "con.sock")
         devices = f"<console type='unix'><source mode='{mode}' path='{path}'/></console>"

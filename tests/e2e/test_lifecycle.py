@@ -15,7 +15,7 @@ import time
 
 import taprunner
 from daemon import HELLO_BANNER, HELPER, wait_until
-from e2etest import EnclaveTest, banner, boot_kernel, domain_xml, libvirt
+from e2etest import BOOT_SECONDS, EnclaveTest, banner, boot_kernel, domain_xml, libvirt
 
 RUNNING = libvirt.VIR_DOMAIN_RUNNING
 RUNNING_BOOTED = libvirt.VIR_DOMAIN_RUNNING_BOOTED
@@ -183,7 +183,7 @@ class Lifecycle(EnclaveTest):
             elements="<on_poweroff>restart</on_poweroff>"), 0)
         first = dom.ID()
         self.events.wait("again", *SHUTDOWN, seconds=60)
-        wait_until(lambda: self.events.of("again").count(STARTED) == 2, 20, "the second start")
+        wait_until(lambda: self.events.of("again").count(STARTED) == 2, 60, "the second start")
         self.assertNotEqual(self.conn.lookupByName("again").ID(), first)
         self.conn.lookupByName("again").destroy()
 
@@ -201,7 +201,7 @@ class Lifecycle(EnclaveTest):
         dom = self.conn.createXML(domain_xml("reset", boot_kernel("hello.action=reboot")), 0)
         first = dom.ID()
         wait_until(lambda: "reset" in self.events.reboots, 60, "the event reboot")
-        wait_until(lambda: self.events.of("reset").count(STARTED) == 2, 20, "the second start")
+        wait_until(lambda: self.events.of("reset").count(STARTED) == 2, 60, "the second start")
         dom = self.conn.lookupByName("reset")
         self.assertNotEqual(dom.ID(), first)
         dom.destroy()
@@ -249,7 +249,7 @@ class Lifecycle(EnclaveTest):
         dom.create()
         first = dom.ID()
         os.kill(self.helper_of(dom), signal.SIGKILL)
-        wait_until(lambda: self.events.of("tough").count(STARTED) == 2, 20, "the second start")
+        wait_until(lambda: self.events.of("tough").count(STARTED) == 2, 60, "the second start")
         self.assertNotEqual(self.conn.lookupByName("tough").ID(), first)
         dom.destroy()
 
@@ -397,7 +397,8 @@ class Restart(EnclaveTest):
         dom = self.conn.lookupByName("slow")
         self.assertState(dom, libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP)
         os.kill(helper, signal.SIGCONT)
-        self.wait_state(dom, RUNNING, RUNNING_BOOTED)
+        self.wait_state(dom, RUNNING, RUNNING_BOOTED, BOOT_SECONDS)
+        self.events.wait("slow", *STARTED)
         self.assertEqual(self.helper_of(dom), helper)
         dom.destroy()
         self.assertEqual(self.conn.listAllDomains(), [])
@@ -419,7 +420,7 @@ class Restart(EnclaveTest):
         dom.destroy()
         self.assertLess(time.monotonic() - begin, 10)
         self.assertEqual(self.conn.listAllDomains(), [])
-        self.assertEqual(self.living(), {})
+        wait_until(lambda: not self.living(), 5, "the helper's end")
 
     def test_ended_meanwhile(self):
         """an enclave that ended while no daemon ran is shut off afterwards"""

@@ -149,7 +149,7 @@ class Virsh(EnclaveTest):
         for command in (["suspend", "firm"], ["save", "firm", self.path("saved")],
                         ["managedsave", "firm"], ["snapshot-create", "firm"],
                         ["setmem", "firm", "64M", "--live"], ["attach-disk", "firm", "/a", "vda"],
-                        ["migrate", "firm", "qemu:///session"]):
+                        ["migrate", "firm", "qemu+unix:///session?socket=/none"]):
             self.virsh_fails(*command)
         self.assertEqual(self.virsh("domstate", "firm").strip(), "running")
         self.virsh("destroy", "firm")

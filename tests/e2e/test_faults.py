@@ -1,0 +1,386 @@
+#
+# test_faults.py: one fault each, and what is left of it
+#
+# Copyright (C) 2026 The libvirt-nitro authors
+#
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""
+Processes that are killed or stopped, files that are lost or damaged, a disk that is full: each
+test brings about one fault, then looks at the state, the events and the log; that nothing is
+left over is checked after every test. Small file systems are mounted in a namespace of this
+process, which needs root.
+"""
+
+import ctypes
+import os
+import shutil
+import signal
+import time
+import unittest
+
+import daemon
+import taprunner
+from daemon import NOBODY, wait_until
+from e2etest import Background, EnclaveTest, domain_xml, libvirt
+
+RUNNING = libvirt.VIR_DOMAIN_RUNNING
+BOOTED = libvirt.VIR_DOMAIN_RUNNING_BOOTED
+SHUTOFF = libvirt.VIR_DOMAIN_SHUTOFF
+CONFIG = libvirt.VIR_DOMAIN_AFFECT_CONFIG
+LIVE = libvirt.VIR_DOMAIN_AFFECT_LIVE
+TITLE = libvirt.VIR_DOMAIN_METADATA_TITLE
+
+DEFINED = libvirt.VIR_DOMAIN_EVENT_DEFINED
+ADDED = (DEFINED, libvirt.VIR_DOMAIN_EVENT_DEFINED_ADDED)
+UPDATED = (DEFINED, libvirt.VIR_DOMAIN_EVENT_DEFINED_UPDATED)
+STARTED = (libvirt.VIR_DOMAIN_EVENT_STARTED, libvirt.VIR_DOMAIN_EVENT_STARTED_BOOTED)
+SHUTDOWN = (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN)
+CRASHED = (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_CRASHED)
+DESTROYED = (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_DESTROYED)
+
+# s: what the daemon gives a helper that does not answer, and a busy machine
+KILL_SECONDS = 20
+
+# Why this process is in no namespace of its own, or None
+outside = None
+
+
+def quick_xml(name, **kwargs):
+    """A domain whose start does not wait for the guest"""
+    return domain_xml(name, heartbeat="no", **kwargs)
+
+
+class FaultTest(EnclaveTest):
+
+    @property
+    def run_top(self):
+        return os.path.join(self.daemon.state_dir, "nitro", "run")
+
+    def run_dir(self, dom):
+        return os.path.join(self.run_top, f"domain-{dom.ID()}-{dom.name()}")
+
+    def status_file(self, dom):
+        return os.path.join(self.run_top, f"{dom.name()}.xml")
+
+    def config_file(self, name):
+        return os.path.join(self.daemon.config_dir, "nitro", f"{name}.xml")
+
+    def log(self):
+        with open(self.daemon.log, encoding="utf-8") as log:
+            return log.read()
+
+    def start_daemon(self):
+        self.daemon.start()
+        self.reconnect()
+
+
+class Processes(FaultTest):
+
+    def test_killed(self):
+        """helper or QEMU killed: crashed, one event"""
+        dom = self.conn.defineXML(quick_xml("hurt"))
+        for find in (self.helper_of, self.qemu_of):
+            dom.create()
+            wait_until(lambda: any(name.startswith("qemu") for name in self.living().values()),
+                       20, "QEMU")
+            os.kill(find(dom), signal.SIGKILL)
+            self.wait_state(dom, SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_CRASHED)
+        self.conn.isAlive()
+        self.assertEqual(self.events.of("hurt"), [ADDED] + [STARTED, CRASHED] * 2)
+
+    def test_helper_stopped(self):
+        """a helper that does not answer: queries do, and destroy, shutdown and reboot work"""
+        dom = self.conn.defineXML(quick_xml("frozen"))
+        dom.create()
+        for end, event in ((dom.reboot, SHUTDOWN), (dom.shutdown, SHUTDOWN),
+                           (dom.destroy, DESTROYED)):
+            if not dom.isActive():
+                dom.create()
+            helper = self.helper_of(dom)
+            os.kill(helper, signal.SIGSTOP)
+            self.assertState(dom, RUNNING, BOOTED)
+            self.assertEqual(len(dom.info()), 5)
+            self.assertEqual(self.conn.getAllDomainStats()[0][1]["state.state"], RUNNING)
+            self.assertIn("frozen", dom.XMLDesc(0))
+            begin = time.monotonic()
+            end()
+            self.assertLess(time.monotonic() - begin, KILL_SECONDS)
+            self.events.wait("frozen", *event)
+            wait_until(lambda: helper not in self.living(), 5, "the helper's end")
+        self.assertEqual(dom.isActive(), 0)
+
+    def test_helper_stopped_at_restart(self):
+        """a helper that does not answer the next daemon: calls time out until it does"""
+        dom = self.conn.defineXML(quick_xml("sleepy"))
+        dom.create()
+        number, helper = dom.ID(), self.helper_of(dom)
+        os.kill(helper, signal.SIGSTOP)
+        self.daemon.restart()
+        self.reconnect()
+        dom = self.conn.lookupByName("sleepy")
+        self.assertState(dom, RUNNING, BOOTED)
+        self.assertEqual(dom.ID(), number)
+        wait_until(lambda: dom.controlInfo()[0] == libvirt.VIR_DOMAIN_CONTROL_JOB, 10, "the job")
+        with self.refused(libvirt.VIR_ERR_OPERATION_TIMEOUT):
+            dom.reboot()
+        os.kill(helper, signal.SIGCONT)
+        wait_until(lambda: dom.controlInfo()[0] == libvirt.VIR_DOMAIN_CONTROL_OK, 30, "its end")
+        self.assertState(dom, RUNNING, BOOTED)
+        self.assertEqual(self.helper_of(dom), helper)
+        dom.reboot()
+        # and once more, to be destroyed
+        dom = self.conn.lookupByName("sleepy")
+        os.kill(self.helper_of(dom), signal.SIGSTOP)
+        self.daemon.restart()
+        self.reconnect()
+        self.conn.lookupByName("sleepy").destroy()
+        self.events.wait("sleepy", *DESTROYED)
+
+    def test_daemon_killed_again_and_again(self):
+        """a daemon that is killed right after its start takes nothing with it"""
+        dom = self.conn.defineXML(quick_xml("steady"))
+        dom.create()
+        number, helper = dom.ID(), self.helper_of(dom)
+        for _ in range(5):
+            self.daemon.kill()
+            self.daemon.start()
+        self.reconnect()
+        dom = self.conn.lookupByName("steady")
+        self.wait_state(dom, RUNNING, BOOTED)
+        self.assertEqual((dom.ID(), self.helper_of(dom)), (number, helper))
+        dom.destroy()
+
+    def test_daemon_killed_while_starting(self):
+        """a daemon that is killed during a start leaves an enclave that the next one has"""
+        self.conn.defineXML(domain_xml("halfway"))
+        start = Background(self.conn.lookupByName("halfway").create)
+        other = libvirt.open(self.daemon.uri)
+        wait_until(other.lookupByName("halfway").isActive, 20, "the start")
+        wait_until(lambda: "libvirt_nitro" in self.living().values() and os.path.exists(
+            os.path.join(self.run_top, "halfway.xml")), 20, "the helper")
+        self.daemon.kill()
+        with self.assertRaises(libvirt.libvirtError):
+            start.result()
+        other.close()
+        self.start_daemon()
+        dom = self.conn.lookupByName("halfway")
+        self.wait_state(dom, RUNNING, BOOTED, 60)
+        dom.destroy()
+
+
+class Files(FaultTest):
+
+    def test_run_directory_wiped(self):
+        """the directory of a running domain goes away: it runs, and ends as ever"""
+        dom = self.conn.defineXML(quick_xml("bare"))
+        for stop, end, event in ((False, dom.destroy, DESTROYED), (True, dom.destroy, DESTROYED),
+                                 (False, dom.shutdown, SHUTDOWN)):
+            dom.create()
+            shutil.rmtree(self.run_dir(dom))
+            self.assertState(dom, RUNNING, BOOTED)
+            if stop:
+                # neither words nor the pid file lead to it
+                os.kill(self.helper_of(dom), signal.SIGSTOP)
+            end()
+            self.events.wait("bare", *event)
+            wait_until(lambda: not self.living(), 5, "the helper's end")
+
+    def test_run_directory_wiped_and_restart(self):
+        """without its control socket the next daemon cannot take an enclave over: it is ended"""
+        dom = self.conn.defineXML(quick_xml("lost"))
+        dom.create()
+        shutil.rmtree(self.run_dir(dom))
+        self.daemon.restart()
+        self.reconnect()
+        dom = self.conn.lookupByName("lost")
+        self.wait_state(dom, SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_CRASHED)
+        self.assertIn("Unable to take over domain 'lost'", self.log())
+        wait_until(lambda: not self.living(), 10, "the helper's end")
+
+    def test_state_directory_wiped(self):
+        """all of the state goes away: what runs can be ended, and starts go on"""
+        dom = self.conn.defineXML(quick_xml("first"))
+        dom.create()
+        shutil.rmtree(self.run_top)
+        self.assertState(dom, RUNNING, BOOTED)
+        second = self.conn.createXML(quick_xml("second"), 0)
+        for one in (dom, second):
+            one.destroy()
+        self.daemon.restart()
+        self.reconnect()
+        self.assertEqual(self.conn.lookupByName("first").isActive(), 0)
+
+    def damage(self, *damages):
+        """
+        Starts a persistent and a transient domain, has each of @damages change the path of
+        its status file under a dead daemon, and starts the next daemon.
+        """
+        for spoil in damages:
+            dom = self.conn.defineXML(quick_xml("kept"))
+            dom.create()
+            transient = self.conn.createXML(quick_xml("passing"), 0)
+            healthy = self.conn.createXML(quick_xml("healthy"), 0)
+            self.daemon.kill()
+            for one in (dom, transient):
+                spoil(self.status_file(one))
+            self.start_daemon()
+            self.assertEqual(sorted(one.name() for one in self.conn.listAllDomains()),
+                             ["healthy", "kept"])
+            dom = self.conn.lookupByName("kept")
+            self.assertEqual((dom.state()[0], dom.ID()), (SHUTOFF, -1))
+            healthy = self.conn.lookupByName("healthy")
+            self.wait_state(healthy, RUNNING, BOOTED)
+            helper = self.helper_of(healthy)
+            wait_until(lambda: [pid for pid, name in self.living().items()
+                                if name == "libvirt_nitro"] == [helper], 10, "the others' end")
+            self.assertIn("belongs to no domain whose status can be read", self.log())
+            healthy.destroy()
+            # it can be started again
+            dom.create()
+            dom.destroy()
+            dom.undefine()
+
+    def test_status_corrupt(self):
+        """a status file that cannot be read: its enclave is ended, the others are not"""
+        def overwrite(path):
+            with open(path, "w", encoding="ascii") as status:
+                status.write("<domstatus state='running'")
+
+        self.damage(overwrite, os.unlink, lambda path: os.truncate(path, 0))
+
+    def test_config_corrupt(self):
+        """a definition that cannot be read: skipped with a message, the others are there"""
+        for name in ("good", "bad", "empty"):
+            self.conn.defineXML(quick_xml(name)).setAutostart(name != "good")
+        self.daemon.stop()
+        before = {}
+        for name, text in (("bad", "<domain type='nitro'><name>bad"), ("empty", "")):
+            with open(self.config_file(name), "w", encoding="ascii") as config:
+                config.write(text)
+            before[name] = text
+        self.start_daemon()
+        self.assertEqual([dom.name() for dom in self.conn.listAllDomains()], ["good"])
+        for name, text in before.items():
+            self.assertIn(f"Failed to load config for domain '{name}'", self.log())
+            # for who can mend it
+            with open(self.config_file(name), encoding="ascii") as config:
+                self.assertEqual(config.read(), text)
+        # a new definition replaces it
+        for name in before:
+            dom = self.conn.defineXML(quick_xml(name))
+            dom.undefine()
+
+    def test_config_gone(self):
+        """the file of a definition goes away: the daemon goes on with what it knows"""
+        dom = self.conn.defineXML(quick_xml("gone"))
+        os.unlink(self.config_file("gone"))
+        dom.create()
+        dom.destroy()
+        dom.setMetadata(TITLE, "back", None, None, CONFIG)
+        self.assertTrue(os.path.exists(self.config_file("gone")))
+        os.unlink(self.config_file("gone"))
+        dom.undefine()
+
+    def test_log_directory_gone(self):
+        """the directory of the logs is made again by the next start"""
+        dom = self.conn.defineXML(quick_xml("chatty"))
+        shutil.rmtree(self.daemon.domain_log_dir)
+        dom.create()
+        self.assertTrue(os.path.exists(os.path.join(self.daemon.domain_log_dir, "chatty.log")))
+        dom.destroy()
+
+    def test_log_directory_unusable(self):
+        """where no log can be written, the start fails with its path"""
+        dom = self.conn.defineXML(quick_xml("mute"))
+        shutil.rmtree(self.daemon.domain_log_dir)
+        with open(self.daemon.domain_log_dir, "w", encoding="ascii"):
+            pass
+        with self.refused(libvirt.VIR_ERR_SYSTEM_ERROR, self.daemon.domain_log_dir):
+            dom.create()
+        self.assertEqual(dom.state()[0], SHUTOFF)
+        self.assertEqual(self.events.of("mute"), [ADDED])
+        os.unlink(self.daemon.domain_log_dir)
+
+
+class FullDisk(FaultTest):
+
+    MNT_DETACH = 2
+
+    def setUp(self):
+        super().setUp()
+        if outside:
+            self.skipTest(f"a small file system needs root and a mount namespace: {outside}")
+        self.libc = ctypes.CDLL(None, use_errno=True)
+
+    def mount(self, directory):
+        """Mounts a file system of 256 KiB on @directory; fill() fills it up."""
+        owner = os.stat(directory).st_uid if os.path.exists(directory) else NOBODY
+        options = f"size=256k,mode=700,uid={owner}".encode()
+        if self.libc.mount(b"tmpfs", directory.encode(), b"tmpfs", 0, options) != 0:
+            raise OSError(ctypes.get_errno(), f"mount {directory}")
+        self.addCleanup(self.libc.umount2, directory.encode(), self.MNT_DETACH)
+
+    @staticmethod
+    def fill(directory):
+        path = os.path.join(directory, "ballast")
+        with open(path, "wb", buffering=0) as ballast:
+            try:
+                while True:
+                    ballast.write(bytes(4096))
+            except OSError:
+                pass
+        return path
+
+    def test_define(self):
+        """no room for a definition: an error, and what was before"""
+        directory = os.path.join(self.daemon.config_dir, "nitro")
+        self.mount(directory)
+        dom = self.conn.defineXML(quick_xml("small"))
+        before = dom.XMLDesc(0)
+        ballast = self.fill(directory)
+        uuid = f"<uuid>{dom.UUIDString()}</uuid>"
+        for call in (lambda: self.conn.defineXML(quick_xml("new")),
+                     lambda: self.conn.defineXML(quick_xml("small", elements=uuid,
+                                                           memory="256")),
+                     lambda: dom.setVcpusFlags(4, CONFIG),
+                     lambda: dom.attachDeviceFlags("<console type='pty'/>", CONFIG),
+                     lambda: dom.rename("other")):
+            with self.refused(libvirt.VIR_ERR_SYSTEM_ERROR, directory):
+                call()
+            self.assertEqual(dom.XMLDesc(0), before)
+            self.assertEqual([one.name() for one in self.conn.listAllDomains()], ["small"])
+            self.assertEqual(sorted(os.listdir(directory)), ["ballast", "small.xml"])
+        self.assertEqual(self.events.of("small"), [ADDED])
+        self.assertEqual(self.events.of("new"), [])
+        os.unlink(ballast)
+        dom.setVcpusFlags(4, CONFIG)
+        dom.undefine()
+
+    def test_status(self):
+        """no room for the status: a start fails with nothing left; what runs can be ended"""
+        dom = self.conn.defineXML(quick_xml("stateless"))
+        self.mount(self.run_top)
+        dom.create()
+        ballast = self.fill(self.run_top)
+        with self.refused(libvirt.VIR_ERR_SYSTEM_ERROR, self.run_top):
+            dom.setMetadata(TITLE, "x", None, None, LIVE)
+        self.assertState(dom, RUNNING, BOOTED)
+        with self.assertRaises(libvirt.libvirtError) as raised:
+            self.conn.createXML(quick_xml("late"), 0)
+        self.assertIn(self.run_top, str(raised.exception))
+        self.assertEqual([one.name() for one in self.conn.listAllDomains()], ["stateless"])
+        dom.destroy()
+        self.assertEqual(self.events.of("stateless"), [ADDED, STARTED, DESTROYED])
+        self.assertEqual(self.events.of("late"), [])
+        self.assertEqual(os.listdir(self.run_top), ["ballast"])
+        os.unlink(ballast)
+        dom.create()
+        dom.destroy()
+
+
+if __name__ == "__main__":
+    try:
+        daemon.enter_private_system()
+    except OSError as error:
+        outside = str(error)
+    taprunner.main()
