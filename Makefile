@@ -8,7 +8,7 @@ MESON_ARGS ?=
 
 NINJA = ninja -C
 
-.PHONY: all deps build demo check check-asan fuzz-short install bench-% clean
+.PHONY: all deps build demo check check-asan check-slow fuzz-short install bench-% clean
 
 all: build
 
@@ -35,13 +35,18 @@ demo: build
 
 check: build
 	$(NINJA) $(BUILD) --quiet hello
-	meson test -C $(BUILD) --no-rebuild --suite libvirt-nitro --print-errorlogs
+	meson test -C $(BUILD) --no-rebuild --suite libvirt-nitro --no-suite slow --print-errorlogs
 
 check-asan: source
 	$(MAKE) --no-print-directory $(BUILD_ASAN)/build.ninja
 	$(NINJA) $(BUILD_ASAN) --quiet
 	$(NINJA) $(BUILD_ASAN) --quiet hello
-	meson test -C $(BUILD_ASAN) --no-rebuild --suite libvirt-nitro --print-errorlogs
+	meson test -C $(BUILD_ASAN) --no-rebuild --suite libvirt-nitro --no-suite slow --print-errorlogs
+
+# What takes minutes
+check-slow: build
+	$(NINJA) $(BUILD) --quiet hello
+	meson test -C $(BUILD) --no-rebuild --suite slow --print-errorlogs
 
 # Each fuzz target for a minute
 fuzz-short: deps
@@ -51,7 +56,7 @@ install: build
 	DESTDIR=$(abspath $(DESTDIR)) meson install -C $(BUILD) --no-rebuild --skip-subprojects
 
 bench-%: build
-	$(NINJA) $(BUILD) --quiet hello
+	$(NINJA) $(BUILD) --quiet hello bench-modules
 	LIBVIRT_NITRO_BUILD=$(abspath $(BUILD)) bench/bench-$*
 
 clean:

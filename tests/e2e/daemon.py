@@ -87,6 +87,13 @@ def wait_until(condition, seconds, what):
         time.sleep(0.01)
 
 
+def free_port(host):
+    """Returns the number of a TCP port of @host that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return probe.getsockname()[1]
+
+
 class Processes:
     """
     The processes that descend from this one. Daemonized ones do as well: this
@@ -146,6 +153,17 @@ class Processes:
                 os.kill(pid, signal.SIGKILL)
         return left
 
+    def end(self, *names):
+        """Ends what is below this process and has a name that begins with one of @names."""
+        for pid, name in self.descendants().items():
+            if name.startswith(names):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        for pid, name in self.descendants().items():
+            if name.startswith(names):
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(pid, 0)
+
     def descendants(self, of=None):
         """Returns {PID: name} of the living and unreaped processes below @of."""
         table = self._table()
@@ -160,11 +178,11 @@ class Processes:
         return found
 
 
-def enter_private_system():
+def enter_private_system(*more):
     """
     Moves this process, which must have one thread only, into a mount namespace of its
-    own in which the directories of the system's libvirt are empty. Raises OSError
-    where that is not allowed.
+    own in which the directories of the system's libvirt, and @more, are empty. Raises
+    OSError where that is not allowed.
     """
     CLONE_NEWNS, MS_PRIVATE, MS_REC, MNT_DETACH = 0x20000, 1 << 18, 1 << 14, 2
     libc = ctypes.CDLL(None, use_errno=True)
@@ -179,23 +197,23 @@ def enter_private_system():
 
     check(libc.unshare(CLONE_NEWNS), "unshare")
     check(libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None), "mount /")
-    for directory in SYSTEM_DIRS:
+    for directory in SYSTEM_DIRS + list(more):
         if not os.path.isdir(directory):
             # a mount needs it; on the real file system, so it must go again
             os.mkdir(directory)
             atexit.register(take_away, directory)
         check(libc.mount(b"tmpfs", directory.encode(), b"tmpfs", 0, b"mode=755"),
               f"mount {directory}")
-    os.mkdir("/run/lock")  # libvirt locks the terminals of consoles there
+    os.mkdir("/run/lock")  # /var/lock leads there; libvirt locks the terminals of consoles
 
 
 class NitroDaemon:
     """
-    One virtnitrod and its directory. Start and stop it as often as you like. With
-    @read_all false, a session daemon of root's may read what "nobody" may.
+    One virtnitrod and its directory, in @where. Start and stop it as often as you like.
+    With @read_all false, a session daemon of root's may read what "nobody" may.
     """
 
-    def __init__(self, system=False, read_all=True):
+    def __init__(self, system=False, read_all=True, where="/tmp"):
         for path in (DAEMON, HELPER):
             if not os.access(path, os.X_OK):
                 raise FileNotFoundError(f"{path} is not there: build first")
@@ -205,7 +223,7 @@ class NitroDaemon:
         if os.geteuid() == 0 and not system:
             self.prefix = AS_NOBODY + (READ_ALL if read_all else [])
         # short, as paths of sockets can be no longer than 107 bytes
-        self.dir = tempfile.mkdtemp(prefix="nitro-", dir="/tmp")
+        self.dir = tempfile.mkdtemp(prefix="nitro-", dir=where)
         self.process = None
         self.log = os.path.join(self.dir, "virtnitrod.log")
         self.client_env = self._client_env()
