@@ -20,6 +20,7 @@
 #include "nitro_domain.h"
 #include "nitro_domain_conf.h"
 #include "nitro_driver.h"
+#include "nitro_native.h"
 #include "nitro_process.h"
 #include "viraccessapicheck.h"
 #include "virerror.h"
@@ -203,6 +204,45 @@ static int
 nitroConnectIsAlive(virConnectPtr conn G_GNUC_UNUSED)
 {
     return 1;
+}
+
+
+/* The formats of other tools */
+
+static char *
+nitroConnectDomainXMLFromNative(virConnectPtr conn,
+                                const char *format,
+                                const char *config,
+                                unsigned int flags)
+{
+    nitroDriver *driver = conn->privateData;
+    g_autoptr(virDomainDef) def = NULL;
+
+    virCheckFlags(0, NULL);
+
+    if (virConnectDomainXMLFromNativeEnsureACL(conn) < 0 ||
+        !(def = nitroNativeParse(format, config, virArchFromHost(), driver->xmlopt)))
+        return NULL;
+    return virDomainDefFormat(def, driver->xmlopt, VIR_DOMAIN_DEF_FORMAT_INACTIVE);
+}
+
+
+static char *
+nitroConnectDomainXMLToNative(virConnectPtr conn,
+                              const char *format,
+                              const char *xml,
+                              unsigned int flags)
+{
+    nitroDriver *driver = conn->privateData;
+    g_autoptr(virDomainDef) def = NULL;
+
+    virCheckFlags(0, NULL);
+
+    if (virConnectDomainXMLToNativeEnsureACL(conn) < 0 ||
+        !(def = virDomainDefParseString(xml, driver->xmlopt, NULL,
+                                        VIR_DOMAIN_DEF_PARSE_INACTIVE)))
+        return NULL;
+    return nitroNativeFormat(format, def);
 }
 
 
@@ -1115,6 +1155,8 @@ static virHypervisorDriver nitroHypervisorDriver = {
     .connectIsEncrypted = nitroConnectIsEncrypted,
     .connectIsSecure = nitroConnectIsSecure,
     .connectIsAlive = nitroConnectIsAlive,
+    .connectDomainXMLFromNative = nitroConnectDomainXMLFromNative,
+    .connectDomainXMLToNative = nitroConnectDomainXMLToNative,
     .connectListDomains = nitroConnectListDomains,
     .connectNumOfDomains = nitroConnectNumOfDomains,
     .connectListDefinedDomains = nitroConnectListDefinedDomains,
