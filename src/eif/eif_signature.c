@@ -52,7 +52,8 @@ struct _Reader {
 static void
 setError(GError **error, const char *what)
 {
-    g_set_error(error, EIF_ERROR, EIF_ERROR_FORMAT, "the signature section is wrong: %s", what);
+    g_set_error(error, EIF_ERROR, EIF_ERROR_FORMAT, _("the signature section is wrong: %s"),
+                _(what));
 }
 
 /* libcbor's callbacks: each fills in the one Item. */
@@ -218,7 +219,7 @@ readBytes(Reader *reader, GError **error)
         return g_steal_pointer(&bytes);
     }
     if (item.kind != ITEM_ARRAY) {
-        setError(error, "the value of \"" CERTIFICATE_KEY "\" is neither a byte string nor an "
+        setError(error, "the value of \"signing_certificate\" is neither a byte string nor an "
                  "array of bytes");
         return NULL;
     }
@@ -230,7 +231,7 @@ readBytes(Reader *reader, GError **error)
         if (readItem(reader, &element, error) < 0)
             return NULL;
         if (element.kind != ITEM_UINT || element.value > UINT8_MAX) {
-            setError(error, "the array of \"" CERTIFICATE_KEY "\" has an item that is not a byte");
+            setError(error, "the array of \"signing_certificate\" has an item that is not a byte");
             return NULL;
         }
         byte = element.value;
@@ -263,7 +264,7 @@ readCertificateOfMap(Reader *reader, uint64_t pairs, GError **error)
         }
 
         if (pem) {
-            setError(error, "its map has the key \"" CERTIFICATE_KEY "\" twice");
+            setError(error, "its map has the key \"signing_certificate\" twice");
             return NULL;
         }
         if (!(pem = readBytes(reader, error)))
@@ -271,7 +272,7 @@ readCertificateOfMap(Reader *reader, uint64_t pairs, GError **error)
     }
 
     if (!pem)
-        setError(error, "its map has no key \"" CERTIFICATE_KEY "\"");
+        setError(error, "its map has no key \"signing_certificate\"");
     return g_steal_pointer(&pem);
 }
 

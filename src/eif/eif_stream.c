@@ -43,7 +43,8 @@ eifCheckNoNul(const EifSection *section, uint64_t pos, const void *buf, size_t l
         return 0;
 
     g_set_error(error, EIF_ERROR, EIF_ERROR_FORMAT,
-                "the %s section has a NUL byte at %" PRIu64 ", where a reader of text would stop",
+                _("the %s section has a NUL byte at %" PRIu64 ", where a reader of text would "
+                  "stop"),
                 eifSectionTypeToString(section->type),
                 pos + (uint64_t)(nul - (const char *)buf));
     return -1;
@@ -84,7 +85,7 @@ streamHeader(EifStream *stream, GError **error)
     eifHeaderDecode(raw, &header);
     if (!headerIsSame(stream->image, &header)) {
         g_set_error(error, EIF_ERROR, EIF_ERROR_FORMAT,
-                    "the EIF header has changed since it was read first");
+                    _("the EIF header has changed since it was read first"));
         return -1;
     }
 
@@ -107,8 +108,8 @@ streamSectionHeader(EifStream *stream, const EifSection *section, GError **error
         header.flags != section->flags ||
         header.size != section->size) {
         g_set_error(error, EIF_ERROR, EIF_ERROR_FORMAT,
-                    "the header of the %s section at %" PRIu64 " has changed since it was read "
-                    "first", eifSectionTypeToString(section->type),
+                    _("the header of the %s section at %" PRIu64 " has changed since it was read "
+                    "first"), eifSectionTypeToString(section->type),
                     section->offset - EIF_SECTION_HEADER_SIZE);
         return -1;
     }
@@ -179,8 +180,8 @@ void
 eifSetChecksumError(const EifImage *image, uint32_t crc, GError **error)
 {
     g_set_error(error, EIF_ERROR, EIF_ERROR_CHECKSUM,
-                "EIF header: checksum is 0x%08x, but that of the content is 0x%08x: "
-                "the image is damaged", image->crc32, crc);
+                _("EIF header: checksum is 0x%08x, but that of the content is 0x%08x: "
+                "the image is damaged"), image->crc32, crc);
 }
 
 int

@@ -10,6 +10,7 @@
  */
 
 #include <fcntl.h>
+#include <locale.h>
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -18,6 +19,7 @@
 #include "kvm_probe.h"
 #include "lifecycle.h"
 #include "log.h"
+#include "nitro_gettext.h"
 #include "options.h"
 #include "tsc.h"
 
@@ -32,6 +34,15 @@ mainOpenStandardFds(void)
     } while (fd >= 0 && fd <= STDERR_FILENO);
     if (fd >= 0)
         close(fd);
+}
+
+/* Texts only, and in the encoding of JSON: numbers are the same everywhere. */
+static void
+mainSetLocale(void)
+{
+    setlocale(LC_CTYPE, "");
+    setlocale(LC_MESSAGES, "");
+    nitroGettextInitialize("UTF-8");
 }
 
 static LifecycleExit
@@ -55,6 +66,7 @@ main(int argc, char **argv)
     g_autofree char *error = NULL;
 
     mainOpenStandardFds();
+    mainSetLocale();
     tscMeasureBegin();
     signal(SIGPIPE, SIG_IGN);
 

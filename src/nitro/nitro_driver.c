@@ -1214,6 +1214,9 @@ static virStateDriver nitroStateDriver = {
 int
 nitroRegister(void)
 {
+    /* What leaves here goes into XDR strings, which are UTF-8. */
+    nitroGettextInitialize("UTF-8");
+
     if (virRegisterConnectDriver(&nitroConnectDriver, true) < 0 ||
         virRegisterStateDriver(&nitroStateDriver) < 0)
         return -1;
