@@ -13,7 +13,7 @@ import updatepo
 
 # Errors for users that are neither marked nor made by one of these functions
 UNMARKED = re.compile(r'\b(?:g_set_error|g_set_error_literal|virReportError|virReportSystemError)'
-                      r'\((?:[^"();]|\([^()]*\))*,\s*"(?!%s")', re.ASCII)
+                      r'\((?:[^"();]|\([^()"]*\))*,\s*"(?!%s")', re.ASCII)
 
 SOURCE = pathlib.Path(os.environ["LIBVIRT_NITRO_SOURCE"])
 
