@@ -22,6 +22,7 @@
 #endif
 
 #include <libintl.h>
+#include <locale.h>
 #include <stdlib.h>
 
 #define NITRO_TEXT_DOMAIN "libvirt-nitro"
