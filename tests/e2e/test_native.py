@@ -6,7 +6,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """
 virsh domxml-from-native and domxml-to-native. What is made of what is nitronativetest's
-subject; here it goes through the daemon, and is defined. Nothing boots.
+subject; here it goes through the daemon, and is defined. No test boots anything.
 """
 
 import json
@@ -24,10 +24,6 @@ DATA = os.path.join(daemon.SOURCE, "tests/nitronativedata")
 
 
 class Native(EnclaveTest):
-    @classmethod
-    def warm_up(cls):
-        """Nothing boots here."""
-
     def virsh(self, *args):
         done = self.daemon.virsh("-q", *args)
         self.assertEqual(done.returncode, 0, f"virsh {args}: {done.stderr}")
