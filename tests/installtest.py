@@ -66,10 +66,15 @@ class InstallTest(unittest.TestCase):
         for name in ("virtnitrod", "libvirt_driver_nitro.so", "libvirt_nitro", "virt-eif",
                      "libvirt.so.0", "domain.rng", "virtnitrod.conf", "virtnitrod.service",
                      "virtnitrod.socket", "virtnitrod-ro.socket", "virtnitrod-admin.socket",
-                     "virtnitrod.8", "libvirt_nitro.8", "virt-eif.1"):
+                     "virtnitrod.8", "libvirt_nitro.8", "virt-eif.1",
+                     "virt-nitro-validate", "virt-nitro-validate.1"):
             with self.subTest(name):
                 self.assertEqual(1, len([p for p in self.paths if p.endswith("/" + name)]),
                                  f"{name} among {self.paths}")
+
+    def test_translations_are_there(self):
+        for language in (SOURCE / "po" / "LINGUAS").read_text(encoding="utf-8").split():
+            self.assertIn(f"/usr/share/locale/{language}/LC_MESSAGES/libvirt-nitro.mo", self.paths)
 
     def test_nothing_replaces_a_packages_file(self):
         try:
@@ -107,6 +112,8 @@ class InstallTest(unittest.TestCase):
     def test_tools_run(self):
         self.assertIn("virt-eif", self.in_overlay("/usr/bin/virt-eif", "--version"))
         self.assertIn("libvirt_nitro", self.in_overlay("/usr/libexec/libvirt_nitro", "--version"))
+        self.assertIn("virt-nitro-validate",
+                      self.in_overlay("/usr/bin/virt-nitro-validate", "--version"))
 
 
 if __name__ == "__main__":

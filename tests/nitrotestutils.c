@@ -76,6 +76,8 @@ nitroTestErrorCodeToString(int code)
     switch (code) {
     case VIR_ERR_INTERNAL_ERROR:
         return "VIR_ERR_INTERNAL_ERROR";
+    case VIR_ERR_INVALID_ARG:
+        return "VIR_ERR_INVALID_ARG";
     case VIR_ERR_XML_ERROR:
         return "VIR_ERR_XML_ERROR";
     case VIR_ERR_XML_DETAIL:

@@ -169,7 +169,7 @@ initFilePart(const EifBuilder *builder, EifPart *part, EifSectionType type, int 
 
     if (size > max || eifBuilderGetSize(builder) > max - size) {
         g_set_error(error, EIF_ERROR, EIF_ERROR_ARGUMENT,
-                    "%s has %" PRIu64 " bytes, too many for an image", what, size);
+                    _("%s has %" PRIu64 " bytes, too many for an image"), what, size);
         return -1;
     }
 
@@ -204,7 +204,8 @@ eifBuilderAddRamdisk(EifBuilder *builder, int fd, const char *name, GError **err
 {
     if (builder->nramdisks >= MAX_RAMDISKS) {
         g_set_error(error, EIF_ERROR, EIF_ERROR_ARGUMENT,
-                    "ramdisk '%s' is one too many: an image holds at most %d", name, MAX_RAMDISKS);
+                    _("ramdisk '%s' is one too many: an image holds at most %d"),
+                    name, MAX_RAMDISKS);
         return -1;
     }
 
@@ -396,7 +397,7 @@ checkHasKernel(const EifBuilder *builder, GError **error)
     if (builder->kernel.fd >= 0)
         return 0;
 
-    g_set_error(error, EIF_ERROR, EIF_ERROR_ARGUMENT, "an image needs a kernel");
+    g_set_error(error, EIF_ERROR, EIF_ERROR_ARGUMENT, _("an image needs a kernel"));
     return -1;
 }
 
@@ -408,7 +409,7 @@ getStart(int fd, GError **error)
     off_t start = flags < 0 ? -1 : lseek(fd, 0, SEEK_CUR);
 
     if (start < 0) {
-        g_set_error(error, EIF_ERROR, EIF_ERROR_IO, "cannot write the image: %s",
+        g_set_error(error, EIF_ERROR, EIF_ERROR_IO, _("cannot write the image: %s"),
                     g_strerror(errno));
         return -1;
     }
@@ -416,7 +417,7 @@ getStart(int fd, GError **error)
     /* Linux then writes all at the end, whatever the offset. */
     if (flags & O_APPEND) {
         g_set_error(error, EIF_ERROR, EIF_ERROR_IO,
-                    "cannot write the image: the file is open for appending only");
+                    _("cannot write the image: the file is open for appending only"));
         return -1;
     }
     return start;
@@ -439,7 +440,8 @@ eifBuilderWrite(EifBuilder *builder, int fd, EifProgress progress, void *opaque,
         return -1;
 
     if (output.total > INT64_MAX - (uint64_t)start) {
-        g_set_error(error, EIF_ERROR, EIF_ERROR_IO, "cannot write the image: no file can hold it");
+        g_set_error(error, EIF_ERROR, EIF_ERROR_IO,
+                    _("cannot write the image: no file can hold it"));
         return -1;
     }
 
@@ -449,7 +451,7 @@ eifBuilderWrite(EifBuilder *builder, int fd, EifProgress progress, void *opaque,
         return -1;
 
     if (lseek(fd, start + (off_t)output.total, SEEK_SET) < 0) {
-        g_set_error(error, EIF_ERROR, EIF_ERROR_IO, "cannot write the image: %s",
+        g_set_error(error, EIF_ERROR, EIF_ERROR_IO, _("cannot write the image: %s"),
                     g_strerror(errno));
         return -1;
     }
@@ -473,7 +475,7 @@ eifBuilderWriteBuffer(EifBuilder *builder, void *buf, size_t len, EifProgress pr
 
     if (len < output.total) {
         g_set_error(error, EIF_ERROR, EIF_ERROR_ARGUMENT,
-                    "the image has %" PRIu64 " bytes, more than the %zu there is room for",
+                    _("the image has %" PRIu64 " bytes, more than the %zu there is room for"),
                     output.total, len);
         return -1;
     }

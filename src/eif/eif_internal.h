@@ -14,6 +14,7 @@
 #pragma once
 
 #include "eif.h"
+#include "nitro_gettext.h"
 
 /* Where the fields that are written or left out by themselves are in the header */
 #define EIF_HEADER_CRC_OFFSET 544

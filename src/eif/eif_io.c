@@ -30,7 +30,7 @@ eifReadExact(int fd, void *buf, size_t len, uint64_t offset, const char *what, G
 
     if (offset > INT64_MAX || len > INT64_MAX - offset) {
         g_set_error(error, EIF_ERROR, EIF_ERROR_IO,
-                    "cannot read %s at %" PRIu64 ": no file is that long", what, offset);
+                    _("cannot read %s at %" PRIu64 ": no file is that long"), what, offset);
         return -1;
     }
 
@@ -40,13 +40,13 @@ eifReadExact(int fd, void *buf, size_t len, uint64_t offset, const char *what, G
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0) {
-            g_set_error(error, EIF_ERROR, EIF_ERROR_IO, "cannot read %s at %" PRIu64 ": %s",
+            g_set_error(error, EIF_ERROR, EIF_ERROR_IO, _("cannot read %s at %" PRIu64 ": %s"),
                         what, offset + done, g_strerror(errno));
             return -1;
         }
         if (got == 0) {
             g_set_error(error, EIF_ERROR, EIF_ERROR_IO,
-                        "%s ends at %" PRIu64 " bytes: it has become shorter while it was read",
+                        _("%s ends at %" PRIu64 " bytes: it has become shorter while it was read"),
                         what, offset + done);
             return -1;
         }
@@ -68,7 +68,8 @@ eifWriteExact(int fd, const void *buf, size_t len, uint64_t offset, GError **err
         if (put < 0 && errno == EINTR)
             continue;
         if (put <= 0) {
-            g_set_error(error, EIF_ERROR, EIF_ERROR_IO, "cannot write the image at %" PRIu64 ": %s",
+            g_set_error(error, EIF_ERROR, EIF_ERROR_IO,
+                        _("cannot write the image at %" PRIu64 ": %s"),
                         offset + done, g_strerror(put < 0 ? errno : ENOSPC));
             return -1;
         }
@@ -84,14 +85,14 @@ eifFileSize(int fd, const char *what, EifError notRegular, uint64_t *size, GErro
     struct stat sb;
 
     if (fstat(fd, &sb) < 0) {
-        g_set_error(error, EIF_ERROR, EIF_ERROR_IO, "cannot examine %s: %s",
+        g_set_error(error, EIF_ERROR, EIF_ERROR_IO, _("cannot examine %s: %s"),
                     what, g_strerror(errno));
         return -1;
     }
 
     /* Only these have a size that means something and can be read at any offset. */
     if (!S_ISREG(sb.st_mode)) {
-        g_set_error(error, EIF_ERROR, notRegular, "%s is %s, not a regular file", what,
+        g_set_error(error, EIF_ERROR, notRegular, _("%s is %s, not a regular file"), what,
                     S_ISDIR(sb.st_mode) ? "a directory" :
                     S_ISBLK(sb.st_mode) ? "a block device" :
                     S_ISCHR(sb.st_mode) ? "a character device" :
@@ -111,6 +112,6 @@ eifReportProgress(EifProgress progress, uint64_t done, uint64_t total, void *opa
         return 0;
 
     g_set_error(error, EIF_ERROR, EIF_ERROR_CANCELLED,
-                "cancelled after %" PRIu64 " of %" PRIu64 " bytes", done, total);
+                _("cancelled after %" PRIu64 " of %" PRIu64 " bytes"), done, total);
     return -1;
 }

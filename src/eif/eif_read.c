@@ -26,6 +26,7 @@
 
 #define IMAGE "the image"
 
+/* @format is translated here: xgettext knows the function. */
 static void
 setFormatError(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
@@ -38,7 +39,7 @@ setFormatError(GError **error, const char *format, ...)
         return;
 
     va_start(args, format);
-    *error = g_error_new_valist(EIF_ERROR, EIF_ERROR_FORMAT, format, args);
+    *error = g_error_new_valist(EIF_ERROR, EIF_ERROR_FORMAT, _(format), args);
     va_end(args);
 }
 
@@ -59,18 +60,19 @@ static int
 checkMagic(const uint8_t *raw, size_t len, GError **error)
 {
     if (len == 0) {
-        g_set_error(error, EIF_ERROR, EIF_ERROR_MAGIC, "not an EIF file: it is empty");
+        g_set_error(error, EIF_ERROR, EIF_ERROR_MAGIC, _("not an EIF file: it is empty"));
         return -1;
     }
     if (len < 4) {
         g_set_error(error, EIF_ERROR, EIF_ERROR_MAGIC,
-                    "not an EIF file: it has only %zu bytes", len);
+                    _("not an EIF file: it has only %zu bytes"), len);
         return -1;
     }
     if (memcmp(raw, EIF_MAGIC, 4) != 0) {
         g_set_error(error, EIF_ERROR, EIF_ERROR_MAGIC,
-                    "not an EIF file: the magic number is 0x%02x%02x%02x%02x, not 0x2e656966 "
-                    "(\"" EIF_MAGIC "\")", raw[0], raw[1], raw[2], raw[3]);
+                    _("not an EIF file: the magic number is 0x%02x%02x%02x%02x, not 0x2e656966 "
+                      "(\"%s\")"), raw[0], raw[1], raw[2], raw[3],
+                    EIF_MAGIC);
         return -1;
     }
     return 0;
@@ -303,7 +305,7 @@ eifImageReadSection(int fd, const EifSection *section, size_t max, GError **erro
 
     if (!(buf = g_try_malloc(section->size + 1))) {
         g_set_error(error, EIF_ERROR, EIF_ERROR_IO,
-                    "not enough memory for the %" PRIu64 " bytes of the %s section",
+                    _("not enough memory for the %" PRIu64 " bytes of the %s section"),
                     section->size, eifSectionTypeToString(section->type));
         return NULL;
     }

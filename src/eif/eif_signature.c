@@ -66,7 +66,8 @@ struct _Reader {
 static void
 setError(GError **error, const char *what)
 {
-    g_set_error(error, EIF_ERROR, EIF_ERROR_FORMAT, "the signature section is wrong: %s", what);
+    g_set_error(error, EIF_ERROR, EIF_ERROR_FORMAT, _("the signature section is wrong: %s"),
+                _(what));
 }
 
 /* The same for the value of @key */

@@ -44,7 +44,8 @@ eifCheckNoNul(const EifSection *section, uint64_t pos, const void *buf, size_t l
         return 0;
 
     g_set_error(error, EIF_ERROR, EIF_ERROR_FORMAT,
-                "the %s section has a NUL byte at %" PRIu64 ", where a reader of text would stop",
+                _("the %s section has a NUL byte at %" PRIu64 ", where a reader of text would "
+                  "stop"),
                 eifSectionTypeToString(section->type),
                 pos + (uint64_t)(nul - (const char *)buf));
     return -1;
@@ -195,8 +196,8 @@ void
 eifSetChecksumError(const EifImage *image, uint32_t crc, GError **error)
 {
     g_set_error(error, EIF_ERROR, EIF_ERROR_CHECKSUM,
-                "EIF header: checksum is 0x%08x, but that of the content is 0x%08x: "
-                "the image is damaged", image->crc32, crc);
+                _("EIF header: checksum is 0x%08x, but that of the content is 0x%08x: "
+                "the image is damaged"), image->crc32, crc);
 }
 
 int

@@ -29,9 +29,9 @@ struct _Command {
 };
 
 static const Command commands[] = {
-    { "build", virtEifBuild, "assemble an image from a kernel, its command line and ramdisks" },
-    { "describe", virtEifDescribe, "show what is in an image, and its measurements" },
-    { "verify", virtEifVerify, "check that an image is whole" },
+    { "build", virtEifBuild, N_("assemble an image from a kernel, its command line and ramdisks") },
+    { "describe", virtEifDescribe, N_("show what is in an image, and its measurements") },
+    { "verify", virtEifVerify, N_("check that an image is whole") },
 };
 
 void
@@ -41,10 +41,10 @@ virtEifError(const char *format, ...)
     va_list args;
 
     va_start(args, format);
-    message = g_strdup_vprintf(format, args);
+    message = g_strdup_vprintf(_(format), args);
     va_end(args);
 
-    fprintf(stderr, "error: %s\n", message);
+    fprintf(stderr, _("error: %s\n"), message);
 }
 
 int
@@ -57,6 +57,7 @@ virtEifParseOptions(int *argc, char ***argv, const GOptionEntry *entries, const 
 
     /* The usage line of --help starts with this. */
     g_set_prgname(command);
+    g_option_context_set_translation_domain(context, NITRO_TEXT_DOMAIN);
     g_option_context_set_summary(context, summary);
     g_option_context_add_main_entries(context, entries, NULL);
 
@@ -131,8 +132,8 @@ describeCommands(void)
     size_t i;
 
     for (i = 0; i < G_N_ELEMENTS(commands); i++)
-        g_string_append_printf(text, "  %-10s %s\n", commands[i].name, commands[i].help);
-    g_string_append(text, "\n'" PROGRAM " COMMAND --help' describes a command.");
+        g_string_append_printf(text, "  %-10s %s\n", commands[i].name, _(commands[i].help));
+    g_string_append_printf(text, _("\n'%s COMMAND --help' describes a command."), PROGRAM);
 
     return g_string_free(text, FALSE);
 }
@@ -145,7 +146,7 @@ static int
 parseGlobalOptions(int *argc, char ***argv, gboolean *version)
 {
     const GOptionEntry entries[] = {
-        { "version", 'v', 0, G_OPTION_ARG_NONE, version, "Show the version and exit", NULL },
+        { "version", 'v', 0, G_OPTION_ARG_NONE, version, N_("Show the version and exit"), NULL },
         { NULL },
     };
     g_autoptr(GOptionContext) context = g_option_context_new("COMMAND [ARGUMENT…]");
@@ -153,14 +154,16 @@ parseGlobalOptions(int *argc, char ***argv, gboolean *version)
     g_autoptr(GError) error = NULL;
 
     g_set_prgname(PROGRAM);
-    g_option_context_set_summary(context, "Works with images in the Enclave Image Format (EIF).");
+    g_option_context_set_translation_domain(context, NITRO_TEXT_DOMAIN);
+    g_option_context_set_summary(context,
+                                 N_("Works with images in the Enclave Image Format (EIF)."));
     g_option_context_set_description(context, description);
     g_option_context_add_main_entries(context, entries, NULL);
     /* Options behind the command are the command's. */
     g_option_context_set_strict_posix(context, TRUE);
 
     if (!g_option_context_parse(context, argc, argv, &error)) {
-        virtEifError("%s; see '" PROGRAM " --help'", error->message);
+        virtEifError("%s; see '%s --help'", error->message, PROGRAM);
         return -1;
     }
     return 0;
@@ -176,7 +179,7 @@ runCommand(int argc, char **argv)
             return commands[i].run(argc, argv);
     }
 
-    virtEifError("unknown command '%s'; see '" PROGRAM " --help'", argv[0]);
+    virtEifError("unknown command '%s'; see '%s --help'", argv[0], PROGRAM);
     return EXIT_FAILURE;
 }
 
@@ -187,6 +190,8 @@ main(int argc, char **argv)
     int status;
 
     setlocale(LC_ALL, "");
+    nitroGettextInitialize(NULL);
+    textdomain(NITRO_TEXT_DOMAIN); /* GOption looks at it, too */
 
     if (parseGlobalOptions(&argc, &argv, &version) < 0)
         return EXIT_FAILURE;
@@ -195,7 +200,7 @@ main(int argc, char **argv)
         puts(PROGRAM " (libvirt-nitro) " NITRO_VERSION);
         status = EXIT_SUCCESS;
     } else if (argc < 2) {
-        virtEifError("no command is named; see '" PROGRAM " --help'");
+        virtEifError("no command is named; see '%s --help'", PROGRAM);
         status = EXIT_FAILURE;
     } else {
         status = runCommand(argc - 1, argv + 1);

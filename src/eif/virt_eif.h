@@ -12,6 +12,7 @@
 #pragma once
 
 #include "eif.h"
+#include "nitro_gettext.h"
 
 #include <yajl/yajl_gen.h>
 

@@ -303,23 +303,23 @@ virtEifBuild(int argc, char **argv)
     /* Of the type "filename", options are taken as they are, whatever the locale. */
     const GOptionEntry entries[] = {
         { "kernel", 'k', 0, G_OPTION_ARG_FILENAME, &options.kernel,
-          "Linux kernel to boot (required)", "FILE" },
+          N_("Linux kernel to boot (required)"), "FILE" },
         { "cmdline", 'c', 0, G_OPTION_ARG_FILENAME, &options.cmdline,
-          "Command line of the kernel (default: empty)", "TEXT" },
+          N_("Command line of the kernel (default: empty)"), "TEXT" },
         { "ramdisk", 'r', 0, G_OPTION_ARG_FILENAME_ARRAY, &options.ramdisks,
-          "Ramdisk; repeat for more, in this order (default: an empty one)", "FILE" },
+          N_("Ramdisk; repeat for more, in this order (default: an empty one)"), "FILE" },
         { "metadata", 'm', 0, G_OPTION_ARG_FILENAME, &options.metadata,
-          "JSON object with facts about the image (default: {})", "FILE" },
+          N_("JSON object with facts about the image (default: {})"), "FILE" },
         { "arch", 'a', 0, G_OPTION_ARG_STRING, &options.arch,
-          "Architecture, x86_64 or aarch64 (default: this machine's)", "ARCH" },
+          N_("Architecture, x86_64 or aarch64 (default: this machine's)"), "ARCH" },
         { "output", 'o', 0, G_OPTION_ARG_FILENAME, &options.output,
-          "Image to write (required)", "FILE" },
+          N_("Image to write (required)"), "FILE" },
         { NULL },
     };
     EifArch arch;
 
     if (virtEifParseOptions(&argc, &argv, entries, "--kernel FILE --output FILE",
-                            "Assembles an image of EIF version 4.", 0) < 0)
+                            N_("Assembles an image of EIF version 4."), 0) < 0)
         return EXIT_FAILURE;
 
     if (!options.kernel || !options.output) {

@@ -407,12 +407,13 @@ virtEifDescribe(int argc, char **argv)
     g_auto(Description) description = { 0 };
     gboolean json = FALSE;
     const GOptionEntry entries[] = {
-        { "json", 'j', 0, G_OPTION_ARG_NONE, &json, "Print one JSON object", NULL },
+        { "json", 'j', 0, G_OPTION_ARG_NONE, &json, N_("Print one JSON object"), NULL },
         { NULL },
     };
 
     if (virtEifParseOptions(&argc, &argv, entries, "FILE",
-                            "Shows the header, sections, measurements and metadata of an image.",
+                            N_("Shows the header, sections, measurements and metadata of an "
+                               "image."),
                             1) < 0 ||
         readDescription(argv[1], &description) < 0)
         return EXIT_FAILURE;

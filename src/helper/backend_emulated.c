@@ -159,8 +159,8 @@ emulatedFindQemu(Emulated *emulated, Failure *failure)
                                                g_find_program_in_path(QEMU_BINARY);
     if (!emulated->qemu) {
         failureSet(failure, NITRO_FAILURE_UNSUPPORTED,
-                   "The machine 'nitro-enclave' needs QEMU, but there is no " QEMU_BINARY
-                   " in PATH: install it");
+                   "The machine 'nitro-enclave' needs QEMU, but there is no %s in PATH: install it",
+                   QEMU_BINARY);
         return -1;
     }
     if (access(emulated->qemu, X_OK) < 0) {

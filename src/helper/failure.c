@@ -5,12 +5,15 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * A plain value: set where the failure is known, sent by lifecycle.c.
+ * A plain value: set where the failure is known, sent by lifecycle.c. The text is in the
+ * language of the daemon, whose locale this process has: users see it as the daemon's own.
  */
 
 #include "failure.h"
 
 #include <stdarg.h>
+
+#include "nitro_gettext.h"
 
 void
 failureSet(Failure *failure, const char *code, const char *fmt, ...)
@@ -22,7 +25,7 @@ failureSet(Failure *failure, const char *code, const char *fmt, ...)
 
     va_start(ap, fmt);
     failure->code = code;
-    failure->text = g_strdup_vprintf(fmt, ap);
+    failure->text = g_strdup_vprintf(_(fmt), ap);
     va_end(ap);
 }
 

@@ -22,7 +22,10 @@ struct _Failure {
     int err;           /* its errno */
 };
 
-/* Fills @failure in; the first failure stays when there is one already. */
+/*
+ * Fills @failure in; the first failure stays when there is one already. @fmt is translated
+ * here: xgettext knows the function.
+ */
 void failureSet(Failure *failure, const char *code, const char *fmt, ...) G_GNUC_PRINTF(3, 4);
 
 /* Frees what @failure owns and makes it empty again. */

@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "helper_protocol.h"
+#include "nitro_gettext.h"
 
 #define MIB (1024 * 1024ULL)
 
@@ -320,7 +321,7 @@ imageWrite(int fd, const void *buf, size_t len, GError **error)
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0) {
-            g_set_error(error, EIF_ERROR, EIF_ERROR_IO, "cannot keep it in memory: %s",
+            g_set_error(error, EIF_ERROR, EIF_ERROR_IO, _("cannot keep it in memory: %s"),
                         g_strerror(errno));
             return -1;
         }
@@ -420,7 +421,7 @@ imageUnpackEif(const Image *image, ImageUnpacker *unpacker, GError **error)
         if ((section->type == EIF_SECTION_SIGNATURE || section->type == EIF_SECTION_CMDLINE) &&
             section->size > IMAGE_SIGNATURE_MAX) {
             g_set_error(error, EIF_ERROR, EIF_ERROR_FORMAT,
-                        "the %s section has %" PRIu64 " bytes, more than 1 MiB",
+                        _("the %s section has %" PRIu64 " bytes, more than 1 MiB"),
                         eifSectionTypeToString(section->type), section->size);
             return -1;
         }
@@ -443,12 +444,12 @@ imageReadRange(int fd, uint64_t offset, uint64_t size, const int *cancel,
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0) {
-            g_set_error(error, EIF_ERROR, EIF_ERROR_IO, "cannot read it: %s",
+            g_set_error(error, EIF_ERROR, EIF_ERROR_IO, _("cannot read it: %s"),
                         n < 0 ? g_strerror(errno) : "it has become shorter");
             return -1;
         }
         if (g_atomic_int_get(cancel) != 0) {
-            g_set_error(error, EIF_ERROR, EIF_ERROR_CANCELLED, "stopped");
+            g_set_error(error, EIF_ERROR, EIF_ERROR_CANCELLED, _("stopped"));
             return -1;
         }
         if (piece(opaque, buf, n, error) < 0)
@@ -508,7 +509,8 @@ imageCompare(const EifMeasurements *found, const EifMeasurements *expected, Fail
                                     memcmp(expected->pcr[i], found->pcr[i], EIF_PCR_SIZE) == 0))
             continue;
         want = eifPcrToString(expected->pcr[i]);
-        have = found->valid[i] ? eifPcrToString(found->pcr[i]) : g_strdup("none, as it is not signed");
+        have = found->valid[i] ? eifPcrToString(found->pcr[i]) :
+                                g_strdup(_("none, as it is not signed"));
         failureSet(failure, NITRO_FAILURE_IMAGE,
                    "The image is not the expected one: its PCR%zu is %s, but %s is expected", i,
                    have, want);

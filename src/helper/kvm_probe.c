@@ -26,6 +26,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "nitro_gettext.h"
+
 #if defined(__x86_64__)
 
 # include <linux/kvm.h>
@@ -202,21 +204,22 @@ probeAwait(int pipeFd, char **reason)
     } while (n < 0 && errno == EINTR);
 
     if (n == 0) {
-        *reason = g_strdup_printf("KVM did not run a short piece of 64-bit code within %d ms: this "
-                                  "host has no hardware virtualization for it", KVM_PROBE_LIMIT_MS);
+        *reason = g_strdup_printf(_("KVM did not run a short piece of 64-bit code within %d ms: "
+                                    "this host has no hardware virtualization for it"),
+                                  KVM_PROBE_LIMIT_MS);
         return false;
     }
     if (n < 0 || read(pipeFd, &verdict, sizeof(verdict)) != sizeof(verdict)) {
-        *reason = g_strdup("The process that tried KVM died");
+        *reason = g_strdup(_("The process that tried KVM died"));
         return false;
     }
     if (verdict.err != 0) {
         verdict.step[sizeof(verdict.step) - 1] = '\0';
-        *reason = g_strdup_printf("KVM does not work: %s failed: %s", verdict.step,
+        *reason = g_strdup_printf(_("KVM does not work: %s failed: %s"), verdict.step,
                                   g_strerror(verdict.err));
         return false;
     }
-    *reason = g_strdup("KVM ran a piece of 64-bit code");
+    *reason = g_strdup(_("KVM ran a piece of 64-bit code"));
     return true;
 }
 
@@ -249,11 +252,11 @@ kvmProbe(char **reason)
     bool works;
 
     if (kvm < 0) {
-        *reason = g_strdup_printf("%s cannot be opened: %s", PROBE_DEVICE, g_strerror(errno));
+        *reason = g_strdup_printf(_("%s cannot be opened: %s"), PROBE_DEVICE, g_strerror(errno));
         return false;
     }
     if (pipe2(fds, O_CLOEXEC) < 0 || (pid = fork()) < 0) {
-        *reason = g_strdup_printf("KVM cannot be tried: %s", g_strerror(errno));
+        *reason = g_strdup_printf(_("KVM cannot be tried: %s"), g_strerror(errno));
         if (fds[0] >= 0) {
             close(fds[0]);
             close(fds[1]);
@@ -277,7 +280,7 @@ kvmProbe(char **reason)
 bool
 kvmProbe(char **reason)
 {
-    *reason = g_strdup("KVM is used on x86_64 hosts only");
+    *reason = g_strdup(_("KVM is used on x86_64 hosts only"));
     return false;
 }
 

@@ -20,6 +20,7 @@
 #include "kvm_probe.h"
 #include "lifecycle.h"
 #include "log.h"
+#include "nitro_gettext.h"
 #include "options.h"
 #include "tsc.h"
 
@@ -34,6 +35,15 @@ mainOpenStandardFds(void)
     } while (fd >= 0 && fd <= STDERR_FILENO);
     if (fd >= 0)
         close(fd);
+}
+
+/* Texts only, and in the encoding of JSON: numbers are the same everywhere. */
+static void
+mainSetLocale(void)
+{
+    setlocale(LC_CTYPE, "");
+    setlocale(LC_MESSAGES, "");
+    nitroGettextInitialize("UTF-8");
 }
 
 static LifecycleExit
@@ -59,6 +69,7 @@ main(int argc, char **argv)
     /* Threads are few and allocate next to nothing: an arena for each would only use memory. */
     mallopt(M_ARENA_MAX, 1);
     mainOpenStandardFds();
+    mainSetLocale();
     tscMeasureBegin();
     signal(SIGPIPE, SIG_IGN);
 

@@ -28,6 +28,7 @@
 #include "nitro_driver_config.h"
 #include "nitro_driver_device.h"
 #include "nitro_driver_stats.h"
+#include "nitro_native.h"
 #include "nitro_orphan.h"
 #include "nitro_process.h"
 #include "nitro_restart.h"
@@ -188,6 +189,45 @@ static int
 nitroConnectIsAlive(virConnectPtr conn G_GNUC_UNUSED)
 {
     return 1;
+}
+
+
+/* The formats of other tools */
+
+static char *
+nitroConnectDomainXMLFromNative(virConnectPtr conn,
+                                const char *format,
+                                const char *config,
+                                unsigned int flags)
+{
+    nitroDriver *driver = conn->privateData;
+    g_autoptr(virDomainDef) def = NULL;
+
+    virCheckFlags(0, NULL);
+
+    if (virConnectDomainXMLFromNativeEnsureACL(conn) < 0 ||
+        !(def = nitroNativeParse(format, config, virArchFromHost(), driver->xmlopt)))
+        return NULL;
+    return virDomainDefFormat(def, driver->xmlopt, VIR_DOMAIN_DEF_FORMAT_INACTIVE);
+}
+
+
+static char *
+nitroConnectDomainXMLToNative(virConnectPtr conn,
+                              const char *format,
+                              const char *xml,
+                              unsigned int flags)
+{
+    nitroDriver *driver = conn->privateData;
+    g_autoptr(virDomainDef) def = NULL;
+
+    virCheckFlags(0, NULL);
+
+    if (virConnectDomainXMLToNativeEnsureACL(conn) < 0 ||
+        !(def = virDomainDefParseString(xml, driver->xmlopt, NULL,
+                                        VIR_DOMAIN_DEF_PARSE_INACTIVE)))
+        return NULL;
+    return nitroNativeFormat(format, def);
 }
 
 
@@ -1090,6 +1130,8 @@ static virHypervisorDriver nitroHypervisorDriver = {
     .connectIsEncrypted = nitroConnectIsEncrypted,
     .connectIsSecure = nitroConnectIsSecure,
     .connectIsAlive = nitroConnectIsAlive,
+    .connectDomainXMLFromNative = nitroConnectDomainXMLFromNative,
+    .connectDomainXMLToNative = nitroConnectDomainXMLToNative,
     .connectListDomains = nitroConnectListDomains,
     .connectNumOfDomains = nitroConnectNumOfDomains,
     .connectListDefinedDomains = nitroConnectListDefinedDomains,
@@ -1175,6 +1217,9 @@ static virStateDriver nitroStateDriver = {
 int
 nitroRegister(void)
 {
+    /* What leaves here goes into XDR strings, which are UTF-8. */
+    nitroGettextInitialize("UTF-8");
+
     if (virRegisterConnectDriver(&nitroConnectDriver, true) < 0 ||
         virRegisterStateDriver(&nitroStateDriver) < 0)
         return -1;

@@ -1,0 +1,53 @@
+/*
+ * validate.h: the parts of virt-nitro-validate
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Each check is one line of output: validateCheck() says what is looked at, and one of
+ * validatePass(), validateWarn() and validateFail() ends the line. The form is that of
+ * libvirt's virt-host-validate.
+ */
+
+#pragma once
+
+#include <glib.h>
+#include <stdbool.h>
+
+/* What the lines start with: the machine type that needs what is checked, or the daemon */
+#define VALIDATE_NITRO "nitro"
+#define VALIDATE_EMULATED "nitro-enclave"
+#define VALIDATE_DAEMON "virtnitrod"
+
+/* Whether checks that pass are left out of the output; else all are shown. */
+void validateSetQuiet(bool quiet);
+
+/* Begins the line of a check of @group. */
+void validateCheck(const char *group, const char *format, ...) G_GNUC_PRINTF(2, 3);
+
+/* End the line. @format says what to do, as a sentence. */
+void validatePass(void);
+void validateWarn(const char *format, ...) G_GNUC_PRINTF(1, 2);
+void validateFail(const char *format, ...) G_GNUC_PRINTF(1, 2);
+
+/* Whether a check has failed so far; warnings do not count. */
+bool validateHasFailed(void);
+
+
+/*
+ * The checks. @root is put in front of the paths of devices, of what the kernel tells and of
+ * sockets: "" for this host, else the directory in which a test has made them.
+ */
+
+/* Module, device and group, CPU pool, vsock, heartbeat port (validate_device.c). */
+void validateDevice(const char *root);
+
+/* Huge pages, for each NUMA node (validate_hugepages.c). */
+void validateHugepages(const char *root);
+
+/* QEMU and KVM (validate_emulated.c). */
+void validateEmulated(void);
+
+/* The daemon of the system, or of the user who is not root (validate_daemon.c). */
+void validateDaemon(const char *root);

@@ -1,0 +1,138 @@
+/*
+ * validate_emulated.c: checks of what the machine "nitro-enclave" needs
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * QEMU is found and asked as the daemon and the helper do it; whether KVM works is the
+ * helper's own probe.
+ */
+
+#include <config.h>
+
+#include "configmake.h"
+#include "validate.h"
+#include "virarch.h"
+#include "vircommand.h"
+#include "virerror.h"
+#include "virfile.h"
+#include "virjson.h"
+
+#define QEMU "qemu-system-x86_64"
+#define QEMU_PACKAGE "qemu-system-x86"
+#define QEMU_MACHINE "microvm"
+#define QEMU_DEVICE "vhost-user-vsock-device"
+
+
+/* What QEMU prints for "@option help", or NULL when it cannot be run. */
+static char *
+validateQemuAsk(const char *qemu,
+                const char *option)
+{
+    g_autoptr(virCommand) cmd = virCommandNewArgList(qemu, option, "help", NULL);
+    g_autofree char *output = NULL;
+
+    virCommandSetOutputBuffer(cmd, &output);
+    if (virCommandRun(cmd, NULL) < 0)
+        return NULL;
+    return g_steal_pointer(&output);
+}
+
+
+/* Whether a line of @list starts with @name and a blank, as those of "-machine help". */
+static bool
+validateQemuHasMachine(const char *list,
+                       const char *name)
+{
+    g_auto(GStrv) lines = g_strsplit(list, "\n", 0);
+    size_t i;
+
+    for (i = 0; lines[i]; i++) {
+        if (STRPREFIX(lines[i], name) && lines[i][strlen(name)] == ' ')
+            return true;
+    }
+    return false;
+}
+
+
+static void
+validateQemuFeatures(const char *qemu)
+{
+    g_autofree char *machines = validateQemuAsk(qemu, "-machine");
+    g_autofree char *devices = NULL;
+
+    validateCheck(VALIDATE_EMULATED, _("if QEMU has the machine '%s'"), QEMU_MACHINE);
+    if (!machines) {
+        validateFail(_("%s cannot be run: %s"), qemu, virGetLastErrorMessage());
+        return;
+    }
+    if (validateQemuHasMachine(machines, QEMU_MACHINE))
+        validatePass();
+    else
+        validateFail(_("Install QEMU 7.2 or newer with this machine"));
+
+    devices = validateQemuAsk(qemu, "-device");
+    validateCheck(VALIDATE_EMULATED, _("if QEMU has the device '%s'"), QEMU_DEVICE);
+    if (devices && strstr(devices, "\"" QEMU_DEVICE "\""))
+        validatePass();
+    else
+        validateFail(_("Install QEMU 7.2 or newer with this device"));
+}
+
+
+static void
+validateKvm(void)
+{
+    g_autofree char *helper = virFileFindResourceFull("libvirt_nitro", NULL, NULL,
+                                                      NITRO_BUILDDIR "/src/helper", LIBEXECDIR,
+                                                      "LIBVIRT_NITRO_HELPER_DIR");
+    g_autoptr(virCommand) cmd = virCommandNewArgList(helper, "--probe", NULL);
+    g_autoptr(virJSONValue) object = NULL;
+    g_autofree char *output = NULL;
+    const char *accel = NULL;
+
+    validateCheck(VALIDATE_EMULATED, "%s", _("if KVM works"));
+
+    virCommandSetOutputBuffer(cmd, &output);
+    if (virCommandRun(cmd, NULL) < 0) {
+        validateFail(_("%s cannot be run: %s"), helper, virGetLastErrorMessage());
+        return;
+    }
+    if ((object = virJSONValueFromString(output)))
+        accel = virJSONValueObjectGetString(object, "accel");
+
+    if (STREQ_NULLABLE(accel, "kvm")) {
+        validatePass();
+    } else {
+        const char *reason = object ? virJSONValueObjectGetString(object, "reason") : NULL;
+
+        validateWarn(_("Emulated enclaves are slow without it: %s"),
+                     reason ? reason : _("no reason is known"));
+    }
+}
+
+
+void
+validateEmulated(void)
+{
+    g_autofree char *qemu = NULL;
+
+    if (virArchFromHost() != VIR_ARCH_X86_64) {
+        validateCheck(VALIDATE_EMULATED, "%s", _("if the host is an x86_64 machine"));
+        validateFail(_("The emulation runs there only: this host is %s"),
+                     virArchToString(virArchFromHost()));
+        return;
+    }
+
+    qemu = virFindFileInPath(QEMU);
+    validateCheck(VALIDATE_EMULATED, _("for %s"), QEMU);
+    if (!qemu) {
+        validateFail(_("Install it in the PATH of the daemon; Debian's package is %s"),
+                     QEMU_PACKAGE);
+        return;
+    }
+    validatePass();
+    validateQemuFeatures(qemu);
+    validateKvm();
+}

@@ -1,0 +1,143 @@
+/*
+ * virt_nitro_validate.c: virt-nitro-validate, whether a host is ready for enclaves
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * libvirt's virt-host-validate has no room for drivers from outside its tree; this is the
+ * same for ours. Flow: argv -> the checks of one machine type or of both, each of
+ * which prints its line -> exit status.
+ */
+
+#include <config.h>
+
+#include <getopt.h>
+
+#include "validate.h"
+#include "virerror.h"
+#include "virfile.h"
+#include "virgettext.h"
+
+#define PROGRAM "virt-nitro-validate"
+
+typedef struct {
+    const char *root;
+    bool quiet;
+    bool nitro;
+    bool emulated;
+} validateOptions;
+
+
+static void
+validateShowHelp(FILE *out)
+{
+    fprintf(out,
+            _("\n"
+              "syntax: %s [OPTIONS] [MACHINE]\n"
+              "\n"
+              " Machine types, both without the argument:\n"
+              "\n"
+              "   - nitro          enclaves of the Nitro Hypervisor\n"
+              "   - nitro-enclave  emulated enclaves\n"
+              "\n"
+              " Options:\n"
+              "   -h, --help     Display command line help\n"
+              "   -v, --version  Display command version\n"
+              "   -q, --quiet    Display only what does not pass\n"
+              "   --root DIR     Look at devices and kernel files below DIR\n"
+              "\n"),
+            PROGRAM);
+}
+
+
+static const struct option validateLongOptions[] = {
+    { "help", no_argument, NULL, 'h' },
+    { "version", no_argument, NULL, 'v' },
+    { "quiet", no_argument, NULL, 'q' },
+    { "root", required_argument, NULL, 'r' },
+    { NULL, 0, NULL, 0 },
+};
+
+
+static int
+validateParseMachine(int nargs,
+                     char **args,
+                     validateOptions *options)
+{
+    options->nitro = nargs == 0 || STREQ(args[0], VALIDATE_NITRO);
+    options->emulated = nargs == 0 || STREQ(args[0], VALIDATE_EMULATED);
+
+    if (nargs > 1) {
+        fprintf(stderr, _("%s: too many command line arguments\n"), PROGRAM);
+        return -1;
+    }
+    if (!options->nitro && !options->emulated) {
+        fprintf(stderr, _("%s: unknown machine type '%s': there are '%s' and '%s'\n"),
+                PROGRAM, args[0], VALIDATE_NITRO, VALIDATE_EMULATED);
+        return -1;
+    }
+    return 0;
+}
+
+
+/* Returns 0 to go on, 1 when all has been done, -1 for a wrong command line. */
+static int
+validateParseOptions(int argc,
+                     char **argv,
+                     validateOptions *options)
+{
+    int c;
+
+    while ((c = getopt_long(argc, argv, "hvq", validateLongOptions, NULL)) != -1) {
+        switch (c) {
+        case 'h':
+            validateShowHelp(stdout);
+            return 1;
+        case 'v':
+            printf("version: %s %s\n", PROGRAM, NITRO_VERSION);
+            return 1;
+        case 'q':
+            options->quiet = true;
+            break;
+        case 'r':
+            options->root = optarg;
+            break;
+        default:
+            validateShowHelp(stderr);
+            return -1;
+        }
+    }
+
+    return validateParseMachine(argc - optind, argv + optind, options);
+}
+
+
+int
+main(int argc,
+     char **argv)
+{
+    validateOptions options = { .root = "" };
+    int rc;
+
+    if (virGettextInitialize() < 0 || virErrorInitialize() < 0) {
+        fprintf(stderr, _("%s: initialization failed\n"), PROGRAM);
+        return EXIT_FAILURE;
+    }
+    nitroGettextInitialize(NULL);
+    virFileActivateDirOverrideForLib();
+
+    if ((rc = validateParseOptions(argc, argv, &options)) != 0)
+        return rc > 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+
+    validateSetQuiet(options.quiet);
+    if (options.nitro)
+        validateDevice(options.root);
+    if (options.emulated)
+        validateEmulated();
+    validateDaemon(options.root);
+
+    if (fflush(stdout) != 0)
+        return EXIT_FAILURE;
+    return validateHasFailed() ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright (C) 2026 The libvirt-nitro authors
+"""virt-nitro-validate on hosts that are made up.
+
+A host is a directory with the device, the files of /sys and the sockets that the tool
+looks at (--root), and a PATH with a QEMU of its own. The helper, its probe for KVM, and
+the vsock port are those of the real host.
+"""
+
+import contextlib
+import errno
+import grp
+import os
+import pathlib
+import re
+import socket
+import stat
+import subprocess
+import tempfile
+import unittest
+
+import taprunner
+
+TOOL = os.path.join(os.environ["LIBVIRT_NITRO_BUILD"], "src/validate/virt-nitro-validate")
+
+LINE = re.compile(r"^ *(?P<group>nitro|nitro-enclave|virtnitrod): Checking (?P<text>.*?) *: "
+                  r"(?P<result>PASS|WARN|FAIL)(?: \((?P<advice>.*)\))?$")
+
+# What stands for QEMU; it prints what Debian's does, in short
+QEMU = """#!/bin/sh
+[ "$2" = help ] || exit 1
+case $1 in
+-machine) printf 'Supported machines are:\\n%s\\n' '{machine}              microvm (i386)' ;;
+-device) echo 'name "{device}", bus virtio-bus' ;;
+esac
+"""
+
+SYS_POOL = "sys/module/nitro_enclaves/parameters/ne_cpus"
+SYS_SIBLINGS = "sys/devices/system/cpu/cpu0/topology/thread_siblings_list"
+
+
+class Host:
+    """One made-up host: everything is there, until a test takes it away."""
+
+    def __init__(self, root):
+        self.root = pathlib.Path(root)
+        self.write(SYS_POOL, "2-3,10-11\n")
+        self.write(SYS_SIBLINGS, "0,8\n")
+        self.pages(0, 2048, 512, 512)
+        self.write("dev/nitro_enclaves", "", 0o660)
+        self.write("dev/vsock", "")
+        self.qemu("microvm", "vhost-user-vsock-device")
+
+    def write(self, path, text, mode=0o644):
+        file = self.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="ascii")
+        file.chmod(mode)
+
+    def remove(self, path):
+        (self.root / path).unlink()
+
+    def pages(self, node, size, nr, free):
+        top = f"sys/devices/system/node/node{node}/hugepages/hugepages-{size}kB"
+        self.write(f"{top}/nr_hugepages", f"{nr}\n")
+        self.write(f"{top}/free_hugepages", f"{free}\n")
+
+    def qemu(self, machine, device):
+        self.write("bin/qemu-system-x86_64", QEMU.format(machine=machine, device=device), 0o755)
+
+    def run(self, *args, user=None):
+        """Returns the exit status and the output's lines as {text: (group, result, advice)}."""
+        env = dict(os.environ, LC_ALL="C", PATH=f"{self.root}/bin:/usr/bin:/bin")
+        command = [TOOL, "--root", str(self.root), *args]
+        if user is not None:
+            command = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", *command]
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+        lines = {}
+        for line in done.stdout.splitlines():
+            match = LINE.match(line)
+            if not match:
+                raise AssertionError(f"not the line of a check: {line!r}")
+            lines[match["text"]] = (match["group"], match["result"], match["advice"])
+        return done.returncode, lines
+
+
+class ValidateTest(unittest.TestCase):
+    def setUp(self):
+        # pylint: disable=consider-using-with
+        scratch = tempfile.TemporaryDirectory(prefix="libvirt-nitro-validate-")
+        self.addCleanup(scratch.cleanup)
+        os.chmod(scratch.name, 0o755)
+        self.host = Host(scratch.name)
+
+    def check(self, text, result, *words, args=("nitro",)):
+        """Runs the tool: the line that has @text must end with @result, advice with @words."""
+        status, lines = self.host.run(*args)
+        found = [(line, *rest) for line, rest in lines.items() if text in line]
+        self.assertEqual(len(found), 1, f"{text!r} in {lines}")
+        _, _, actual, advice = found[0]
+        self.assertEqual(actual, result, lines)
+        if result == "PASS":
+            self.assertIsNone(advice)
+        for word in words:
+            self.assertIn(word, advice)
+        if result == "FAIL":
+            self.assertEqual(status, 1)
+        return lines
+
+    def test_all_there(self):
+        status, lines = self.host.run("nitro")
+        results = {text: result for text, (_, result, _) in lines.items()}
+        # what depends on the real host
+        self.assertIn(results.pop("if the heartbeat's vsock port 9000 is free"),
+                      ("PASS", "WARN", "FAIL"))
+        group = results.pop("if the group 'ne' may use the device")
+        self.assertEqual(group, "WARN")
+        self.assertEqual(results.pop(f"if it listens on {self.host.root}/run/libvirt/"
+                                     "virtnitrod-sock"), "WARN")
+        if os.geteuid() != 0:
+            results = {text: result for text, result in results.items() if "listens" not in text}
+        self.assertEqual(results, {
+            "if the kernel module 'nitro_enclaves' is loaded": "PASS",
+            "if the device /dev/nitro_enclaves exists": "PASS",
+            "if the device /dev/nitro_enclaves can be opened": "PASS",
+            "if the CPU pool is set (4 CPUs: 2-3,10-11)": "PASS",
+            "if the CPU pool has whole cores": "PASS",
+            "for huge pages on node0 (2048 KiB: 512 of 512 free)": "PASS",
+            "if the device /dev/vsock exists": "PASS",
+        })
+        self.assertEqual(status, int(any(result == "FAIL" for _, result, _ in lines.values())))
+
+    def test_nothing_there(self):
+        with tempfile.TemporaryDirectory() as empty:
+            host = Host.__new__(Host)
+            host.root = pathlib.Path(empty)
+            (host.root / "bin").mkdir()
+            status, lines = host.run()
+        self.assertEqual(status, 1)
+        failed = [text for text, (_, result, _) in lines.items() if result == "FAIL"]
+        for text in ("if the kernel module 'nitro_enclaves' is loaded",
+                     "if the device /dev/nitro_enclaves exists", "if the CPU pool is set",
+                     "for huge pages (none)", "if the device /dev/vsock exists"):
+            self.assertIn(text, failed)
+        for text, (_, result, advice) in lines.items():
+            self.assertEqual(result == "PASS", advice is None, text)
+
+    def test_device(self):
+        if os.geteuid() == 0:
+            self.host.root.joinpath("dev/nitro_enclaves").chmod(0o600)
+            _, lines = self.host.run("nitro", user=65534)
+            group, result, advice = lines["if the device /dev/nitro_enclaves can be opened"]
+            self.assertEqual((group, result), ("nitro", "FAIL"))
+            self.assertIn("usermod -a -G ne", advice)
+        self.host.remove("dev/nitro_enclaves")
+        lines = self.check("/dev/nitro_enclaves exists", "FAIL", "EC2")
+        self.assertNotIn("if the device /dev/nitro_enclaves can be opened", lines)
+
+    def test_device_group(self):
+        with contextlib.suppress(KeyError):
+            grp.getgrnam("ne")
+            self.skipTest("there is a group 'ne' on this host")
+        self.check("if the group 'ne'", "WARN", "groupadd ne")
+
+    def test_pool(self):
+        for text in ("", "\n", "nonsense\n"):
+            self.host.write(SYS_POOL, text)
+            self.check("if the CPU pool is set", "FAIL", "ne_cpus", "CPU 0")
+        self.host.write(SYS_POOL, "2-4\n")
+        self.check("(3 CPUs: 2-4)", "PASS")
+        self.check("whole cores", "FAIL", "2 threads")
+        self.host.write(SYS_SIBLINGS, "0\n")
+        self.check("whole cores", "PASS")
+        self.host.remove(SYS_SIBLINGS)
+        self.check("whole cores", "WARN", "thread_siblings_list")
+
+    def test_hugepages(self):
+        self.host.pages(0, 2048, 31, 31)
+        self.check("on node0 (2048 KiB: 31 of 31 free)", "FAIL", "64 MiB", "nr_hugepages")
+        self.host.pages(0, 2048, 32, 32)
+        self.check("on node0", "PASS")
+        self.host.pages(0, 2048, 32, 31)
+        self.check("on node0", "WARN", "Too few are free")
+        self.host.pages(0, 1048576, 1, 1)
+        lines = self.check("on node0", "PASS")
+        self.assertTrue(any("1048576 KiB: 1 of 1 free" in text for text in lines), lines)
+        # a size that the device cannot take
+        self.host.pages(0, 64, 4096, 4096)
+        self.assertFalse(any(" 64 KiB" in text for text in self.host.run("nitro")[1]))
+
+    def test_hugepages_nodes(self):
+        self.host.pages(1, 2048, 0, 0)
+        self.check("on node0", "PASS")
+        self.check("on node1 (none)", "WARN", "this node")
+        self.host.pages(0, 2048, 0, 0)
+        self.check("on node0 (none)", "FAIL")
+        self.check("on node1 (none)", "FAIL")
+
+    def test_hugepages_without_numa(self):
+        for path in sorted(self.host.root.joinpath("sys/devices/system/node").rglob("*"),
+                           reverse=True):
+            path.rmdir() if path.is_dir() else path.unlink()
+        self.check("for huge pages (none)", "FAIL", "/sys/kernel/mm/hugepages/")
+
+    def test_heartbeat_port(self):
+        listener = socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)
+        self.addCleanup(listener.close)
+        try:
+            listener.bind((socket.VMADDR_CID_ANY, 9000))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                self.skipTest(f"no vsock here: {error}")
+        self.check("vsock port 9000", "WARN", "virtnitrod")
+
+    @unittest.skipUnless(os.uname().machine == "x86_64", "the emulation is for x86_64 hosts")
+    def test_emulated(self):
+        args = ("nitro-enclave",)
+        self.check("for qemu-system-x86_64", "PASS", args=args)
+        self.check("the machine 'microvm'", "PASS", args=args)
+        self.check("the device 'vhost-user-vsock-device'", "PASS", args=args)
+        _, lines = self.host.run(*args)
+        self.assertIn(lines["if KVM works"][1], ("PASS", "WARN"))
+
+        self.host.qemu("pc", "vhost-vsock-device")
+        self.check("the machine 'microvm'", "FAIL", "7.2", args=args)
+        self.check("the device 'vhost-user-vsock-device'", "FAIL", "7.2", args=args)
+        self.host.write("bin/qemu-system-x86_64", "#!/bin/sh\necho broken >&2; exit 3\n", 0o755)
+        self.check("the machine 'microvm'", "FAIL", "broken", args=args)
+
+    @unittest.skipUnless(os.uname().machine == "x86_64", "the emulation is for x86_64 hosts")
+    def test_real_qemu(self):
+        if not os.path.exists("/usr/bin/qemu-system-x86_64"):
+            self.skipTest("qemu-system-x86_64 is not installed")
+        self.host.remove("bin/qemu-system-x86_64")
+        self.check("the machine 'microvm'", "PASS", args=("nitro-enclave",))
+        self.check("the device 'vhost-user-vsock-device'", "PASS", args=("nitro-enclave",))
+
+    def test_daemon(self):
+        path = self.host.root / "run/libvirt/virtnitrod-sock"
+        path.parent.mkdir(parents=True)
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+            self.check(f"listens on {path}", "WARN", "Connection refused")
+            listener.listen()
+            self.check(f"listens on {path}", "PASS")
+
+    def test_machines(self):
+        groups = {group for group, _, _ in self.host.run("nitro")[1].values()}
+        self.assertEqual(groups, {"nitro", "virtnitrod"})
+        groups = {group for group, _, _ in self.host.run("nitro-enclave")[1].values()}
+        self.assertEqual(groups, {"nitro-enclave", "virtnitrod"})
+        groups = {group for group, _, _ in self.host.run()[1].values()}
+        self.assertEqual(groups, {"nitro", "nitro-enclave", "virtnitrod"})
+
+    def test_quiet(self):
+        self.host.write(SYS_POOL, "")
+        _, all_lines = self.host.run("nitro")
+        status, lines = self.host.run("--quiet", "nitro")
+        self.assertEqual(status, 1)
+        self.assertEqual(lines, {text: line for text, line in all_lines.items()
+                                 if line[1] != "PASS"})
+
+    def test_command_line(self):
+        def run(*args):
+            return subprocess.run([TOOL, *args], env=dict(os.environ, LC_ALL="C"),
+                                  capture_output=True, text=True, check=False)
+
+        for option in ("-h", "--help"):
+            self.assertIn("--quiet", run(option).stdout)
+            self.assertEqual(run(option).returncode, 0)
+        for option in ("-v", "--version"):
+            self.assertRegex(run(option).stdout, r"^version: virt-nitro-validate [\d.]+\n$")
+        for args, words in ((["microvm"], "'nitro' and 'nitro-enclave'"),
+                            (["nitro", "nitro"], "too many"), (["--loud"], "loud")):
+            done = run(*args)
+            self.assertEqual((done.returncode, done.stdout), (1, ""))
+            self.assertIn(words, done.stderr)
+
+    def test_device_is_not_touched(self):
+        """looking at a host changes nothing"""
+        before = {path: path.stat().st_mtime_ns for path in self.host.root.rglob("*")
+                  if stat.S_ISREG(path.stat().st_mode)}
+        self.host.run("nitro")
+        self.assertEqual({path: path.stat().st_mtime_ns for path in before}, before)
+
+
+if __name__ == "__main__":
+    taprunner.main()
