@@ -189,7 +189,7 @@ eifBuilderSetKernel(EifBuilder *builder, int fd, const char *name, GError **erro
         return -1;
 
     if (part.size == 0) {
-        g_set_error(error, EIF_ERROR, EIF_ERROR_ARGUMENT, "kernel '%s' is empty", name);
+        g_set_error(error, EIF_ERROR, EIF_ERROR_ARGUMENT, _("kernel '%s' is empty"), name);
         g_free(part.what);
         return -1;
     }
@@ -264,8 +264,8 @@ checkFileSize(const EifPart *part, GError **error)
     if (size == part->size)
         return 0;
 
-    g_set_error(error, EIF_ERROR, EIF_ERROR_IO, "%s has grown from %" PRIu64 " to %" PRIu64
-                " bytes while it was read", part->what, part->size, size);
+    g_set_error(error, EIF_ERROR, EIF_ERROR_IO, _("%s has grown from %" PRIu64 " to %" PRIu64
+                " bytes while it was read"), part->what, part->size, size);
     return -1;
 }
 

@@ -49,7 +49,7 @@ static int
 setGnutlsError(GError **error, int rc)
 {
     g_set_error(error, EIF_ERROR, EIF_ERROR_FORMAT,
-                "the signing certificate cannot be read: %s", gnutls_strerror(rc));
+                _("the signing certificate cannot be read: %s"), gnutls_strerror(rc));
     return -1;
 }
 
@@ -86,7 +86,7 @@ readCertificate(X509 *crt, const EifSignature *signature, EifCertificate *certif
     certificate->notAfter = gnutls_x509_crt_get_expiration_time(crt);
     if (certificate->notBefore == -1 || certificate->notAfter == -1) {
         g_set_error_literal(error, EIF_ERROR, EIF_ERROR_FORMAT,
-                            "the signing certificate cannot be read: it has no dates");
+                            _("the signing certificate cannot be read: it has no dates"));
         return -1;
     }
     return readNames(crt, certificate, error);
@@ -206,20 +206,20 @@ eifCertificateCheck(const EifCertificate *certificate, int64_t now, GError **err
     g_autofree char *today = eifCertificateFormatTime(now);
 
     if (certificate->wrong) {
-        g_set_error(error, EIF_ERROR, EIF_ERROR_SIGNATURE, "the image's signature is wrong: %s",
+        g_set_error(error, EIF_ERROR, EIF_ERROR_SIGNATURE, _("the image's signature is wrong: %s"),
                     certificate->wrong);
         return -1;
     }
     if (now < certificate->notBefore) {
         g_set_error(error, EIF_ERROR, EIF_ERROR_SIGNATURE,
-                    "the image's signing certificate is not valid before %s, and it is %s now: "
-                    "wait, or sign the image with another one", before, today);
+                    _("the image's signing certificate is not valid before %s, and it is %s now: "
+                    "wait, or sign the image with another one"), before, today);
         return -1;
     }
     if (now > certificate->notAfter) {
         g_set_error(error, EIF_ERROR, EIF_ERROR_SIGNATURE,
-                    "the image's signing certificate has expired on %s, and it is %s now: "
-                    "sign the image with another one", after, today);
+                    _("the image's signing certificate has expired on %s, and it is %s now: "
+                    "sign the image with another one"), after, today);
         return -1;
     }
     return 0;
@@ -236,7 +236,7 @@ eifCertificateCheckPcr0(const EifCertificate *certificate, const EifMeasurements
         return 0;
 
     g_set_error(error, EIF_ERROR, EIF_ERROR_SIGNATURE,
-                "the image is not the one that was signed: its PCR0 is %s, and %s was signed",
+                _("the image is not the one that was signed: its PCR0 is %s, and %s was signed"),
                 found, claimed);
     return -1;
 }

@@ -134,7 +134,7 @@ measureCertificate(EifMeasurer *measurer, uint8_t pcr[EIF_PCR_SIZE], GError **er
 
     if (measurer->signatureTooLarge) {
         g_set_error(error, EIF_ERROR, EIF_ERROR_FORMAT,
-                    "the signature section has more than the %d bytes that are accepted",
+                    _("the signature section has more than the %d bytes that are accepted"),
                     EIF_SIGNATURE_MAX);
         return -1;
     }

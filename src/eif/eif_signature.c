@@ -74,7 +74,7 @@ setError(GError **error, const char *what)
 static void
 setErrorOf(GError **error, const char *key, const char *what)
 {
-    g_autofree char *text = g_strdup_printf("the value of \"%s\" %s", key, what);
+    g_autofree char *text = g_strdup_printf(_("the value of \"%s\" %s"), key, _(what));
 
     setError(error, text);
 }
@@ -359,7 +359,7 @@ readMap(Reader *reader, uint64_t pairs, Parts *parts, GError **error)
     }
 
     if (rc == 0 && !parts->pem) {
-        setError(error, "its map has no key \"" CERTIFICATE_KEY "\"");
+        setError(error, "its map has no key \"signing_certificate\"");
         return -1;
     }
     return rc;
@@ -651,7 +651,7 @@ readCose(const GByteArray *cose, EifSignature *signature, GError **error)
     if (readItem(&reader, &item, error) < 0)
         return -1;
     if (item.kind != ITEM_ARRAY || item.value != 4) {
-        setError(error, "the value of \"" SIGNATURE_KEY "\" is no COSE_Sign1");
+        setError(error, "the value of \"signature\" is no COSE_Sign1");
         return -1;
     }
 
@@ -692,7 +692,7 @@ eifSignatureRead(const uint8_t *section, size_t len, EifSignature *signature, GE
         return -1;
 
     if (!parts.cose) {
-        setError(error, "its map has no key \"" SIGNATURE_KEY "\"");
+        setError(error, "its map has no key \"signature\"");
         return -1;
     }
     return readCose(parts.cose, signature, error);

@@ -84,7 +84,7 @@ checkHeader(const EifImage *image, const uint8_t raw[EIF_HEADER_SIZE], GError **
         return 0;
 
     g_set_error(error, EIF_ERROR, EIF_ERROR_FORMAT,
-                "the EIF header has changed since it was read first");
+                _("the EIF header has changed since it was read first"));
     return -1;
 }
 
@@ -101,8 +101,8 @@ checkSectionHeader(const EifSection *section, const uint8_t raw[EIF_SECTION_HEAD
         return 0;
 
     g_set_error(error, EIF_ERROR, EIF_ERROR_FORMAT,
-                "the header of the %s section at %" PRIu64 " has changed since it was read "
-                "first", eifSectionTypeToString(section->type),
+                _("the header of the %s section at %" PRIu64 " has changed since it was read "
+                "first"), eifSectionTypeToString(section->type),
                 section->offset - EIF_SECTION_HEADER_SIZE);
     return -1;
 }

@@ -735,7 +735,7 @@ imageCheckStamp(int fd, const ImageStamp *stamp, GError **error)
         now.changed.tv_nsec == stamp->changed.tv_nsec)
         return 0;
     g_set_error(error, EIF_ERROR, EIF_ERROR_IO,
-                "its file has been changed since the enclave was loaded from it");
+                _("its file has been changed since the enclave was loaded from it"));
     return -1;
 }
 

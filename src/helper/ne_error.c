@@ -12,10 +12,12 @@
 #include "ne_error.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <linux/nitro_enclaves.h>
 #include <string.h>
 
 #include "helper_protocol.h"
+#include "nitro_gettext.h"
 
 #define NE_POOL_FILE "/sys/module/nitro_enclaves/parameters/ne_cpus"
 #define NE_SIBLINGS_FILE "/sys/devices/system/cpu/cpu0/topology/thread_siblings_list"
@@ -35,125 +37,135 @@ typedef struct {
 /* Rows for one call come before those for any. */
 static const NeError neErrors[] = {
     {NE_CALL_CREATE_VM, NE_ERR_NO_CPUS_AVAIL_IN_POOL, NITRO_FAILURE_RESOURCE,
-     "The enclaves' CPU pool has no free CPU ({pool}): end another enclave, or, while none runs, "
-     "write a list of CPUs to " NE_POOL_FILE ", whole cores without that of CPU 0"},
+     N_("The enclaves' CPU pool has no free CPU ({pool}): end another enclave, or, while none "
+        "runs, "
+     "write a list of CPUs to {poolfile}, whole cores without that of CPU 0")},
     {NE_CALL_CREATE_VM, ENOMEM, NITRO_FAILURE_RESOURCE,
-     "The kernel has no memory to create an enclave with: free memory of this host"},
+     N_("The kernel has no memory to create an enclave with: free memory of this host")},
     {NE_CALL_CREATE_VM, EINVAL, NITRO_FAILURE_RESOURCE,
-     "The Nitro Hypervisor creates no more enclave: an instance runs 4 at most, so end another "
-     "one"},
+     N_("The Nitro Hypervisor creates no more enclave: an instance runs 4 at most, so end another "
+     "one")},
     {NE_CALL_CREATE_VM, EBUSY, NITRO_FAILURE_RESOURCE,
-     "The Nitro Hypervisor is busy with other enclaves: try again, or end another enclave"},
+     N_("The Nitro Hypervisor is busy with other enclaves: try again, or end another enclave")},
 
     {NE_CALL_SET_USER_MEMORY_REGION, ENOMEM, NITRO_FAILURE_RESOURCE,
-     "The memory region of {region} cannot be given to the enclave, for the kernel has no memory "
-     "to keep track of it: free memory of this host, or use larger huge pages"},
+     N_("The memory region of {region} cannot be given to the enclave, for the kernel has no "
+        "memory "
+     "to keep track of it: free memory of this host, or use larger huge pages")},
     {NE_CALL_SET_USER_MEMORY_REGION, EFAULT, NITRO_FAILURE_RESOURCE,
-     "The huge pages of the memory region of {region} cannot be had, though they were reserved: "
-     "look at the hugetlb limits of the control group, and reserve more huge pages"},
+     N_("The huge pages of the memory region of {region} cannot be had, though they were reserved: "
+     "look at the hugetlb limits of the control group, and reserve more huge pages")},
     {NE_CALL_SET_USER_MEMORY_REGION, EINVAL, NITRO_FAILURE_RESOURCE,
-     "The Nitro Hypervisor refuses the memory region of {region}: make the enclave's memory "
-     "smaller"},
+     N_("The Nitro Hypervisor refuses the memory region of {region}: make the enclave's memory "
+     "smaller")},
     {NE_CALL_ADD_VCPU, ENOMEM, NITRO_FAILURE_RESOURCE,
-     "{cpu} cannot be given to the enclave, for the kernel has no memory to keep track of it: "
-     "free memory of this host"},
+     N_("{cpu} cannot be given to the enclave, for the kernel has no memory to keep track of it: "
+     "free memory of this host")},
     {NE_CALL_ADD_VCPU, NE_ERR_NO_CPUS_AVAIL_IN_POOL, NITRO_FAILURE_RESOURCE,
-     "The enclaves' CPU pool ({pool}) has only {got} free CPUs for the {vcpus} vCPUs: use fewer, "
-     "end another enclave, or, while none runs, write a longer list to " NE_POOL_FILE},
+     N_("The enclaves' CPU pool ({pool}) has only {got} free CPUs for the {vcpus} vCPUs: use "
+        "fewer, "
+     "end another enclave, or, while none runs, write a longer list to {poolfile}")},
     {NE_CALL_ADD_VCPU, EINVAL, NITRO_FAILURE_RESOURCE,
-     "The Nitro Hypervisor refuses {cpu} as a vCPU: choose others, or fewer vCPUs"},
+     N_("The Nitro Hypervisor refuses {cpu} as a vCPU: choose others, or fewer vCPUs")},
     {NE_CALL_START_ENCLAVE, ENOMEM, NITRO_FAILURE_RESOURCE,
-     "The kernel has no memory to start the enclave with: free memory of this host"},
+     N_("The kernel has no memory to start the enclave with: free memory of this host")},
     {NE_CALL_START_ENCLAVE, EINVAL, NITRO_FAILURE_RESOURCE,
-     "The Nitro Hypervisor does not start the enclave with {cid}: another enclave may have that "
-     "CID, so choose another one"},
+     N_("The Nitro Hypervisor does not start the enclave with {cid}: another enclave may have that "
+     "CID, so choose another one")},
     {NE_CALL_START_ENCLAVE, EBUSY, NITRO_FAILURE_RESOURCE,
-     "The Nitro Hypervisor is too busy to start the enclave: try again"},
+     N_("The Nitro Hypervisor is too busy to start the enclave: try again")},
 
     {ANY_CALL, NE_ERR_VCPU_ALREADY_USED, NITRO_FAILURE_CONFIG,
-     "{cpu} is a vCPU of this enclave already: name each CPU once in <vcpu cpuset=> or <vcpupin>"},
+     N_("{cpu} is a vCPU of this enclave already: name each CPU once in <vcpu cpuset=> or "
+        "<vcpupin>")},
     {ANY_CALL, NE_ERR_VCPU_NOT_IN_CPU_POOL, NITRO_FAILURE_RESOURCE,
-     "{cpu} cannot be had: it is not in the enclaves' CPU pool ({pool}), or its core belongs to "
+     N_("{cpu} cannot be had: it is not in the enclaves' CPU pool ({pool}), or its core belongs to "
      "another enclave: choose another one, or leave the choice open (no <vcpu cpuset=> and no "
-     "<vcpupin>)"},
+     "<vcpupin>)")},
     {ANY_CALL, NE_ERR_VCPU_INVALID_CPU_CORE, NITRO_FAILURE_RESOURCE,
-     "{cpu} is of a core that the enclaves' CPU pool ({pool}) does not know: choose a CPU of the "
-     "pool, or write the pool anew to " NE_POOL_FILE " while no enclave runs"},
+     N_("{cpu} is of a core that the enclaves' CPU pool ({pool}) does not know: choose a CPU of "
+        "the "
+     "pool, or write the pool anew to {poolfile} while no enclave runs")},
     {ANY_CALL, NE_ERR_INVALID_MEM_REGION_SIZE, NITRO_FAILURE_CONFIG,
-     "The memory region of {region} is not a multiple of 2 MiB: make <memory> one"},
+     N_("The memory region of {region} is not a multiple of 2 MiB: make <memory> one")},
     {ANY_CALL, NE_ERR_INVALID_MEM_REGION_ADDR, NITRO_FAILURE_INTERNAL,
-     "The memory region of {region} is at an address that the driver does not take: this is an "
-     "error of libvirt_nitro, report it"},
+     N_("The memory region of {region} is at an address that the driver does not take: this is an "
+     "error of libvirt_nitro, report it")},
     {ANY_CALL, NE_ERR_UNALIGNED_MEM_REGION_ADDR, NITRO_FAILURE_INTERNAL,
-     "The memory region of {region} is not aligned to 2 MiB: this is an error of libvirt_nitro, "
-     "report it"},
+     N_("The memory region of {region} is not aligned to 2 MiB: this is an error of libvirt_nitro, "
+     "report it")},
     {ANY_CALL, NE_ERR_MEM_REGION_ALREADY_USED, NITRO_FAILURE_INTERNAL,
-     "The memory region of {region} has been given to the enclave before: this is an error of "
-     "libvirt_nitro, report it"},
+     N_("The memory region of {region} has been given to the enclave before: this is an error of "
+     "libvirt_nitro, report it")},
     {ANY_CALL, NE_ERR_MEM_NOT_HUGE_PAGE, NITRO_FAILURE_INTERNAL,
-     "The memory region of {region} is not made of huge pages for the driver: use another size "
-     "with <hugepages><page size=>"},
+     N_("The memory region of {region} is not made of huge pages for the driver: use another size "
+     "with <hugepages><page size=>")},
     {ANY_CALL, NE_ERR_MEM_DIFFERENT_NUMA_NODE, NITRO_FAILURE_RESOURCE,
-     "The huge pages of the memory region of {region} ({node}) are not on the NUMA node of the "
+     N_("The huge pages of the memory region of {region} ({node}) are not on the NUMA node of the "
      "enclaves' CPU pool ({pool}): reserve huge pages on the pool's node, and name that node in "
-     "<numatune><memory mode='strict' nodeset=>"},
+     "<numatune><memory mode='strict' nodeset=>")},
     {ANY_CALL, NE_ERR_MEM_MAX_REGIONS, NITRO_FAILURE_RESOURCE,
-     "The memory of {memory} KiB is in more pieces, {region} among them, than the device takes: "
+     N_("The memory of {memory} KiB is in more pieces, {region} among them, than the device takes: "
      "reserve larger huge pages, such as of 1 GiB with the kernel parameters hugepagesz=1G "
-     "hugepages={gibibytes}, or use less memory"},
+     "hugepages={gibibytes}, or use less memory")},
     {ANY_CALL, NE_ERR_NO_MEM_REGIONS_ADDED, NITRO_FAILURE_INTERNAL,
-     "The enclave has got no memory before its start: this is an error of libvirt_nitro, report "
-     "it"},
+     N_("The enclave has got no memory before its start: this is an error of libvirt_nitro, report "
+     "it")},
     {ANY_CALL, NE_ERR_NO_VCPUS_ADDED, NITRO_FAILURE_INTERNAL,
-     "The enclave has got no vCPU before its start: this is an error of libvirt_nitro, report "
-     "it"},
+     N_("The enclave has got no vCPU before its start: this is an error of libvirt_nitro, report "
+     "it")},
     {ANY_CALL, NE_ERR_ENCLAVE_MEM_MIN_SIZE, NITRO_FAILURE_CONFIG,
-     "Memory of {memory} KiB is too small: an enclave needs at least 65536 KiB (64 MiB)"},
+     N_("Memory of {memory} KiB is too small: an enclave needs at least 65536 KiB (64 MiB)")},
     {ANY_CALL, NE_ERR_FULL_CORES_NOT_USED, NITRO_FAILURE_CONFIG,
-     "The number of vCPUs, {vcpus} (CPUs {cpus}), does not make whole cores, which have {threads} "
+     N_("The number of vCPUs, {vcpus} (CPUs {cpus}), does not make whole cores, which have "
+        "{threads} "
      "threads on this host: use a multiple of {threads} vCPUs, and with <vcpu cpuset=> or "
-     "<vcpupin> name all threads of each core"},
+     "<vcpupin> name all threads of each core")},
     {ANY_CALL, NE_ERR_NOT_IN_INIT_STATE, NITRO_FAILURE_INTERNAL,
-     "The enclave has ended, or was started, before {call}: this is an error of libvirt_nitro, "
-     "report it"},
+     N_("The enclave has ended, or was started, before {call}: this is an error of libvirt_nitro, "
+     "report it")},
     {ANY_CALL, NE_ERR_INVALID_VCPU, NITRO_FAILURE_CONFIG,
-     "{cpu} does not exist on this host: choose CPUs of the enclaves' CPU pool ({pool})"},
+     N_("{cpu} does not exist on this host: choose CPUs of the enclaves' CPU pool ({pool})")},
     {ANY_CALL, NE_ERR_NO_CPUS_AVAIL_IN_POOL, NITRO_FAILURE_RESOURCE,
-     "The enclaves' CPU pool ({pool}) has no free CPU: end another enclave, or, while none runs, "
-     "write a longer list to " NE_POOL_FILE},
+     N_("The enclaves' CPU pool ({pool}) has no free CPU: end another enclave, or, while none "
+        "runs, "
+     "write a longer list to {poolfile}")},
     {ANY_CALL, NE_ERR_INVALID_PAGE_SIZE, NITRO_FAILURE_CONFIG,
-     "The huge pages of the memory region of {region} are not of a size that is a multiple of "
-     "2 MiB: use another one with <hugepages><page size=>"},
+     N_("The huge pages of the memory region of {region} are not of a size that is a multiple of "
+     "2 MiB: use another one with <hugepages><page size=>")},
     {ANY_CALL, NE_ERR_INVALID_FLAG_VALUE, NITRO_FAILURE_UNSUPPORTED,
-     "The nitro_enclaves driver of this kernel does not know what {call} asks of it: use a newer "
-     "kernel"},
+     N_("The nitro_enclaves driver of this kernel does not know what {call} asks of it: use a "
+        "newer "
+     "kernel")},
     {ANY_CALL, NE_ERR_INVALID_ENCLAVE_CID, NITRO_FAILURE_CONFIG,
-     "The enclave cannot have {cid}: choose another one from 4 on, or <cid auto='yes'/>"},
+     N_("The enclave cannot have {cid}: choose another one from 4 on, or <cid auto='yes'/>")},
 
     {ANY_CALL, ENOTTY, NITRO_FAILURE_UNSUPPORTED,
-     "The device that {call} was sent to is not that of Nitro Enclaves: set it to "
-     "/dev/nitro_enclaves"},
+     N_("The device that {call} was sent to is not that of Nitro Enclaves: set it to "
+     "/dev/nitro_enclaves")},
     {ANY_CALL, ENOENT, NITRO_FAILURE_UNSUPPORTED,
-     "The Nitro Hypervisor does not know the enclave that {call} is for: start it again"},
+     N_("The Nitro Hypervisor does not know the enclave that {call} is for: start it again")},
     {ANY_CALL, ENODEV, NITRO_FAILURE_UNSUPPORTED,
-     "The device of Nitro Enclaves is gone: load the kernel module nitro_enclaves, on an EC2 "
-     "instance that has enclaves enabled"},
+     N_("The device of Nitro Enclaves is gone: load the kernel module nitro_enclaves, on an EC2 "
+     "instance that has enclaves enabled")},
     {ANY_CALL, EACCES, NITRO_FAILURE_UNSUPPORTED,
-     "The kernel does not allow {call} to this user: make it a member of the group ne"},
+     N_("The kernel does not allow {call} to this user: make it a member of the group ne")},
     {ANY_CALL, EPERM, NITRO_FAILURE_UNSUPPORTED,
-     "The kernel does not allow {call} to this user: make it a member of the group ne"},
+     N_("The kernel does not allow {call} to this user: make it a member of the group ne")},
     {ANY_CALL, EBUSY, NITRO_FAILURE_RESOURCE,
-     "The Nitro Hypervisor is too busy for {call}: try again"},
+     N_("The Nitro Hypervisor is too busy for {call}: try again")},
     {ANY_CALL, ENOMEM, NITRO_FAILURE_RESOURCE,
-     "The kernel has no memory for {call}: free memory of this host"},
+     N_("The kernel has no memory for {call}: free memory of this host")},
     {ANY_CALL, EMFILE, NITRO_FAILURE_RESOURCE,
-     "The enclave cannot have a descriptor, as too many are open: raise the limit of open files"},
+     N_("The enclave cannot have a descriptor, as too many are open: raise the limit of open "
+        "files")},
     {ANY_CALL, ENFILE, NITRO_FAILURE_RESOURCE,
-     "The enclave cannot have a descriptor, as too many are open on this host: raise "
-     "/proc/sys/fs/file-max"},
+     N_("The enclave cannot have a descriptor, as too many are open on this host: raise "
+     "/proc/sys/fs/file-max")},
     {ANY_CALL, ETIMEDOUT, NITRO_FAILURE_RESOURCE,
-     "The Nitro Hypervisor has not answered {call}: try again, and if that does not help stop and "
-     "start the EC2 instance"},
+     N_("The Nitro Hypervisor has not answered {call}: try again, and if that does not help stop "
+        "and "
+     "start the EC2 instance")},
 };
 
 /* The first line of a file that holds a list of CPUs, or NULL (g_free). */
@@ -226,7 +238,7 @@ static void
 neAddRegion(GString *text, const EnclaveRegion *region)
 {
     if (!region) {
-        g_string_append(text, "unknown size");
+        g_string_append(text, _("unknown size"));
         return;
     }
     g_string_append_printf(text, "%" G_GUINT64_FORMAT " KiB (huge pages of %" G_GUINT64_FORMAT
@@ -243,6 +255,8 @@ neAddWord(GString *text, const char *name, NeCall call, const NeContext *context
         g_string_append(text, neCallToString(call));
     else if (g_str_equal(name, "pool"))
         neAddPool(text);
+    else if (g_str_equal(name, "poolfile"))
+        g_string_append(text, NE_POOL_FILE);
     else if (g_str_equal(name, "threads"))
         g_string_append_printf(text, "%zu", neThreads());
     else if (g_str_equal(name, "vcpus"))
@@ -252,7 +266,7 @@ neAddWord(GString *text, const char *name, NeCall call, const NeContext *context
     else if (g_str_equal(name, "cpus"))
         neAddCpus(text, context);
     else if (g_str_equal(name, "cpu"))
-        g_string_append_printf(text, context->cpu > 0 ? "CPU %u" : "A CPU of the pool",
+        g_string_append_printf(text, context->cpu > 0 ? _("CPU %u") : _("A CPU of the pool"),
                                context->cpu);
     else if (g_str_equal(name, "memory"))
         g_string_append_printf(text, "%" G_GUINT64_FORMAT, options->memory / KIB);
@@ -261,11 +275,11 @@ neAddWord(GString *text, const char *name, NeCall call, const NeContext *context
     else if (g_str_equal(name, "region"))
         neAddRegion(text, context->region);
     else if (g_str_equal(name, "node"))
-        g_string_append_printf(text, options->numaNode >= 0 ? "of node %d" : "of any node",
+        g_string_append_printf(text, options->numaNode >= 0 ? _("of node %d") : _("of any node"),
                                options->numaNode);
     else if (g_str_equal(name, "cid"))
         g_string_append_printf(text, context->cid > 0 ? "the CID %" G_GUINT64_FORMAT :
-                                                        "a CID of the hypervisor's choice",
+                                                        _("a CID of the hypervisor's choice"),
                                context->cid);
 }
 
@@ -299,7 +313,7 @@ neSetFailure(Failure *failure, NeCall call, int err, const NeContext *context)
 
         if (error->err != err || (error->call != ANY_CALL && error->call != (int)call))
             continue;
-        text = neExpand(error->text, call, context);
+        text = neExpand(_(error->text), call, context);
         failureSet(failure, error->code, "%s", text);
     }
     if (!text)
@@ -373,9 +387,9 @@ neSetMemoryFailure(Failure *failure, const Options *options, const EnclavePools 
         dir = g_strdup("/sys/kernel/mm/hugepages");
     }
     failureSet(failure, NITRO_FAILURE_RESOURCE,
-               "The memory of %" G_GUINT64_FORMAT " KiB needs %" G_GUINT64_FORMAT " more huge "
-               "pages of %" G_GUINT64_FORMAT " KiB%s (%s): reserve them by writing %"
-               G_GUINT64_FORMAT " to %s/hugepages-%" G_GUINT64_FORMAT "kB/nr_hugepages, or with "
+               "The memory of %" PRIu64 " KiB needs %" PRIu64 " more huge "
+               "pages of %" PRIu64 " KiB%s (%s): reserve them by writing %"
+               PRIu64 " to %s/hugepages-%" PRIu64 "kB/nr_hugepages, or with "
                "'virsh allocpages'", options->memory / KIB, count, pages->size / KIB, where, found,
                pages->total + count, dir, pages->size / KIB);
 }
