@@ -15,9 +15,9 @@
  * result. The server knows the caller by the credentials of the connection and reads and
  * writes the ioctl's argument in the caller's memory, as a kernel does.
  *
- * There is next to no state here but the path of the directory: the kernel knows of each descriptor
- * what it is, by the name that the server has bound it to. So descriptors can be inherited,
- * duplicated and passed, and threads and forks need no care. Names are
+ * There is next to no state here but the path of the directory: the kernel knows of each
+ * descriptor what it is, by the name that the server has bound it to. So descriptors can be
+ * inherited, duplicated and passed, and threads and forks need no care. Names are
  *     DIR/fd/device.N, DIR/fd/enclave.N, DIR/fd/ne_cpus.N   what open() and ioctl() return
  *     DIR/vsock/PORT, DIR/vsock/CID.PORT                    a listener, an end of a connection
  * all of them abstract (with a leading NUL) but for the listener.
@@ -269,6 +269,26 @@ receiveAnswer(int sock, bool cloexec)
     return answer.result;
 }
 
+/* Returns a connection to the server. */
+static int
+connectServer(const char *socketName)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    int sock = REAL(socket)(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+    if (sock < 0)
+        return -1;
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s", state.directory, socketName);
+    if (REAL(connect)(sock, (struct sockaddr *) &address, sizeof(address)) < 0) {
+        int error = errno == ECONNREFUSED ? ENODEV : errno;
+
+        REAL(close)(sock);
+        errno = error;
+        return -1;
+    }
+    return sock;
+}
+
 /*
  * Has the server do @call, with @data (call->argument bytes) and a copy of @fd where they
  * are there, through @socketName. As in a system call, no signal handler runs meanwhile.
@@ -276,31 +296,22 @@ receiveAnswer(int sock, bool cloexec)
 static int
 callServer(const char *socketName, const struct Call *call, const void *data, int fd, bool cloexec)
 {
-    struct sockaddr_un address = { .sun_family = AF_UNIX };
     sigset_t all, before;
     int result = -1;
-    int saved = errno;
-    int error;
+    int error = errno;
     int sock;
 
-    snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s", state.directory, socketName);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    sock = REAL(socket)(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-    if (sock >= 0) {
-        if (REAL(connect)(sock, (struct sockaddr *) &address, sizeof(address)) == 0) {
-            if (sendCall(sock, call, data, fd) == 0)
-                result = receiveAnswer(sock, cloexec);
-        } else if (errno == ECONNREFUSED) {
-            errno = ENODEV;
-        }
+    sock = connectServer(socketName);
+    if (sock >= 0 && sendCall(sock, call, data, fd) == 0)
+        result = receiveAnswer(sock, cloexec);
+    if (result < 0)
         error = errno;
+    if (sock >= 0)
         REAL(close)(sock);
-        errno = error;
-    }
-    error = errno;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    errno = result < 0 ? error : saved;
+    errno = error;
     return result;
 }
 
@@ -339,8 +350,8 @@ redirect(const char *path, char *buffer, size_t size)
     return path;
 }
 
-#define REDIRECT(path) redirect(path, (char[PATH_SIZE]) { 0 }, PATH_SIZE)
 #define PATH_SIZE 512
+#define REDIRECT(path) redirect(path, (char[PATH_SIZE]) { 0 }, PATH_SIZE)
 
 /* Opens what only the server can: returns -2 when @path is something else. */
 static int

@@ -37,14 +37,24 @@
 # By hand:  nitrodevmock.py DIRECTORY [SETTINGS as JSON]  serves until it is killed. In its
 # environment, NITRO_MOCK_FAULTS="NE_ADD_VCPU:2:ENOMEM,open:1:EBUSY" adds faults.
 #
-# What is less than real: SIGKILL ends a process within a hanging call; error returns of
-# write() to ne_cpus reach programs that use write(), not those that use stdio; epoll sees
-# EPOLLIN besides EPOLLHUP on an enclave that has ended (poll does not); private memory is
-# not held after it was unmapped (what the enclave sees of it is right, see
-# nitrodevmock_memory).
+# Nothing here needs a guest: nobody boots, but 8 MiB into the enclave's memory there must be
+# an EIF with a good checksum for the heartbeat to come. image() reads it back, for a test
+# that boots it on the emulated machine. connect() to a console that is not open yet fails
+# with ECONNRESET, as a vsock connection does that the other side resets; see 'refusal'.
+#
+# Tests that use this run as root: the mock looks at other processes' memory. The programs
+# under test may run as any user.
+#
+# What is less than real: SIGKILL ends a process within a hanging call; what a process had is
+# given back a moment after its end; error returns of write() to ne_cpus reach programs that
+# use write(), not those that use stdio; epoll sees EPOLLIN besides EPOLLHUP on an enclave that
+# has ended (poll does not); private memory is not held after it was unmapped (what the enclave
+# sees of it is right, see nitrodevmock_memory); ioctl() needs socket() and connect(), so a
+# sandbox without them is without the device.
 
 import contextlib
 import fcntl
+import glob
 import itertools
 import json
 import os
@@ -87,14 +97,24 @@ class HugePages:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
+    @classmethod
+    def number(cls):
+        """
+        How many are reserved: not counted are those that have been given back already and
+        go when their user does.
+        """
+        with open(cls.PATH, encoding='ascii') as pool:
+            total = int(pool.read())
+        with open(cls.PATH.replace('nr_', 'surplus_'), encoding='ascii') as pool:
+            surplus = int(pool.read())
+        return total - surplus
+
     def _add(self, count):
         """Returns how many there are more."""
-        with open(self.PATH, encoding='ascii') as pool:
-            before = int(pool.read())
+        before = self.number()
         with open(self.PATH, 'w', encoding='ascii') as pool:
             pool.write(f'{max(0, before + count)}\n')
-        with open(self.PATH, encoding='ascii') as pool:
-            return int(pool.read()) - before
+        return self.number() - before
 
     def _give_back_of_the_dead(self):
         for name in os.listdir(self.SHARES):
@@ -230,6 +250,7 @@ class NitroMock:
     def configure(self, **config):
         """Changes settings, for what comes."""
         self.command('configure', **config)
+        self.config.update(config)
 
     def fault(self, call, **fault):
         """Adds a fault: fault('NE_ADD_VCPU', nth=2, errno='ENOMEM')."""
@@ -242,6 +263,17 @@ class NitroMock:
     def devices(self):
         """How many descriptors of the device are open (copies count as one)."""
         return self.command('devices')
+
+    def holders(self, number):
+        """PIDs of the processes that have the descriptor of the enclave, one for each copy."""
+        target = f'socket:[{self.command("inode", number=number)}]'
+        found = []
+        for path in glob.glob('/proc/[0-9]*/fd/*'):
+            # descriptors and processes come and go
+            with contextlib.suppress(OSError):
+                if os.readlink(path) == target:
+                    found.append(int(path.split('/')[2]))
+        return sorted(found)
 
     def end(self, number):
         """The enclave @number ends by itself."""

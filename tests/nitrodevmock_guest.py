@@ -154,14 +154,14 @@ class Vsock:
             raise NeError(e.errno) from e
 
     def dial(self, cid, port):
-        """A guest's connection to the parent's @port. Raises OSError when nobody listens."""
+        """A guest's connection to the parent's @port; ECONNRESET when nobody listens."""
         sock = socket.socket(socket.AF_UNIX)
         try:
             sock.bind(self.name(cid, next(self.ports)))
             sock.connect(self.path(port))
-        except OSError:
+        except (FileNotFoundError, ConnectionRefusedError) as e:
             sock.close()
-            raise
+            raise OSError(errno.ECONNRESET, f'port {port}') from e
         return sock
 
 

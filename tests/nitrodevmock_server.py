@@ -105,8 +105,14 @@ class Faults:
             found.append(fault)
         return found
 
+    CALLS = {name for name, _ in IOCTLS.values()} | {'open', 'ne_cpus', 'vsock-bind',
+                                                     'vsock-connect'}
+    DEFAULTS = {'nth': 1, 'times': 1, 'errno': 0, 'hang': 0, 'hypervisor': False}
+
     def add(self, fault):
-        fault = dict({'nth': 1, 'times': 1, 'errno': 0, 'hang': 0, 'hypervisor': False}, **fault)
+        if fault.get('call') not in self.CALLS or set(fault) - set(self.DEFAULTS) - {'call'}:
+            raise ValueError(f'no such fault: {fault}')
+        fault = dict(self.DEFAULTS, **fault)
         number = fault['errno']
         if isinstance(number, str):
             number = (getattr(driver, number, None) or getattr(errno, number, None)
@@ -151,9 +157,10 @@ class Log:
 class Handle:
     """This side of an enclave descriptor."""
 
-    def __init__(self, enclave, sock):
+    def __init__(self, enclave, sock, inode):
         self.enclave, self.sock, self.witness = enclave, sock, None
         self.guest = None
+        self.inode = inode  # of the caller's side
 
     def fileno(self):
         return self.witness if self.sock is None else self.sock.fileno()
@@ -284,27 +291,28 @@ class Server:
             pid, uid, _ = struct.unpack('3i', conn.getsockopt(
                 socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
             try:
-                try:
-                    result = handler(call, data, fd, pid, uid)
-                finally:
-                    # Who is answered must hold the last copy, so that its close() closes.
-                    if fd >= 0:
-                        os.close(fd)
+                result = handler(call, data, fd, pid, uid)
             except NeError as e:
-                self.answer(conn, ANSWER.pack(-1, e.errno, 0))
-            else:
-                if isinstance(result, socket.socket):
-                    with result:
-                        self.answer(conn, ANSWER.pack(0, 0, 1), result)
-                else:
-                    self.answer(conn, ANSWER.pack(result, 0, 0))
+                result = e
+            finally:
+                # a copy keeps an enclave alive: it must be gone when the caller goes on
+                if fd >= 0:
+                    os.close(fd)
+            # the caller may have been killed
+            with contextlib.suppress(OSError):
+                self.answer(conn, result)
 
-    def answer(self, conn, answer, passed=None):
-        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS,
-                   array.array('i', [passed.fileno()]))] if passed else []
-        # the caller may have been killed
-        with contextlib.suppress(OSError):
-            conn.sendmsg([answer], rights)
+    def answer(self, conn, result):
+        if isinstance(result, NeError):
+            conn.sendmsg([ANSWER.pack(-1, result.errno, 0)])
+        elif isinstance(result, socket.socket):
+            # no sweep() between, which would find this copy of the descriptor
+            with self.lock, result:
+                conn.sendmsg([ANSWER.pack(0, 0, 1)],
+                             [(socket.SOL_SOCKET, socket.SCM_RIGHTS,
+                               array.array('i', [result.fileno()]))])
+        else:
+            conn.sendmsg([ANSWER.pack(result, 0, 0)])
 
     def serve_device(self, conn):
         self.serve(conn, self.open_device)
@@ -424,7 +432,7 @@ class Server:
                 ours.close()
                 theirs.close()
                 raise NeError(errno.EFAULT) from e
-            self.handles[number] = Handle(enclave, ours)
+            self.handles[number] = Handle(enclave, ours, os.fstat(theirs.fileno()).st_ino)
         self.poke()
         return f'enclave {enclave.number}', theirs
 
@@ -529,6 +537,10 @@ class Server:
                      'cpus': sorted(h.enclave.vcpus), 'memory': h.enclave.memory_size,
                      'flags': h.enclave.flags, 'pid': h.enclave.owner.pid}
                     for h in self.handles.values()]
+
+    def control_inode(self, number):
+        with self.lock:
+            return self.by_number(number).inode
 
     def control_devices(self):
         self.sweep()

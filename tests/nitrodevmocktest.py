@@ -863,10 +863,12 @@ class EndTest(MockCase):
         """A forked child or a passed copy keeps the enclave alive."""
         enclave = self.ready()
         self.assertEqual(self.client.start(enclave), 16)
+        self.assertEqual(self.mock.holders(1), [os.getpid()])
         child = os.fork()
         if child == 0:
             signal.pause()
             os._exit(0)
+        self.assertEqual(self.mock.holders(1), [os.getpid(), child])
         one, other = socket.socketpair()
         with one, other:
             socket.send_fds(one, [b'x'], [enclave])
@@ -965,7 +967,7 @@ class GuestTest(MockCase):
 
     def test_nobody_listens(self):
         self.wait_for_hang_up(self.started())
-        self.assertIn('guest 16: heartbeat: ENOENT', self.mock.events())
+        self.assertIn('guest 16: heartbeat: ECONNRESET', self.mock.events())
 
     def test_other_guests(self):
         self.mock.configure(guests=[{'enclave': 1, 'heartbeat': 'wrong'},
@@ -1188,7 +1190,9 @@ class FaultTest(MockCase):
         self.fails(self.client.open(), errno.EBUSY)
 
     def test_settings(self):
-        for config in ({'cpu': 1}, {'guests': [{'hartbeat': 'ok'}]}):
+        for config in ({'cpu': 1}, {'guests': [{'hartbeat': 'ok'}]},
+                       {'faults': [{'call': 'NE_ADD_CPU', 'errno': 1}]},
+                       {'faults': [{'call': 'open', 'error': 1}]}):
             with self.assertRaises(RuntimeError):
                 self.mock.configure(**config)
 
@@ -1323,8 +1327,7 @@ class HugePagesTest(unittest.TestCase):
         """Shares add up, and go one by one."""
         with nitrodevmock.HugePages(3) as one:
             with nitrodevmock.HugePages(2) as two:
-                with open(nitrodevmock.HugePages.PATH, encoding='ascii') as f:
-                    self.assertGreaterEqual(int(f.read()), 5)
+                self.assertGreaterEqual(nitrodevmock.HugePages.number(), 5)
                 self.assertNotEqual(one.share, two.share)
                 self.assertTrue(os.path.exists(two.share))
             self.assertTrue(os.path.exists(one.share))

@@ -16,6 +16,7 @@
 # 1 when something has failed, else 0.
 
 import os
+import signal
 import sys
 import time
 import traceback
@@ -103,6 +104,9 @@ def main(module='__main__'):
     # clients would then run with this build's libvirt, and prove nothing.
     if 'LD_LIBRARY_PATH' in os.environ:
         sys.exit('LD_LIBRARY_PATH is set: take the "depends" of this test away')
+
+    # Whoever runs the tests may ignore it (nohup), and children inherit that.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
     out = take_stdout()
     loader = unittest.TestLoader()

@@ -37,9 +37,7 @@ static void
 heartbeatBrokerEnd(HeartbeatBroker *broker)
 {
     g_clear_pointer(&broker->stream, jsonStreamFree);
-    if (broker->timer > 0)
-        g_source_remove(broker->timer);
-    broker->timer = 0;
+    g_clear_handle_id(&broker->timer, g_source_remove);
 }
 
 /* @failure has been set, and is freed. */
@@ -198,6 +196,7 @@ heartbeatBrokerExpect(HeartbeatBroker *broker, uint32_t cid)
 
     broker->cid = cid;
     broker->expecting = true;
+    g_clear_handle_id(&broker->timer, g_source_remove);
     broker->timer = g_timeout_add_seconds(broker->timeout, heartbeatBrokerOnTimer, broker);
 }
 

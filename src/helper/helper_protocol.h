@@ -95,8 +95,8 @@
 /* "code" of the event "failed", and what the driver makes of it */
 #define NITRO_FAILURE_CONFIG "config"           /* VIR_ERR_CONFIG_UNSUPPORTED: an option cannot work */
 #define NITRO_FAILURE_IMAGE "image"             /* VIR_ERR_OPERATION_FAILED: the image is not good */
-#define NITRO_FAILURE_RESOURCE "resource"       /* VIR_ERR_OPERATION_FAILED: memory, vCPUs or
-                                                 * descriptors are short */
+#define NITRO_FAILURE_RESOURCE "resource"       /* VIR_ERR_OPERATION_FAILED: memory, vCPUs,
+                                                 * descriptors or the port are short */
 #define NITRO_FAILURE_UNSUPPORTED "unsupported" /* VIR_ERR_OPERATION_UNSUPPORTED: not on this host */
 #define NITRO_FAILURE_TIMEOUT "timeout"         /* VIR_ERR_OPERATION_TIMEOUT: no heartbeat in time */
 #define NITRO_FAILURE_GUEST "guest"             /* VIR_ERR_OPERATION_FAILED: the guest ended before

@@ -95,11 +95,17 @@ class Processes:
 
     PR_SET_CHILD_SUBREAPER = 36
 
+    reaper = None
+
     def __init__(self):
+        # a second one would wait for what the first has reaped
+        if Processes.reaper:
+            return
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.prctl(self.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
             raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
-        threading.Thread(target=self._reap, daemon=True).start()
+        Processes.reaper = threading.Thread(target=self._reap, daemon=True)
+        Processes.reaper.start()
 
     @staticmethod
     def _table():

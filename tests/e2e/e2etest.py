@@ -86,25 +86,35 @@ def domain_xml(name, boot=None, machine="nitro-enclave", arch="x86_64", memory="
 
 
 class EventLoop:
-    """libvirt's event loop in a thread: there can be only one, and it never ends."""
+    """
+    libvirt's event loop in a thread: there can be only one. It ends before Python does, as
+    a callback that runs while the interpreter is being taken down crashes it.
+    """
 
-    running = False
+    thread = None
+    ending = False
 
     @classmethod
     def start(cls):
-        if cls.running:
+        if cls.thread:
             return
-        cls.running = True
         libvirt.virEventRegisterDefaultImpl()
         libvirt.registerErrorHandler(lambda context, error: None, None)
-        threading.Thread(target=cls._run, daemon=True).start()
+        cls.thread = threading.Thread(target=cls._run, daemon=True)
+        cls.thread.start()
+        atexit.register(cls._stop)
 
-    @staticmethod
-    def _run():
+    @classmethod
+    def _run(cls):
         # a timeout, so that handles which other threads add are noticed
         libvirt.virEventAddTimeout(50, lambda timer, opaque: None, None)
-        while True:
+        while not cls.ending:
             libvirt.virEventRunDefaultImpl()
+
+    @classmethod
+    def _stop(cls):
+        cls.ending = True
+        cls.thread.join()
 
 
 class Events:
