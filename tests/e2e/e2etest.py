@@ -146,6 +146,13 @@ class Events:
     def of(self, name):
         return [(event, detail) for domain, event, detail in list(self.seen) if domain == name]
 
+    def check(self, name, expected, seconds=END_SECONDS):
+        """Checks the events of the domain @name, which come after the answers to calls."""
+        with contextlib.suppress(TimeoutError):
+            wait_until(lambda: self.of(name) == expected, seconds, "events")
+        if self.of(name) != expected:
+            raise AssertionError(f"events of {name}: {self.of(name)}, not {expected}")
+
     def stop(self):
         for number in self.ids:
             with contextlib.suppress(libvirt.libvirtError):

@@ -85,8 +85,7 @@ class Processes(FaultTest):
                        20, "QEMU")
             os.kill(find(dom), signal.SIGKILL)
             self.wait_state(dom, SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_CRASHED)
-        self.conn.isAlive()
-        self.assertEqual(self.events.of("hurt"), [ADDED] + [STARTED, CRASHED] * 2)
+        self.events.check("hurt", [ADDED] + [STARTED, CRASHED] * 2)
 
     def test_helper_stopped(self):
         """a helper that does not answer: queries do, and destroy, shutdown and reboot work"""
@@ -298,7 +297,7 @@ class Files(FaultTest):
         with self.refused(libvirt.VIR_ERR_SYSTEM_ERROR, self.daemon.domain_log_dir):
             dom.create()
         self.assertEqual(dom.state()[0], SHUTOFF)
-        self.assertEqual(self.events.of("mute"), [ADDED])
+        self.events.check("mute", [ADDED])
         os.unlink(self.daemon.domain_log_dir)
 
 
@@ -350,8 +349,8 @@ class FullDisk(FaultTest):
             self.assertEqual(dom.XMLDesc(0), before)
             self.assertEqual([one.name() for one in self.conn.listAllDomains()], ["small"])
             self.assertEqual(sorted(os.listdir(directory)), ["ballast", "small.xml"])
-        self.assertEqual(self.events.of("small"), [ADDED])
-        self.assertEqual(self.events.of("new"), [])
+        self.events.check("small", [ADDED])
+        self.events.check("new", [])
         os.unlink(ballast)
         dom.setVcpusFlags(4, CONFIG)
         dom.undefine()
@@ -370,8 +369,8 @@ class FullDisk(FaultTest):
         self.assertIn(self.run_top, str(raised.exception))
         self.assertEqual([one.name() for one in self.conn.listAllDomains()], ["stateless"])
         dom.destroy()
-        self.assertEqual(self.events.of("stateless"), [ADDED, STARTED, DESTROYED])
-        self.assertEqual(self.events.of("late"), [])
+        self.events.check("stateless", [ADDED, STARTED, DESTROYED])
+        self.events.check("late", [])
         self.assertEqual(os.listdir(self.run_top), ["ballast"])
         os.unlink(ballast)
         dom.create()
