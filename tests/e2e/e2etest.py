@@ -354,13 +354,6 @@ class EnclaveTest(unittest.TestCase):
         for word in words:
             self.assertIn(str(word), text)
 
-    def need_cpu_map(self):
-        """Python's calls for the CPUs of vCPUs ask the driver for the host's first."""
-        try:
-            self.conn.getCPUMap()
-        except libvirt.libvirtError as error:
-            self.skipTest(f"the CPUs of the host are not known: {error}")
-
     def assertState(self, dom, state, reason):
         self.assertEqual(dom.state(), [state, reason])
 

@@ -141,7 +141,6 @@ class Stored(ConfigTest):
     @unittest.skipIf(os.cpu_count() < 2, "needs a host with two CPUs")
     def test_pin(self):
         """one vCPU is one CPU; all CPUs are no pinning"""
-        self.need_cpu_map()
         dom = self.conn.defineXML(domain_xml("pin"))
         host = os.cpu_count()
         everything = (True,) * host
@@ -167,7 +166,6 @@ class Stored(ConfigTest):
     @unittest.skipIf(os.cpu_count() < 2, "needs a host with two CPUs")
     def test_pin_in_steps(self):
         """pinning takes one call for each vCPU; the start checks the whole"""
-        self.need_cpu_map()
         dom = self.conn.defineXML(domain_xml("steps", vcpu="<vcpu>2</vcpu>"))
         cpu1 = (False, True) + (False,) * (os.cpu_count() - 2)
         dom.pinVcpuFlags(0, cpu1, CONFIG)
@@ -358,7 +356,6 @@ class Stored(ConfigTest):
 
     def test_gone(self):
         """each call on a domain that was undefined gives NO_DOMAIN"""
-        self.need_cpu_map()
         dom = self.conn.defineXML(domain_xml("gone"))
         dom.undefine()
         for call in (lambda: dom.setMemoryFlags(262144, CONFIG), dom.maxMemory,
@@ -389,7 +386,6 @@ class Running(ConfigTest):
 
     def test_live(self):
         """no live change; changes of the definition count from the next start on"""
-        self.need_cpu_map()
         dom = self.conn.defineXML(domain_xml("live", devices=PTY, heartbeat="no"))
         dom.create()
         before = dom.XMLDesc(0)
@@ -443,7 +439,6 @@ class Running(ConfigTest):
 
     def test_transient(self):
         """a transient domain has no definition to change"""
-        self.need_cpu_map()
         dom = self.conn.createXML(domain_xml("passing", heartbeat="no"), 0)
         for call in self.live_calls(dom, CONFIG) + [
                 lambda: dom.setMetadata(TITLE, "x", None, None, CONFIG),
@@ -457,7 +452,6 @@ class Running(ConfigTest):
 
     def test_read_only(self):
         """a read-only connection changes nothing of it"""
-        self.need_cpu_map()
         self.conn.defineXML(domain_xml("seen"))
         conn = libvirt.openReadOnly(self.daemon.uri)
         self.addCleanup(conn.close)

@@ -92,7 +92,6 @@ class Stats(EnclaveTest):
 
     def test_running(self):
         """everything about one enclave, before and after the daemon's restart"""
-        self.need_cpu_map()
         self.conn.defineXML(domain_xml("idle"))
         dom = self.conn.defineXML(domain_xml("runs", vcpu="<vcpu>2</vcpu>"))
         dom.create()
@@ -118,7 +117,6 @@ class Stats(EnclaveTest):
     @unittest.skipIf(os.cpu_count() < 2, "needs a host with two CPUs")
     def test_given_cpus(self):
         """the CPUs that an enclave was given, also after the daemon's restart"""
-        self.need_cpu_map()
         dom = self.conn.defineXML(domain_xml("given", vcpu="<vcpu cpuset='1'>1</vcpu>",
                                              heartbeat="no"))
         cpu1 = (False, True) + (False,) * (os.cpu_count() - 2)
@@ -135,7 +133,6 @@ class Stats(EnclaveTest):
 
     def test_inactive(self):
         """what there is of running domains only"""
-        self.need_cpu_map()
         dom = self.conn.defineXML(domain_xml("idle"))
         for call in (dom.vcpus, dom.memoryStats, dom.controlInfo, lambda: dom.vcpusFlags(LIVE)):
             with self.refused(INVALID, "not running"):
