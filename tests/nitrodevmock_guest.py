@@ -37,7 +37,7 @@ SCRIPT = {
     'heartbeat': 'ok',          # 'wrong' (another byte), 'close' (without one), 'hold' (open,
                                 # without one) or 'never' (no connection)
     'heartbeat_ms': 0,
-    'byte_ms': 0,               # from the connection to the byte
+    'byte_ms': 0,               # from the connection to the byte, or its end
     'before_start': False,      # the heartbeat is sent before NE_START_ENCLAVE returns
     'console': '',              # text, or a list of [milliseconds, text]
     'console_refuse_ms': 20,    # connections to the console are refused until then
@@ -228,7 +228,7 @@ class Guest:
                 not self._wait_until(self.script['heartbeat_ms'])):
             return True
         with self.vsock.dial(self.cid, HEARTBEAT_PORT) as sock:
-            if kind == 'close' or self.stopped.wait(self.script['byte_ms'] / 1000):
+            if self.stopped.wait(self.script['byte_ms'] / 1000) or kind == 'close':
                 self.log('heartbeat: closed without a byte')
                 return True
             if kind != 'hold':
