@@ -8,6 +8,10 @@ MESON_ARGS ?=
 
 NINJA = ninja -C
 
+# Tests wait more than they compute.
+TEST_JOBS ?= $(shell expr $$(nproc) + 1)
+TEST = meson test --no-rebuild --print-errorlogs --num-processes $(TEST_JOBS)
+
 .PHONY: all deps build demo check check-asan check-slow fuzz-short install bench-% clean
 
 all: build
@@ -35,18 +39,18 @@ demo: build
 
 check: build
 	$(NINJA) $(BUILD) --quiet hello
-	meson test -C $(BUILD) --no-rebuild --suite libvirt-nitro --no-suite slow --print-errorlogs
+	$(TEST) -C $(BUILD) --suite libvirt-nitro --no-suite slow
 
 check-asan: source
 	$(MAKE) --no-print-directory $(BUILD_ASAN)/build.ninja
 	$(NINJA) $(BUILD_ASAN) --quiet
 	$(NINJA) $(BUILD_ASAN) --quiet hello
-	meson test -C $(BUILD_ASAN) --no-rebuild --suite libvirt-nitro --no-suite slow --print-errorlogs
+	$(TEST) -C $(BUILD_ASAN) --suite libvirt-nitro --no-suite slow --no-suite clients
 
 # What takes minutes
 check-slow: build
 	$(NINJA) $(BUILD) --quiet hello
-	meson test -C $(BUILD) --no-rebuild --suite slow --print-errorlogs
+	$(TEST) -C $(BUILD) --suite slow
 
 # Each fuzz target for a minute
 fuzz-short: deps

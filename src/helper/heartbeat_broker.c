@@ -175,7 +175,7 @@ heartbeatBrokerNew(int fd, unsigned int timeout, const HeartbeatBrokerEvents *ev
     broker->events = events;
     broker->opaque = opaque;
     broker->stream = jsonStreamNew(fd, &heartbeatBrokerStreamEvents, broker);
-    broker->timer = g_timeout_add_seconds(timeout, heartbeatBrokerOnTimer, broker);
+    broker->timer = g_timeout_add(timeout * 1000, heartbeatBrokerOnTimer, broker);
     return broker;
 }
 
@@ -197,7 +197,7 @@ heartbeatBrokerExpect(HeartbeatBroker *broker, uint32_t cid)
     broker->cid = cid;
     broker->expecting = true;
     g_clear_handle_id(&broker->timer, g_source_remove);
-    broker->timer = g_timeout_add_seconds(broker->timeout, heartbeatBrokerOnTimer, broker);
+    broker->timer = g_timeout_add(broker->timeout * 1000, heartbeatBrokerOnTimer, broker);
 }
 
 void

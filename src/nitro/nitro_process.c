@@ -923,7 +923,8 @@ nitroProcessReconnect(nitroDriver *driver,
     } while (rc < 0 && virGetLastErrorCode() == VIR_ERR_OPERATION_TIMEOUT &&
              vm->def->id == id && !g_atomic_int_get(&driver->quitting));
 
-    if (rc < 0 && vm->def->id == id && !g_atomic_int_get(&driver->quitting))
+    /* Who has taken the monitor away is ending the domain: that is waited for below. */
+    if (rc < 0 && vm->def->id == id && priv->mon == mon && !g_atomic_int_get(&driver->quitting))
         return -1;
     if (rc == 0 && vm->def->id == id) {
         if (STREQ(status.phase, NITRO_PHASE_RUNNING))

@@ -252,7 +252,7 @@ class EnclaveTest(unittest.TestCase):
         cls.before_start()
         cls.daemon.start()
         cls.warm_up()
-        cls.descriptors = cls.daemon.descriptors()
+        cls.descriptors = cls.settle()
 
     @classmethod
     def before_start(cls):
@@ -270,10 +270,15 @@ class EnclaveTest(unittest.TestCase):
         with contextlib.suppress(libvirt.libvirtError):
             conn.createXML(domain_xml("warm-up", heartbeat="no"), 0).destroy()
         conn.close()
+
+    @classmethod
+    def settle(cls):
+        """Returns the daemon's descriptors once it has closed those of the warm-up."""
         before = None
         while cls.daemon.descriptors() != before:
             before = cls.daemon.descriptors()
             time.sleep(0.2)
+        return before
 
     def run(self, result=None):
         """As unittest's, but a test that fails shows the daemon's log."""
