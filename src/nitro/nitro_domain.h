@@ -33,6 +33,7 @@ struct _nitroDomainObjPrivate {
     char *failureText;   /* one sentence */
     unsigned int *cpus;  /* host CPUs of the vCPUs, in their order; NULL: not known */
     size_t ncpus;
+    bool cpusShown;      /* as pins of the live definition, which has none of its own */
     gint64 startTime;             /* of the start, us of the monotonic clock; 0: another daemon's */
     unsigned long long bootTime;  /* ms from the start until it had booted; 0: not known */
 };

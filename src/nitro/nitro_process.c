@@ -148,17 +148,55 @@ nitroProcessNoteCid(virDomainDef *def,
 }
 
 
+/* The live definition names the CPUs that the hypervisor has chosen, until the end of the run. */
 static void
-nitroProcessNoteCpus(nitroDomainObjPrivate *priv,
+nitroProcessShowCpus(virDomainObj *vm)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+    size_t named;
+    g_autofree unsigned int *own = nitroDomainDefGetCpus(vm->def, &named);
+    size_t i;
+
+    if (own || nitroDomainDefGetMachine(vm->def) != NITRO_MACHINE_NITRO ||
+        priv->ncpus != vm->def->maxvcpus)
+        return;
+
+    for (i = 0; i < priv->ncpus; i++) {
+        vm->def->vcpus[i]->cpumask = virBitmapNew(priv->cpus[i] + 1);
+        ignore_value(virBitmapSetBit(vm->def->vcpus[i]->cpumask, priv->cpus[i]));
+    }
+    priv->cpusShown = true;
+    nitroCpusNote(nitro_driver->cpus, vm->def);
+}
+
+
+/* A transient domain that is restarted may get others. */
+static void
+nitroProcessHideCpus(virDomainObj *vm)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+    size_t i;
+
+    for (i = 0; priv->cpusShown && i < vm->def->maxvcpus; i++)
+        g_clear_pointer(&vm->def->vcpus[i]->cpumask, virBitmapFree);
+    priv->cpusShown = false;
+}
+
+
+static void
+nitroProcessNoteCpus(virDomainObj *vm,
                      const unsigned int *cpus,
                      size_t ncpus)
 {
+    nitroDomainObjPrivate *priv = vm->privateData;
+
     g_clear_pointer(&priv->cpus, g_free);
     priv->ncpus = ncpus;
     if (ncpus > 0) {
         priv->cpus = g_new0(unsigned int, ncpus);
         memcpy(priv->cpus, cpus, ncpus * sizeof(*cpus));
     }
+    nitroProcessShowCpus(vm);
 }
 
 
@@ -170,7 +208,7 @@ nitroProcessNoteEvent(virDomainObj *vm,
 
     if (STREQ(event->name, NITRO_EVENT_STARTED)) {
         nitroProcessNoteCid(vm->def, event->cid);
-        nitroProcessNoteCpus(priv, event->cpus, event->ncpus);
+        nitroProcessNoteCpus(vm, event->cpus, event->ncpus);
     } else if (STREQ(event->name, NITRO_EVENT_BOOTED)) {
         priv->booted = true;
         if (priv->startTime > 0)
@@ -777,6 +815,7 @@ nitroProcessStop(nitroDriver *driver,
     nitroCidsRelease(driver->cids, priv->cid);
     priv->cid = 0;
     nitroCpusRelease(driver->cpus, vm->def->name);
+    nitroProcessHideCpus(vm);
     nitroProcessRemoveFiles(driver, vm);
 
     vm->def->id = -1;
@@ -930,7 +969,7 @@ nitroProcessReconnect(nitroDriver *driver,
         if (STREQ(status.phase, NITRO_PHASE_RUNNING))
             priv->booted = true;
         nitroProcessNoteCid(vm->def, status.cid);
-        nitroProcessNoteCpus(priv, status.cpus, status.ncpus);
+        nitroProcessNoteCpus(vm, status.cpus, status.ncpus);
     }
     return nitroProcessWaitBooted(driver, vm, id);
 }

@@ -13,6 +13,7 @@ words mock.NAME=VALUE of its kernel command line (nitrodevmock_guest.SCRIPT).
 import contextlib
 import itertools
 import os
+import re
 import signal
 import socket
 import time
@@ -423,6 +424,28 @@ class Restart(DeviceTest):
         self.mock.end(number)
         self.wait_state(running, libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN)
         wait_until(lambda: len(self.conn.listAllDomains()) == 1, 60, "the end of the other")
+
+
+class Cpus(DeviceTest):
+
+    @staticmethod
+    def pins(xml):
+        return re.findall(r"<vcpupin vcpu='(\d+)' cpuset='(\d+)'/>", xml)
+
+    def test_chosen(self):
+        """the CPUs that the hypervisor has chosen are in the live XML, and in no other"""
+        dom = self.conn.defineXML(self.xml("lucky"))
+        dom.create()
+        pins = self.pins(dom.XMLDesc(0))
+        self.assertEqual([vcpu for vcpu, _ in pins], ["0", "1"])
+        cpus = [int(cpu) for _, cpu in pins]
+        self.assertEqual(cpus, [info[3] for info in dom.vcpus()[0]])
+        self.assertEqual([list(row).index(True) for row in dom.vcpuPinInfo()], cpus)
+        self.assertEqual(self.pins(dom.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)), [])
+        with self.refused(libvirt.VIR_ERR_OPERATION_FAILED, *cpus[:1], "lucky"):
+            self.create("late", vcpu=f"<vcpu cpuset='{cpus[0]},{cpus[1]}'>2</vcpu>")
+        dom.destroy()
+        self.assertEqual(self.pins(dom.XMLDesc(0)), [])
 
 
 class End(DeviceTest):
