@@ -127,8 +127,8 @@ nitroBrokerConnect(nitroDriver *driver)
 {
     g_autofree char *path = g_strdup_printf("%s/broker.sock", driver->config->stateDir);
     g_autofree char *logpath = nitroBrokerLogPath(driver);
-    gint64 end = g_get_monotonic_time() + NITRO_BROKER_TIMEOUT * 1000LL;
     VIR_LOCK_GUARD lock = virLockGuardLock(&nitroBrokerLock);
+    gint64 end = g_get_monotonic_time() + NITRO_BROKER_TIMEOUT * 1000LL;
     size_t starts = 0;
     int rc;
 

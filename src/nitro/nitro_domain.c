@@ -68,6 +68,8 @@ nitroDomainObjPrivateFormat(virBuffer *buf,
     nitroDomainObjPrivate *priv = vm->privateData;
 
     virBufferAsprintf(buf, "<boot time='%llu' restarts='%u'/>\n", priv->bootTime, priv->restarts);
+    if (priv->cpusShown)
+        virBufferAddLit(buf, "<cpusShown/>\n");
     return 0;
 }
 
@@ -84,6 +86,7 @@ nitroDomainObjPrivateParse(xmlXPathContextPtr ctxt,
         priv->bootTime = 0;
     if (virXPathUInt("string(./boot/@restarts)", ctxt, &priv->restarts) < 0)
         priv->restarts = 0;
+    priv->cpusShown = virXPathBoolean("boolean(./cpusShown)", ctxt) == 1;
     return 0;
 }
 

@@ -681,8 +681,11 @@ nitroDomainStop(nitroDriver *driver,
     if (virDomainObjCheckActive(vm) < 0 || virDomainObjBeginJob(vm, VIR_JOB_DESTROY) < 0)
         return -1;
 
-    if (virDomainObjCheckActive(vm) == 0 &&
-        (ret = nitroProcessStop(driver, vm, reason)) > 0) {
+    /* While this waited its enclave may have ended, and a restart be on its way. */
+    if (nitroRestartCancel(vm) && !virDomainObjIsActive(vm)) {
+        ret = 0;
+    } else if (virDomainObjCheckActive(vm) == 0 &&
+               (ret = nitroProcessStop(driver, vm, reason)) > 0) {
         nitroDomainEventLifecycle(driver, vm, VIR_DOMAIN_EVENT_STOPPED, detail);
         ret = 0;
     }

@@ -125,7 +125,8 @@ nitroMonitorGetCpus(virJSONValue *data,
     /* no longer than the line that it was in */
     cpus = g_new0(unsigned int, n);
     for (i = 0; i < n; i++) {
-        if (virJSONValueGetNumberUint(virJSONValueArrayGet(array, i), &cpus[i]) < 0)
+        if (virJSONValueGetNumberUint(virJSONValueArrayGet(array, i), &cpus[i]) < 0 ||
+            cpus[i] >= VIR_DOMAIN_CPUMASK_LEN)
             return NULL;
     }
     *ncpus = n;

@@ -771,7 +771,9 @@ nitroProcessKill(nitroDriver *driver,
     if (gone || vm->def->id != id)
         return true;
 
-    priv->mon = g_steal_pointer(&mon);
+    /* Of two who try at a time only one has taken it away. */
+    if (mon)
+        priv->mon = g_steal_pointer(&mon);
     virReportError(VIR_ERR_OPERATION_TIMEOUT,
                    _("process %lld, the helper of domain '%s', cannot be ended: try again when the hypervisor answers"),
                    (long long) pid, vm->def->name);
@@ -893,6 +895,7 @@ nitroProcessHandleEnd(nitroDriver *driver,
     nitroDomainObjPrivate *priv = vm->privateData;
     nitroProcessEnd end;
     bool restart = false;
+    int rc;
 
     /* Jobs of a domain are bounded in time, and the end of its enclave must not be lost. */
     while (virDomainObjBeginJob(vm, VIR_JOB_MODIFY) < 0) {
@@ -906,7 +909,11 @@ nitroProcessHandleEnd(nitroDriver *driver,
         if (end.reboot)
             virObjectEventStateQueue(driver->domainEventState,
                                      virDomainEventRebootNewFromObj(vm));
-        if (nitroProcessStop(driver, vm, end.reason) > 0) {
+        /* A hypervisor that does not answer holds its helper for two minutes. */
+        while ((rc = nitroProcessStop(driver, vm, end.reason)) < 0 &&
+               !g_atomic_int_get(&driver->quitting))
+            VIR_WARN("The helper of domain '%s' has still not ended", vm->def->name);
+        if (rc > 0) {
             nitroDomainEventLifecycle(driver, vm, VIR_DOMAIN_EVENT_STOPPED, end.detail);
             restart = end.action == VIR_DOMAIN_LIFECYCLE_ACTION_RESTART;
         }
@@ -991,6 +998,14 @@ nitroProcessReconnectThread(nitroDriver *driver,
     if (nitroProcessBeginStartJob(vm) < 0) {
         VIR_ERROR(_("cannot take over domain '%s', restart virtnitrod: %s"),
                   vm->def->name, virGetLastErrorMessage());
+        virDomainObjEndAPI(&vm);
+        return;
+    }
+
+    /* Who has ended it while this waited may also have started it again. */
+    if (vm->def->id != id || priv->mon) {
+        nitroProcessEndStartJob(vm);
+        nitroDomainRemoveInactive(driver, vm);
         virDomainObjEndAPI(&vm);
         return;
     }

@@ -122,7 +122,8 @@ nitroRestartSchedule(nitroDriver *driver,
 {
     nitroDomainObjPrivate *priv = vm->privateData;
 
-    if (g_get_monotonic_time() - priv->runningSince >= NITRO_RESTART_CALM * G_USEC_PER_SEC)
+    if (priv->runningSince != 0 &&
+        g_get_monotonic_time() - priv->runningSince >= NITRO_RESTART_CALM * G_USEC_PER_SEC)
         priv->restarts = 0;
     if (nitroRestartGiveUp(driver, vm))
         return false;
