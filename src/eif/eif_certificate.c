@@ -67,8 +67,8 @@ readNames(X509 *crt, EifCertificate *certificate, GError **error)
          rc != GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE))
         return setGnutlsError(error, rc);
 
-    certificate->subject = g_strndup((const char *)subject.data, subject.size);
-    certificate->issuer = g_strndup((const char *)issuer.data, issuer.size);
+    certificate->subject = g_strndup(subject.data ? (const char *)subject.data : "", subject.size);
+    certificate->issuer = g_strndup(issuer.data ? (const char *)issuer.data : "", issuer.size);
     return 0;
 }
 

@@ -434,8 +434,8 @@ virtEifVerify(int argc, char **argv)
     };
 
     if (virtEifParseOptions(&argc, &argv, entries, "FILE",
-                            "Checks the structure, checksum, metadata and signature of an image.",
-                            1) < 0 ||
+                            N_("Checks the structure, checksum, metadata and signature of an "
+                               "image."), 1) < 0 ||
         readDescription(argv[1], &description) < 0)
         return EXIT_FAILURE;
 

@@ -188,7 +188,11 @@ deviceRetry(Device *device, NeCall call, const NeContext *context, Failure *fail
 {
     int err = errno;
 
-    if (err == EINTR || (neIsTransient(call, err, context) && deviceWait(device)))
+    /* A region may have been taken all the same. */
+    if (err == EINTR && call != NE_CALL_SET_USER_MEMORY_REGION &&
+        g_atomic_int_get(device->cancel) == 0)
+        return true;
+    if (neIsTransient(call, err, context) && deviceWait(device))
         return true;
     neSetFailure(failure, call, err, context);
     return false;

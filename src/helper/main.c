@@ -64,7 +64,8 @@ mainProbe(void)
 int
 main(int argc, char **argv)
 {
-    g_autoptr(Options) options = NULL;
+    /* Not freed: a worker that is stuck in the kernel may come back while we exit. */
+    static Options *options;
     g_autofree char *error = NULL;
 
     /* Threads are few and allocate next to nothing: an arena for each would only use memory. */

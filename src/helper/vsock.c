@@ -640,8 +640,6 @@ vsockGather(VsockConnection *connection, const struct iovec *payload, size_t n, 
 {
     Vsock *vsock = connection->vsock;
 
-    if (vsock->gathering && vsock->ngathered + n > VSOCK_IOV_MAX)
-        vsockFlush(vsock);
     if (!vsock->gathering) {
         vsock->gathering = connection;
         vsock->ngathered = vsock->gatheredSize = 0;
@@ -654,6 +652,12 @@ vsockGather(VsockConnection *connection, const struct iovec *payload, size_t n, 
 static void
 vsockOnData(VsockConnection *connection, const struct iovec *payload, size_t n, uint32_t len)
 {
+    Vsock *vsock = connection->vsock;
+
+    /* First of all, as it may leave a backlog or close the peer. */
+    if (vsock->gathering && vsock->ngathered + n > VSOCK_IOV_MAX)
+        vsockFlush(vsock);
+
     if (connection->state == STATE_REQUESTED) {
         vsockViolation(connection, "data came before it was accepted");
         return;
