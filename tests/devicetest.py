@@ -69,7 +69,8 @@ class DeviceCase(helpercase.HelperCase):
     def tearDown(self):
         super().tearDown()
         self.mock.wait_closed()
-        self.assertEqual(0, self.mock.devices())
+        # The mock hears of the end of a process a moment later than who has waited for it.
+        wait_for(lambda: self.mock.devices() == 0)
 
     def run_device(self, image, *extra, memory=64 * MIB, vcpus=('--vcpus', '2'), **more):
         """Starts the helper on the device; returns the client that waited for it."""
