@@ -94,6 +94,12 @@ def free_port(host):
         return probe.getsockname()[1]
 
 
+def build_is_for_all():
+    """Whether users other than root can reach the build tree."""
+    return (os.geteuid() != 0 or
+            subprocess.run(AS_NOBODY + ["test", "-x", HELPER], check=False).returncode == 0)
+
+
 class Processes:
     """
     The processes that descend from this one. Daemonized ones do as well: this
