@@ -741,6 +741,15 @@ class ConnectionTest(DeviceCase):
         self.guest.send(OP_CREDIT_UPDATE, 2000, 5000, alloc=65536, taken=1300)
         self.assertEqual(3700, len(self.guest.data(2000, 5000, 3700)))
 
+    def test_guest_limits_itself(self):
+        """A guest that sends no more at a time than it would take is told in time, too."""
+        peer = self.connect(alloc=2000)
+        self.assertGreater(self.alloc, 2000)
+        for taken in (2000, 4000):
+            self.guest.send(OP_RW, 2000, 5000, bytes(2000), alloc=2000)
+            self.assertEqual(2000, len(recv_exactly(peer, 2000)))
+            self.assertEqual(taken, self.guest.receive(2000, 5000, OP_CREDIT_UPDATE).taken)
+
     def test_credit_request(self):
         peer = self.connect()
         self.guest.send(OP_RW, 2000, 5000, bytes(1234))

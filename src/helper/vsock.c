@@ -372,7 +372,9 @@ static void
 vsockUpdateCredit(VsockConnection *connection)
 {
     uint32_t known = connection->received - connection->takenTold;
-    bool due = known > connection->size / 2 && connection->taken != connection->takenTold;
+    /* Some kernels send no more at a time than they would take, whatever we promise. */
+    uint32_t window = MIN(connection->size, connection->guestSize);
+    bool due = known >= window / 2 && connection->taken != connection->takenTold;
 
     if (connection->guestShut & VIRTIO_VSOCK_SHUTDOWN_SEND)
         return;
