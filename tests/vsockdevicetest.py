@@ -43,6 +43,8 @@ NEED_REPLY = 8
 FEATURES = 1 << 32 | 1 << 30 | 1 << 29 | 1 << 28
 EVENT_IDX = 1 << 29
 
+SO_SNDBUFFORCE = 32
+
 FAKE_QEMU = '''#!/usr/bin/python3
 import array, os, signal, socket
 s = socket.socket(socket.AF_UNIX)
@@ -52,6 +54,16 @@ for fd in (12, 13, 14):
     os.close(fd)
 s.recv(1)
 '''
+
+
+def may_force_buffers():
+    """Whether the helper may have larger buffers of sockets than the system allows others."""
+    with socket.socket(socket.AF_UNIX) as one:
+        try:
+            one.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, MIB)
+        except PermissionError:
+            return False
+    return True
 
 
 class FrontEnd:
@@ -793,11 +805,12 @@ class ConnectionTest(DeviceCase):
         for i in range(130):
             self.connect(10000 + i, 5000, listener)
             allocs.append(self.alloc)
-        self.assertEqual([262144] * 16 + [65536] * 112 + [16384] * 2, allocs)
+        large = 524288 if may_force_buffers() else 262144
+        self.assertEqual([large] * 16 + [65536] * 112 + [16384] * 2, allocs)
         for i in range(129):
             self.guest.send(OP_RST, 10000 + i, 5000)
         self.guest.send(OP_RW, 10129, 5000, bytes(9000))
-        self.assertEqual(262144, self.guest.receive(10129, 5000, OP_CREDIT_UPDATE).alloc)
+        self.assertEqual(large, self.guest.receive(10129, 5000, OP_CREDIT_UPDATE).alloc)
 
     def test_rows(self):
         """Packets of several connections that come at once: each has its own, in order."""

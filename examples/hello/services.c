@@ -45,6 +45,9 @@
 
 #define BUFFER_SIZE 65536
 
+/* bytes under way of one connection that sends much */
+#define BULK_SIZE (512 * 1024)
+
 /* Commands, and answers to "send" */
 #define LINE_MAX_SIZE 4096
 
@@ -229,6 +232,17 @@ readLine(connection *conn, char **line)
 }
 
 
+/* Lets @fd be further ahead of its reader: kernels limit what is under way to this as well. */
+static void
+sendInBulk(int fd)
+{
+    const uint64_t size = BULK_SIZE;
+
+    setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_BUFFER_MAX_SIZE, &size, sizeof(size));
+    setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_BUFFER_SIZE, &size, sizeof(size));
+}
+
+
 static progress
 stepSource(connection *conn, uint32_t events)
 {
@@ -241,6 +255,7 @@ stepSource(connection *conn, uint32_t events)
         if (line) {
             conn->counted = true;
             conn->count = strtoull(line, NULL, 10);
+            sendInBulk(conn->fd);
         }
         return result;
     }

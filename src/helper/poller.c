@@ -27,7 +27,7 @@ struct _Poller {
     int fd;
     GSource *source;
     guint again; /* source of pollerContinue() */
-    PollerNext (*dispatched)(void *opaque);
+    int (*dispatched)(void *opaque);
     void *opaque;
     struct epoll_event batch[POLLER_BATCH];
     int nbatch;
@@ -35,7 +35,7 @@ struct _Poller {
 
 /* Handles what is ready, after up to @us microseconds. */
 static void
-pollerFetch(Poller *poller, unsigned int us)
+pollerFetch(Poller *poller, int us)
 {
     const struct timespec pause = {.tv_nsec = us * 1000L};
     int i;
@@ -57,14 +57,14 @@ pollerFetch(Poller *poller, unsigned int us)
 static void
 pollerDispatch(Poller *poller)
 {
-    PollerNext next = poller->dispatched(poller->opaque);
+    int pause = poller->dispatched(poller->opaque);
     int turn;
 
-    for (turn = 0; turn < POLLER_TURNS && next == POLLER_SOON; turn++) {
-        pollerFetch(poller, POLLER_PAUSE_US);
-        next = poller->dispatched(poller->opaque);
+    for (turn = 0; turn < POLLER_TURNS && pause > 0; turn++) {
+        pollerFetch(poller, pause);
+        pause = poller->dispatched(poller->opaque);
     }
-    if (next != POLLER_WAIT)
+    if (pause != POLLER_WAIT)
         pollerContinue(poller);
 }
 
@@ -87,7 +87,7 @@ pollerOnAgain(gpointer opaque)
 }
 
 Poller *
-pollerNew(PollerNext (*dispatched)(void *opaque), void *opaque)
+pollerNew(int (*dispatched)(void *opaque), void *opaque)
 {
     Poller *poller;
     int fd = epoll_create1(EPOLL_CLOEXEC);

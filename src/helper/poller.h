@@ -24,24 +24,16 @@ struct _PollerWatch {
     void (*ready)(PollerWatch *watch, uint32_t events);
 };
 
-/* When the owner is to be called again */
-typedef enum {
-    POLLER_WAIT,  /* when a watch is ready */
-    POLLER_SOON,  /* also after a pause of POLLER_PAUSE_US without one */
-    POLLER_AGAIN, /* as soon as possible */
-} PollerNext;
-
-/*
- * Long enough for a guest that sends to have sent more, and short enough for it not to
- * wait for us; in microseconds
- */
-#define POLLER_PAUSE_US 150
+/* No pause: the owner is called again when a watch is ready. */
+#define POLLER_WAIT (-1)
 
 /*
  * @dispatched is called in the main loop after the watches have been, and also after
- * pollerContinue(). Returns NULL when the system is out of descriptors.
+ * pollerContinue(). It returns the pause in microseconds after which it is to be called
+ * again even if no watch is ready, 0 for as soon as possible, or POLLER_WAIT. Returns NULL
+ * when the system is out of descriptors.
  */
-Poller *pollerNew(PollerNext (*dispatched)(void *opaque), void *opaque);
+Poller *pollerNew(int (*dispatched)(void *opaque), void *opaque);
 /* All watches must have been removed, or be gone. */
 void pollerFree(Poller *poller);
 

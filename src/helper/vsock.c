@@ -96,6 +96,7 @@ struct _VsockConnection {
 
 struct _Vsock {
     uint64_t cid;
+    uint32_t bufferSize;
     const VsockPeerOps *ops;
     void *opaque;
     GHashTable *connections; /* by VsockKey; those that the guest knows */
@@ -135,11 +136,12 @@ vsockKeyEqual(gconstpointer a, gconstpointer b)
 }
 
 Vsock *
-vsockNew(uint32_t cid, const VsockPeerOps *ops, void *opaque)
+vsockNew(uint32_t cid, uint32_t bufferSize, const VsockPeerOps *ops, void *opaque)
 {
     Vsock *vsock = g_new0(Vsock, 1);
 
     vsock->cid = cid;
+    vsock->bufferSize = bufferSize;
     vsock->ops = ops;
     vsock->opaque = opaque;
     vsock->connections = g_hash_table_new(vsockKeyHash, vsockKeyEqual);
@@ -349,7 +351,7 @@ vsockBufferSize(const Vsock *vsock)
     size_t count = vsockCount(vsock);
 
     if (count <= VSOCK_BUFFERS_LARGE)
-        return VSOCK_BUFFER_SIZE;
+        return vsock->bufferSize;
     return count <= VSOCK_BUFFERS_MIDDLE ? VSOCK_BUFFER_SIZE_MIDDLE : VSOCK_BUFFER_SIZE_SMALL;
 }
 

@@ -11,7 +11,7 @@
  * functions. Nothing here knows of rings or of the host's sockets, and nothing blocks.
  *
  * What a peer does not take at once is kept, up to VSOCK_BUFFER_SIZE for a connection and
- * 41 MiB for all of them; the guest gets no credit for more. Nothing is kept for the other
+ * 45 MiB for all of them; the guest gets no credit for more. Nothing is kept for the other
  * direction: data are read from the peer straight into the guest's buffers, once there are
  * some.
  */
@@ -34,11 +34,11 @@
 #define VSOCK_CONNECTIONS_MAX 2048
 
 /*
- * What the guest may send on one connection before its peer takes it, in bytes: while there
- * are few connections, while there are some more, and of all others, so that thousands that
- * are not read are bearable
+ * What the guest may send on one connection before its peer takes it, in bytes: at most
+ * while there are few connections (see vsockNew()), while there are some more, and of all
+ * others, so that thousands that are not read are bearable
  */
-#define VSOCK_BUFFER_SIZE (256 * 1024)
+#define VSOCK_BUFFER_SIZE (512 * 1024)
 #define VSOCK_BUFFERS_LARGE 16
 #define VSOCK_BUFFER_SIZE_MIDDLE (64 * 1024)
 #define VSOCK_BUFFERS_MIDDLE 128
@@ -91,8 +91,12 @@ struct _VsockBuffer {
     uint32_t used; /* bytes written, set by vsockTransmit() */
 };
 
-/* @cid is the guest's. @ops must outlive the engine. Never NULL. */
-Vsock *vsockNew(uint32_t cid, const VsockPeerOps *ops, void *opaque);
+/*
+ * @cid is the guest's. @bufferSize, in bytes, from VSOCK_BUFFER_SIZE_MIDDLE to
+ * VSOCK_BUFFER_SIZE, is what few connections have each. @ops must outlive the engine. Never
+ * NULL.
+ */
+Vsock *vsockNew(uint32_t cid, uint32_t bufferSize, const VsockPeerOps *ops, void *opaque);
 void vsockFree(Vsock *vsock);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Vsock, vsockFree)
 

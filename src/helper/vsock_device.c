@@ -17,8 +17,6 @@
 #include "vsock_device.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <unistd.h>
 
 #include "log.h"
@@ -34,22 +32,27 @@ enum {
 #define DEVICE_ROUNDS 16
 
 /*
- * A guest that sends so much at a time, in bytes, sends more: instead of waking up for each
- * packet, and waking it for each that is done, we look for several after a pause.
+ * A guest that sends at least DEVICE_BULK bytes at a time sends more: instead of waking up
+ * for each packet, and waking it for each that is done, we look after a pause in which
+ * about DEVICE_PORTION bytes come. That is less than kernels let a connection have under
+ * way (256 KiB unless its program asks for more), so that the guest does not wait for us.
+ * Pauses are in microseconds; the longest one delays the next packet of a guest that has
+ * sent much before.
  */
-#define DEVICE_BULK 16384
+#define DEVICE_BULK (16 * 1024)
+#define DEVICE_PORTION (192 * 1024)
+#define DEVICE_PAUSE_MIN 50
+#define DEVICE_PAUSE_FIRST 150
+#define DEVICE_PAUSE_MAX 2000
 
 /* Packets of the guest, while there are more, that it is told of together when they are done */
 #define DEVICE_PUBLISH 32
 
 /*
- * Guest memory that has been touched counts as ours, too, page by page and with its
- * neighbours. It is given up after a pause, and in bulk when it is more than so much, at
- * which we look after so many bytes; what is touched again costs a page fault.
+ * Guest memory that has been touched is mapped here, too, and counts as ours, until such a
+ * time without traffic has passed. What is touched again costs a page fault.
  */
 #define DEVICE_TRIM_MS 200
-#define DEVICE_SHARED_MAX (6 * 1024 * 1024)
-#define DEVICE_LOOK_BYTES (1024 * 1024)
 
 struct _VsockDevice {
     Poller *poller;
@@ -60,10 +63,8 @@ struct _VsockDevice {
     bool running;      /* the guest's driver is there, and keeps to the rules */
     bool busy;         /* since the trim timer last looked */
     uint64_t received; /* bytes of the guest since the last pause */
-    uint64_t touched;  /* bytes of the guest's memory since we last looked */
+    int pause;         /* the last one, DEVICE_PAUSE_FIRST before the first */
     guint trimTimer;
-    int statmFd;       /* /proc/self/statm, -1: cannot be read */
-    uint64_t shared;   /* bytes of shared memory when none of the guest was resident */
     guint finishTimer; /* 0: the guest has not ended, or all is delivered */
     LogLimit logLimit;
     struct iovec iov[VRING_IOV_MAX];
@@ -111,7 +112,6 @@ vsockDeviceReceive(VsockDevice *device)
         if (result != VRING_CHAIN)
             break;
         vsockReceive(vsock, chain.iov, chain.nout);
-        device->touched += chain.outSize;
         device->received += chain.outSize;
         vringUse(vring, chain.head, 0);
     }
@@ -176,10 +176,8 @@ vsockDeviceTransmit(VsockDevice *device)
         if (n == 0)
             break;
         used = vsockTransmit(vsock, device->buffers, n);
-        for (i = 0; i < used; i++) {
+        for (i = 0; i < used; i++)
             vringUse(vring, device->chains[i].head, device->buffers[i].used);
-            device->touched += device->buffers[i].used;
-        }
         total += used;
     }
     if (total > 0)
@@ -213,51 +211,18 @@ vsockDeviceSleep(VsockDevice *device)
            (wantTx && vsockDeviceHasChain(device, RING_TX));
 }
 
-/* Bytes of this process that are resident and shared: of the guest, files, and libraries */
-static uint64_t
-vsockDeviceShared(const VsockDevice *device)
-{
-    char text[128] = "";
-    unsigned long pages = 0;
-
-    /* The third number (proc(5)). Without it the guest's is given up at pauses alone. */
-    if (pread(device->statmFd, text, sizeof(text) - 1, 0) <= 0 ||
-        sscanf(text, "%*u %*u %lu", &pages) != 1)
-        return 0;
-    return (uint64_t)pages * sysconf(_SC_PAGESIZE);
-}
-
-static void
-vsockDeviceTrim(VsockDevice *device)
-{
-    const GuestMemory *memory = vhostUserMemory(device->vhostUser);
-
-    if (memory)
-        guestMemoryTrim(memory);
-    device->shared = vsockDeviceShared(device);
-}
-
-/* Gives up the guest's memory if too much of it has become resident. */
-static void
-vsockDeviceLook(VsockDevice *device)
-{
-    if (device->touched < DEVICE_LOOK_BYTES)
-        return;
-    device->touched = 0;
-    if (vsockDeviceShared(device) >= device->shared + DEVICE_SHARED_MAX)
-        vsockDeviceTrim(device);
-}
-
 static gboolean
 vsockDeviceOnTrim(gpointer opaque)
 {
     VsockDevice *device = opaque;
+    const GuestMemory *memory = vhostUserMemory(device->vhostUser);
 
     if (device->busy) {
         device->busy = false;
         return G_SOURCE_CONTINUE;
     }
-    vsockDeviceTrim(device);
+    if (memory)
+        guestMemoryTrim(memory);
     device->trimTimer = 0;
     return G_SOURCE_REMOVE;
 }
@@ -281,20 +246,26 @@ vsockDeviceOnFinishTimer(gpointer opaque)
     return G_SOURCE_REMOVE;
 }
 
-/* There is nothing to do for now. Returns what to wait for. */
-static PollerNext
+/* There is nothing to do for now. Returns how long to wait: see pollerNew(). */
+static int
 vsockDeviceIdle(VsockDevice *device)
 {
-    bool bulk = device->received >= DEVICE_BULK;
+    uint64_t received = device->received;
 
     device->received = 0;
-    if (bulk)
-        return POLLER_SOON;
-    vsockDevicePublish(device, RING_TX);
-    return vsockDeviceSleep(device) ? POLLER_AGAIN : POLLER_WAIT;
+    if (received < DEVICE_BULK) {
+        device->pause = DEVICE_PAUSE_FIRST;
+        vsockDevicePublish(device, RING_TX);
+        return vsockDeviceSleep(device) ? 0 : POLLER_WAIT;
+    }
+    if (received < DEVICE_PORTION / 2)
+        device->pause = MIN(device->pause * 2, DEVICE_PAUSE_MAX);
+    else if (received > DEVICE_PORTION)
+        device->pause = MAX(device->pause / 2, DEVICE_PAUSE_MIN);
+    return device->pause;
 }
 
-static PollerNext
+static int
 vsockDeviceRun(void *opaque)
 {
     VsockDevice *device = opaque;
@@ -313,11 +284,10 @@ vsockDeviceRun(void *opaque)
 
         if (device->running && vsockDeviceTransmit(device))
             more = true;
-        vsockDeviceLook(device);
         if (device->running && !more)
             return vsockDeviceIdle(device);
     }
-    return device->running ? POLLER_AGAIN : POLLER_WAIT;
+    return device->running ? 0 : POLLER_WAIT;
 }
 
 static void
@@ -326,6 +296,7 @@ vsockDeviceOnStarted(void *opaque)
     VsockDevice *device = opaque;
 
     device->running = true;
+    device->pause = DEVICE_PAUSE_FIRST;
     vsockHostSetReady(device->host, true);
 }
 
@@ -353,13 +324,6 @@ static const VhostUserCallbacks vsockDeviceVhostUserCallbacks = {
     .failed = vsockDeviceOnFailed,
 };
 
-static void
-vsockDeviceCloseStatm(VsockDevice *device)
-{
-    if (device->statmFd >= 0)
-        close(device->statmFd);
-}
-
 VsockDevice *
 vsockDeviceNew(int fd, uint32_t cid, int dirFd, int listenFd,
                const VsockDeviceCallbacks *callbacks, void *opaque)
@@ -369,14 +333,11 @@ vsockDeviceNew(int fd, uint32_t cid, int dirFd, int listenFd,
 
     device->callbacks = callbacks;
     device->opaque = opaque;
-    device->statmFd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
-    device->shared = vsockDeviceShared(device);
     device->poller = pollerNew(vsockDeviceRun, device);
     if (!device->poller) {
         int err = errno;
 
         close(fd);
-        vsockDeviceCloseStatm(device);
         g_free(device);
         errno = err;
         return NULL;
@@ -400,7 +361,6 @@ vsockDeviceFree(VsockDevice *device)
     vhostUserFree(device->vhostUser);
     vsockHostFree(device->host);
     pollerFree(device->poller);
-    vsockDeviceCloseStatm(device);
     g_free(device);
 }
 

@@ -44,9 +44,14 @@
 #define TICK_MS 500
 
 /*
- * A socket's buffer at the end, in bytes: for VSOCK_BUFFER_SIZE beside what it holds. The
- * system allows twice its net.core.wmem_max, which is enough as a rule.
+ * What is under way at the guest's end has to fit into the sockets' buffers, which outlive
+ * us. Without privileges these are twice net.core.wmem_max at most, 416 KiB as a rule, and
+ * half that before the end; in bytes.
  */
+#define UNPRIVILEGED_BUFFER_SIZE (256 * 1024)
+
+/* Values for SO_SNDBUF, which doubles them: of a few connections, and at the end */
+#define LARGE_SEND_BUFFER (256 * 1024)
 #define LAST_SEND_BUFFER (1024 * 1024)
 
 /* Descriptors beside those of the connections */
@@ -108,6 +113,11 @@ vsockHostNewPeer(VsockHost *host, int fd)
 static int
 vsockHostWatchPeer(VsockPeer *peer)
 {
+    const int size = LARGE_SEND_BUFFER;
+
+    /* A burst of one of a few connections fits in then. */
+    if (vsockCount(peer->host->vsock) <= VSOCK_BUFFERS_LARGE)
+        setsockopt(peer->watch.fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size));
     return pollerAdd(peer->host->poller, &peer->watch, EPOLLIN | EPOLLRDHUP | EPOLLET);
 }
 
@@ -243,7 +253,8 @@ vsockHostGrow(VsockPeer *peer)
     if (!peer->host->finishing || peer->grown)
         return false;
     peer->grown = true;
-    return setsockopt(peer->watch.fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)) == 0;
+    return setsockopt(peer->watch.fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)) == 0 ||
+           setsockopt(peer->watch.fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)) == 0;
 }
 
 static ssize_t
@@ -502,6 +513,19 @@ vsockHostRaiseLimit(void)
         logWarning("vsock: the limit of open files cannot be raised: %s", g_strerror(errno));
 }
 
+/* Whether SO_SNDBUFFORCE works. */
+static bool
+vsockHostIsPrivileged(void)
+{
+    const int size = LAST_SEND_BUFFER;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool result = fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)) == 0;
+
+    if (fd >= 0)
+        close(fd);
+    return result;
+}
+
 VsockHost *
 vsockHostNew(Poller *poller, uint32_t cid, int dirFd, int listenFd,
              void (*heartbeat)(VsockHeartbeat what, uint8_t byte, void *opaque), void *opaque)
@@ -510,7 +534,9 @@ vsockHostNew(Poller *poller, uint32_t cid, int dirFd, int listenFd,
 
     vsockHostRaiseLimit();
     host->poller = poller;
-    host->vsock = vsockNew(cid, &vsockHostOps, host);
+    host->vsock = vsockNew(cid, vsockHostIsPrivileged() ? VSOCK_BUFFER_SIZE :
+                                                          UNPRIVILEGED_BUFFER_SIZE,
+                           &vsockHostOps, host);
     host->dirFd = dirFd;
     host->listener.fd = listenFd;
     host->listener.ready = vsockHostOnListener;

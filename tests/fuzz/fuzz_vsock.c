@@ -277,7 +277,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     input = data;
     left = size;
     memset(peers, 0, sizeof(peers));
-    vsock = vsockNew(CID, &fuzzOps, NULL);
+    vsock = vsockNew(CID, VSOCK_BUFFER_SIZE, &fuzzOps, NULL);
 
     while (left > 0) {
         switch (fuzzTake(1) % 16) {
