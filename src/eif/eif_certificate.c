@@ -15,6 +15,7 @@
 #include <gnutls/abstract.h>
 #include <gnutls/crypto.h>
 #include <gnutls/x509.h>
+#include <inttypes.h>
 #include <string.h>
 
 /* The algorithms that Nitro Enclaves sign with, each with the curve of its key (RFC 9053) */
@@ -120,17 +121,17 @@ verifySignature(PublicKey *key, const Algorithm *algorithm, const EifSignature *
     if (gnutls_pubkey_get_pk_algorithm(key, NULL) != GNUTLS_PK_ECDSA ||
         gnutls_pubkey_export_ecc_raw2(key, &curve, NULL, NULL, 0) < 0 ||
         curve != algorithm->curve)
-        return g_strdup_printf("it is an %s one, and the certificate's key is not for that",
+        return g_strdup_printf(_("it is an %s one, and the certificate's key is not for that"),
                                algorithm->name);
     if (signature->signature->len != 2 * len)
-        return g_strdup_printf("it has %u bytes, and one of %s has %zu",
+        return g_strdup_printf(_("it has %u bytes, and one of %s has %zu"),
                                signature->signature->len, algorithm->name, 2 * len);
 
     r = numberOf(signature->signature, 0, len);
     s = numberOf(signature->signature, len, len);
     if ((rc = gnutls_encode_rs_value(&encoded, &r, &s)) < 0 ||
         (rc = gnutls_pubkey_verify_data2(key, algorithm->sign, 0, &data, &encoded)) < 0)
-        return g_strdup_printf("it was not made with the certificate's key (%s)",
+        return g_strdup_printf(_("it was not made with the certificate's key (%s)"),
                                gnutls_strerror(rc));
     return NULL;
 }
@@ -154,8 +155,8 @@ verify(X509 *crt, const EifSignature *signature, EifCertificate *certificate, GE
     }
 
     certificate->algorithm = "unknown";
-    certificate->wrong = g_strdup_printf("its algorithm has the COSE number %" G_GINT64_FORMAT
-                                         ", and images are signed with ES256, ES384 or ES512",
+    certificate->wrong = g_strdup_printf(_("its algorithm has the COSE number %" PRId64
+                                           ", and images are signed with ES256, ES384 or ES512"),
                                          signature->algorithm);
     return 0;
 }

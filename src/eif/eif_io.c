@@ -93,10 +93,10 @@ eifFileSize(int fd, const char *what, EifError notRegular, uint64_t *size, GErro
     /* Only these have a size that means something and can be read at any offset. */
     if (!S_ISREG(sb.st_mode)) {
         g_set_error(error, EIF_ERROR, notRegular, _("%s is %s, not a regular file"), what,
-                    S_ISDIR(sb.st_mode) ? "a directory" :
-                    S_ISBLK(sb.st_mode) ? "a block device" :
-                    S_ISCHR(sb.st_mode) ? "a character device" :
-                    S_ISFIFO(sb.st_mode) ? "a pipe" : "a special file");
+                    S_ISDIR(sb.st_mode) ? _("a directory") :
+                    S_ISBLK(sb.st_mode) ? _("a block device") :
+                    S_ISCHR(sb.st_mode) ? _("a character device") :
+                    S_ISFIFO(sb.st_mode) ? _("a pipe") : _("a special file"));
         return -1;
     }
 

@@ -24,7 +24,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define IMAGE "the image"
+#define IMAGE _("the image")
 
 /* @format is translated here: xgettext knows the function. */
 static void
@@ -157,13 +157,13 @@ checkLayout(const EifHeader *header, uint64_t fileSize, GError **error)
         if (offset < expected) {
             setFormatError(error, "EIF header: offset of section %zu is %" PRIu64 ", which "
                            "overlaps %s that ends at %" PRIu64, i, offset,
-                           i == 0 ? "the header" : "the section before", expected);
+                           i == 0 ? _("the header") : _("the section before"), expected);
             return -1;
         }
         if (offset > expected) {
             setFormatError(error, "EIF header: offset of section %zu is %" PRIu64 ", which "
                            "leaves a gap behind %s that ends at %" PRIu64, i, offset,
-                           i == 0 ? "the header" : "the section before", expected);
+                           i == 0 ? _("the header") : _("the section before"), expected);
             return -1;
         }
         expected = offset + EIF_SECTION_HEADER_SIZE + header->sizes[i];

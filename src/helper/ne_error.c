@@ -212,9 +212,9 @@ neAddPool(GString *text)
     g_autofree char *pool = neReadList(NE_POOL_FILE);
 
     if (!pool)
-        g_string_append(text, NE_POOL_FILE " cannot be read");
+        g_string_append_printf(text, _("%s cannot be read"), NE_POOL_FILE);
     else
-        g_string_append_printf(text, *pool ? "CPUs %s" : "it is empty", pool);
+        g_string_append_printf(text, *pool ? _("CPUs %s") : _("it is empty"), pool);
 }
 
 static size_t
@@ -241,8 +241,8 @@ neAddRegion(GString *text, const EnclaveRegion *region)
         g_string_append(text, _("unknown size"));
         return;
     }
-    g_string_append_printf(text, "%" G_GUINT64_FORMAT " KiB (huge pages of %" G_GUINT64_FORMAT
-                           " KiB)", region->size / KIB, region->pageSize / KIB);
+    g_string_append_printf(text, _("%" PRIu64 " KiB (huge pages of %" PRIu64 " KiB)"),
+                           region->size / KIB, region->pageSize / KIB);
 }
 
 /* Replaces the word @name of a sentence. */
@@ -278,7 +278,7 @@ neAddWord(GString *text, const char *name, NeCall call, const NeContext *context
         g_string_append_printf(text, options->numaNode >= 0 ? _("of node %d") : _("of any node"),
                                options->numaNode);
     else if (g_str_equal(name, "cid"))
-        g_string_append_printf(text, context->cid > 0 ? "the CID %" G_GUINT64_FORMAT :
+        g_string_append_printf(text, context->cid > 0 ? _("the CID %" PRIu64) :
                                                         _("a CID of the hypervisor's choice"),
                                context->cid);
 }
@@ -353,11 +353,14 @@ neDescribePools(const EnclavePools *pools)
     GString *text = g_string_new(NULL);
     size_t i;
 
-    for (i = 0; i < pools->n; i++)
-        g_string_append_printf(text, "%s%" G_GUINT64_FORMAT " of the %" G_GUINT64_FORMAT
-                               " of %" G_GUINT64_FORMAT " KiB are free", i > 0 ? ", " : "",
+    for (i = 0; i < pools->n; i++) {
+        if (i > 0)
+            g_string_append(text, ", ");
+        g_string_append_printf(text, _("%" PRIu64 " of the %" PRIu64 " of %" PRIu64
+                                       " KiB are free"),
                                pools->pages[i].free, pools->pages[i].total,
                                pools->pages[i].size / KIB);
+    }
     return g_string_free(text, FALSE);
 }
 
@@ -380,7 +383,7 @@ neSetMemoryFailure(Failure *failure, const Options *options, const EnclavePools 
 
     count = missing / pages->size + (missing % pages->size != 0);
     if (options->numaNode >= 0) {
-        where = g_strdup_printf(" on NUMA node %d", options->numaNode);
+        where = g_strdup_printf(_(" on NUMA node %d"), options->numaNode);
         dir = g_strdup_printf("/sys/devices/system/node/node%d/hugepages", options->numaNode);
     } else {
         where = g_strdup("");
