@@ -537,9 +537,11 @@ class Signature(ToolTest):
             (b'\x84\x40\xa0\x40\x01', 'the signature of its COSE_Sign1 is no byte string'),
             (signer.cose(eifsigner.payload(pcr0), header=b''), 'its CBOR ends early'),
             (signer.cose(eifsigner.payload(pcr0), header=b'\x80'), f'{header} is no map'),
-            (signer.cose(eifsigner.payload(pcr0), header=b'\xa0'), f'{header} names no algorithm'),
+            (signer.cose(eifsigner.payload(pcr0), header=b'\xa0'), f'{header} does not name one algorithm'),
             (signer.cose(eifsigner.payload(pcr0), header=b'\xa1\x01\x60'),
-             f'{header} names no algorithm'),
+             f'{header} does not name one algorithm'),
+            (signer.cose(eifsigner.payload(pcr0), header=b'\xa3' + 3 * b'\x01\x38\x22'),
+             f'{header} does not name one algorithm'),
             (signer.cose(eifsigner.payload(pcr0), header=b'\xa2\x02\x81\x09\x01\x38\x22'),
              f'{header} has what is not understood'),
             (signer.cose(eifsigner.payload(pcr0, index=8)),
@@ -547,6 +549,9 @@ class Signature(ToolTest):
             (signer.cose(eifsigner.payload(pcr0[1:])),
              'the payload of its COSE_Sign1 is not the value of PCR0'),
             (signer.cose(alone), 'the payload of its COSE_Sign1 is not the value of PCR0'),
+            (signer.cose(head(5, 4) + 2 * (text('register_index') + b'\0')
+                         + eifsigner.payload(pcr0)[1:]),
+             'the payload of its COSE_Sign1 is not the value of PCR0'),
             (signer.cose(b'\x80'), 'the payload of its COSE_Sign1 is no map'),
             (signer.cose(b''), 'its CBOR ends early'),
         ]

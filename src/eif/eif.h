@@ -38,6 +38,12 @@
 /* SHA-384, the only digest that Nitro Enclaves measure with, in bytes */
 #define EIF_PCR_SIZE 48
 
+/*
+ * The largest signature section that is looked into, in bytes. Those of AWS's
+ * tools have a few KiB, at most two bytes for each of a certificate chain.
+ */
+#define EIF_SIGNATURE_MAX (1024 * 1024)
+
 /* Registers above 8 are not derived from the image. */
 #define EIF_PCR_COUNT 9
 

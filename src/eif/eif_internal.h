@@ -22,12 +22,6 @@
 /* How much is read, hashed and written at once, in bytes: small enough for a CPU's cache */
 #define EIF_PIECE_SIZE (64 * 1024)
 
-/*
- * The largest signature section that is looked into, in bytes. Those of AWS's
- * tools have a few KiB, at most two bytes for each of a certificate chain.
- */
-#define EIF_SIGNATURE_MAX (1024 * 1024)
-
 /* The flag of the header that says aarch64; no other is defined. */
 #define EIF_HEADER_FLAG_AARCH64 0x0001
 

@@ -529,6 +529,7 @@ readAlgorithm(const Item *header, int64_t *algorithm, GError **error)
 {
     Reader reader = { .data = header->data, .len = header->len };
     bool found = false;
+    bool again = false;
     Item map;
 
     if (readItem(&reader, &map, error) < 0)
@@ -547,7 +548,8 @@ readAlgorithm(const Item *header, int64_t *algorithm, GError **error)
         if (label.kind == ITEM_UINT && label.value == COSE_LABEL_ALGORITHM) {
             if (readItem(&reader, &value, error) < 0)
                 return -1;
-            found = !found && (value.kind == ITEM_NEGINT || value.kind == ITEM_UINT) &&
+            again = again || found;
+            found = (value.kind == ITEM_NEGINT || value.kind == ITEM_UINT) &&
                     value.value < INT64_MAX;
             *algorithm = value.kind == ITEM_NEGINT ? -1 - (int64_t)value.value :
                                                      (int64_t)value.value;
@@ -561,8 +563,8 @@ readAlgorithm(const Item *header, int64_t *algorithm, GError **error)
         }
     }
 
-    if (!found || reader.pos != reader.len) {
-        setError(error, "the protected header of its COSE_Sign1 names no algorithm");
+    if (!found || again || reader.pos != reader.len) {
+        setError(error, "the protected header of its COSE_Sign1 does not name one algorithm");
         return -1;
     }
     return 0;
@@ -574,6 +576,7 @@ readPayload(const Item *payload, EifSignature *signature, GError **error)
 {
     Reader reader = { .data = payload->data, .len = payload->len };
     bool found = false;
+    bool again = false;
     Item item;
     uint64_t pairs;
 
@@ -591,7 +594,8 @@ readPayload(const Item *payload, EifSignature *signature, GError **error)
         if (isKey(&item, INDEX_KEY)) {
             if (readItem(&reader, &item, error) < 0)
                 return -1;
-            found = !found && item.kind == ITEM_UINT && item.value == 0;
+            again = again || found;
+            found = item.kind == ITEM_UINT && item.value == 0;
         } else if (isKey(&item, VALUE_KEY)) {
             if (readBytesOnce(&reader, VALUE_KEY, &signature->pcr0, error) < 0)
                 return -1;
@@ -600,7 +604,7 @@ readPayload(const Item *payload, EifSignature *signature, GError **error)
         }
     }
 
-    if (!found || !signature->pcr0 || signature->pcr0->len != EIF_PCR_SIZE ||
+    if (!found || again || !signature->pcr0 || signature->pcr0->len != EIF_PCR_SIZE ||
         reader.pos != reader.len) {
         setError(error, "the payload of its COSE_Sign1 is not the value of PCR0");
         return -1;

@@ -42,9 +42,6 @@
 /* Linux's initramfs code looks for the next archive at multiples of this. */
 #define IMAGE_RAMDISK_ALIGN 4
 
-/* AWS's images have a few KiB; larger ones would only use up our memory. */
-#define IMAGE_SIGNATURE_MAX MIB
-
 /* The setup header of a Linux/x86 kernel, offsets in the file (boot protocol 2.10) */
 #define LINUX_MAGIC_OFFSET 0x202
 #define LINUX_VERSION_OFFSET 0x206
@@ -419,7 +416,7 @@ imageUnpackEif(const Image *image, ImageUnpacker *unpacker, GError **error)
         const EifSection *section = &image->eif.sections[i];
 
         if ((section->type == EIF_SECTION_SIGNATURE || section->type == EIF_SECTION_CMDLINE) &&
-            section->size > IMAGE_SIGNATURE_MAX) {
+            section->size > EIF_SIGNATURE_MAX) {
             g_set_error(error, EIF_ERROR, EIF_ERROR_FORMAT,
                         _("the %s section has %" PRIu64 " bytes, more than 1 MiB"),
                         eifSectionTypeToString(section->type), section->size);
