@@ -658,6 +658,27 @@ class EndTest(DeviceCase):
                 self.assertFalse([line for line in self.mock.transcript()[before:]
                                   if 'NE_START' in line and call != START])
 
+    def test_terminate_while_loading(self):
+        """The end is told when the enclave's slot and memory are free again, not before."""
+        self.mock.fault(INFO, hang=1.5)
+        client = self.run_device(self.eif()[0])
+        wait_for(self.mock.enclaves)
+        begin = time.monotonic()
+        client.send(command='terminate', id=1)
+        client.event('exited')
+        self.assertGreater(time.monotonic() - begin, 1)
+        client.rest()
+
+    def test_loading_hangs(self):
+        """But not for ever: two seconds."""
+        self.mock.fault(INFO, hang=20)
+        client = self.run_device(self.eif()[0])
+        wait_for(self.mock.enclaves)
+        begin = time.monotonic()
+        self.terminate(client)
+        self.assertLess(time.monotonic() - begin, 5)
+        self.mock.wait_closed(60)
+
     def test_hypervisor_hangs(self):
         """The end is told in time although the call never returns."""
         self.mock.fault(START, hang=20)

@@ -38,6 +38,9 @@
 #define LIFECYCLE_FLUSH_MS 1000
 #define LIFECYCLE_FLUSH_STEP_MS 10
 
+/* How long the end on request waits for the thread that loads the image, in milliseconds */
+#define LIFECYCLE_CANCEL_MS 2000
+
 typedef enum {
     PHASE_IMAGE,
     PHASE_PREPARE,
@@ -81,6 +84,7 @@ struct _Lifecycle {
 
     unsigned int tasks; /* worker threads that have not been joined */
     int cancel;         /* not 0: they are to stop */
+    guint cancelTimer;  /* of the one that loads the image; 0: it is not waited for */
     bool measured;
     EifMeasurements measurements;
     char *measureError; /* why there are no measurements, or NULL */
@@ -139,6 +143,9 @@ lifecycleEnd(Lifecycle *lifecycle, const char *reason)
 
     lifecycle->phase = PHASE_ENDED;
     lifecycle->reason = reason;
+    if (lifecycle->cancelTimer > 0)
+        g_source_remove(lifecycle->cancelTimer);
+    lifecycle->cancelTimer = 0;
     g_atomic_int_set(&lifecycle->cancel, 1);
 
     if (reason) {
@@ -300,8 +307,11 @@ lifecycleOnLoaded(gpointer opaque)
     Task *task = opaque;
     Lifecycle *lifecycle = task->lifecycle;
 
-    /* Ended on request meanwhile: what was loaded is freed with the backend. */
-    if (lifecycle->phase == PHASE_IMAGE) {
+    if (lifecycle->phase == PHASE_IMAGE && lifecycle->cancelTimer > 0) {
+        /* Ended on request meanwhile: that is told when nothing of it is left. */
+        g_clear_pointer(&lifecycle->instance, lifecycle->backend->destroy);
+        lifecycleEnd(lifecycle, NITRO_EXIT_TERMINATED);
+    } else if (lifecycle->phase == PHASE_IMAGE) {
         lifecycle->phase = PHASE_PREPARE;
         if (task->rc < 0 || lifecycle->backend->start(lifecycle->instance, &task->failure) < 0)
             lifecycleFail(lifecycle, &task->failure);
@@ -348,6 +358,17 @@ lifecycleBegin(Lifecycle *lifecycle)
     }
 }
 
+static gboolean
+lifecycleOnCancelTimer(gpointer opaque)
+{
+    Lifecycle *lifecycle = opaque;
+
+    lifecycle->cancelTimer = 0;
+    logWarning("The image is still being read: it is not waited for");
+    lifecycleEnd(lifecycle, NITRO_EXIT_TERMINATED);
+    return G_SOURCE_REMOVE;
+}
+
 /* Ends the enclave in whatever phase it is; the event follows once it is gone. */
 static gboolean
 lifecycleOnTerminate(gpointer opaque)
@@ -356,7 +377,10 @@ lifecycleOnTerminate(gpointer opaque)
 
     switch (lifecycle->phase) {
     case PHASE_IMAGE:
-        lifecycleEnd(lifecycle, NITRO_EXIT_TERMINATED);
+        g_atomic_int_set(&lifecycle->cancel, 1);
+        if (lifecycle->cancelTimer == 0)
+            lifecycle->cancelTimer = g_timeout_add(LIFECYCLE_CANCEL_MS, lifecycleOnCancelTimer,
+                                                   lifecycle);
         break;
     case PHASE_PREPARE:
     case PHASE_BOOT:
