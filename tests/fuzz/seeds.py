@@ -6,14 +6,20 @@
 #
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """
-Usage: seeds.py DIRECTORY. Writes DIRECTORY/vring and DIRECTORY/vsock, a few inputs each, in
-the layouts that fuzz_vring.c and fuzz_vsock.c read: a ring with chains of each kind, and
-connections from their request to their end.
+Usage: seeds.py DIRECTORY. Writes DIRECTORY/vring, DIRECTORY/vsock and DIRECTORY/eif, a few
+inputs each, in the layouts that fuzz_vring.c, fuzz_vsock.c and fuzz_eif.c read: a ring with
+chains of each kind, connections from their request to their end, images and signatures.
 """
 
 import os
 import struct
 import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir))
+
+import eifsigner  # noqa: E402
+import eifwriter  # noqa: E402
 
 
 def desc(address, size, flags=0, following=0):
@@ -84,8 +90,18 @@ def vsocks():
         row(one(data, size=10), one(shutdown, flags=2), one(data, size=5), answer=[0xff])
 
 
+def eifs():
+    image = eifwriter.simple()
+    signer = eifsigner.Signer()
+    pcr0 = bytes.fromhex(image.pcrs()[0])
+    for encode in (eifwriter.cbor_byte_array, eifwriter.cbor_bytes):
+        yield b'\1' + signer.section(signer.cose(eifsigner.payload(pcr0, encode=encode)))
+    yield b'\0' + image.to_bytes()
+    yield b'\0' + signer.sign(image).to_bytes()
+
+
 def main():
-    for name, inputs in (('vring', vrings()), ('vsock', vsocks())):
+    for name, inputs in (('vring', vrings()), ('vsock', vsocks()), ('eif', eifs())):
         directory = os.path.join(sys.argv[1], name)
         os.makedirs(directory, exist_ok=True)
         for i, data in enumerate(inputs):
