@@ -46,6 +46,20 @@ END_SECONDS = 20
 
 NAMESPACE = "http://libvirt.org/schemas/domain/nitro/1.0"
 
+# The states of a domain, and the reason of the first when all is well
+RUNNING = libvirt.VIR_DOMAIN_RUNNING
+BOOTED = libvirt.VIR_DOMAIN_RUNNING_BOOTED
+SHUTOFF = libvirt.VIR_DOMAIN_SHUTOFF
+
+# Lifecycle events: (event, detail)
+ADDED = (libvirt.VIR_DOMAIN_EVENT_DEFINED, libvirt.VIR_DOMAIN_EVENT_DEFINED_ADDED)
+UPDATED = (libvirt.VIR_DOMAIN_EVENT_DEFINED, libvirt.VIR_DOMAIN_EVENT_DEFINED_UPDATED)
+UNDEFINED = (libvirt.VIR_DOMAIN_EVENT_UNDEFINED, libvirt.VIR_DOMAIN_EVENT_UNDEFINED_REMOVED)
+STARTED = (libvirt.VIR_DOMAIN_EVENT_STARTED, libvirt.VIR_DOMAIN_EVENT_STARTED_BOOTED)
+SHUTDOWN = (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN)
+CRASHED = (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_CRASHED)
+DESTROYED = (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_DESTROYED)
+
 
 def banner(seed):
     """Returns the line that the sample prints for hello.seed=@seed."""
@@ -83,6 +97,17 @@ def domain_xml(name, boot=None, machine="nitro-enclave", arch="x86_64", memory="
   <nitro:enclave debug='yes'/>
   <nitro:heartbeat enabled='{heartbeat}'/>
 </domain>"""
+
+
+def quick_xml(name, number=None, elements="", **kwargs):
+    """
+    Returns the definition of the domain @name, with the UUID @number if there is one, whose
+    start does not wait for the guest. For tests that are not about the guest: one that is
+    destroyed early has not had the time to boot.
+    """
+    if number:
+        elements += f"<uuid>{number}</uuid>"
+    return domain_xml(name, heartbeat="no", elements=elements, **kwargs)
 
 
 class EventLoop:
@@ -268,7 +293,7 @@ class EnclaveTest(unittest.TestCase):
         """Has the daemon open what it opens once, so that descriptors can be compared."""
         conn = libvirt.open(cls.daemon.uri)
         with contextlib.suppress(libvirt.libvirtError):
-            conn.createXML(domain_xml("warm-up", heartbeat="no"), 0).destroy()
+            conn.createXML(quick_xml("warm-up"), 0).destroy()
         conn.close()
 
     @classmethod

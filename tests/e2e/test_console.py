@@ -16,8 +16,8 @@ import xml.etree.ElementTree as ElementTree
 
 import taprunner
 from daemon import wait_until
-from e2etest import (BOOT_SECONDS, EnclaveTest, StreamConsole, banner, boot_kernel, domain_xml,
-                     libvirt)
+from e2etest import (BOOT_SECONDS, SHUTDOWN, EnclaveTest, StreamConsole, banner, boot_kernel,
+                     domain_xml, libvirt, quick_xml)
 
 # A boot takes about 2 s; where it takes longer the test still holds.
 QUIET_SECONDS = 4
@@ -177,7 +177,7 @@ class Console(EnclaveTest):
         devices = f"<console type='pty'><log file='{path}'/></console>"
         with self.refused(libvirt.VIR_ERR_SYSTEM_ERROR, path):
             self.conn.createXML(domain_xml("unlogged", devices=devices), 0)
-        quiet = domain_xml("unlogged", devices=devices, heartbeat="no").replace(
+        quiet = quick_xml("unlogged", devices=devices).replace(
             "debug='yes'", "debug='no'")
         self.conn.createXML(quiet, 0).destroy()
 
@@ -226,8 +226,7 @@ class Console(EnclaveTest):
                                              devices="<console type='null'/>"), 0)
         with self.assertRaises(libvirt.libvirtError):
             self.open(dom)
-        self.events.wait("null", libvirt.VIR_DOMAIN_EVENT_STOPPED,
-                         libvirt.VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN, BOOT_SECONDS)
+        self.events.wait("null", *SHUTDOWN, seconds=BOOT_SECONDS)
 
     def test_after_restart(self):
         """the console of an enclave that a restarted daemon has taken over"""

@@ -16,38 +16,22 @@ import os
 import shutil
 import signal
 import time
-import unittest
 
 import daemon
 import taprunner
 from daemon import NOBODY, wait_until
-from e2etest import Background, EnclaveTest, domain_xml, libvirt
+from e2etest import (ADDED, BOOTED, CRASHED, DESTROYED, RUNNING, SHUTDOWN, SHUTOFF, STARTED,
+                     Background, EnclaveTest, domain_xml, libvirt, quick_xml)
 
-RUNNING = libvirt.VIR_DOMAIN_RUNNING
-BOOTED = libvirt.VIR_DOMAIN_RUNNING_BOOTED
-SHUTOFF = libvirt.VIR_DOMAIN_SHUTOFF
 CONFIG = libvirt.VIR_DOMAIN_AFFECT_CONFIG
 LIVE = libvirt.VIR_DOMAIN_AFFECT_LIVE
 TITLE = libvirt.VIR_DOMAIN_METADATA_TITLE
-
-DEFINED = libvirt.VIR_DOMAIN_EVENT_DEFINED
-ADDED = (DEFINED, libvirt.VIR_DOMAIN_EVENT_DEFINED_ADDED)
-UPDATED = (DEFINED, libvirt.VIR_DOMAIN_EVENT_DEFINED_UPDATED)
-STARTED = (libvirt.VIR_DOMAIN_EVENT_STARTED, libvirt.VIR_DOMAIN_EVENT_STARTED_BOOTED)
-SHUTDOWN = (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN)
-CRASHED = (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_CRASHED)
-DESTROYED = (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_DESTROYED)
 
 # s: what the daemon gives a helper that does not answer, and a busy machine
 KILL_SECONDS = 20
 
 # Why this process is in no namespace of its own, or None
 outside = None
-
-
-def quick_xml(name, **kwargs):
-    """A domain whose start does not wait for the guest"""
-    return domain_xml(name, heartbeat="no", **kwargs)
 
 
 class FaultTest(EnclaveTest):

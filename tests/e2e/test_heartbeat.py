@@ -14,14 +14,13 @@ import time
 
 import taprunner
 from daemon import wait_until
-from e2etest import Background, EnclaveTest, boot_kernel, domain_xml, libvirt
+from e2etest import (BOOTED, RUNNING, SHUTOFF, STARTED, Background, EnclaveTest, boot_kernel,
+                     domain_xml, libvirt)
 from vsockclient import ECHO, HEARTBEAT_PORT, VsockClient, receive_line
 
 OPERATION_FAILED = libvirt.VIR_ERR_OPERATION_FAILED
 
-STARTED = (libvirt.VIR_DOMAIN_EVENT_STARTED, libvirt.VIR_DOMAIN_EVENT_STARTED_BOOTED)
 STARTING_UP = [libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP]
-BOOTED = [libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_BOOTED]
 
 # The init sends its heartbeat so much later with hello.heartbeat=late
 LATE_SECONDS = 5
@@ -54,8 +53,7 @@ class Heartbeat(EnclaveTest):
         dom = self.conn.defineXML(xml)
         with self.refused(code, *words):
             dom.create()
-        self.assertEqual(dom.state(), [libvirt.VIR_DOMAIN_SHUTOFF,
-                                       libvirt.VIR_DOMAIN_SHUTOFF_FAILED])
+        self.assertState(dom, SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_FAILED)
         self.assertEqual(dom.ID(), -1)
         self.assertNotIn(STARTED, self.events.of(dom.name()))
         dom.undefine()
@@ -73,7 +71,7 @@ class Heartbeat(EnclaveTest):
         self.assertIn("nitro:heartbeat", seen.XMLDesc(0))
         creation.result()
         self.assertGreater(time.monotonic() - start, LATE_SECONDS)
-        self.assertEqual(dom.state(), BOOTED)
+        self.assertState(dom, RUNNING, BOOTED)
         self.events.wait("late", *STARTED)
         self.assertEqual(self.events.of("late").count(STARTED), 1)
         dom.destroy()
@@ -137,7 +135,7 @@ class Heartbeat(EnclaveTest):
         self.daemon.start()
         self.reconnect()
         dom = self.conn.lookupByName("late")
-        self.wait_state(dom, *BOOTED)
+        self.wait_state(dom, RUNNING, BOOTED)
         self.assertTrue(self.echoes(VsockClient.of(dom)))
         dom.destroy()
         dom.undefine()

@@ -27,7 +27,7 @@ import nitrodevmock
 import taprunner
 import tinyguest
 from daemon import HELLO_EIF, HELLO_INITRD, HELLO_KERNEL, NitroDaemon
-from e2etest import Background, EnclaveTest, boot_image, domain_xml, libvirt
+from e2etest import Background, EnclaveTest, boot_image, domain_xml, libvirt, quick_xml
 
 VIRT_EIF = os.path.join(daemon.BUILD, "src/eif/virt-eif")
 
@@ -428,7 +428,7 @@ class Heartbeat(HostTest):
         own = domain_xml("own").replace("enabled='yes'", "enabled='yes' timeout='99'")
         self.conn.createXML(own).destroy()
         self.assertIn("--heartbeat-timeout 99 ", self.log_of("own"))
-        self.conn.createXML(domain_xml("none", heartbeat="no")).destroy()
+        self.conn.createXML(quick_xml("none")).destroy()
         self.assertNotIn("--heartbeat-timeout", self.log_of("none"))
 
 
@@ -510,8 +510,8 @@ class System(HostTest):
             kernel.write(tinyguest.kernel(b""))
         boot = boot_image(path) + "<cmdline>mock.heartbeat=never</cmdline>"
         with nitrodevmock.HugePages(32):
-            dom = self.conn.createXML(domain_xml("user", boot=boot, machine="nitro", memory="64",
-                                                 vcpu="<vcpu>2</vcpu>", heartbeat="no"))
+            dom = self.conn.createXML(quick_xml("user", boot=boot, machine="nitro", memory="64",
+                                                vcpu="<vcpu>2</vcpu>"))
             self.assertEqual(os.stat(f"/proc/{self.helper_of(dom)}").st_uid, 1)
             dom.destroy()
 

@@ -15,18 +15,10 @@ import time
 
 import taprunner
 from daemon import HELLO_BANNER, HELPER, wait_until
-from e2etest import BOOT_SECONDS, EnclaveTest, banner, boot_kernel, domain_xml, libvirt
+from e2etest import (ADDED, BOOT_SECONDS, BOOTED, CRASHED, DESTROYED, RUNNING, SHUTDOWN, SHUTOFF,
+                     STARTED, UNDEFINED, UPDATED, EnclaveTest, banner, boot_kernel, domain_xml,
+                     libvirt, quick_xml)
 
-RUNNING = libvirt.VIR_DOMAIN_RUNNING
-RUNNING_BOOTED = libvirt.VIR_DOMAIN_RUNNING_BOOTED
-SHUTOFF = libvirt.VIR_DOMAIN_SHUTOFF
-
-STARTED = (libvirt.VIR_DOMAIN_EVENT_STARTED, libvirt.VIR_DOMAIN_EVENT_STARTED_BOOTED)
-DEFINED = (libvirt.VIR_DOMAIN_EVENT_DEFINED, libvirt.VIR_DOMAIN_EVENT_DEFINED_ADDED)
-UPDATED = (libvirt.VIR_DOMAIN_EVENT_DEFINED, libvirt.VIR_DOMAIN_EVENT_DEFINED_UPDATED)
-UNDEFINED = (libvirt.VIR_DOMAIN_EVENT_UNDEFINED, libvirt.VIR_DOMAIN_EVENT_UNDEFINED_REMOVED)
-SHUTDOWN = (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN)
-DESTROYED = (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_DESTROYED)
 # Helpers that keep a start waiting: one that is stopped until it gets SIGCONT, and one
 # that accepts connections and says no more than hello
 STOPPED_HELPER = f"""#!/bin/sh
@@ -44,8 +36,6 @@ while True:
     except OSError:
         pass  # a daemon that has ended
 """
-
-CRASHED = (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_CRASHED)
 
 
 class Lifecycle(EnclaveTest):
@@ -65,7 +55,7 @@ class Lifecycle(EnclaveTest):
         """create boots the image; destroy leaves nothing of it"""
         path, console = self.console_file()
         dom = self.conn.createXML(domain_xml("hello", devices=console), 0)
-        self.assertState(dom, RUNNING, RUNNING_BOOTED)
+        self.assertState(dom, RUNNING, BOOTED)
         self.assertGreater(dom.ID(), 0)
         self.assertEqual((dom.isActive(), dom.isPersistent(), dom.isUpdated()), (1, 0, 0))
         text = self.wait_text(path, HELLO_BANNER)
@@ -90,7 +80,7 @@ class Lifecycle(EnclaveTest):
         dom.create()
         first = dom.ID()
         self.assertEqual((dom.isActive(), dom.isPersistent()), (1, 1))
-        self.assertState(dom, RUNNING, RUNNING_BOOTED)
+        self.assertState(dom, RUNNING, BOOTED)
         with self.refused(libvirt.VIR_ERR_OPERATION_INVALID):
             dom.create()
         self.wait_text(path, banner(5))
@@ -105,7 +95,7 @@ class Lifecycle(EnclaveTest):
                           libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA)
         self.events.wait("kept", *UNDEFINED)
         self.assertEqual(self.events.of("kept"),
-                         [DEFINED, STARTED, DESTROYED, STARTED, DESTROYED, UNDEFINED])
+                         [ADDED, STARTED, DESTROYED, STARTED, DESTROYED, UNDEFINED])
         self.wait_gone("kept")
 
     def test_undefine_running(self):
@@ -156,7 +146,7 @@ class Lifecycle(EnclaveTest):
         self.assertNotEqual(first.ID(), second.ID())
         self.assertNotEqual(self.helper_of(first), self.helper_of(second))
         first.destroy()
-        self.assertState(second, RUNNING, RUNNING_BOOTED)
+        self.assertState(second, RUNNING, BOOTED)
         second.destroy()
 
     def test_poweroff(self):
@@ -168,7 +158,7 @@ class Lifecycle(EnclaveTest):
         self.events.wait("off", *SHUTDOWN, seconds=60)
         self.assertState(dom, SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN)
         self.assertIn(banner(3), self.wait_text(path, "enclave ready"))
-        self.assertEqual(self.events.of("off"), [DEFINED, STARTED, SHUTDOWN])
+        self.assertEqual(self.events.of("off"), [ADDED, STARTED, SHUTDOWN])
 
     def test_poweroff_transient(self):
         """a transient domain is gone when its guest has powered off"""
@@ -264,7 +254,7 @@ class Lifecycle(EnclaveTest):
     def test_destroy_booting(self):
         """destroy right after create, again and again"""
         # without the wait for the heartbeat, create returns long before the end of the boot
-        dom = self.conn.defineXML(domain_xml("brief", heartbeat="no"))
+        dom = self.conn.defineXML(quick_xml("brief"))
         for _ in range(5):
             dom.create()
             dom.destroy()
@@ -323,7 +313,7 @@ class Restart(EnclaveTest):
         self.daemon.restart()
         self.reconnect()
         dom = self.conn.lookupByName("kept")
-        self.wait_state(dom, RUNNING, RUNNING_BOOTED)
+        self.wait_state(dom, RUNNING, BOOTED)
         self.assertEqual((dom.ID(), self.helper_of(dom)), (number, helper))
         self.assertEqual((dom.isActive(), dom.isPersistent()), (1, 1))
         self.wait_text(path, banner(31))
@@ -342,7 +332,7 @@ class Restart(EnclaveTest):
         self.daemon.start()
         self.reconnect()
         dom = self.conn.lookupByUUIDString(uuid)
-        self.wait_state(dom, RUNNING, RUNNING_BOOTED)
+        self.wait_state(dom, RUNNING, BOOTED)
         self.assertEqual(dom.isPersistent(), 0)
         os.kill(self.qemu_of(dom), signal.SIGKILL)
         self.events.wait("orphan", *CRASHED)
@@ -397,7 +387,7 @@ class Restart(EnclaveTest):
         dom = self.conn.lookupByName("slow")
         self.assertState(dom, libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP)
         os.kill(helper, signal.SIGCONT)
-        self.wait_state(dom, RUNNING, RUNNING_BOOTED, BOOT_SECONDS)
+        self.wait_state(dom, RUNNING, BOOTED, BOOT_SECONDS)
         self.events.wait("slow", *STARTED)
         self.assertEqual(self.helper_of(dom), helper)
         dom.destroy()
@@ -471,7 +461,7 @@ class Restart(EnclaveTest):
         self.daemon.start()
         self.reconnect()
         dom = self.conn.lookupByName("auto")
-        self.wait_state(dom, RUNNING, RUNNING_BOOTED)
+        self.wait_state(dom, RUNNING, BOOTED)
         self.assertEqual(dom.autostart(), 1)
         self.assertEqual(self.conn.lookupByName("manual").isActive(), 0)
         self.wait_text(path, banner(41))

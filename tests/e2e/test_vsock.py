@@ -20,23 +20,18 @@ import signal
 import socket
 import stat
 import subprocess
-import threading
 import time
 import xml.etree.ElementTree as ElementTree
 
 import daemon
 import taprunner
 from daemon import wait_until
-from e2etest import NAMESPACE, Background, EnclaveTest, boot_kernel, domain_xml, libvirt
+from e2etest import (BOOTED, CRASHED, NAMESPACE, RUNNING, SHUTDOWN, STARTED, Background,
+                     EnclaveTest, boot_kernel, domain_xml, libvirt)
 from vsockclient import (COMMANDS, DISCARD, ECHO, SOURCE, STALL, VsockClient, receive_all,
                          receive_line)
 
 MIB = 1 << 20
-
-STARTED = (libvirt.VIR_DOMAIN_EVENT_STARTED, libvirt.VIR_DOMAIN_EVENT_STARTED_BOOTED)
-SHUTDOWN = (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN)
-CRASHED = (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_CRASHED)
-BOOTED = [libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_BOOTED]
 
 DOCUMENTATION = os.path.join(daemon.SOURCE, "docs", "drvnitro.rst")
 
@@ -291,7 +286,7 @@ class Ends(VsockTest):
         wait_until(lambda: self.events.of("again").count(STARTED) == 2, 60, "the second start")
         dom = self.conn.lookupByName("again")
         self.assertNotEqual(dom.ID(), first)
-        self.wait_state(dom, *BOOTED)
+        self.wait_state(dom, RUNNING, BOOTED)
         self.assertWorks(VsockClient.of(dom))
         dom.destroy()
 
