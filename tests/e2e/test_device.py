@@ -80,9 +80,10 @@ class DeviceTest(EnclaveTest):
                                 f"heartbeat enabled='yes' timeout='{timeout}'")
         return text
 
-    def living(self):
+    @classmethod
+    def living(cls):
         return {pid: name for pid, name in super().living().items()
-                if pid != self.mock.process.pid}
+                if pid != cls.mock.process.pid}
 
     @classmethod
     def brokers(cls):
