@@ -70,10 +70,11 @@ class HostTest(EnclaveTest):
             cls.mocked.start()
             cls.daemon.daemon_env.update(cls.mocked.environment(daemon.DAEMON))
 
-    def living(self):
+    @classmethod
+    def living(cls):
         found = super().living()
-        if self.mocked:
-            found.pop(self.mocked.process.pid, None)
+        if cls.mocked:
+            found.pop(cls.mocked.process.pid, None)
         return found
 
     def virsh(self, *args):
@@ -536,7 +537,7 @@ class Measurements(HostTest):
         pcrs = self.expected()
         for debug in ("yes", "no"):
             with self.subTest(debug):
-                xml = domain_xml("measured").replace("debug='yes'", f"debug='{debug}'")
+                xml = quick_xml("measured").replace("debug='yes'", f"debug='{debug}'")
                 dom = self.conn.createXML(xml)
                 self.assertEqual(dom.launchSecurityInfo(), {
                     "nitro-hash": "sha384", "nitro-pcr0": pcrs["PCR0"],
@@ -548,7 +549,7 @@ class Measurements(HostTest):
                 dom.destroy()
 
     def test_many_at_once(self):
-        dom = self.conn.createXML(domain_xml("asked"))
+        dom = self.conn.createXML(quick_xml("asked"))
         calls = [Background(dom.launchSecurityInfo) for _ in range(20)]
         self.assertEqual({call.result()["nitro-pcr0"] for call in calls},
                          {self.expected()["PCR0"]})
@@ -566,7 +567,7 @@ class Measurements(HostTest):
 
     def test_helper_hangs(self):
         """destroy ends the wait"""
-        dom = self.conn.createXML(domain_xml("hangs"))
+        dom = self.conn.createXML(quick_xml("hangs"))
         os.kill(self.helper_of(dom), signal.SIGSTOP)
         call = Background(dom.launchSecurityInfo)
         self.assertEqual(dom.info()[0], libvirt.VIR_DOMAIN_RUNNING)

@@ -17,7 +17,7 @@ import time
 import taprunner
 from daemon import HELLO_EIF, wait_until
 from e2etest import (ADDED, BOOTED, CRASHED, DESTROYED, RUNNING, SHUTDOWN, SHUTOFF, STARTED,
-                     EnclaveTest, boot_image, domain_xml, libvirt, quick_xml)
+                     EnclaveTest, boot_image, libvirt, quick_xml)
 
 RESTART_MAX = 5
 ON_CRASH = "<on_crash>restart</on_crash>"
@@ -226,12 +226,12 @@ class Autostart(RestartTest):
     def test_summary(self):
         """all at once, and a summary in the log when the last one is done"""
         for name in ("one", "two"):
-            self.conn.defineXML(domain_xml(name)).setAutostart(1)
-        self.conn.defineXML(domain_xml("manual"))
+            self.conn.defineXML(quick_xml(name)).setAutostart(1)
+        self.conn.defineXML(quick_xml("manual"))
         for broken, words in ((False, "Autostart: all of 2 domains are running"),
                               (True, "Autostart: 2 of 3 domains are running")):
             if broken:
-                self.conn.defineXML(domain_xml(
+                self.conn.defineXML(quick_xml(
                     "broken", boot=boot_image("/nothing.eif"))).setAutostart(1)
             position = os.path.getsize(self.daemon.log)
             self.boot_host()

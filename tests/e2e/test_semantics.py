@@ -36,6 +36,7 @@ class Redefine(EnclaveTest):
         dom.create()
         again = self.conn.defineXML(quick_xml("over", number, memory="256"))
         self.assertEqual(again.ID(), dom.ID())
+        self.assertEqual(dom.isUpdated(), 1)
         self.assertEqual(dom.info()[1], 131072)
         self.assertEqual(ElementTree.fromstring(dom.XMLDesc(0)).findtext("memory"), "131072")
         self.assertEqual(ElementTree.fromstring(dom.XMLDesc(INACTIVE)).findtext("memory"),
