@@ -15,7 +15,6 @@ ENTRY = 0x280  # of the code, in the file; the setup code starts at 0x200
 
 # What the guest does once it has written its text
 HANG = bytes([0xfa, 0xf4, 0xeb, 0xfc])              # 1: cli; hlt; jmp 1b
-IDLE = bytes([0xeb, 0xfe])                          # 1: jmp 1b
 RESET = bytes([0x6a, 0x00, 0x6a, 0x00, 0x6a, 0x00,  # push $0, three times
                0x89, 0xe3, 0x36, 0x0f, 0x01, 0x1f,  # mov %sp, %bx; lidt %ss:(%bx)
                0xcc])                               # int3: a triple fault

@@ -19,6 +19,7 @@
 #include "helper_protocol.h"
 #include "nitro_monitor.h"
 #include "nitro_socket.h"
+#include "nitro_wait.h"
 #include "virerror.h"
 #include "virevent.h"
 #include "virfile.h"
@@ -26,7 +27,6 @@
 #include "virlog.h"
 #include "virstring.h"
 #include "virthread.h"
-#include "virtime.h"
 #include "virutil.h"
 
 #define VIR_FROM_THIS VIR_FROM_DOMAIN
@@ -382,14 +382,12 @@ nitroMonitorCommand(nitroMonitor *mon,
     g_autoptr(virJSONValue) reply = NULL;
     virJSONValue *error;
     virJSONValue *ret;
-    unsigned long long now;
+    gint64 end = g_get_monotonic_time() + timeout * 1000LL;
     int id;
 
-    if (virTimeMillisNow(&now) < 0)
-        return NULL;
     /* One command at a time; queries come without a job of the domain. */
     while (mon->waitId != 0 && !mon->gone) {
-        if (virCondWaitUntil(&mon->cond, &mon->parent.lock, now + timeout) < 0) {
+        if (nitroCondWaitUntil(&mon->cond, &mon->parent.lock, end) < 0) {
             virReportError(VIR_ERR_OPERATION_TIMEOUT,
                            _("the helper does not answer, so the command '%s' was not sent"), name);
             return NULL;
@@ -400,7 +398,7 @@ nitroMonitorCommand(nitroMonitor *mon,
 
     mon->waitId = id;
     while (!mon->reply && !mon->gone) {
-        if (virCondWaitUntil(&mon->cond, &mon->parent.lock, now + timeout) < 0)
+        if (nitroCondWaitUntil(&mon->cond, &mon->parent.lock, end) < 0)
             break;
     }
     mon->waitId = 0;
@@ -476,18 +474,11 @@ nitroMonitorWaitMeasured(nitroMonitor *mon,
                          unsigned int timeout)
 {
     virJSONValue *reply;
-    unsigned long long end;
-    unsigned long long now;
-
-    if (virTimeMillisNow(&end) < 0)
-        return NULL;
-    end += timeout;
+    gint64 end = g_get_monotonic_time() + timeout * 1000LL;
 
     while (!(reply = nitroMonitorCommand(mon, NITRO_COMMAND_QUERY_MEASUREMENTS, timeout)) &&
            virGetLastErrorCode() == VIR_ERR_RESOURCE_BUSY) {
-        if (virTimeMillisNow(&now) < 0)
-            return NULL;
-        if (now >= end) {
+        if (g_get_monotonic_time() >= end) {
             virReportError(VIR_ERR_OPERATION_TIMEOUT,
                            _("the image has not been measured within %u ms"), timeout);
             return NULL;
@@ -529,16 +520,15 @@ nitroMonitorTerminate(nitroMonitor *mon,
                       unsigned int timeout)
 {
     VIR_LOCK_GUARD lock = virObjectLockGuard(mon);
-    unsigned long long now;
+    gint64 end = g_get_monotonic_time() + timeout * 1000LL;
 
-    if (!mon->gone &&
-        (virTimeMillisNow(&now) < 0 || nitroMonitorSend(mon, NITRO_COMMAND_TERMINATE) < 0)) {
+    if (!mon->gone && nitroMonitorSend(mon, NITRO_COMMAND_TERMINATE) < 0) {
         virResetLastError();
         return false;
     }
 
     while (!mon->gone) {
-        if (virCondWaitUntil(&mon->cond, &mon->parent.lock, now + timeout) < 0)
+        if (nitroCondWaitUntil(&mon->cond, &mon->parent.lock, end) < 0)
             return false;
     }
     return true;

@@ -16,9 +16,9 @@
 #include "nitro_domain.h"
 #include "nitro_process.h"
 #include "nitro_restart.h"
+#include "nitro_wait.h"
 #include "virerror.h"
 #include "virlog.h"
-#include "virtime.h"
 
 #define VIR_FROM_THIS VIR_FROM_DOMAIN
 
@@ -58,17 +58,15 @@ nitroRestartWait(nitroDriver *driver,
 {
     nitroDomainObjPrivate *priv = vm->privateData;
     unsigned int delay = nitroRestartGetDelay(priv->restarts);
-    unsigned long long now;
+    gint64 end = g_get_monotonic_time() + delay * G_USEC_PER_SEC;
     int rc = 0;
 
-    if (virTimeMillisNow(&now) < 0)
-        return false;
     if (delay > 0)
         VIR_WARN("Domain '%s' is restarted in %u s", vm->def->name, delay);
 
     while (rc == 0 && delay > 0 && priv->restartPending &&
            !g_atomic_int_get(&driver->quitting))
-        rc = virDomainObjWaitUntil(vm, now + delay * 1000ULL);
+        rc = nitroCondWaitUntil(&vm->cond, &vm->parent.lock, end);
     return priv->restartPending && !g_atomic_int_get(&driver->quitting);
 }
 

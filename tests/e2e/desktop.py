@@ -16,7 +16,6 @@ Desktop, for tests, is an X server and a D-Bus with this program on it.
 """
 
 import json
-import os
 import subprocess
 import sys
 

@@ -46,6 +46,20 @@ END_SECONDS = 20
 
 NAMESPACE = "http://libvirt.org/schemas/domain/nitro/1.0"
 
+# The states of a domain, and the reason of the first when all is well
+RUNNING = libvirt.VIR_DOMAIN_RUNNING
+BOOTED = libvirt.VIR_DOMAIN_RUNNING_BOOTED
+SHUTOFF = libvirt.VIR_DOMAIN_SHUTOFF
+
+# Lifecycle events: (event, detail)
+ADDED = (libvirt.VIR_DOMAIN_EVENT_DEFINED, libvirt.VIR_DOMAIN_EVENT_DEFINED_ADDED)
+UPDATED = (libvirt.VIR_DOMAIN_EVENT_DEFINED, libvirt.VIR_DOMAIN_EVENT_DEFINED_UPDATED)
+UNDEFINED = (libvirt.VIR_DOMAIN_EVENT_UNDEFINED, libvirt.VIR_DOMAIN_EVENT_UNDEFINED_REMOVED)
+STARTED = (libvirt.VIR_DOMAIN_EVENT_STARTED, libvirt.VIR_DOMAIN_EVENT_STARTED_BOOTED)
+SHUTDOWN = (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN)
+CRASHED = (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_CRASHED)
+DESTROYED = (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_DESTROYED)
+
 
 def banner(seed):
     """Returns the line that the sample prints for hello.seed=@seed."""
@@ -57,9 +71,13 @@ def boot_image(path=HELLO_EIF):
     return f"<kernel>{path}</kernel>"
 
 
-def boot_kernel(*words, seed=0):
-    """Returns the elements of <os> that boot the sample with @words in its command line."""
-    cmdline = " ".join(["console=ttyS0 reboot=t panic=-1 quiet", f"hello.seed={seed}", *words])
+def boot_kernel(*words, seed=0, loud=False):
+    """
+    Returns the elements of <os> that boot the sample with @words in its command line. When
+    @loud its kernel says what it does, the command line first, long before the end of the boot.
+    """
+    cmdline = " ".join(["console=ttyS0 reboot=t panic=-1", "" if loud else "quiet",
+                        f"hello.seed={seed}", *words])
     return (f"<kernel>{HELLO_KERNEL}</kernel><initrd>{HELLO_INITRD}</initrd>"
             f"<cmdline>{cmdline}</cmdline>")
 
@@ -83,6 +101,17 @@ def domain_xml(name, boot=None, machine="nitro-enclave", arch="x86_64", memory="
   <nitro:enclave debug='yes'/>
   <nitro:heartbeat enabled='{heartbeat}'/>
 </domain>"""
+
+
+def quick_xml(name, number=None, elements="", **kwargs):
+    """
+    Returns the definition of the domain @name, with the UUID @number if there is one, whose
+    start does not wait for the guest. For tests that are not about the guest: one that is
+    destroyed early has not had the time to boot.
+    """
+    if number:
+        elements += f"<uuid>{number}</uuid>"
+    return domain_xml(name, heartbeat="no", elements=elements, **kwargs)
 
 
 class EventLoop:
@@ -232,6 +261,9 @@ class EnclaveTest(unittest.TestCase):
     read_all = True
     maxDiff = None
 
+    # PIDs of what runs before a test and goes on after it
+    lasting = frozenset()
+
     @classmethod
     def setUpClass(cls):
         for path in (HELLO_EIF, HELLO_KERNEL, HELLO_INITRD):
@@ -268,7 +300,7 @@ class EnclaveTest(unittest.TestCase):
         """Has the daemon open what it opens once, so that descriptors can be compared."""
         conn = libvirt.open(cls.daemon.uri)
         with contextlib.suppress(libvirt.libvirtError):
-            conn.createXML(domain_xml("warm-up", heartbeat="no"), 0).destroy()
+            conn.createXML(quick_xml("warm-up"), 0).destroy()
         conn.close()
 
     @classmethod
@@ -319,22 +351,31 @@ class EnclaveTest(unittest.TestCase):
     def remove_domains(self):
         if not self.conn.isAlive():
             return
-        for dom in self.conn.listAllDomains():
+        for dom in self.own_domains():
             with contextlib.suppress(libvirt.libvirtError):
                 dom.destroy()
             with contextlib.suppress(libvirt.libvirtError):
                 dom.undefine()
 
-    def living(self):
+    def own_domains(self):
+        """Returns the domains of this test."""
+        return self.conn.listAllDomains()
+
+    def left(self):
+        """Returns {PID: name} of what this test has started and not ended."""
+        return {pid: name for pid, name in self.living().items() if pid not in self.lasting}
+
+    @classmethod
+    def living(cls):
         """Returns the processes that the daemon has started, itself left out."""
-        found = self.processes.descendants()
+        found = cls.processes.descendants()
         return {pid: name for pid, name in found.items() if name not in ("virtnitrod", "virsh")}
 
     def check_nothing_left(self):
         """The promise that every test ends with."""
         with contextlib.suppress(TimeoutError):
-            wait_until(lambda: not self.living(), 5, "processes")
-        self.assertEqual(self.living(), {}, "processes are left")
+            wait_until(lambda: not self.left(), 5, "processes")
+        self.assertEqual(self.left(), {}, "processes are left")
         with contextlib.suppress(TimeoutError):
             wait_until(lambda: self.daemon.files() == self.files_before, 2, "files")
         self.assertEqual(self.daemon.files(), self.files_before, "files are left")
@@ -390,10 +431,11 @@ class EnclaveTest(unittest.TestCase):
             raise AssertionError(f"{error}: {content()[-2000:]}") from None
         return content()
 
-    def helper_of(self, dom):
+    @classmethod
+    def helper_of(cls, dom):
         """Returns the PID of the helper of the running domain @dom."""
         uuid = dom.UUIDString()
-        for pid, name in self.living().items():
+        for pid, name in cls.living().items():
             if name != "libvirt_nitro":
                 continue
             # one that has just ended may be gone
@@ -401,7 +443,7 @@ class EnclaveTest(unittest.TestCase):
                   open(f"/proc/{pid}/cmdline", encoding="utf-8") as cmdline):
                 if uuid in cmdline.read().split("\0"):
                     return pid
-        raise AssertionError(f"domain {dom.name()} has no helper among {self.living()}")
+        raise AssertionError(f"domain {dom.name()} has no helper among {cls.living()}")
 
     def qemu_of(self, dom):
         """Returns the PID of QEMU below the helper of the running domain @dom."""
@@ -410,3 +452,59 @@ class EnclaveTest(unittest.TestCase):
             if name.startswith("qemu-system"):
                 return pid
         raise AssertionError(f"the helper of {dom.name()} has no QEMU among {below}")
+
+
+class OneEnclaveTest(EnclaveTest):
+    """
+    One enclave is booted for all tests of the class, which leave it as it was: self.dom.
+    That it still runs, and has no descriptor more than before, is checked after each of them.
+    """
+
+    @classmethod
+    def enclave_xml(cls):
+        """Returns the definition of the enclave, which must wait for its heartbeat."""
+        return domain_xml("shared", boot_kernel())
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        conn = libvirt.open(cls.daemon.uri)
+        dom = conn.createXML(cls.enclave_xml(), 0)
+        cls.addClassCleanup(cls.end_enclave)
+        cls.shared = dom.name()
+        cls.helper = cls.helper_of(dom)
+        cls.lasting = {cls.helper, *cls.processes.descendants(cls.helper)}
+        del dom
+        conn.close()
+        cls.descriptors = cls.settle()
+
+    @classmethod
+    def end_enclave(cls):
+        """With the promise that every test of its own enclave ends with."""
+        conn = libvirt.open(cls.daemon.uri)
+        conn.lookupByName(cls.shared).destroy()
+        conn.close()
+        wait_until(lambda: not cls.lasting & cls.living().keys(), 5,
+                   "the end of the shared enclave")
+
+    def setUp(self):
+        super().setUp()
+        self.dom = self.conn.lookupByName(self.shared)
+        # it would keep the connection open
+        self.addCleanup(delattr, self, "dom")
+        self.helper_descriptors = self.count_descriptors()
+
+    def count_descriptors(self):
+        return len(os.listdir(f"/proc/{self.helper}/fd"))
+
+    def own_domains(self):
+        return [dom for dom in super().own_domains() if dom.name() != self.shared]
+
+    def check_nothing_left(self):
+        super().check_nothing_left()
+        self.assertTrue(self.lasting <= self.living().keys(), "the shared enclave has ended")
+        with contextlib.suppress(TimeoutError):
+            wait_until(lambda: self.count_descriptors() <= self.helper_descriptors, END_SECONDS,
+                       "the helper's descriptors")
+        self.assertLessEqual(self.count_descriptors(), self.helper_descriptors,
+                             "the helper has descriptors left")

@@ -23,7 +23,7 @@ import libvirt
 import daemon
 import taprunner
 from daemon import HELLO_EIF, WITH_US, wait_until
-from e2etest import BOOT_SECONDS, NAMESPACE, EnclaveTest, domain_xml
+from e2etest import BOOT_SECONDS, NAMESPACE, EnclaveTest, domain_xml, quick_xml
 
 COLLECTD = "/usr/sbin/collectd"
 COLLECTD_PLUGIN = "/usr/lib/collectd/virt.so"
@@ -111,7 +111,7 @@ class Clients(EnclaveTest):
 
     def start_without_heartbeat(self, name, **kwargs):
         """Starts a persistent domain that is running as soon as its vCPUs are."""
-        dom = self.conn.defineXML(domain_xml(name, heartbeat="no", **kwargs))
+        dom = self.conn.defineXML(quick_xml(name, **kwargs))
         dom.create()
         return dom
 
@@ -271,7 +271,7 @@ class Clients(EnclaveTest):
             config.write(GUESTS_CONFIG.format(uri=self.daemon.uri))
 
         doms = [self.start_without_heartbeat(f"guest{number}") for number in range(2)]
-        self.conn.createXML(domain_xml("passing", heartbeat="no"))
+        self.conn.createXML(quick_xml("passing"))
         output = self.tool(LIBVIRT_GUESTS, "stop")
         self.assertEqual(len(re.findall("Shutdown of guest guest. complete", output)), 2, output)
         self.assertEqual(self.conn.listDomainsID(), [], output)

@@ -17,7 +17,7 @@ import os
 import re
 
 import taprunner
-from e2etest import EnclaveTest, domain_xml
+from e2etest import EnclaveTest, quick_xml
 
 # What libvirt says for a callback that a driver does not have
 NO_SUPPORT = r"not supported by the connection driver"
@@ -190,13 +190,13 @@ class Commands(EnclaveTest):
         super().setUp()
         self.daemon.client_env["EDITOR"] = "true"
         for name, kwargs in (("idle", {}), ("runs", {"devices": "<console type='pty'/>"})):
-            self.conn.defineXML(domain_xml(name, heartbeat="no", **kwargs))
+            self.conn.defineXML(quick_xml(name, **kwargs))
         self.conn.lookupByName("runs").create()
         uuid = self.conn.lookupByName("idle").UUIDString()
         self.words = {"uuid": uuid, "away": self.path("away")}
         elements = f"<uuid>{uuid}</uuid>"
         running = self.conn.lookupByName("runs").XMLDesc(0)
-        idle = domain_xml("idle", heartbeat="no", elements=elements)
+        idle = quick_xml("idle", elements=elements)
         for name, text in (("running", running), ("xml", idle),
                            ("vsock", "<vsock><cid auto='no' address='60'/></vsock>"),
                            ("console", "<console type='pty'/>")):

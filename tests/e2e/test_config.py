@@ -16,7 +16,7 @@ import xml.etree.ElementTree as ElementTree
 
 import taprunner
 from daemon import wait_until
-from e2etest import EnclaveTest, domain_xml, libvirt
+from e2etest import EnclaveTest, domain_xml, libvirt, quick_xml
 
 CONFIG = libvirt.VIR_DOMAIN_AFFECT_CONFIG
 LIVE = libvirt.VIR_DOMAIN_AFFECT_LIVE
@@ -386,7 +386,7 @@ class Running(ConfigTest):
 
     def test_live(self):
         """no live change; changes of the definition count from the next start on"""
-        dom = self.conn.defineXML(domain_xml("live", devices=PTY, heartbeat="no"))
+        dom = self.conn.defineXML(quick_xml("live", devices=PTY))
         dom.create()
         before = dom.XMLDesc(0)
         for flags in (LIVE, CURRENT, LIVE | CONFIG):
@@ -415,7 +415,7 @@ class Running(ConfigTest):
 
     def test_driver_matters(self):
         """titles and life cycle actions change in the running domain, or for the next start"""
-        dom = self.conn.defineXML(domain_xml("matters", heartbeat="no"))
+        dom = self.conn.defineXML(quick_xml("matters"))
         dom.create()
         dom.setMetadata(TITLE, "now", None, None, LIVE)
         dom.setMetadata(TITLE, "next", None, None, CONFIG)
@@ -439,7 +439,7 @@ class Running(ConfigTest):
 
     def test_transient(self):
         """a transient domain has no definition to change"""
-        dom = self.conn.createXML(domain_xml("passing", heartbeat="no"), 0)
+        dom = self.conn.createXML(quick_xml("passing"), 0)
         for call in self.live_calls(dom, CONFIG) + [
                 lambda: dom.setMetadata(TITLE, "x", None, None, CONFIG),
                 lambda: dom.setLifecycleAction(CRASH, RESTART, CONFIG),

@@ -25,17 +25,14 @@ import nitrodevmock_guest
 import taprunner
 import tinyguest
 from daemon import DAEMON, HELLO_BANNER, HELLO_EIF, wait_until
-from e2etest import (Background, EnclaveTest, StreamConsole, boot_image, domain_xml,
-                     libvirt)
+from e2etest import (BOOTED, CRASHED, RUNNING, SHUTDOWN, SHUTOFF, STARTED, Background,
+                     EnclaveTest, StreamConsole, boot_image, domain_xml, libvirt)
 
 PORT = 9000
 PAGES = 160  # huge pages of 2 MiB: four small enclaves, or a sample
 GRACE = 2    # seconds until the broker ends, BROKER_GRACE_MS
 
-BOOTED = [libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_BOOTED]
 STARTING_UP = [libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP]
-STARTED = (libvirt.VIR_DOMAIN_EVENT_STARTED, libvirt.VIR_DOMAIN_EVENT_STARTED_BOOTED)
-STOPPED = libvirt.VIR_DOMAIN_EVENT_STOPPED
 
 outside = None  # why this process has no file system of its own, or None
 
@@ -83,9 +80,10 @@ class DeviceTest(EnclaveTest):
                                 f"heartbeat enabled='yes' timeout='{timeout}'")
         return text
 
-    def living(self):
+    @classmethod
+    def living(cls):
         return {pid: name for pid, name in super().living().items()
-                if pid != self.mock.process.pid}
+                if pid != cls.mock.process.pid}
 
     @classmethod
     def brokers(cls):
@@ -157,13 +155,13 @@ class Heartbeat(DeviceTest):
             beat.result()
         domains = [creation.result() for creation in creations]
         for name, dom in zip(names, domains):
-            self.assertEqual(dom.state(), BOOTED)
+            self.assertState(dom, RUNNING, BOOTED)
             self.assertEqual(self.events.of(name), [STARTED])
         self.assertEqual(sorted(cids), sorted(self.cid_of(dom) for dom in domains))
         # Port and broker are gone, and enclaves run on.
         wait_until(lambda: not self.brokers(), 20, "the end of the broker")
         for dom in domains:
-            self.assertEqual(dom.state(), BOOTED)
+            self.assertState(dom, RUNNING, BOOTED)
             dom.destroy()
 
     def test_good_and_bad_at_once(self):
@@ -173,7 +171,7 @@ class Heartbeat(DeviceTest):
         creations = {name: Background(self.create, name, *words)
                      for name, words in kinds.items()}
         for name in ("good", "late"):
-            self.assertEqual(creations[name].result().state(), BOOTED)
+            self.assertState(creations[name].result(), RUNNING, BOOTED)
         for name in ("wrong", "mute"):
             self.assertRaises(libvirt.libvirtError, creations[name].result)
 
@@ -181,7 +179,7 @@ class Heartbeat(DeviceTest):
         """the heartbeat is there before NE_START_ENCLAVE has told the CID"""
         self.mock.configure(guests=[{"before_start": True}])
         self.addCleanup(self.mock.configure, guests=[])
-        self.assertEqual(self.create("early").state(), BOOTED)
+        self.assertState(self.create("early"), RUNNING, BOOTED)
 
     def test_wrong(self):
         self.refuse_start(libvirt.VIR_ERR_OPERATION_FAILED, "0x01", "0xb7", PORT,
@@ -210,7 +208,7 @@ class Heartbeat(DeviceTest):
         self.assertEqual(dom.state(), STARTING_UP)
         self.beat(cid)
         creation.result()
-        self.assertEqual(dom.state(), BOOTED)
+        self.assertState(dom, RUNNING, BOOTED)
 
     def test_destroyed_while_it_is_awaited(self):
         creation = Background(self.create, "short", "heartbeat=never")
@@ -223,7 +221,7 @@ class Heartbeat(DeviceTest):
         """no heartbeat, no broker"""
         with self.port_in_use():
             dom = self.create("deaf", "heartbeat=never", heartbeat="no")
-            self.assertEqual(dom.state(), BOOTED)
+            self.assertState(dom, RUNNING, BOOTED)
             self.assertEqual(self.brokers(), [])
         dom.destroy()
 
@@ -239,7 +237,7 @@ class Broker(DeviceTest):
                        "an enclave that could be started")
             time.sleep(1)
             self.assertEqual([e["cid"] for e in self.mock.enclaves()], [None])
-        self.assertEqual(creation.result().state(), BOOTED)
+        self.assertState(creation.result(), RUNNING, BOOTED)
 
     def test_port_busy(self):
         begin = time.monotonic()
@@ -261,8 +259,8 @@ class Broker(DeviceTest):
         for creation in creations:
             with self.refused(libvirt.VIR_ERR_INTERNAL_ERROR, "heartbeat broker", "again"):
                 creation.result()
-        self.assertEqual(self.create("next").state(), BOOTED)
-        self.assertEqual(running.state(), BOOTED)
+        self.assertState(self.create("next"), RUNNING, BOOTED)
+        self.assertState(running, RUNNING, BOOTED)
 
     def test_ends_and_comes_again(self):
         """a start finds a broker that runs, ends, or has ended"""
@@ -270,7 +268,7 @@ class Broker(DeviceTest):
         for pause in (0, GRACE - 0.2, GRACE - 0.1, GRACE - 0.05, GRACE, GRACE + 0.05):
             time.sleep(pause)
             dom = self.create("again")
-            self.assertEqual(dom.state(), BOOTED)
+            self.assertState(dom, RUNNING, BOOTED)
             dom.destroy()
 
     def test_cannot_run(self):
@@ -289,7 +287,7 @@ class Broker(DeviceTest):
         self.assertRaises(libvirt.libvirtError, creation.result)
         self.assertTrue(os.path.exists(os.path.join(self.daemon.state_dir, "nitro",
                                                     "broker.sock")))
-        self.assertEqual(self.create("next").state(), BOOTED)
+        self.assertState(self.create("next"), RUNNING, BOOTED)
 
 
 class Console(DeviceTest):
@@ -341,7 +339,7 @@ class Console(DeviceTest):
         time.sleep(2) # it says good-bye
         self.mock.end(self.mock.enclaves()[0]["number"])
         os.kill(helper, signal.SIGCONT)
-        self.events.wait("brief", STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN)
+        self.events.wait("brief", *SHUTDOWN)
         self.assertEqual(self.wait_text(path, "good-bye"), "boots\nsays good-bye\n")
 
     def test_never_accepted(self):
@@ -352,7 +350,7 @@ class Console(DeviceTest):
         dom = self.create("mute", debug="yes", devices=device)
         wait_until(lambda: "\n".join(self.mock.events()[before:]).count("vsock-connect cid=0") > 5,
                    60, "connections that are refused")
-        self.assertEqual(dom.state(), BOOTED)
+        self.assertState(dom, RUNNING, BOOTED)
         dom.destroy()
 
     def test_no_debug(self):
@@ -360,7 +358,7 @@ class Console(DeviceTest):
         self.set_console("secret")
         events = len(self.mock.events())
         dom = self.create("closed", devices="<console type='pty'/>")
-        self.assertEqual(dom.state(), BOOTED)
+        self.assertState(dom, RUNNING, BOOTED)
         with self.refused(libvirt.VIR_ERR_OPERATION_UNSUPPORTED, "debug mode",
                           "<nitro:enclave debug='yes'/>"):
             self.open(dom)
@@ -377,7 +375,7 @@ class Console(DeviceTest):
     def test_debug_without_console(self):
         events = len(self.mock.events())
         dom = self.create("alone", debug="yes")
-        self.assertEqual(dom.state(), BOOTED)
+        self.assertState(dom, RUNNING, BOOTED)
         self.assertNotIn("vsock-connect", "\n".join(self.mock.events()[events:]))
         dom.destroy()
 
@@ -399,13 +397,13 @@ class Restart(DeviceTest):
         self.daemon.start()
         self.reconnect()
         domains = {name: self.conn.lookupByName(name) for name in names}
-        self.wait_state(domains["early"], *BOOTED, seconds=60)
+        self.wait_state(domains["early"], RUNNING, BOOTED, seconds=60)
         self.assertEqual(domains["late"].state(), STARTING_UP)
         # the new daemon finds the broker of the old one
-        self.assertEqual(self.create("new").state(), BOOTED)
+        self.assertState(self.create("new"), RUNNING, BOOTED)
         self.assertEqual(self.brokers(), broker)
         self.beat(cids["late"])
-        self.wait_state(domains["late"], *BOOTED, seconds=60)
+        self.wait_state(domains["late"], RUNNING, BOOTED, seconds=60)
         self.assertEqual(cids, {name: self.cid_of(dom) for name, dom in domains.items()})
 
     def test_ends_are_noticed_after_it(self):
@@ -420,9 +418,9 @@ class Restart(DeviceTest):
         self.daemon.start()
         self.reconnect()
         running = self.conn.lookupByName("running")
-        self.wait_state(running, *BOOTED)
+        self.wait_state(running, RUNNING, BOOTED)
         self.mock.end(number)
-        self.wait_state(running, libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN)
+        self.wait_state(running, SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN)
         wait_until(lambda: len(self.conn.listAllDomains()) == 1, 60, "the end of the other")
 
 
@@ -454,8 +452,8 @@ class End(DeviceTest):
         """the hypervisor hangs up: shut off, as after a shutdown"""
         dom = self.conn.defineXML(self.xml("brief", "exit_ms=500"))
         dom.create()
-        self.events.wait("brief", STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN)
-        self.wait_state(dom, libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN)
+        self.events.wait("brief", *SHUTDOWN)
+        self.wait_state(dom, SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN)
 
     def test_poweroff_restart(self):
         """<on_poweroff>restart: a new enclave of the same domain"""
@@ -463,8 +461,7 @@ class End(DeviceTest):
                                            elements="<on_poweroff>restart</on_poweroff>"), 0)
         first = dom.ID()
         wait_until(lambda: self.events.of("phoenix").count(STARTED) >= 2, 60, "a restart")
-        stopped = (STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN)
-        self.assertEqual(self.events.of("phoenix")[:3], [STARTED, stopped, STARTED])
+        self.assertEqual(self.events.of("phoenix")[:3], [STARTED, SHUTDOWN, STARTED])
         self.assertGreater(self.conn.lookupByName("phoenix").ID(), first)
 
     def test_crash_restart(self):
@@ -474,7 +471,7 @@ class End(DeviceTest):
                 name = f"crash-{action}"
                 dom = self.create(name, elements=f"<on_crash>{action}</on_crash>")
                 os.kill(self.helper_of(dom), signal.SIGKILL)
-                self.events.wait(name, STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_CRASHED)
+                self.events.wait(name, *CRASHED)
                 wait_until(lambda: self.events.of(name).count(STARTED) == started, 60, "starts")
                 wait_until(lambda: len(self.mock.enclaves()) == started - 1, 20, "enclaves")
 
@@ -491,7 +488,7 @@ class Image(DeviceTest):
     def test_boots_from_enclave_memory(self):
         """what is in the enclave's memory boots, byte for byte, on the emulated machine"""
         dom = self.create("loaded", boot=boot_image(), memory="128")
-        self.assertEqual(dom.state(), BOOTED)
+        self.assertState(dom, RUNNING, BOOTED)
         [enclave] = self.mock.enclaves()
         image = self.mock.image(enclave["number"])
         dom.destroy()

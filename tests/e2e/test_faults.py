@@ -15,39 +15,25 @@ import ctypes
 import os
 import shutil
 import signal
+import struct
 import time
-import unittest
 
 import daemon
+import nitrodevmock
 import taprunner
 from daemon import NOBODY, wait_until
-from e2etest import Background, EnclaveTest, domain_xml, libvirt
+from e2etest import (ADDED, BOOTED, CRASHED, DESTROYED, RUNNING, SHUTDOWN, SHUTOFF, STARTED,
+                     Background, EnclaveTest, boot_kernel, domain_xml, libvirt, quick_xml)
 
-RUNNING = libvirt.VIR_DOMAIN_RUNNING
-BOOTED = libvirt.VIR_DOMAIN_RUNNING_BOOTED
-SHUTOFF = libvirt.VIR_DOMAIN_SHUTOFF
 CONFIG = libvirt.VIR_DOMAIN_AFFECT_CONFIG
 LIVE = libvirt.VIR_DOMAIN_AFFECT_LIVE
 TITLE = libvirt.VIR_DOMAIN_METADATA_TITLE
-
-DEFINED = libvirt.VIR_DOMAIN_EVENT_DEFINED
-ADDED = (DEFINED, libvirt.VIR_DOMAIN_EVENT_DEFINED_ADDED)
-UPDATED = (DEFINED, libvirt.VIR_DOMAIN_EVENT_DEFINED_UPDATED)
-STARTED = (libvirt.VIR_DOMAIN_EVENT_STARTED, libvirt.VIR_DOMAIN_EVENT_STARTED_BOOTED)
-SHUTDOWN = (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN)
-CRASHED = (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_CRASHED)
-DESTROYED = (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_DESTROYED)
 
 # s: what the daemon gives a helper that does not answer, and a busy machine
 KILL_SECONDS = 20
 
 # Why this process is in no namespace of its own, or None
 outside = None
-
-
-def quick_xml(name, **kwargs):
-    """A domain whose start does not wait for the guest"""
-    return domain_xml(name, heartbeat="no", **kwargs)
 
 
 class FaultTest(EnclaveTest):
@@ -165,6 +151,130 @@ class Processes(FaultTest):
         dom = self.conn.lookupByName("halfway")
         self.wait_state(dom, RUNNING, BOOTED, 60)
         dom.destroy()
+
+
+class Clock(FaultTest):
+    """
+    The host's clock is set while an enclave runs, starts or waits for its restart: only what
+    is a date may change. The daemon has a clock of its own, see tests/clockmock.c.
+    """
+
+    DAY = 24 * 60 * 60
+    STEPS = {"a day forward": DAY, "a day back": -DAY}
+
+    @classmethod
+    def daemon_environment(cls):
+        path = os.path.join(cls.daemon.dir, "clock")
+        with open(path, "wb") as clock:
+            clock.write(struct.pack("=q", 0))
+        os.chmod(path, 0o644)
+        cls.clock = path
+        library = os.path.join(daemon.BUILD, "tests", "clockmock.so")
+        # the sanitizers' runtime must be the first
+        libraries = filter(None, (nitrodevmock.libasan_of(daemon.DAEMON), library))
+        return {"CLOCKMOCK_OFFSET": path, "LD_PRELOAD": " ".join(libraries)}
+
+    @classmethod
+    def set_clock(cls, seconds):
+        with open(cls.clock, "r+b", buffering=0) as clock:
+            clock.write(struct.pack("=q", seconds))
+
+    def setUp(self):
+        super().setUp()
+        self.addCleanup(self.set_clock, 0)
+
+    def stats(self, dom):
+        return self.conn.domainListGetStats([dom])[0][1]
+
+    def test_mock(self):
+        """the daemon's clock is what the test sets"""
+        dom = self.conn.defineXML(quick_xml("dated", boot="<kernel>/nothing</kernel>"))
+        year = time.gmtime().tm_year
+        self.set_clock(3 * 366 * self.DAY)
+        with self.assertRaises(libvirt.libvirtError):
+            dom.create()
+        wait_until(lambda: f"\n{year + 3}-" in self.log(), 5, "a message with the date")
+
+    def test_running(self):
+        """nothing happens to an enclave that runs, and calls about it do not hang"""
+        dom = self.conn.defineXML(domain_xml("steady"))
+        for step, seconds in self.STEPS.items():
+            with self.subTest(step):
+                dom.create()
+                number, helper, before = dom.ID(), self.helper_of(dom), self.stats(dom)
+                self.assertTrue(100 < before["nitro.boot-time"] < 60000, before)
+                self.set_clock(seconds)
+                self.assertEqual(self.stats(dom), before)
+                self.assertState(dom, RUNNING, BOOTED)
+                self.assertEqual(dom.launchSecurityInfo()["nitro-hash"], "sha384")
+                self.assertEqual((dom.ID(), self.helper_of(dom)), (number, helper))
+                # the next daemon takes it over at the new time
+                self.daemon.restart()
+                self.reconnect()
+                dom = self.conn.lookupByName("steady")
+                self.wait_state(dom, RUNNING, BOOTED)
+                self.assertEqual((dom.ID(), self.helper_of(dom)), (number, helper))
+                self.assertEqual(self.stats(dom), before)
+                begin = time.monotonic()
+                dom.destroy()
+                self.assertLess(time.monotonic() - begin, KILL_SECONDS)
+                self.events.check("steady", [DESTROYED])
+                self.set_clock(0)
+
+    def test_starting(self):
+        """a start that waits for its heartbeat gets it, and takes as long as it takes"""
+        dom = self.conn.defineXML(domain_xml("slow", boot_kernel("hello.heartbeat=late")))
+        for number, (step, seconds) in enumerate(self.STEPS.items(), start=1):
+            with self.subTest(step):
+                start = Background(dom.create)
+                wait_until(lambda: dom.state()[0] == libvirt.VIR_DOMAIN_PAUSED, 20, "its helper")
+                self.set_clock(seconds)
+                self.assertEqual(dom.state()[0], libvirt.VIR_DOMAIN_PAUSED)
+                start.result()
+                self.assertState(dom, RUNNING, BOOTED)
+                # the sample waits for 5 s
+                self.assertTrue(5000 <= self.stats(dom)["nitro.boot-time"] < 60000)
+                dom.destroy()
+                self.events.check("slow", [ADDED] + [STARTED, DESTROYED] * number)
+                self.set_clock(0)
+
+    def test_restart_waits(self):
+        """a restart that waits comes neither at once nor a day later"""
+        for step, seconds in self.STEPS.items():
+            with self.subTest(step):
+                dom = self.conn.defineXML(quick_xml(
+                    "again", elements="<on_crash>restart</on_crash>"))
+                dom.create()
+                # the fourth start comes 2 s after the third end
+                for turn in range(1, 4):
+                    wait_until(lambda: self.events.of("again").count(STARTED) == turn, 20,
+                               "the start")
+                    os.kill(self.helper_of(self.conn.lookupByName("again")), signal.SIGKILL)
+                    wait_until(lambda: self.events.of("again").count(CRASHED) == turn, 20,
+                               "the end")
+                ended = time.monotonic()
+                self.set_clock(seconds)
+                wait_until(lambda: self.events.of("again").count(STARTED) == 4, 20, "the restart")
+                self.assertTrue(1.5 <= time.monotonic() - ended < 10, time.monotonic() - ended)
+                self.assertState(self.conn.lookupByName("again"), RUNNING, BOOTED)
+                dom.destroy()
+                dom.undefine()
+                self.events.seen.clear()
+                self.set_clock(0)
+
+    def test_helper_stopped(self):
+        """the end of a helper that does not answer takes as long as ever"""
+        for step, seconds in self.STEPS.items():
+            with self.subTest(step):
+                dom = self.conn.createXML(quick_xml("frozen"), 0)
+                os.kill(self.helper_of(dom), signal.SIGSTOP)
+                begin = time.monotonic()
+                end = Background(dom.destroy)
+                time.sleep(0.5)
+                self.set_clock(seconds)
+                end.result(60)
+                self.assertLess(time.monotonic() - begin, KILL_SECONDS)
+                self.set_clock(0)
 
 
 class Files(FaultTest):

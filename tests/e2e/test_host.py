@@ -27,7 +27,7 @@ import nitrodevmock
 import taprunner
 import tinyguest
 from daemon import HELLO_EIF, HELLO_INITRD, HELLO_KERNEL, NitroDaemon
-from e2etest import Background, EnclaveTest, boot_image, domain_xml, libvirt
+from e2etest import Background, EnclaveTest, boot_image, domain_xml, libvirt, quick_xml
 
 VIRT_EIF = os.path.join(daemon.BUILD, "src/eif/virt-eif")
 
@@ -70,10 +70,11 @@ class HostTest(EnclaveTest):
             cls.mocked.start()
             cls.daemon.daemon_env.update(cls.mocked.environment(daemon.DAEMON))
 
-    def living(self):
+    @classmethod
+    def living(cls):
         found = super().living()
-        if self.mocked:
-            found.pop(self.mocked.process.pid, None)
+        if cls.mocked:
+            found.pop(cls.mocked.process.pid, None)
         return found
 
     def virsh(self, *args):
@@ -428,7 +429,7 @@ class Heartbeat(HostTest):
         own = domain_xml("own").replace("enabled='yes'", "enabled='yes' timeout='99'")
         self.conn.createXML(own).destroy()
         self.assertIn("--heartbeat-timeout 99 ", self.log_of("own"))
-        self.conn.createXML(domain_xml("none", heartbeat="no")).destroy()
+        self.conn.createXML(quick_xml("none")).destroy()
         self.assertNotIn("--heartbeat-timeout", self.log_of("none"))
 
 
@@ -510,8 +511,8 @@ class System(HostTest):
             kernel.write(tinyguest.kernel(b""))
         boot = boot_image(path) + "<cmdline>mock.heartbeat=never</cmdline>"
         with nitrodevmock.HugePages(32):
-            dom = self.conn.createXML(domain_xml("user", boot=boot, machine="nitro", memory="64",
-                                                 vcpu="<vcpu>2</vcpu>", heartbeat="no"))
+            dom = self.conn.createXML(quick_xml("user", boot=boot, machine="nitro", memory="64",
+                                                vcpu="<vcpu>2</vcpu>"))
             self.assertEqual(os.stat(f"/proc/{self.helper_of(dom)}").st_uid, 1)
             dom.destroy()
 
@@ -536,7 +537,7 @@ class Measurements(HostTest):
         pcrs = self.expected()
         for debug in ("yes", "no"):
             with self.subTest(debug):
-                xml = domain_xml("measured").replace("debug='yes'", f"debug='{debug}'")
+                xml = quick_xml("measured").replace("debug='yes'", f"debug='{debug}'")
                 dom = self.conn.createXML(xml)
                 self.assertEqual(dom.launchSecurityInfo(), {
                     "nitro-hash": "sha384", "nitro-pcr0": pcrs["PCR0"],
@@ -548,7 +549,7 @@ class Measurements(HostTest):
                 dom.destroy()
 
     def test_many_at_once(self):
-        dom = self.conn.createXML(domain_xml("asked"))
+        dom = self.conn.createXML(quick_xml("asked"))
         calls = [Background(dom.launchSecurityInfo) for _ in range(20)]
         self.assertEqual({call.result()["nitro-pcr0"] for call in calls},
                          {self.expected()["PCR0"]})
@@ -566,7 +567,7 @@ class Measurements(HostTest):
 
     def test_helper_hangs(self):
         """destroy ends the wait"""
-        dom = self.conn.createXML(domain_xml("hangs"))
+        dom = self.conn.createXML(quick_xml("hangs"))
         os.kill(self.helper_of(dom), signal.SIGSTOP)
         call = Background(dom.launchSecurityInfo)
         self.assertEqual(dom.info()[0], libvirt.VIR_DOMAIN_RUNNING)

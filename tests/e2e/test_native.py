@@ -18,7 +18,7 @@ import xml.etree.ElementTree as ElementTree
 import daemon
 import libvirt
 import taprunner
-from e2etest import EnclaveTest, domain_xml
+from e2etest import EnclaveTest, domain_xml, quick_xml
 
 DATA = os.path.join(daemon.SOURCE, "tests/nitronativedata")
 
@@ -95,7 +95,7 @@ class Native(EnclaveTest):
         self.assertIn("'-hda'", self.virsh_fails("domxml-from-native", "qemu-argv", path))
         self.assertIn("'nitro-cli' and 'qemu-argv'",
                       self.virsh_fails("domxml-from-native", "vmx", path))
-        path = self.write("x.xml", domain_xml("x", heartbeat="no"))
+        path = self.write("x.xml", quick_xml("x"))
         self.assertIn("<nitro:heartbeat>",
                       self.virsh_fails("domxml-to-native", "nitro-cli", "--xml", path))
         self.assertIn("'nitro-cli' and 'qemu-argv'",

@@ -24,7 +24,7 @@ import libvirt
 import daemon
 import taprunner
 from daemon import HELLO_BANNER, WITH_US, wait_until
-from e2etest import EnclaveTest, Events, StreamConsole, domain_xml
+from e2etest import EnclaveTest, Events, StreamConsole, quick_xml
 
 LIBVIRTD = "/usr/sbin/libvirtd"
 SSH_HELPER = "/usr/bin/virt-ssh-helper"
@@ -133,7 +133,7 @@ class Remote(EnclaveTest):
         conn = libvirt.open(uri)
         self.addCleanup(conn.close)
         events = Events(conn)
-        dom = conn.defineXML(domain_xml("far", devices="<console type='pty'/>", heartbeat="no"))
+        dom = conn.defineXML(quick_xml("far", devices="<console type='pty'/>"))
         dom.create()
         events.wait("far", libvirt.VIR_DOMAIN_EVENT_STARTED,
                     libvirt.VIR_DOMAIN_EVENT_STARTED_BOOTED)

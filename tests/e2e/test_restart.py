@@ -16,25 +16,11 @@ import time
 
 import taprunner
 from daemon import HELLO_EIF, wait_until
-from e2etest import EnclaveTest, boot_image, domain_xml, libvirt
-
-RUNNING = libvirt.VIR_DOMAIN_RUNNING
-BOOTED = libvirt.VIR_DOMAIN_RUNNING_BOOTED
-SHUTOFF = libvirt.VIR_DOMAIN_SHUTOFF
-
-ADDED = (libvirt.VIR_DOMAIN_EVENT_DEFINED, libvirt.VIR_DOMAIN_EVENT_DEFINED_ADDED)
-STARTED = (libvirt.VIR_DOMAIN_EVENT_STARTED, libvirt.VIR_DOMAIN_EVENT_STARTED_BOOTED)
-SHUTDOWN = (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN)
-CRASHED = (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_CRASHED)
-DESTROYED = (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_DESTROYED)
+from e2etest import (ADDED, BOOTED, CRASHED, DESTROYED, RUNNING, SHUTDOWN, SHUTOFF, STARTED,
+                     EnclaveTest, boot_image, libvirt, quick_xml)
 
 RESTART_MAX = 5
 ON_CRASH = "<on_crash>restart</on_crash>"
-
-
-def quick_xml(name, **kwargs):
-    """A domain whose start does not wait for the guest"""
-    return domain_xml(name, heartbeat="no", **kwargs)
 
 
 class RestartTest(EnclaveTest):
@@ -240,12 +226,12 @@ class Autostart(RestartTest):
     def test_summary(self):
         """all at once, and a summary in the log when the last one is done"""
         for name in ("one", "two"):
-            self.conn.defineXML(domain_xml(name)).setAutostart(1)
-        self.conn.defineXML(domain_xml("manual"))
+            self.conn.defineXML(quick_xml(name)).setAutostart(1)
+        self.conn.defineXML(quick_xml("manual"))
         for broken, words in ((False, "Autostart: all of 2 domains are running"),
                               (True, "Autostart: 2 of 3 domains are running")):
             if broken:
-                self.conn.defineXML(domain_xml(
+                self.conn.defineXML(quick_xml(
                     "broken", boot=boot_image("/nothing.eif"))).setAutostart(1)
             position = os.path.getsize(self.daemon.log)
             self.boot_host()

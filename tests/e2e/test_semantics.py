@@ -15,7 +15,8 @@ import xml.etree.ElementTree as ElementTree
 
 import taprunner
 from daemon import wait_until
-from e2etest import NAMESPACE, EnclaveTest, domain_xml, libvirt
+from e2etest import (ADDED, DESTROYED, NAMESPACE, STARTED, UNDEFINED, UPDATED, EnclaveTest,
+                     libvirt, quick_xml)
 
 INVALID = libvirt.VIR_ERR_OPERATION_INVALID
 FAILED = libvirt.VIR_ERR_OPERATION_FAILED
@@ -23,22 +24,7 @@ NO_DOMAIN = libvirt.VIR_ERR_NO_DOMAIN
 INACTIVE = libvirt.VIR_DOMAIN_XML_INACTIVE
 SECURE = libvirt.VIR_DOMAIN_XML_SECURE
 
-DEFINED = libvirt.VIR_DOMAIN_EVENT_DEFINED
-ADDED = (DEFINED, libvirt.VIR_DOMAIN_EVENT_DEFINED_ADDED)
-UPDATED = (DEFINED, libvirt.VIR_DOMAIN_EVENT_DEFINED_UPDATED)
-STARTED = (libvirt.VIR_DOMAIN_EVENT_STARTED, libvirt.VIR_DOMAIN_EVENT_STARTED_BOOTED)
-DESTROYED = (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_DESTROYED)
-UNDEFINED = (libvirt.VIR_DOMAIN_EVENT_UNDEFINED, libvirt.VIR_DOMAIN_EVENT_UNDEFINED_REMOVED)
-
 PTY = "<console type='pty'/>"
-
-
-def quick_xml(name, number=None, **kwargs):
-    """The definition of a domain whose start does not wait for the guest, with UUID @number."""
-    elements = kwargs.pop("elements", "")
-    if number:
-        elements += f"<uuid>{number}</uuid>"
-    return domain_xml(name, heartbeat="no", elements=elements, **kwargs)
 
 
 class Redefine(EnclaveTest):
@@ -50,6 +36,7 @@ class Redefine(EnclaveTest):
         dom.create()
         again = self.conn.defineXML(quick_xml("over", number, memory="256"))
         self.assertEqual(again.ID(), dom.ID())
+        self.assertEqual(dom.isUpdated(), 1)
         self.assertEqual(dom.info()[1], 131072)
         self.assertEqual(ElementTree.fromstring(dom.XMLDesc(0)).findtext("memory"), "131072")
         self.assertEqual(ElementTree.fromstring(dom.XMLDesc(INACTIVE)).findtext("memory"),

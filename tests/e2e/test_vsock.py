@@ -20,23 +20,26 @@ import signal
 import socket
 import stat
 import subprocess
-import threading
 import time
 import xml.etree.ElementTree as ElementTree
 
 import daemon
 import taprunner
 from daemon import wait_until
-from e2etest import NAMESPACE, Background, EnclaveTest, boot_kernel, domain_xml, libvirt
+from e2etest import (BOOTED, CRASHED, NAMESPACE, RUNNING, SHUTDOWN, STARTED, Background,
+                     EnclaveTest, OneEnclaveTest, boot_kernel, domain_xml, libvirt, quick_xml)
 from vsockclient import (COMMANDS, DISCARD, ECHO, SOURCE, STALL, VsockClient, receive_all,
                          receive_line)
 
 MIB = 1 << 20
 
-STARTED = (libvirt.VIR_DOMAIN_EVENT_STARTED, libvirt.VIR_DOMAIN_EVENT_STARTED_BOOTED)
-SHUTDOWN = (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN)
-CRASHED = (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_CRASHED)
-BOOTED = [libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_BOOTED]
+# What each connection of an echo moves, and how many connections of the host's there are at
+# once: under the sanitizers fewer, as they all run the same code
+ECHO_MIB = int(os.environ.get("VSOCKTEST_ECHO_MIB", "100"))
+CONNECTIONS = int(os.environ.get("VSOCKTEST_CONNECTIONS", "500"))
+
+# More than the buffers on the way hold together
+MORE_THAN_BUFFERS = 6 * MIB
 
 DOCUMENTATION = os.path.join(daemon.SOURCE, "docs", "drvnitro.rst")
 
@@ -128,22 +131,36 @@ class VsockTest(EnclaveTest):
         return cid.get("auto"), cid.get("address")
 
 
-class Data(VsockTest):
+class SharedVsockTest(VsockTest, OneEnclaveTest):
+    """Tests that all talk to the same enclave"""
+
+    def setUp(self):
+        super().setUp()
+        self.client = VsockClient.of(self.dom)
+        self.addCleanup(self.clear)
+
+    def clear(self):
+        """Removes what the test has left beside the socket of the enclave."""
+        for entry in os.scandir(self.client.directory):
+            if entry.is_dir(follow_symlinks=False):
+                os.rmdir(entry.path)
+            elif entry.path != self.client.path():
+                os.unlink(entry.path)
+
+
+class Data(SharedVsockTest):
     """Bytes in both directions"""
 
     def test_echo(self):
         """100 MiB each way, on a connection of the host's and on one of the enclave's"""
-        dom, client = self.boot()
-        conns = [client.connect(ECHO), self.from_enclave(client, "echo", 1234)[0]]
-        for echo in [Background(echo_checked, conn, 100 * MIB) for conn in conns]:
-            self.assertEqual(echo.result(), (100 * MIB, True))
-        dom.destroy()
+        conns = [self.client.connect(ECHO), self.from_enclave(self.client, "echo", 1234)[0]]
+        for echo in [Background(echo_checked, conn, ECHO_MIB * MIB) for conn in conns]:
+            self.assertEqual(echo.result(), (ECHO_MIB * MIB, True))
 
     def test_many(self):
-        """500 connections of the host's and 1000 of the enclave's, all at once"""
-        dom, client = self.boot()
-        conns = [self.opened(client.connect(ECHO)) for _ in range(500)]
-        conns += self.from_enclave(client, "echo", 1234, count=1000)
+        """500 connections of the host's and twice as many of the enclave's, all at once"""
+        conns = [self.opened(self.client.connect(ECHO)) for _ in range(CONNECTIONS)]
+        conns += self.from_enclave(self.client, "echo", 1234, count=2 * CONNECTIONS)
         for number, conn in enumerate(conns):
             conn.sendall(f"I am number {number}\n".encode())
         for number, conn in enumerate(conns):
@@ -154,34 +171,30 @@ class Data(VsockTest):
                 conn.shutdown(socket.SHUT_WR)
                 self.assertEqual(receive_all(conn), b"")
             conn.close()
-        self.assertWorks(client)
-        dom.destroy()
+        self.assertWorks(self.client)
 
     def test_many_at_once(self):
         """100 connections that all move data"""
-        dom, client = self.boot()
-        conns = [client.connect(ECHO) for _ in range(50)]
-        conns += self.from_enclave(client, "echo", 1234, count=50)
+        conns = [self.client.connect(ECHO) for _ in range(50)]
+        conns += self.from_enclave(self.client, "echo", 1234, count=50)
         for echo in [Background(echo_checked, conn, MIB) for conn in conns]:
             self.assertEqual(echo.result(), (MIB, True))
-        dom.destroy()
 
     def test_slow_reader(self):
         """programs that do not read do not stop others, and get all in the end"""
-        dom, client = self.boot()
-        slow = [self.opened(client.connect(SOURCE)),
-                self.from_enclave(client, "source", 1234)[0]]
+        slow = [self.opened(self.client.connect(SOURCE)),
+                self.from_enclave(self.client, "source", 1234)[0]]
         for conn in slow:
             conn.sendall(f"{8 * MIB}\n".encode())
         time.sleep(0.5)
-        for conn in (client.connect(ECHO), self.from_enclave(client, "echo", 1235)[0]):
-            self.assertEqual(echo_checked(conn, 20 * MIB), (20 * MIB, True))
+        for conn in (self.client.connect(ECHO), self.from_enclave(self.client, "echo", 1235)[0]):
+            self.assertEqual(echo_checked(conn, MORE_THAN_BUFFERS), (MORE_THAN_BUFFERS, True))
         for conn in slow:
             self.assertEqual(len(receive_all(conn)), 8 * MIB)
-        dom.destroy()
 
     def test_slow_enclave(self):
         """connections that the enclave does not read: the writer waits, others do not"""
+        # an enclave of its own, as the helper keeps what is not read
         dom, client = self.boot()
         for conn in (self.opened(client.connect(STALL)),
                      self.from_enclave(client, "stall", 1234)[0]):
@@ -193,20 +206,19 @@ class Data(VsockTest):
             # the buffers of the guest's socket, of the helper and of the program's socket
             self.assertLess(sent, 2 * MIB)
         for conn in (client.connect(ECHO), self.from_enclave(client, "echo", 1235)[0]):
-            self.assertEqual(echo_checked(conn, 20 * MIB), (20 * MIB, True))
+            self.assertEqual(echo_checked(conn, MORE_THAN_BUFFERS), (MORE_THAN_BUFFERS, True))
         dom.destroy()
 
     def test_half_close(self):
         """either side ends its direction, and still gets what the other sends"""
-        dom, client = self.boot()
         # the host is the first to end: the answer is the number of bytes
-        with client.connect(DISCARD) as conn:
+        with self.client.connect(DISCARD) as conn:
             conn.sendall(bytes(3 * MIB))
             conn.shutdown(socket.SHUT_WR)
             self.assertEqual(receive_all(conn), f"{3 * MIB}\n".encode())
         # the enclave is
-        listener = self.opened(client.listen(1234))
-        answer = Background(client.command, "send 1234 a question")
+        listener = self.opened(self.client.listen(1234))
+        answer = Background(self.client.command, "send 1234 a question")
         conn = self.opened(listener.accept()[0])
         self.assertEqual(receive_all(conn), b"a question")
         time.sleep(0.2)
@@ -214,19 +226,17 @@ class Data(VsockTest):
         conn.close()
         self.assertEqual(answer.result(), "an answer")
         # the host does not want to read more: the writer's connection ends
-        with client.connect(SOURCE) as conn:
+        with self.client.connect(SOURCE) as conn:
             conn.sendall(f"{100 * MIB}\n".encode())
             conn.recv(1)
             conn.shutdown(socket.SHUT_RD)
             time.sleep(0.2)
-        self.assertWorks(client)
-        dom.destroy()
+        self.assertWorks(self.client)
 
     def test_ping(self):
         """single bytes to and fro, begun by the enclave"""
-        dom, client = self.boot()
-        listener = self.opened(client.listen(1234))
-        answer = Background(client.command, "ping 1234 1000")
+        listener = self.opened(self.client.listen(1234))
+        answer = Background(self.client.command, "ping 1234 1000")
         conn = self.opened(listener.accept()[0])
         count = 0
         while True:
@@ -236,22 +246,57 @@ class Data(VsockTest):
             count += 1
             conn.sendall(byte)
         self.assertEqual((count, answer.result()), (1000, "ok"))
-        dom.destroy()
 
     def test_leave_meanwhile(self):
         """programs that go while data are under way in both directions"""
-        dom, client = self.boot()
         for linger in (False, True):
             for _ in range(20):
-                conn = client.connect(ECHO)
+                conn = self.client.connect(ECHO)
                 conn.settimeout(0.05)
                 with contextlib.suppress(TimeoutError):
                     conn.sendall(bytes(MIB))
                 if linger:
                     conn.shutdown(socket.SHUT_WR)
                 conn.close()
-            self.assertWorks(client)
-        dom.destroy()
+            self.assertWorks(self.client)
+
+    def test_two_enclaves(self):
+        """two enclaves with the same ports: each has its own sockets"""
+        both = [self.boot("one"), (self.dom, self.client)]
+        self.assertNotEqual(both[0][1].directory, both[1][1].directory)
+        listeners = [self.opened(client.listen(1234)) for _, client in both]
+        answers = [Background(client.command, f"send 1234 I am {dom.name()}")
+                   for dom, client in both]
+        for listener, (dom, _) in zip(listeners, both):
+            conn = self.opened(listener.accept()[0])
+            self.assertEqual(receive_all(conn), f"I am {dom.name()}".encode())
+            conn.sendall(f"hello {dom.name()}".encode())
+            conn.close()
+        for answer, (dom, _) in zip(answers, both):
+            self.assertEqual(answer.result(), f"hello {dom.name()}")
+
+        conns = [self.opened(client.connect(ECHO)) for _, client in both]
+        both[0][1].order("poweroff")
+        self.assertEnds(conns[0])
+        self.events.wait("one", *SHUTDOWN)
+        self.assertEchoes(conns[1])
+
+    def test_daemon_restart(self):
+        """connections outlive the daemon; the next one knows the directory"""
+        client = self.client
+        conns = [self.opened(client.connect(ECHO)), self.from_enclave(client, "echo", 1234)[0]]
+        cid = self.cid_of(self.dom)
+        self.daemon.restart()
+        self.reconnect()
+        for conn in conns:
+            self.assertEchoes(conn)
+        dom = self.conn.lookupByName(self.shared)
+        self.assertEqual(VsockClient.of(dom).directory, client.directory)
+        self.assertEqual(self.cid_of(dom), cid)
+        self.assertWorks(client)
+        other = self.conn.createXML(quick_xml("other"), 0)
+        self.assertNotEqual(self.cid_of(other), cid, "the CID is known to be in use")
+        other.destroy()
 
 
 class Ends(VsockTest):
@@ -265,11 +310,31 @@ class Ends(VsockTest):
             conns[2].send(bytes(4 * MIB), socket.MSG_DONTWAIT)
         return conns
 
+    def source(self, client, size):
+        """Returns a connection on which the enclave has sent @size bytes, and its end."""
+        conn = self.opened(client.connect(SOURCE))
+        conn.sendall(f"{size}\n".encode())
+
+        def sent():
+            # the enclave has closed the connection: all has come
+            try:
+                conn.send(b"")
+                return False
+            except BrokenPipeError:
+                return True
+
+        wait_until(sent, 60, "the end of what the enclave sends")
+        return conn
+
     def test_orders(self):
-        """power off, panic, end of init: programs get the end of their connections"""
+        """
+        power off, panic, end of init: programs get the end of their connections, and what
+        the enclave had sent before it ended can be read later
+        """
         for command, event in (("poweroff", SHUTDOWN), ("panic", CRASHED), ("exit", CRASHED)):
             with self.subTest(command):
                 dom, client = self.boot(command)
+                unread = self.source(client, 400000)
                 conns = self.open_connections(client)
                 waiting = self.opened(client.dial())
                 client.order(command)
@@ -277,6 +342,7 @@ class Ends(VsockTest):
                     self.assertEnds(conn)
                 self.events.wait(command, *event)
                 wait_until(lambda: not os.path.exists(client.directory), 10, "no directory")
+                self.assertEqual(len(receive_all(unread)), 400000)
                 with contextlib.suppress(libvirt.libvirtError):
                     dom.destroy()
 
@@ -291,32 +357,9 @@ class Ends(VsockTest):
         wait_until(lambda: self.events.of("again").count(STARTED) == 2, 60, "the second start")
         dom = self.conn.lookupByName("again")
         self.assertNotEqual(dom.ID(), first)
-        self.wait_state(dom, *BOOTED)
+        self.wait_state(dom, RUNNING, BOOTED)
         self.assertWorks(VsockClient.of(dom))
         dom.destroy()
-
-    def test_unread(self):
-        """what the enclave had sent before it ended can be read later"""
-        for command in ("poweroff", "panic"):
-            with self.subTest(command):
-                dom, client = self.boot(command)
-                conn = self.opened(client.connect(SOURCE))
-                conn.sendall(b"400000\n")
-
-                def sent():
-                    # the enclave has closed the connection: all has come
-                    try:
-                        conn.send(b"")
-                        return False
-                    except BrokenPipeError:
-                        return True
-
-                wait_until(sent, 60, "the end of what the enclave sends")
-                client.order(command)
-                self.events.wait(command, *(SHUTDOWN if command == "poweroff" else CRASHED))
-                self.assertEqual(len(receive_all(conn)), 400000)
-                with contextlib.suppress(libvirt.libvirtError):
-                    dom.destroy()
 
     def test_killed(self):
         """QEMU killed, the helper killed, destroy"""
@@ -338,24 +381,6 @@ class Ends(VsockTest):
                     self.assertEnds(conn)
                 wait_until(lambda: not os.path.exists(client.directory), 10, "no directory")
 
-    def test_daemon_restart(self):
-        """connections outlive the daemon; the next one knows the directory"""
-        dom, client = self.boot("steady")
-        conns = [self.opened(client.connect(ECHO)), self.from_enclave(client, "echo", 1234)[0]]
-        cid = self.cid_of(dom)
-        self.daemon.restart()
-        self.reconnect()
-        for conn in conns:
-            self.assertEchoes(conn)
-        dom = self.conn.lookupByName("steady")
-        self.assertEqual(VsockClient.of(dom).directory, client.directory)
-        self.assertEqual(self.cid_of(dom), cid)
-        self.assertWorks(client)
-        other = self.conn.createXML(domain_xml("other"), 0)
-        self.assertNotEqual(self.cid_of(other), cid, "the CID is known to be in use")
-        other.destroy()
-        dom.destroy()
-
 
 class Kernels(VsockTest):
     """How guests' kernels find the device"""
@@ -373,139 +398,120 @@ class Kernels(VsockTest):
         dom.destroy()
 
 
-class Manners(VsockTest):
+class Manners(SharedVsockTest):
     """Programs of the host that are impolite, and what is refused"""
 
     def test_refused_by_enclave(self):
         """ports on which the enclave does not listen: closed without a word"""
-        dom, client = self.boot()
         for port in (1, 8, 9000, 4294967294):
-            with self.subTest(port), client.dial() as conn:
+            with self.subTest(port), self.client.dial() as conn:
                 conn.sendall(f"CONNECT {port}\n".encode())
                 self.assertEnds(conn)
-        self.assertWorks(client)
-        dom.destroy()
+        self.assertWorks(self.client)
 
     def test_refused_by_host(self):
         """ports for which there is no socket, or none that listens"""
-        dom, client = self.boot()
-        self.opened(client.listen(2001)).close()
-        with open(client.path(2002), "wb"):
-            os.mkdir(client.path(2003))
-        os.symlink("nowhere", client.path(2004))
+        self.opened(self.client.listen(2001)).close()
+        with open(self.client.path(2002), "wb"):
+            os.mkdir(self.client.path(2003))
+        os.symlink("nowhere", self.client.path(2004))
         for port in (2000, 2001, 2002, 2003, 2004, 4294967294):
             with self.subTest(port):
-                answer = client.command(f"echo {port}")
+                answer = self.client.command(f"echo {port}")
                 self.assertIn("cannot connect", answer)
                 self.assertIn(os.strerror(errno.ECONNRESET), answer)
-        self.assertWorks(client)
-        dom.destroy()
+        self.assertWorks(self.client)
 
     def test_full_backlog(self):
         """a program that listens and does not accept: refused at once, others go on"""
-        dom, client = self.boot()
-        listener = self.opened(client.listen(1234, backlog=0))
+        listener = self.opened(self.client.listen(1234, backlog=0))
         # fills the backlog
         while True:
             filler = self.opened(socket.socket(socket.AF_UNIX))
             filler.setblocking(False)
             try:
-                filler.connect(client.path(1234))
+                filler.connect(self.client.path(1234))
             except BlockingIOError:
                 break
-        self.assertIn("cannot connect", client.command("echo 1234"))
-        self.assertWorks(client)
+        self.assertIn("cannot connect", self.client.command("echo 1234"))
+        self.assertWorks(self.client)
         listener.close()
-        dom.destroy()
 
     def test_pieces(self):
         """a CONNECT line in single bytes, with CR LF, and with data behind it"""
-        dom, client = self.boot()
-        with client.dial() as conn:
+        with self.client.dial() as conn:
             for byte in f"CONNECT {ECHO}\n":
                 conn.sendall(byte.encode())
                 time.sleep(0.02)
             self.assertRegex(receive_line(conn), r"^OK \d+$")
             self.assertEchoes(conn)
-        with client.dial() as conn:
+        with self.client.dial() as conn:
             conn.sendall(f"CONNECT {ECHO}\r\n".encode())
             self.assertRegex(receive_line(conn), r"^OK \d+$")
             self.assertEchoes(conn)
-        with client.dial() as conn:
+        with self.client.dial() as conn:
             conn.sendall(f"CONNECT {ECHO}\n".encode() + b"x" * 100000 + b"\n")
             conn.shutdown(socket.SHUT_WR)
             self.assertRegex(receive_line(conn), r"^OK \d+$")
             self.assertEqual(receive_all(conn), b"x" * 100000 + b"\n")
-        dom.destroy()
 
     def test_bad_lines(self):
         """first lines that are none: closed without a word"""
-        dom, client = self.boot()
         for line in (b"\n", b"CONNECT\n", b"CONNECT \n", b"CONNECT x\n", b"CONNECT -7\n",
                      b"CONNECT 7 7\n", b"connect 7\n", b"CONNECT 4294967295\n",
                      b"CONNECT 4294967303\n", b"CONNECT 18446744073709551623\n",
                      b"GET / HTTP/1.1\r\n\r\n", b"CONNECT " + b"0" * 100 + b"7\n", b"x" * 100000,
                      b"\0" * 64):
-            with self.subTest(line[:40]), client.dial() as conn:
+            with self.subTest(line[:40]), self.client.dial() as conn:
                 with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                     conn.sendall(line)
                 self.assertEnds(conn)
-        self.assertWorks(client)
-        dom.destroy()
+        self.assertWorks(self.client)
 
     def test_leave_early(self):
         """programs that leave before their line, within it, and before the answer"""
-        dom, client = self.boot()
         for line in (b"", b"CONN", f"CONNECT {ECHO}".encode(), f"CONNECT {ECHO}\n".encode(),
                      f"CONNECT {ECHO}\ndata".encode(), b"CONNECT 1\n"):
             for _ in range(100):
-                with client.dial() as conn:
+                with self.client.dial() as conn:
                     conn.sendall(line)
-        with client.dial() as conn:
+        with self.client.dial() as conn:
             conn.sendall(f"CONNECT {ECHO}".encode())
             conn.shutdown(socket.SHUT_WR)
             self.assertEnds(conn)
-        self.assertWorks(client)
-        helper = self.helper_of(dom)
-        wait_until(lambda: len(os.listdir(f"/proc/{helper}/fd")) < 100, 20,
-                   "the end of the helper's connections")
-        dom.destroy()
+        self.assertWorks(self.client)
 
     def test_half_a_line(self):
         """a program that does not go on with its line is dropped after a while"""
-        dom, client = self.boot()
-        conn = self.opened(client.dial())
+        conn = self.opened(self.client.dial())
         conn.sendall(b"CONN")
-        self.assertWorks(client)
+        self.assertWorks(self.client)
         start = time.monotonic()
         self.assertEnds(conn)
         self.assertLess(time.monotonic() - start, 30)
-        dom.destroy()
 
     def test_refused_in_a_row(self):
         """a thousand refused connections leave room for others"""
-        dom, client = self.boot()
-        with client.connect(COMMANDS) as commands:
+        with self.client.connect(COMMANDS) as commands:
             for _ in range(10):
                 commands.sendall(b"echo 999\n" * 100)
                 for _ in range(100):
                     self.assertIn("cannot connect", receive_line(commands))
-        self.assertWorks(client)
-        dom.destroy()
+        self.assertWorks(self.client)
 
 
 class Sockets(VsockTest):
     """CIDs, and the directory of the sockets"""
 
-    def fixed(self, name, cid):
+    def fixed(self, name, cid, xml=quick_xml):
         vsock = f"<vsock model='virtio'><cid auto='no' address='{cid}'/></vsock>"
-        return domain_xml(name, boot_kernel(), devices=vsock)
+        return xml(name, boot=boot_kernel(), devices=vsock)
 
     def test_auto(self):
         """auto takes a free CID from 4 up; without <vsock> it is the same"""
         auto = "<vsock model='virtio'><cid auto='yes'/></vsock>"
-        dom = self.conn.defineXML(domain_xml("one", devices=auto))
-        bare = self.conn.defineXML(domain_xml("two"))
+        dom = self.conn.defineXML(quick_xml("one", devices=auto))
+        bare = self.conn.defineXML(quick_xml("two"))
         for one in (dom, bare):
             self.assertEqual(self.cid_of(one), ("yes", None))
             one.create()
@@ -525,7 +531,7 @@ class Sockets(VsockTest):
         """a fixed CID is taken, reported and left out by auto; in use, it is refused"""
         first = self.conn.createXML(self.fixed("first", 4), 0)
         self.assertEqual(self.cid_of(first), ("no", "4"))
-        auto = self.conn.createXML(domain_xml("auto"), 0)
+        auto = self.conn.createXML(quick_xml("auto"), 0)
         self.assertEqual(self.cid_of(auto), ("yes", "5"))
         for cid, other in ((4, "first"), (5, "auto")):
             with self.refused(libvirt.VIR_ERR_OPERATION_INVALID, str(cid), f"'{other}'"):
@@ -536,7 +542,7 @@ class Sockets(VsockTest):
                 dom.create()
             dom.undefine()
         first.destroy()
-        second = self.conn.createXML(self.fixed("second", 4), 0)
+        second = self.conn.createXML(self.fixed("second", 4, domain_xml), 0)
         self.assertWorks(VsockClient.of(second))
         second.destroy()
         auto.destroy()
@@ -546,7 +552,7 @@ class Sockets(VsockTest):
         def create(number):
             conn = libvirt.open(self.daemon.uri)
             try:
-                return self.cid_of(conn.createXML(domain_xml(f"racer{number}"), 0))[1]
+                return self.cid_of(conn.createXML(quick_xml(f"racer{number}"), 0))[1]
             finally:
                 conn.close()
 
@@ -554,31 +560,9 @@ class Sockets(VsockTest):
                 [Background(create, number) for number in range(4)]]
         self.assertEqual(sorted(cids), ["4", "5", "6", "7"])
 
-    def test_two_enclaves(self):
-        """two enclaves with the same ports: each has its own sockets"""
-        both = [self.boot(name) for name in ("one", "two")]
-        self.assertNotEqual(both[0][1].directory, both[1][1].directory)
-        listeners = [self.opened(client.listen(1234)) for _, client in both]
-        answers = [Background(client.command, f"send 1234 I am {dom.name()}")
-                   for dom, client in both]
-        for listener, (dom, _) in zip(listeners, both):
-            conn = self.opened(listener.accept()[0])
-            self.assertEqual(receive_all(conn), f"I am {dom.name()}".encode())
-            conn.sendall(f"hello {dom.name()}".encode())
-            conn.close()
-        for answer, (dom, _) in zip(answers, both):
-            self.assertEqual(answer.result(), f"hello {dom.name()}")
-
-        conns = [self.opened(client.connect(ECHO)) for _, client in both]
-        both[0][1].order("poweroff")
-        self.assertEnds(conns[0])
-        self.events.wait("one", *SHUTDOWN)
-        self.assertEchoes(conns[1])
-        both[1][0].destroy()
-
     def test_directory(self):
         """only the daemon's user gets in; it goes with the enclave, and what is in it"""
-        dom = self.conn.defineXML(domain_xml("tidy", boot_kernel()))
+        dom = self.conn.defineXML(quick_xml("tidy"))
         space = f"{{{NAMESPACE}}}"
         self.assertIsNone(ElementTree.fromstring(dom.XMLDesc(0)).find(f"{space}vsock"))
         dom.create()
@@ -611,11 +595,15 @@ class Sockets(VsockTest):
         dom.destroy()
 
 
-class Documentation(VsockTest):
+class Documentation(SharedVsockTest):
     """The lines of docs/drvnitro.rst, run as they are written"""
 
     # taken literally but for this: the tests have a daemon of their own
     URI = "nitro:///system"
+
+    @classmethod
+    def enclave_xml(cls):
+        return domain_xml("hello", boot_kernel())
 
     @classmethod
     def setUpClass(cls):
@@ -653,6 +641,16 @@ class Documentation(VsockTest):
 
         wait_until(gone, 10, "the end of the shell's processes")
 
+    @staticmethod
+    def wait_listener(path):
+        """Waits until somebody listens on the socket @path, which is there before that."""
+        def listens():
+            with open("/proc/net/unix", encoding="utf-8") as sockets:
+                return any(line.split()[3] == "00010000" and line.rstrip().endswith(f" {path}")
+                           for line in sockets)
+
+        wait_until(listens, 20, f"a listener on {path}")
+
     def line(self, words):
         """Returns the one line of the documentation that has @words."""
         found = [line for line in self.lines if words in line]
@@ -663,7 +661,6 @@ class Documentation(VsockTest):
         if not shutil.which("socat"):
             self.skipTest("socat is not installed")
         super().setUp()
-        _, self.client = self.boot("hello")
 
     def test_all_lines(self):
         """there are these lines, and the other tests run them all"""
@@ -691,7 +688,7 @@ class Documentation(VsockTest):
         """the enclave connects to a program of the host"""
         self.shell(self.line("vsock="), self.line("EXEC:"), stdin=subprocess.DEVNULL)
         path = self.client.path(1234)
-        wait_until(lambda: os.path.exists(path), 20, path)
+        self.wait_listener(path)
         for text in ("one", "two"):
             self.assertEqual(self.client.command(f"send 1234 {text}"), text)
 
@@ -709,7 +706,7 @@ class Documentation(VsockTest):
         server.settimeout(60)
         self.shell(self.line("vsock="), words, stdin=subprocess.DEVNULL)
         path = self.client.path(port)
-        wait_until(lambda: os.path.exists(path), 20, path)
+        self.wait_listener(path)
         answer = Background(self.client.command, f"send {port} over TCP")
         conn = self.opened(server.accept()[0])
         self.assertEqual(receive_all(conn), b"over TCP")
