@@ -971,6 +971,8 @@ nitroStateCleanup(void)
     if (!nitro_driver)
         return -1;
 
+    if (nitro_driver->quitThreadRuns)
+        virThreadJoin(&nitro_driver->quitThread);
     /* Workers use all the rest, so they end first. */
     if (nitro_driver->workers)
         virThreadPoolFree(nitro_driver->workers);
