@@ -4,6 +4,7 @@
 
 BUILD ?= build
 BUILD_ASAN ?= build-asan
+BUILD_TSAN ?= build-tsan
 MESON_ARGS ?=
 
 NINJA = ninja -C
@@ -12,7 +13,7 @@ NINJA = ninja -C
 TEST_JOBS ?= $(shell expr $$(nproc) + 1)
 TEST = meson test --no-rebuild --print-errorlogs --num-processes $(TEST_JOBS)
 
-.PHONY: all deps build demo check check-asan check-slow fuzz-short install bench-% clean
+.PHONY: all deps build demo check check-asan check-tsan check-slow fuzz-short install bench-% clean
 
 all: build
 
@@ -24,6 +25,9 @@ $(BUILD)/build.ninja:
 
 $(BUILD_ASAN)/build.ninja:
 	meson setup $(MESON_ARGS) -Dsanitize=true $(BUILD_ASAN)
+
+$(BUILD_TSAN)/build.ninja:
+	meson setup $(MESON_ARGS) -Db_sanitize=thread -Db_lundef=false $(BUILD_TSAN)
 
 .PHONY: source
 source: deps
@@ -47,6 +51,13 @@ check-asan: source
 	$(NINJA) $(BUILD_ASAN) --quiet hello
 	$(TEST) -C $(BUILD_ASAN) --suite libvirt-nitro --no-suite slow --no-suite clients
 
+# Many clients, with libvirt under ThreadSanitizer as well
+check-tsan: source
+	$(MAKE) --no-print-directory $(BUILD_TSAN)/build.ninja
+	$(NINJA) $(BUILD_TSAN) --quiet src/nitro/virtnitrod src/nitro/libvirt_driver_nitro.so \
+		src/helper/libvirt_nitro tests/tsanglib.so hello
+	scripts/check-tsan $(BUILD_TSAN)
+
 # What takes minutes
 check-slow: build
 	$(NINJA) $(BUILD) --quiet hello
@@ -64,4 +75,4 @@ bench-%: build
 	LIBVIRT_NITRO_BUILD=$(abspath $(BUILD)) bench/bench-$*
 
 clean:
-	rm -rf $(BUILD) $(BUILD_ASAN) $(BUILD)-fuzz
+	rm -rf $(BUILD) $(BUILD_ASAN) $(BUILD_TSAN) $(BUILD)-fuzz

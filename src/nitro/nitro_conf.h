@@ -67,6 +67,10 @@ struct _nitroDriver {
     nitroCpus *cpus;
     virThreadPool *workers; /* ends of enclaves, which need jobs, are handled here */
 
+    /* The main thread's */
+    virThread quitThread; /* wakes what waits when the daemon ends; joined at the very end */
+    bool quitThreadRuns;
+
     /* Atomic */
     int lastDomainId;
     int quitting; /* the daemon ends: wait for nothing that may take long */

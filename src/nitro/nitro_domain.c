@@ -19,13 +19,16 @@
 static void *
 nitroDomainObjPrivateAlloc(void *opaque)
 {
-    nitroDomainObjPrivate *priv = g_new0(nitroDomainObjPrivate, 1);
+    return g_new0(nitroDomainObjPrivate, 1);
+}
 
-    if (!(priv->chrdevs = virChrdevAlloc())) {
-        g_free(priv);
-        return NULL;
-    }
-    return priv;
+
+virChrdevs *
+nitroDomainObjPrivateGetChrdevs(nitroDomainObjPrivate *priv)
+{
+    if (!priv->chrdevs)
+        priv->chrdevs = virChrdevAlloc();
+    return priv->chrdevs;
 }
 
 

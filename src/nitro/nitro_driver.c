@@ -529,8 +529,8 @@ nitroDomainOpenConsole(virDomainPtr dom,
                        virStreamPtr st,
                        unsigned int flags)
 {
-    nitroDomainObjPrivate *priv;
     virDomainChrDef *console;
+    virChrdevs *chrdevs;
     virDomainObj *vm;
     int ret = -1;
 
@@ -540,11 +540,11 @@ nitroDomainOpenConsole(virDomainPtr dom,
         return -1;
     if (virDomainOpenConsoleEnsureACL(dom->conn, vm->def) < 0 ||
         virDomainObjCheckActive(vm) < 0 ||
-        !(console = nitroConsoleFind(vm->def, alias)))
+        !(console = nitroConsoleFind(vm->def, alias)) ||
+        !(chrdevs = nitroDomainObjPrivateGetChrdevs(vm->privateData)))
         goto cleanup;
 
-    priv = vm->privateData;
-    ret = virChrdevOpen(priv->chrdevs, console->source, st,
+    ret = virChrdevOpen(chrdevs, console->source, st,
                         (flags & VIR_DOMAIN_CONSOLE_FORCE) != 0);
     if (ret == 1) {
         virReportError(VIR_ERR_OPERATION_FAILED, "%s",
@@ -971,6 +971,8 @@ nitroStateCleanup(void)
     if (!nitro_driver)
         return -1;
 
+    if (nitro_driver->quitThreadRuns)
+        virThreadJoin(&nitro_driver->quitThread);
     /* Workers use all the rest, so they end first. */
     if (nitro_driver->workers)
         virThreadPoolFree(nitro_driver->workers);

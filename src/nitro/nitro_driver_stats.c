@@ -251,13 +251,33 @@ nitroStatsAddVcpu(virDomainObj *vm,
 
 static const struct {
     unsigned int group;
+    unsigned int ninactive; /* values of a domain that is shut off */
     int (*add)(virDomainObj *vm, virTypedParamList *params);
 } nitroStatsGroups[] = {
-    { VIR_DOMAIN_STATS_STATE, nitroStatsAddState },
-    { VIR_DOMAIN_STATS_CPU_TOTAL, nitroStatsAddCpuTotal },
-    { VIR_DOMAIN_STATS_BALLOON, nitroStatsAddBalloon },
-    { VIR_DOMAIN_STATS_VCPU, nitroStatsAddVcpu },
+    { VIR_DOMAIN_STATS_STATE, 3, nitroStatsAddState },
+    { VIR_DOMAIN_STATS_CPU_TOTAL, 0, nitroStatsAddCpuTotal },
+    { VIR_DOMAIN_STATS_BALLOON, 2, nitroStatsAddBalloon },
+    { VIR_DOMAIN_STATS_VCPU, 2, nitroStatsAddVcpu },
 };
+
+
+/*
+ * A list with room for @groups of a domain that is shut off, and no more: it would grow by one
+ * at a time, and a reply holds those of all domains.
+ */
+static virTypedParamList *
+nitroStatsNewParams(unsigned int groups)
+{
+    virTypedParamList *params = g_new0(virTypedParamList, 1);
+    size_t i;
+
+    for (i = 0; i < G_N_ELEMENTS(nitroStatsGroups); i++) {
+        if (groups & nitroStatsGroups[i].group)
+            params->par_alloc += nitroStatsGroups[i].ninactive;
+    }
+    params->par = g_new0(virTypedParameter, params->par_alloc);
+    return params;
+}
 
 
 /* The record of @vm, which is locked, with the groups in @groups; NULL with an error set */
@@ -266,7 +286,7 @@ nitroStatsGetRecord(virConnectPtr conn,
                     virDomainObj *vm,
                     unsigned int groups)
 {
-    g_autoptr(virTypedParamList) params = g_new0(virTypedParamList, 1);
+    g_autoptr(virTypedParamList) params = nitroStatsNewParams(groups);
     g_autofree virDomainStatsRecordPtr record = g_new0(virDomainStatsRecord, 1);
     size_t i;
 

@@ -1092,9 +1092,28 @@ nitroProcessWakeOne(virDomainObj *vm,
 }
 
 
+static void
+nitroProcessQuitThread(void *opaque)
+{
+    nitroDriver *driver = opaque;
+
+    virDomainObjListForEach(driver->domains, false, nitroProcessWakeOne, NULL);
+}
+
+
 void
 nitroProcessQuit(nitroDriver *driver)
 {
     g_atomic_int_set(&driver->quitting, 1);
-    virDomainObjListForEach(driver->domains, false, nitroProcessWakeOne, NULL);
+
+    /* The caller holds the lock of the daemon, for which threads with a domain's lock wait:
+     * nitroDriverDomainStarted(). So none of the domains can be waited for here. */
+    if (driver->quitThreadRuns)
+        return;
+    if (virThreadCreateFull(&driver->quitThread, true, nitroProcessQuitThread, "nitro-quit",
+                            false, driver) < 0)
+        VIR_WARN("Unable to create a thread, so what waits for a domain goes on: %s",
+                 g_strerror(errno));
+    else
+        driver->quitThreadRuns = true;
 }

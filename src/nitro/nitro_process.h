@@ -56,6 +56,7 @@ void nitroProcessStartThread(nitroDriver *driver, virDomainObj *vm);
 
 /*
  * Makes all that waits for an enclave give up, as the daemon ends: enclaves that
- * start go on starting, and the next daemon takes them over.
+ * start go on starting, and the next daemon takes them over. Takes no lock, as the lock of
+ * the daemon is held when it ends.
  */
 void nitroProcessQuit(nitroDriver *driver);
