@@ -64,14 +64,7 @@ nitroConfigStore(nitroDriver *driver,
     if (virDomainDefSave(*def, driver->xmlopt, driver->config->configDir) < 0)
         return -1;
 
-    /* A domain that is about to start by virDomainCreateXML() is not active yet, and has
-     * its stored definition set aside already. */
-    if (vm->newDef) {
-        virDomainDefFree(vm->newDef);
-        vm->newDef = g_steal_pointer(def);
-    } else {
-        virDomainObjAssignDef(vm, def, false, NULL);
-    }
+    virDomainObjAssignDef(vm, def, false, NULL);
     vm->updated = 1;
     return 0;
 }
@@ -593,7 +586,7 @@ nitroConfigSaveAs(nitroDriver *driver,
 static int
 nitroConfigCheckRename(virDomainObj *vm)
 {
-    if (virDomainObjIsActive(vm) || vm->newDef) {
+    if (virDomainObjIsActive(vm)) {
         virReportError(VIR_ERR_OPERATION_INVALID,
                        _("domain '%s' is running: only a domain that is shut off can be renamed"),
                        vm->def->name);

@@ -101,11 +101,46 @@ nitroProcessFdsClose(nitroProcessFds *fds)
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(nitroProcessFds, nitroProcessFdsClose);
 
 
-int
-nitroProcessBeginStartJob(virDomainObj *vm)
+/* The job alone, for who finds the enclave started */
+static int
+nitroProcessBeginJob(virDomainObj *vm)
 {
     return virDomainObjBeginAsyncJob(vm, VIR_ASYNC_JOB_START,
                                      VIR_DOMAIN_JOB_OPERATION_START, 0);
+}
+
+
+/* Whether the accelerator of the emulated machine is still to be found out */
+static bool
+nitroProcessNeedsAccel(nitroDriver *driver,
+                       const virDomainDef *def)
+{
+    g_autofree char *accel = nitroHostGetAccel(driver);
+
+    return !accel && nitroDomainDefGetMachine(def) == NITRO_MACHINE_EMULATED;
+}
+
+
+int
+nitroProcessPrepareHost(nitroDriver *driver,
+                        const virDomainDef *def)
+{
+    return nitroProcessNeedsAccel(driver, def) ? nitroHostFindAccel(driver) : 0;
+}
+
+
+int
+nitroProcessBeginStartJob(nitroDriver *driver,
+                          virDomainObj *vm)
+{
+    int rc = 0;
+
+    if (nitroProcessNeedsAccel(driver, vm->def)) {
+        virObjectUnlock(vm);
+        rc = nitroHostFindAccel(driver);
+        virObjectLock(vm);
+    }
+    return rc < 0 ? -1 : nitroProcessBeginJob(vm);
 }
 
 
@@ -526,26 +561,6 @@ nitroProcessSetRunning(nitroDriver *driver,
 }
 
 
-/*
- * Finds out the accelerator of the emulated machine, which may take a while: the
- * lock of @vm is released, and nothing of the start has happened yet. A definition
- * that changes meanwhile does no harm, as the helper can find out by itself, too.
- */
-static int
-nitroProcessGetAccel(nitroDriver *driver,
-                     virDomainObj *vm,
-                     char **accel)
-{
-    if (nitroDomainDefGetMachine(vm->def) != NITRO_MACHINE_EMULATED)
-        return 0;
-
-    virObjectUnlock(vm);
-    *accel = nitroHostGetAccel(driver);
-    virObjectLock(vm);
-    return *accel ? 0 : -1;
-}
-
-
 /* Everything of a start that happens before the helper runs */
 static int
 nitroProcessPrepare(nitroDriver *driver,
@@ -643,13 +658,6 @@ nitroProcessStart(nitroDriver *driver,
     bool restart = priv->restartPending;
     int id;
 
-    if (!virDomainObjIsActive(vm) && nitroProcessGetAccel(driver, vm, &accel) < 0)
-        return -1;
-    if (restart && !priv->restartPending) {
-        virReportError(VIR_ERR_OPERATION_ABORTED,
-                       _("domain '%s' was destroyed before it started again"), vm->def->name);
-        return -1;
-    }
     if (nitroProcessCheck(driver, vm, &qemu) < 0 ||
         virDomainObjSetDefTransient(driver->xmlopt, vm, NULL) < 0)
         return -1;
@@ -663,6 +671,10 @@ nitroProcessStart(nitroDriver *driver,
     virDomainObjSetState(vm, VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_STARTING_UP);
     nitroDriverDomainStarted(driver);
 
+    /* A definition that became an emulated one while this waited for its job has none: the
+     * helper then finds out by itself. */
+    if (nitroDomainDefGetMachine(vm->def) == NITRO_MACHINE_EMULATED)
+        accel = nitroHostGetAccel(driver);
     if (nitroProcessPrepare(driver, vm, &fds) < 0 ||
         nitroProcessRun(driver, vm, &fds, qemu, accel) < 0) {
         virErrorPreserveLast(&err);
@@ -870,7 +882,7 @@ nitroProcessStartThread(nitroDriver *driver,
 {
     virObjectRef(vm);
     virObjectLock(vm);
-    if (nitroProcessBeginStartJob(vm) < 0) {
+    if (nitroProcessBeginStartJob(driver, vm) < 0) {
         VIR_ERROR(_("cannot start domain '%s': %s"), vm->def->name, virGetLastErrorMessage());
     } else {
         /* While this waited somebody may have started or undefined it. */
@@ -995,7 +1007,7 @@ nitroProcessReconnectThread(nitroDriver *driver,
     virObjectLock(vm);
     id = vm->def->id;
     starting = virDomainObjGetState(vm, NULL) == VIR_DOMAIN_PAUSED;
-    if (nitroProcessBeginStartJob(vm) < 0) {
+    if (nitroProcessBeginJob(vm) < 0) {
         VIR_ERROR(_("cannot take over domain '%s', restart virtnitrod: %s"),
                   vm->def->name, virGetLastErrorMessage());
         virDomainObjEndAPI(&vm);
