@@ -5,7 +5,7 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The daemon opens it, the helper writes to it.
+ * The daemon opens it, the helper writes to it, and clients read a pty through the daemon.
  */
 
 #include <config.h>
@@ -169,6 +169,57 @@ nitroConsoleOpen(virDomainDef *def,
                        virDomainChrTypeToString(console->source->type));
         return -1;
     }
+}
+
+
+int
+nitroConsoleHold(const virDomainDef *def)
+{
+    virDomainChrDef *console = nitroDomainDefGetConsole(def);
+    const char *path;
+    int fd;
+
+    if (!console || console->source->type != VIR_DOMAIN_CHR_TYPE_PTY ||
+        !(path = console->source->data.file.path))
+        return -1;
+
+    if ((fd = open(path, O_PATH | O_CLOEXEC)) < 0)
+        VIR_WARN("Unable to find the console '%s' of domain '%s': %s",
+                 path, def->name, g_strerror(errno));
+    return fd;
+}
+
+
+int
+nitroConsoleOpenStream(const virDomainDef *def,
+                       const virDomainChrDef *console,
+                       int fd,
+                       virChrdevs *chrdevs,
+                       virStreamPtr st,
+                       bool force)
+{
+    /* libvirt names a lock file after it, which "self" would share with other daemons. */
+    g_autofree char *path = g_strdup_printf("/proc/%lld/fd/%d", (long long) getpid(), fd);
+    virDomainChrSourceDef source = {
+        .type = VIR_DOMAIN_CHR_TYPE_PTY,
+        .data.file.path = path,
+    };
+    int rc = -1;
+
+    if (fd >= 0)
+        rc = virChrdevOpen(chrdevs, &source, st, force);
+    if (rc == 1) {
+        virReportError(VIR_ERR_OPERATION_FAILED, "%s",
+                       _("Active console session exists for this domain"));
+        return -1;
+    }
+    if (fd < 0 || (rc < 0 && virLastErrorIsSystemErrno(EIO))) {
+        virReportError(VIR_ERR_OPERATION_INVALID,
+                       _("the enclave of domain '%s' has ended, and its console '%s' with it"),
+                       def->name, console->source->data.file.path);
+        return -1;
+    }
+    return rc;
 }
 
 

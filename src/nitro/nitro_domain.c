@@ -11,6 +11,7 @@
 #include "datatypes.h"
 #include "nitro_domain.h"
 #include "virerror.h"
+#include "virfile.h"
 #include "viruuid.h"
 #include "virxml.h"
 
@@ -25,6 +26,7 @@ nitroDomainObjPrivateAlloc(void *opaque)
         g_free(priv);
         return NULL;
     }
+    priv->consoleFd = -1;
     return priv;
 }
 
@@ -33,6 +35,7 @@ void
 nitroDomainObjPrivateReset(nitroDomainObjPrivate *priv)
 {
     priv->consoleOpened = false;
+    VIR_FORCE_CLOSE(priv->consoleFd);
     priv->booted = false;
     priv->ended = false;
     g_clear_pointer(&priv->exitReason, g_free);

@@ -28,6 +28,7 @@ struct _nitroDomainObjPrivate {
     nitroMonitor *mon;   /* NULL while it starts, until its helper runs */
     bool booted;         /* the helper has said so */
     bool ended;          /* the helper has said so, or is gone */
+    int consoleFd;       /* nitroConsoleHold(); -1: none */
     char *exitReason;    /* NITRO_EXIT_*; NULL: the helper was lost */
     char *failureCode;   /* NITRO_FAILURE_* of a start that failed */
     char *failureText;   /* one sentence */

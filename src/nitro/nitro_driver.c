@@ -544,13 +544,8 @@ nitroDomainOpenConsole(virDomainPtr dom,
         goto cleanup;
 
     priv = vm->privateData;
-    ret = virChrdevOpen(priv->chrdevs, console->source, st,
-                        (flags & VIR_DOMAIN_CONSOLE_FORCE) != 0);
-    if (ret == 1) {
-        virReportError(VIR_ERR_OPERATION_FAILED, "%s",
-                       _("Active console session exists for this domain"));
-        ret = -1;
-    }
+    ret = nitroConsoleOpenStream(vm->def, console, priv->consoleFd, priv->chrdevs, st,
+                                 (flags & VIR_DOMAIN_CONSOLE_FORCE) != 0);
 
  cleanup:
     virDomainObjEndAPI(&vm);

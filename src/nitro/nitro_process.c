@@ -581,6 +581,8 @@ nitroProcessPrepare(nitroDriver *driver,
         return -1;
 
     priv->consoleOpened = true;
+    if (fds->console >= 0)
+        priv->consoleFd = nitroConsoleHold(vm->def);
     if (nitroProcessOpenDevice(driver, vm, fds) < 0)
         return -1;
     return nitroProcessOpenBroker(driver, vm, fds);
@@ -714,6 +716,17 @@ nitroProcessHasArg(pid_t pid,
 }
 
 
+/* Notes the number of the helper's process: a daemon that was killed may not have got to do so. */
+static bool
+nitroProcessFindPid(nitroDriver *driver,
+                    virDomainObj *vm)
+{
+    g_autofree char *pidfile = nitroProcessPidFile(driver, vm);
+
+    return vm->pid > 0 || virPidFileReadPath(pidfile, &vm->pid) == 0;
+}
+
+
 /*
  * Returns a descriptor of the helper's process, or -1 when it is gone. Its number may
  * have been given to another process since; the pid file and its lock may be gone, too.
@@ -722,13 +735,11 @@ static int
 nitroProcessOpenHelper(nitroDriver *driver,
                        virDomainObj *vm)
 {
-    g_autofree char *pidfile = nitroProcessPidFile(driver, vm);
     char uuid[VIR_UUID_STRING_BUFLEN];
     VIR_AUTOCLOSE pidfd = -1;
     int ret;
 
-    /* A daemon that was killed may not have got to note the number. */
-    if (vm->pid <= 0 && virPidFileReadPath(pidfile, &vm->pid) < 0)
+    if (!nitroProcessFindPid(driver, vm))
         return -1;
 
     virUUIDFormat(vm->def->uuid, uuid);
@@ -826,6 +837,7 @@ nitroProcessStop(nitroDriver *driver,
     if (priv->consoleOpened)
         nitroConsoleClose(vm->def);
     priv->consoleOpened = false;
+    VIR_FORCE_CLOSE(priv->consoleFd);
     nitroCidsRelease(driver->cids, priv->cid);
     priv->cid = 0;
     nitroCpusRelease(driver->cpus, vm->def->name);
@@ -950,6 +962,25 @@ nitroProcessWorker(void *jobdata,
 
 
 /* Enclaves of an earlier daemon */
+
+/*
+ * Finds the console of the enclave again. A process that exits loses its arguments before its
+ * descriptors: a helper that has them still has the other end of the console, which was
+ * its before this looked for it.
+ */
+static void
+nitroProcessHoldConsole(nitroDriver *driver,
+                        virDomainObj *vm)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+    char uuid[VIR_UUID_STRING_BUFLEN];
+
+    virUUIDFormat(vm->def->uuid, uuid);
+    priv->consoleFd = nitroConsoleHold(vm->def);
+    if (!nitroProcessFindPid(driver, vm) || !nitroProcessHasArg(vm->pid, uuid))
+        VIR_FORCE_CLOSE(priv->consoleFd);
+}
+
 
 /*
  * Connects to the helper of @vm and asks how things are. The job of @vm is held.
@@ -1077,6 +1108,7 @@ nitroProcessReconnectOne(virDomainObj *vm,
     nitroDriverReserveDomainId(driver, vm->def->id);
     nitroDriverDomainStarted(driver);
     nitroProcessReserve(driver, vm);
+    nitroProcessHoldConsole(driver, vm);
     if (nitroDriverRunThread(driver, vm, nitroProcessReconnectThread, "nitro-reconnect") < 0)
         VIR_ERROR(_("cannot take over domain '%s', restart virtnitrod: %s"),
                   vm->def->name, virGetLastErrorMessage());
