@@ -390,16 +390,41 @@ nitroProcessOpenDevice(nitroDriver *driver,
 }
 
 
-/* The emulated machine's helper has a port for the heartbeat of its own. */
+/* Returns 0, or -1 with an error set when the run @id of the domain is over. */
+static int
+nitroProcessCheckRun(virDomainObj *vm,
+                     int id)
+{
+    if (vm->def->id == id)
+        return 0;
+
+    virReportError(VIR_ERR_OPERATION_ABORTED,
+                   _("domain '%s' was destroyed while it started"), vm->def->name);
+    return -1;
+}
+
+
+/*
+ * The emulated machine's helper has a port for the heartbeat of its own. The lock of @vm is
+ * released meanwhile, so that the run may be over then.
+ */
 static int
 nitroProcessOpenBroker(nitroDriver *driver,
                        virDomainObj *vm,
                        nitroProcessFds *fds)
 {
+    int id = vm->def->id;
+
     if (nitroDomainDefGetMachine(vm->def) != NITRO_MACHINE_NITRO ||
         !nitroDomainDefHasHeartbeat(vm->def))
         return 0;
-    return (fds->broker = nitroBrokerConnect(driver)) < 0 ? -1 : 0;
+
+    virObjectUnlock(vm);
+    fds->broker = nitroBrokerConnect(driver);
+    virObjectLock(vm);
+    if (nitroProcessCheckRun(vm, id) < 0)
+        return -1;
+    return fds->broker < 0 ? -1 : 0;
 }
 
 
@@ -497,11 +522,8 @@ nitroProcessWaitBooted(nitroDriver *driver,
             break;
     }
 
-    if (vm->def->id != id) {
-        virReportError(VIR_ERR_OPERATION_ABORTED,
-                       _("domain '%s' was destroyed while it started"), vm->def->name);
+    if (nitroProcessCheckRun(vm, id) < 0)
         return -1;
-    }
     if (priv->booted)
         return 0;
 
