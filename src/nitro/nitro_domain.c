@@ -43,6 +43,7 @@ nitroDomainObjPrivateReset(nitroDomainObjPrivate *priv)
     g_clear_pointer(&priv->failureText, g_free);
     g_clear_pointer(&priv->cpus, g_free);
     priv->ncpus = 0;
+    priv->helperStart = 0;
     priv->startTime = 0;
     priv->bootTime = 0;
 }
@@ -71,6 +72,8 @@ nitroDomainObjPrivateFormat(virBuffer *buf,
     nitroDomainObjPrivate *priv = vm->privateData;
 
     virBufferAsprintf(buf, "<boot time='%llu' restarts='%u'/>\n", priv->bootTime, priv->restarts);
+    if (priv->helperStart > 0)
+        virBufferAsprintf(buf, "<helper start='%llu'/>\n", priv->helperStart);
     if (priv->cpusShown)
         virBufferAddLit(buf, "<cpusShown/>\n");
     return 0;
@@ -89,6 +92,8 @@ nitroDomainObjPrivateParse(xmlXPathContextPtr ctxt,
         priv->bootTime = 0;
     if (virXPathUInt("string(./boot/@restarts)", ctxt, &priv->restarts) < 0)
         priv->restarts = 0;
+    if (virXPathULongLong("string(./helper/@start)", ctxt, &priv->helperStart) < 0)
+        priv->helperStart = 0;
     priv->cpusShown = virXPathBoolean("boolean(./cpusShown)", ctxt) == 1;
     return 0;
 }

@@ -26,6 +26,7 @@ struct _nitroDomainObjPrivate {
 
     /* While the domain is active: */
     nitroMonitor *mon;   /* NULL while it starts, until its helper runs */
+    unsigned long long helperStart; /* when its process started: ticks since boot; 0: not known */
     bool booted;         /* the helper has said so */
     bool ended;          /* the helper has said so, or is gone */
     int consoleFd;       /* nitroConsoleHold(); -1: none */

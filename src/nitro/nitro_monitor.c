@@ -313,6 +313,15 @@ nitroMonitorOpen(int fd,
 }
 
 
+bool
+nitroMonitorIsGone(nitroMonitor *mon)
+{
+    VIR_LOCK_GUARD lock = virObjectLockGuard(mon);
+
+    return mon->gone;
+}
+
+
 void
 nitroMonitorClose(nitroMonitor *mon)
 {

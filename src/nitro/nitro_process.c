@@ -44,6 +44,7 @@
 #include "virlog.h"
 #include "virstring.h"
 #include "virpidfile.h"
+#include "virprocess.h"
 #include "virtime.h"
 #include "viruuid.h"
 
@@ -262,6 +263,24 @@ nitroProcessNoteEvent(virDomainObj *vm,
 }
 
 
+/* The helper of @vm has ended: a worker makes the domain inactive. */
+static void
+nitroProcessNoteEnd(virDomainObj *vm)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+
+    if (priv->ended)
+        return;
+
+    priv->ended = true;
+    /* A start that waits sees it too; the worker then finds nothing to do. */
+    if (virThreadPoolSendJob(nitro_driver->workers, 0, virObjectRef(vm)) < 0) {
+        VIR_ERROR(_("cannot handle the end of domain '%s'"), vm->def->name);
+        virObjectUnref(vm);
+    }
+}
+
+
 static void
 nitroProcessMonitorEvent(nitroMonitor *mon,
                          const nitroMonitorEvent *event,
@@ -275,16 +294,10 @@ nitroProcessMonitorEvent(nitroMonitor *mon,
     if (priv->mon != mon)
         return;
 
-    if (event->name) {
+    if (event->name)
         nitroProcessNoteEvent(vm, event);
-    } else {
-        priv->ended = true;
-        /* A start that waits sees it too; the worker then finds nothing to do. */
-        if (virThreadPoolSendJob(nitro_driver->workers, 0, virObjectRef(vm)) < 0) {
-            VIR_ERROR(_("cannot handle the end of domain '%s'"), vm->def->name);
-            virObjectUnref(vm);
-        }
-    }
+    else
+        nitroProcessNoteEnd(vm);
     virDomainObjBroadcast(vm);
 }
 
@@ -454,6 +467,7 @@ nitroProcessLaunch(nitroDriver *driver,
         .signedPcr0 = fds->signedPcr0,
     };
     g_autoptr(virCommand) cmd = NULL;
+    nitroDomainObjPrivate *priv = vm->privateData;
     g_autofree char *pidfile = nitroProcessPidFile(driver, vm);
     int logfd = fds->log;
     int rc;
@@ -475,6 +489,9 @@ nitroProcessLaunch(nitroDriver *driver,
         virReportSystemError(-rc, _("cannot read the pid file '%s'"), pidfile);
         return -1;
     }
+    /* A helper that has ended at once tells so otherwise. */
+    if (virProcessGetStartTime(vm->pid, &priv->helperStart) < 0)
+        virResetLastError();
     return 0;
 }
 
@@ -750,6 +767,29 @@ nitroProcessFindPid(nitroDriver *driver,
 
 
 /*
+ * Whether the process whose number is noted is the helper. One that exits has no arguments
+ * any more, and may do so for long while the hypervisor does not answer.
+ */
+static bool
+nitroProcessIsHelper(virDomainObj *vm)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+    char uuid[VIR_UUID_STRING_BUFLEN];
+    unsigned long long start;
+
+    if (priv->helperStart > 0) {
+        if (virProcessGetStartTime(vm->pid, &start) == 0)
+            return start == priv->helperStart;
+        virResetLastError();
+        return false;
+    }
+
+    virUUIDFormat(vm->def->uuid, uuid);
+    return nitroProcessHasArg(vm->pid, uuid);
+}
+
+
+/*
  * Returns a descriptor of the helper's process, or -1 when it is gone. Its number may
  * have been given to another process since; the pid file and its lock may be gone, too.
  */
@@ -757,15 +797,13 @@ static int
 nitroProcessOpenHelper(nitroDriver *driver,
                        virDomainObj *vm)
 {
-    char uuid[VIR_UUID_STRING_BUFLEN];
     VIR_AUTOCLOSE pidfd = -1;
     int ret;
 
     if (!nitroProcessFindPid(driver, vm))
         return -1;
 
-    virUUIDFormat(vm->def->uuid, uuid);
-    if ((pidfd = syscall(SYS_pidfd_open, vm->pid, 0)) < 0 || !nitroProcessHasArg(vm->pid, uuid))
+    if ((pidfd = syscall(SYS_pidfd_open, vm->pid, 0)) < 0 || !nitroProcessIsHelper(vm))
         return -1;
 
     ret = pidfd;
@@ -819,6 +857,13 @@ nitroProcessKill(nitroDriver *driver,
     /* Of two who try at a time only one has taken it away. */
     if (mon)
         priv->mon = g_steal_pointer(&mon);
+    /* Nobody has heard of it if the helper has closed its connection meanwhile, as it was told. */
+    if (priv->mon && nitroMonitorIsGone(priv->mon) && !priv->ended) {
+        if (!priv->exitReason)
+            priv->exitReason = g_strdup(NITRO_EXIT_TERMINATED);
+        nitroProcessNoteEnd(vm);
+        virDomainObjBroadcast(vm);
+    }
     virReportError(VIR_ERR_OPERATION_TIMEOUT,
                    _("process %lld, the helper of domain '%s', cannot be ended: try again when the hypervisor answers"),
                    (long long) pid, vm->def->name);
