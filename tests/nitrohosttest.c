@@ -10,8 +10,12 @@
 
 #include <config.h>
 
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include "nitro_capabilities.h"
 #include "nitro_cpus.h"
+#include "nitro_device.h"
 #include "nitro_hugepages.h"
 #include "nitro_pool.h"
 #include "nitrofakesys.h"
@@ -366,6 +370,40 @@ testReserve(void)
 
 
 static void
+testDevice(void)
+{
+    g_autofree char *path = NULL;
+    int fd = g_file_open_tmp("nitrohosttest-XXXXXX", &path, NULL);
+
+    g_assert_cmpint(fd, >=, 0);
+    close(fd);
+
+    fd = nitroDeviceOpen(path);
+    g_assert_cmpint(fd, >=, 0);
+    close(fd);
+    g_assert_cmpint(nitroDeviceCheck(path), ==, 0);
+
+    /* root may open it all the same */
+    g_assert_cmpint(chmod(path, 0), ==, 0);
+    if ((fd = nitroDeviceOpen(path)) < 0) {
+        testError(VIR_ERR_OPERATION_DENIED, path, "usermod -aG", NULL);
+        g_assert_cmpint(nitroDeviceCheck(path), ==, -1);
+        testError(VIR_ERR_OPERATION_DENIED, path, "usermod -aG", NULL);
+    } else {
+        close(fd);
+    }
+
+    g_assert_cmpint(unlink(path), ==, 0);
+    g_assert_cmpint(nitroDeviceOpen(path), ==, -1);
+    testError(VIR_ERR_OPERATION_UNSUPPORTED, path, "machine 'nitro-enclave'", NULL);
+    g_assert_cmpint(nitroDeviceCheck(path), ==, -1);
+    testError(VIR_ERR_OPERATION_UNSUPPORTED, path, "machine 'nitro-enclave'", NULL);
+    g_assert_cmpint(nitroDeviceOpen("/dev/null/nothing"), ==, -1);
+    testError(VIR_ERR_OPERATION_UNSUPPORTED, "/dev/null/nothing", NULL);
+}
+
+
+static void
 testNodeInfo(void)
 {
     static const FakeSys two = { 16, 2, 8, 2, "4-7,12-15" };
@@ -412,6 +450,7 @@ main(int argc,
     g_test_add_func("/cpus", testCpus);
     g_test_add_func("/hugepages/check", testHugepages);
     g_test_add_func("/hugepages/reserve", testReserve);
+    g_test_add_func("/device", testDevice);
     g_test_add_func("/nodeinfo", testNodeInfo);
 
     ret = g_test_run();

@@ -17,9 +17,8 @@
  * host or definition fails in milliseconds and in words, not with a number of the
  * kernel's; but the kernel has the last word, and may still refuse.
  *
- * Returns 0, or -1 with an error set: VIR_ERR_OPERATION_UNSUPPORTED: no device;
- * VIR_ERR_OPERATION_DENIED: no right to open it; VIR_ERR_CONFIG_UNSUPPORTED: the
- * definition cannot work on this host; VIR_ERR_OPERATION_FAILED: it cannot at present.
+ * Returns 0, or -1 with an error set: what nitroDeviceCheck() sets; VIR_ERR_CONFIG_UNSUPPORTED:
+ * the definition cannot work on this host; VIR_ERR_OPERATION_FAILED: it cannot at present.
  */
 int nitroHostCheckNitro(nitroDriver *driver, const virDomainDef *def);
 
