@@ -16,6 +16,7 @@
 #include "nitro_capabilities.h"
 #include "nitro_cpus.h"
 #include "nitro_device.h"
+#include "nitro_host_check.h"
 #include "nitro_hugepages.h"
 #include "nitro_pool.h"
 #include "nitrofakesys.h"
@@ -369,6 +370,42 @@ testReserve(void)
 }
 
 
+/* The page size and the NUMA node of the memory */
+static void
+testMemory(void)
+{
+    static const FakeSys two = { 16, 2, 8, 2, "4-7,12-15" };
+    static const FakeSys empty = { 16, 2, 8, 2, "" };
+    g_autoptr(virDomainDef) def = testDomain("d", "");
+    g_autoptr(virDomainDef) own = testDomain("d", "<memoryBacking><hugepages>"
+                                             "<page size='2' unit='MiB'/></hugepages></memoryBacking>"
+                                             "<numatune><memory mode='strict' nodeset='0'/></numatune>");
+    g_autoptr(virDomainDef) emulated = testDomain("d", "");
+    nitroDriverConfig config = { .pageSize = 1048576 };
+
+    g_free(emulated->os.machine);
+    emulated->os.machine = g_strdup("nitro-enclave");
+
+    fakeSysNew(&two);
+    g_assert_cmpuint(nitroHostGetPageSize(&config, def), ==, 1048576);
+    g_assert_cmpuint(nitroHostGetPageSize(&config, own), ==, 2048);
+    g_assert_cmpuint(nitroHostGetPageSize(&config, emulated), ==, 0);
+    g_assert_cmpint(nitroHostGetNumaNode(def), ==, 1);
+    g_assert_cmpint(nitroHostGetNumaNode(own), ==, 0);
+    g_assert_cmpint(nitroHostGetNumaNode(emulated), ==, -1);
+
+    fakeSysNew(&empty);
+    g_assert_cmpint(nitroHostGetNumaNode(def), ==, -1);
+
+    fakeSysWrite(NITRO_POOL_PATH, "nonsense");
+    g_assert_cmpint(nitroHostGetNumaNode(def), ==, -1);
+    g_assert_null(virGetLastError());
+
+    fakeSysNew(&small);
+    g_assert_cmpint(nitroHostGetNumaNode(def), ==, -1);
+}
+
+
 static void
 testDevice(void)
 {
@@ -450,6 +487,7 @@ main(int argc,
     g_test_add_func("/cpus", testCpus);
     g_test_add_func("/hugepages/check", testHugepages);
     g_test_add_func("/hugepages/reserve", testReserve);
+    g_test_add_func("/memory", testMemory);
     g_test_add_func("/device", testDevice);
     g_test_add_func("/nodeinfo", testNodeInfo);
 

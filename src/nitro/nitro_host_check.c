@@ -46,10 +46,11 @@ unsigned int
 nitroHostGetPageSize(const nitroDriverConfig *config,
                      const virDomainDef *def)
 {
-    if (nitroDomainDefGetMachine(def) != NITRO_MACHINE_NITRO)
-        return nitroDomainDefGetPageSize(def);
+    unsigned int own = nitroDomainDefGetPageSize(def);
 
-    return nitroDomainDefGetPageSize(def) > 0 ? nitroDomainDefGetPageSize(def) : config->pageSize;
+    if (own > 0 || nitroDomainDefGetMachine(def) != NITRO_MACHINE_NITRO)
+        return own;
+    return config->pageSize;
 }
 
 
@@ -57,11 +58,16 @@ int
 nitroHostGetNumaNode(const virDomainDef *def)
 {
     g_autoptr(nitroPool) pool = NULL;
+    int own = nitroDomainDefGetNumaNode(def);
 
-    if (nitroDomainDefGetMachine(def) != NITRO_MACHINE_NITRO ||
-        !virNumaIsAvailable() || virNumaGetMaxNode() < 1 ||
-        !(pool = nitroPoolRead()))
+    if (own >= 0 || nitroDomainDefGetMachine(def) != NITRO_MACHINE_NITRO ||
+        !virNumaIsAvailable() || virNumaGetMaxNode() < 1)
+        return own;
+
+    if (!(pool = nitroPoolRead())) {
+        virResetLastError();
         return -1;
+    }
     return pool->node;
 }
 

@@ -29,13 +29,14 @@ int nitroHostCheckNitro(nitroDriver *driver, const virDomainDef *def);
 int nitroHostTakeCpus(nitroDriver *driver, const virDomainDef *def);
 
 /*
- * The page size that the domain @def on the device is to have, in KiB: its own, or
- * that of nitro.conf. 0: any.
+ * The page size that the memory of the domain @def is to have, in KiB: its own, or on the
+ * device that of nitro.conf. 0: any.
  */
 unsigned int nitroHostGetPageSize(const nitroDriverConfig *config, const virDomainDef *def);
 
 /*
- * The NUMA node that the memory of the domain @def has to be on: that of the CPU pool. -1
- * where there is nothing to choose: one node, the emulated machine, no pool.
+ * The NUMA node that the memory of the domain @def has to be on: its own, or that of the CPU
+ * pool. -1 where there is nothing to choose: one node, no pool, the emulated machine. Sets
+ * no error.
  */
 int nitroHostGetNumaNode(const virDomainDef *def);
