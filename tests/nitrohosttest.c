@@ -1,5 +1,5 @@
 /*
- * nitrohosttest.c: the CPU pool, who has its CPUs, and huge pages
+ * nitrohosttest.c: the CPU pool, who has its CPUs, huge pages, the device, and directories
  *
  * Copyright (C) 2026 The libvirt-nitro authors
  *
@@ -10,18 +10,23 @@
 
 #include <config.h>
 
+#include <fcntl.h>
+#include <glib/gstdio.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "nitro_capabilities.h"
 #include "nitro_cpus.h"
 #include "nitro_device.h"
+#include "nitro_domain.h"
 #include "nitro_host_check.h"
 #include "nitro_hugepages.h"
 #include "nitro_pool.h"
 #include "nitrofakesys.h"
 #include "nitrotestutils.h"
 #include "virerror.h"
+#include "virfile.h"
 
 static virDomainXMLOption *xmlopt;
 
@@ -440,6 +445,70 @@ testDevice(void)
 }
 
 
+#define TEST_REMOVE_SECONDS 1
+
+typedef struct _TestExchange TestExchange;
+struct _TestExchange {
+    const char *one;
+    const char *other;
+    int done; /* atomic */
+};
+
+/* What the owner of a directory can do while another removes it */
+static gpointer
+testExchange(gpointer opaque)
+{
+    TestExchange *exchange = opaque;
+
+    while (!g_atomic_int_get(&exchange->done))
+        syscall(SYS_renameat2, AT_FDCWD, exchange->one, AT_FDCWD, exchange->other,
+                2 /* RENAME_EXCHANGE */);
+    return NULL;
+}
+
+
+static void
+testRemoveRunDir(void)
+{
+    g_autofree char *top = g_dir_make_tmp("nitrohosttest-XXXXXX", NULL);
+    g_autofree char *outside = g_build_filename(top, "outside", NULL);
+    g_autofree char *precious = g_build_filename(outside, "precious", NULL);
+    g_autofree char *dir = g_build_filename(top, "domain-1-d", NULL);
+    g_autofree char *sub = g_build_filename(dir, "vsock", "sub", NULL);
+    g_autofree char *link = g_build_filename(dir, "vsock", "link", NULL);
+    g_autofree char *file = g_build_filename(dir, "pid", NULL);
+    g_autofree char *deep = g_build_filename(dir, "1/2/3/4/5/6/7/8/9/10", NULL);
+    TestExchange exchange = { sub, link, 0 };
+    GThread *thread = g_thread_new("exchange", testExchange, &exchange);
+    gint64 end = g_get_monotonic_time() + TEST_REMOVE_SECONDS * G_USEC_PER_SEC;
+
+    g_assert_cmpint(g_mkdir(outside, 0700), ==, 0);
+    g_assert_true(g_file_set_contents(precious, "x", -1, NULL));
+    g_assert_cmpint(nitroDomainRemoveRunDir(dir), ==, 0);
+
+    while (g_get_monotonic_time() < end && g_file_test(precious, G_FILE_TEST_EXISTS)) {
+        g_assert_cmpint(g_mkdir_with_parents(sub, 0700), ==, 0);
+        g_assert_cmpint(symlink(outside, link), ==, 0);
+        g_assert_true(g_file_set_contents(file, "1", -1, NULL));
+        /* It may find the one in place of the other. */
+        while (nitroDomainRemoveRunDir(dir) < 0)
+            virResetLastError();
+    }
+    g_atomic_int_set(&exchange.done, 1);
+    g_thread_join(thread);
+    g_assert_true(g_file_test(precious, G_FILE_TEST_EXISTS));
+
+    g_assert_cmpint(nitroDomainRemoveRunDir(dir), ==, 0);
+    g_assert_false(g_file_test(dir, G_FILE_TEST_EXISTS));
+
+    /* not of ours */
+    g_assert_cmpint(g_mkdir_with_parents(deep, 0700), ==, 0);
+    g_assert_cmpint(nitroDomainRemoveRunDir(dir), ==, -1);
+    testError(VIR_ERR_SYSTEM_ERROR, dir, NULL);
+    virFileDeleteTree(top);
+}
+
+
 static void
 testNodeInfo(void)
 {
@@ -489,6 +558,7 @@ main(int argc,
     g_test_add_func("/hugepages/reserve", testReserve);
     g_test_add_func("/memory", testMemory);
     g_test_add_func("/device", testDevice);
+    g_test_add_func("/rundir", testRemoveRunDir);
     g_test_add_func("/nodeinfo", testNodeInfo);
 
     ret = g_test_run();

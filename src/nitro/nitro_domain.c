@@ -8,6 +8,10 @@
 
 #include <config.h>
 
+#include <dirent.h>
+#include <fcntl.h>
+#include <unistd.h>
+
 #include "datatypes.h"
 #include "nitro_domain.h"
 #include "virerror.h"
@@ -16,6 +20,9 @@
 #include "virxml.h"
 
 #define VIR_FROM_THIS VIR_FROM_DOMAIN
+
+/* Directories in each other that a run directory may have; ours has one. */
+#define NITRO_DOMAIN_RUN_DIR_DEPTH 8
 
 static void *
 nitroDomainObjPrivateAlloc(void *opaque)
@@ -172,6 +179,56 @@ nitroDomainGetRunDir(nitroDriver *driver,
     g_autofree char *name = virDomainDefGetShortName(def);
 
     return g_strdup_printf("%s/domain-%s", driver->config->stateDir, name);
+}
+
+
+/*
+ * Removes @name in the directory @parent, whatever it is, and what is in it. virFileDeleteTree()
+ * goes by paths, of which each part may be exchanged for a link while it does. Returns 0, or -1
+ * with errno set.
+ */
+static int
+nitroDomainRemoveAt(int parent,
+                    const char *name,
+                    unsigned int depth)
+{
+    g_autoptr(DIR) dir = NULL;
+    struct dirent *entry;
+    int fd;
+
+    if (unlinkat(parent, name, 0) == 0 || errno == ENOENT)
+        return 0;
+    if (errno != EISDIR && errno != EPERM)
+        return -1;
+
+    if (depth == 0) {
+        errno = ENOTEMPTY;
+        return -1;
+    }
+    if ((fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)) < 0)
+        return -1;
+    if (!(dir = fdopendir(fd))) {
+        VIR_FORCE_CLOSE(fd);
+        return -1;
+    }
+
+    while ((entry = readdir(dir))) {
+        if (STRNEQ(entry->d_name, ".") && STRNEQ(entry->d_name, "..") &&
+            nitroDomainRemoveAt(fd, entry->d_name, depth - 1) < 0)
+            return -1;
+    }
+    return unlinkat(parent, name, AT_REMOVEDIR);
+}
+
+
+int
+nitroDomainRemoveRunDir(const char *dir)
+{
+    if (nitroDomainRemoveAt(AT_FDCWD, dir, NITRO_DOMAIN_RUN_DIR_DEPTH) == 0)
+        return 0;
+
+    virReportSystemError(errno, _("cannot remove the directory '%s'"), dir);
+    return -1;
 }
 
 

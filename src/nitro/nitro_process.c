@@ -878,7 +878,7 @@ nitroProcessRemoveFiles(nitroDriver *driver,
     g_autofree char *dir = nitroDomainGetRunDir(driver, vm->def);
     g_autofree char *status = virDomainConfigFile(driver->config->stateDir, vm->def->name);
 
-    if (virFileExists(dir) && virFileDeleteTree(dir) < 0)
+    if (nitroDomainRemoveRunDir(dir) < 0)
         VIR_WARN("Unable to remove '%s': %s", dir, virGetLastErrorMessage());
     if (status && unlink(status) < 0 && errno != ENOENT)
         VIR_WARN("Unable to remove '%s': %s", status, g_strerror(errno));
