@@ -13,7 +13,6 @@
 #include <config.h>
 
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "helper_protocol.h"

@@ -203,6 +203,7 @@ class Console(EnclaveTest):
         """a socket that others connect to, one after the other"""
         path, xml = self.unix_xml("bind", 13)
         dom = self.conn.createXML(xml, 0)
+        self.assertEqual(os.stat(path).st_mode & 0o777, 0o600)
         for _ in range(2):
             with socket.socket(socket.AF_UNIX) as client:
                 client.connect(path)
