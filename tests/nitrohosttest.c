@@ -1,5 +1,5 @@
 /*
- * nitrohosttest.c: the CPU pool, who has its CPUs, and huge pages
+ * nitrohosttest.c: the CPU pool, who has its CPUs, huge pages, the device, and directories
  *
  * Copyright (C) 2026 The libvirt-nitro authors
  *
@@ -10,13 +10,23 @@
 
 #include <config.h>
 
+#include <fcntl.h>
+#include <glib/gstdio.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include "nitro_capabilities.h"
 #include "nitro_cpus.h"
+#include "nitro_device.h"
+#include "nitro_domain.h"
+#include "nitro_host_check.h"
 #include "nitro_hugepages.h"
 #include "nitro_pool.h"
 #include "nitrofakesys.h"
 #include "nitrotestutils.h"
 #include "virerror.h"
+#include "virfile.h"
 
 static virDomainXMLOption *xmlopt;
 
@@ -365,6 +375,140 @@ testReserve(void)
 }
 
 
+/* The page size and the NUMA node of the memory */
+static void
+testMemory(void)
+{
+    static const FakeSys two = { 16, 2, 8, 2, "4-7,12-15" };
+    static const FakeSys empty = { 16, 2, 8, 2, "" };
+    g_autoptr(virDomainDef) def = testDomain("d", "");
+    g_autoptr(virDomainDef) own = testDomain("d", "<memoryBacking><hugepages>"
+                                             "<page size='2' unit='MiB'/></hugepages></memoryBacking>"
+                                             "<numatune><memory mode='strict' nodeset='0'/></numatune>");
+    g_autoptr(virDomainDef) emulated = testDomain("d", "");
+    nitroDriverConfig config = { .pageSize = 1048576 };
+
+    g_free(emulated->os.machine);
+    emulated->os.machine = g_strdup("nitro-enclave");
+
+    fakeSysNew(&two);
+    g_assert_cmpuint(nitroHostGetPageSize(&config, def), ==, 1048576);
+    g_assert_cmpuint(nitroHostGetPageSize(&config, own), ==, 2048);
+    g_assert_cmpuint(nitroHostGetPageSize(&config, emulated), ==, 0);
+    g_assert_cmpint(nitroHostGetNumaNode(def), ==, 1);
+    g_assert_cmpint(nitroHostGetNumaNode(own), ==, 0);
+    g_assert_cmpint(nitroHostGetNumaNode(emulated), ==, -1);
+
+    fakeSysNew(&empty);
+    g_assert_cmpint(nitroHostGetNumaNode(def), ==, -1);
+
+    fakeSysWrite(NITRO_POOL_PATH, "nonsense");
+    g_assert_cmpint(nitroHostGetNumaNode(def), ==, -1);
+    g_assert_null(virGetLastError());
+
+    fakeSysNew(&small);
+    g_assert_cmpint(nitroHostGetNumaNode(def), ==, -1);
+}
+
+
+static void
+testDevice(void)
+{
+    g_autofree char *path = NULL;
+    int fd = g_file_open_tmp("nitrohosttest-XXXXXX", &path, NULL);
+
+    g_assert_cmpint(fd, >=, 0);
+    close(fd);
+
+    fd = nitroDeviceOpen(path);
+    g_assert_cmpint(fd, >=, 0);
+    close(fd);
+    g_assert_cmpint(nitroDeviceCheck(path), ==, 0);
+
+    /* root may open it all the same */
+    g_assert_cmpint(chmod(path, 0), ==, 0);
+    if ((fd = nitroDeviceOpen(path)) < 0) {
+        testError(VIR_ERR_OPERATION_DENIED, path, "usermod -aG", NULL);
+        g_assert_cmpint(nitroDeviceCheck(path), ==, -1);
+        testError(VIR_ERR_OPERATION_DENIED, path, "usermod -aG", NULL);
+    } else {
+        close(fd);
+    }
+
+    g_assert_cmpint(unlink(path), ==, 0);
+    g_assert_cmpint(nitroDeviceOpen(path), ==, -1);
+    testError(VIR_ERR_OPERATION_UNSUPPORTED, path, "machine 'nitro-enclave'", NULL);
+    g_assert_cmpint(nitroDeviceCheck(path), ==, -1);
+    testError(VIR_ERR_OPERATION_UNSUPPORTED, path, "machine 'nitro-enclave'", NULL);
+    g_assert_cmpint(nitroDeviceOpen("/dev/null/nothing"), ==, -1);
+    testError(VIR_ERR_OPERATION_UNSUPPORTED, "/dev/null/nothing", NULL);
+}
+
+
+#define TEST_REMOVE_SECONDS 1
+
+typedef struct _TestExchange TestExchange;
+struct _TestExchange {
+    const char *one;
+    const char *other;
+    int done; /* atomic */
+};
+
+/* What the owner of a directory can do while another removes it */
+static gpointer
+testExchange(gpointer opaque)
+{
+    TestExchange *exchange = opaque;
+
+    while (!g_atomic_int_get(&exchange->done))
+        syscall(SYS_renameat2, AT_FDCWD, exchange->one, AT_FDCWD, exchange->other,
+                2 /* RENAME_EXCHANGE */);
+    return NULL;
+}
+
+
+static void
+testRemoveRunDir(void)
+{
+    g_autofree char *top = g_dir_make_tmp("nitrohosttest-XXXXXX", NULL);
+    g_autofree char *outside = g_build_filename(top, "outside", NULL);
+    g_autofree char *precious = g_build_filename(outside, "precious", NULL);
+    g_autofree char *dir = g_build_filename(top, "domain-1-d", NULL);
+    g_autofree char *sub = g_build_filename(dir, "vsock", "sub", NULL);
+    g_autofree char *link = g_build_filename(dir, "vsock", "link", NULL);
+    g_autofree char *file = g_build_filename(dir, "pid", NULL);
+    g_autofree char *deep = g_build_filename(dir, "1/2/3/4/5/6/7/8/9/10", NULL);
+    TestExchange exchange = { sub, link, 0 };
+    GThread *thread = g_thread_new("exchange", testExchange, &exchange);
+    gint64 end = g_get_monotonic_time() + TEST_REMOVE_SECONDS * G_USEC_PER_SEC;
+
+    g_assert_cmpint(g_mkdir(outside, 0700), ==, 0);
+    g_assert_true(g_file_set_contents(precious, "x", -1, NULL));
+    g_assert_cmpint(nitroDomainRemoveRunDir(dir), ==, 0);
+
+    while (g_get_monotonic_time() < end && g_file_test(precious, G_FILE_TEST_EXISTS)) {
+        g_assert_cmpint(g_mkdir_with_parents(sub, 0700), ==, 0);
+        g_assert_cmpint(symlink(outside, link), ==, 0);
+        g_assert_true(g_file_set_contents(file, "1", -1, NULL));
+        /* It may find the one in place of the other. */
+        while (nitroDomainRemoveRunDir(dir) < 0)
+            virResetLastError();
+    }
+    g_atomic_int_set(&exchange.done, 1);
+    g_thread_join(thread);
+    g_assert_true(g_file_test(precious, G_FILE_TEST_EXISTS));
+
+    g_assert_cmpint(nitroDomainRemoveRunDir(dir), ==, 0);
+    g_assert_false(g_file_test(dir, G_FILE_TEST_EXISTS));
+
+    /* not of ours */
+    g_assert_cmpint(g_mkdir_with_parents(deep, 0700), ==, 0);
+    g_assert_cmpint(nitroDomainRemoveRunDir(dir), ==, -1);
+    testError(VIR_ERR_SYSTEM_ERROR, dir, NULL);
+    virFileDeleteTree(top);
+}
+
+
 static void
 testNodeInfo(void)
 {
@@ -412,6 +556,9 @@ main(int argc,
     g_test_add_func("/cpus", testCpus);
     g_test_add_func("/hugepages/check", testHugepages);
     g_test_add_func("/hugepages/reserve", testReserve);
+    g_test_add_func("/memory", testMemory);
+    g_test_add_func("/device", testDevice);
+    g_test_add_func("/rundir", testRemoveRunDir);
     g_test_add_func("/nodeinfo", testNodeInfo);
 
     ret = g_test_run();

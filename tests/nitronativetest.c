@@ -204,6 +204,7 @@ static const TestCase tests[] = {
     { "cli-err-write-cmdline", WRITE_REFUSED },
     { "cli-err-write-console-file", WRITE_REFUSED },
     { "cli-err-write-console-unix", WRITE_REFUSED },
+    { "cli-err-write-console-log", WRITE_REFUSED },
     { "cli-err-write-measurement", WRITE_REFUSED },
     { "cli-err-write-heartbeat-off", WRITE_REFUSED },
     { "cli-err-write-heartbeat-timeout", WRITE_REFUSED },
@@ -271,6 +272,7 @@ static const TestCase tests[] = {
     { "qemu-err-write-emulated", WRITE_REFUSED },
     { "qemu-err-write-cpuset", WRITE_REFUSED },
     { "qemu-err-write-measurement", WRITE_REFUSED },
+    { "qemu-err-write-console-log", WRITE_REFUSED },
 };
 
 

@@ -51,7 +51,8 @@ testFillContext(nitroCommandContext *ctxt,
     ctxt->consoleFd = nitroDomainDefIsDebug(def) ? TEST_CONSOLE_FD : -1;
     ctxt->consoleLogFd = nitroDomainDefIsDebug(def) ? TEST_CONSOLE_LOG_FD : -1;
     ctxt->vsockDirFd = ctxt->vsockListenFd = ctxt->deviceFd = ctxt->brokerFd = -1;
-    ctxt->numaNode = -1;
+    ctxt->pageSize = nitroDomainDefGetPageSize(def);
+    ctxt->numaNode = nitroDomainDefGetNumaNode(def);
 
     if (nitroDomainDefGetMachine(def) == NITRO_MACHINE_NITRO) {
         ctxt->deviceFd = TEST_DEVICE_FD;
@@ -395,7 +396,7 @@ testNoDescriptors(void)
 }
 
 
-/* What nitro.conf and the host say is for definitions that say nothing. */
+/* The memory is where the host says; the rest is for definitions that say nothing. */
 static void
 testHostDefaults(void)
 {
@@ -406,8 +407,8 @@ testHostDefaults(void)
         { "minimal", "--page-size 1073741824 --numa-node 3 " },
         { "minimal", "--heartbeat-timeout 77 " },
         { "minimal", "--expect-pcr 0=abcdef" },
-        { "hugepages-2m", "--page-size 2097152 " },
-        { "numatune-strict", "--numa-node 1 " },
+        { "hugepages-2m", "--page-size 1073741824 " },
+        { "numatune-strict", "--numa-node 3 " },
         { "heartbeat-timeout", "--heartbeat-timeout 120 " },
         { "heartbeat-off", "--no-heartbeat " },
         { "measurements", "--expect-pcr 0=0123" },

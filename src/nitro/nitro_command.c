@@ -73,25 +73,17 @@ nitroCommandAddMemory(virCommand *cmd,
                       const virDomainDef *def,
                       const nitroCommandContext *ctxt)
 {
-    unsigned long long page = nitroDomainDefGetPageSize(def);
-    int node = nitroDomainDefGetNumaNode(def);
-
-    if (page == 0)
-        page = ctxt->pageSize;
-    if (node < 0)
-        node = ctxt->numaNode;
-
     virCommandAddArg(cmd, "--memory");
     virCommandAddArgFormat(cmd, "%llu", virDomainDefGetMemoryTotal(def) * 1024);
 
-    if (page > 0) {
+    if (ctxt->pageSize > 0) {
         virCommandAddArg(cmd, "--page-size");
-        virCommandAddArgFormat(cmd, "%llu", page * 1024);
+        virCommandAddArgFormat(cmd, "%llu", ctxt->pageSize * 1024);
     }
 
-    if (node >= 0) {
+    if (ctxt->numaNode >= 0) {
         virCommandAddArg(cmd, "--numa-node");
-        virCommandAddArgFormat(cmd, "%d", node);
+        virCommandAddArgFormat(cmd, "%d", ctxt->numaNode);
     }
 }
 

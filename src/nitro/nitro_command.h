@@ -28,9 +28,9 @@ struct _nitroCommandContext {
     int consoleLogFd; /* file that gets the console's output as well */
     const char *qemu; /* path of QEMU; emulated machine only, else NULL */
     const char *accel; /* "kvm" or "tcg"; NULL: the helper finds out; emulated machine only */
-    unsigned long long pageSize;   /* KiB, of a definition that names none; 0: any */
-    int numaNode;                  /* for its memory, likewise; -1: any */
-    unsigned int heartbeatTimeout; /* seconds, likewise; 0: by size */
+    unsigned long long pageSize;   /* of the memory, KiB; 0: any */
+    int numaNode;                  /* of the memory; -1: any */
+    unsigned int heartbeatTimeout; /* seconds, of a definition that names none; 0: by size */
     const char *signedPcr0; /* the PCR0 that the image is signed for, in hex; NULL: not signed */
 };
 

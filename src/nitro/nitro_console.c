@@ -5,23 +5,21 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The daemon opens it, the helper writes to it.
+ * The daemon opens it, the helper writes to it, and clients read a pty through the daemon.
  */
 
 #include <config.h>
 
 #include <fcntl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "nitro_console.h"
 #include "nitro_domain_conf.h"
+#include "nitro_socket.h"
 #include "virerror.h"
 #include "virfile.h"
 #include "virlog.h"
-#include "virstring.h"
 
 #define VIR_FROM_THIS VIR_FROM_DOMAIN
 
@@ -81,16 +79,16 @@ nitroConsoleOpenFile(const char *path,
  * One that is in use stays, and bind() fails with EADDRINUSE.
  */
 static void
-nitroConsoleRemoveStale(const struct sockaddr_un *addr)
+nitroConsoleRemoveStale(const char *path)
 {
-    VIR_AUTOCLOSE sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    VIR_AUTOCLOSE sock = -1;
     struct stat sb;
 
     /* connect() refuses a file of any other kind with the same error. */
-    if (lstat(addr->sun_path, &sb) < 0 || !S_ISSOCK(sb.st_mode))
+    if (lstat(path, &sb) < 0 || !S_ISSOCK(sb.st_mode))
         return;
-    if (sock >= 0 && connect(sock, (const struct sockaddr *)addr, sizeof(*addr)) < 0 && errno == ECONNREFUSED)
-        unlink(addr->sun_path);
+    if ((sock = nitroSocketConnect(path)) == -ECONNREFUSED)
+        unlink(path);
 }
 
 
@@ -99,43 +97,31 @@ nitroConsoleOpenUnix(const virDomainChrSourceDef *source,
                      int *fd)
 {
     const char *path = source->data.nix.path;
-    struct sockaddr_un addr = { .sun_family = AF_UNIX };
-    VIR_AUTOCLOSE sock = -1;
-
-    if (virStrcpyStatic(addr.sun_path, path) < 0) {
-        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("the path '%s' of the console is too long for a UNIX socket: at most %zu bytes can be used"),
-                       path, sizeof(addr.sun_path) - 1);
-        return -1;
-    }
-    /* A listener whose queue is full must not hold up the daemon. */
-    if ((sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)) < 0) {
-        virReportSystemError(errno, "%s", _("cannot create a UNIX socket"));
-        return -1;
-    }
+    int sock;
 
     if (source->data.nix.listen) {
-        nitroConsoleRemoveStale(&addr);
-        if (bind(sock, (struct sockaddr *)&addr, sizeof(addr)) < 0) {
-            virReportSystemError(errno, _("cannot listen on the UNIX socket '%s' of the console"),
-                                 path);
-            return -1;
-        }
-        if (chmod(path, 0600) < 0 || listen(sock, SOMAXCONN) < 0) {
-            virReportSystemError(errno, _("cannot listen on the UNIX socket '%s' of the console"),
-                                 path);
-            unlink(path);
-            return -1;
-        }
-    } else if (connect(sock, (struct sockaddr *)&addr, sizeof(addr)) < 0) {
-        virReportSystemError(errno, _("cannot connect to the UNIX socket '%s' of the console"),
-                             path);
-        return -1;
+        nitroConsoleRemoveStale(path);
+        sock = nitroSocketBind(path);
+    } else {
+        /* A listener whose queue is full must not hold up the daemon. */
+        sock = nitroSocketConnect(path);
     }
 
-    *fd = sock;
-    sock = -1;
-    return 0;
+    if (sock >= 0) {
+        *fd = sock;
+        return 0;
+    }
+    if (sock == -ENAMETOOLONG)
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("the path '%s' of the console is too long for a UNIX socket: at most %zu bytes can be used"),
+                       path, NITRO_SOCKET_PATH_MAX);
+    else if (source->data.nix.listen)
+        virReportSystemError(-sock, _("cannot listen on the UNIX socket '%s' of the console"),
+                             path);
+    else
+        virReportSystemError(-sock, _("cannot connect to the UNIX socket '%s' of the console"),
+                             path);
+    return -1;
 }
 
 
@@ -169,6 +155,57 @@ nitroConsoleOpen(virDomainDef *def,
                        virDomainChrTypeToString(console->source->type));
         return -1;
     }
+}
+
+
+int
+nitroConsoleHold(const virDomainDef *def)
+{
+    virDomainChrDef *console = nitroDomainDefGetConsole(def);
+    const char *path;
+    int fd;
+
+    if (!console || console->source->type != VIR_DOMAIN_CHR_TYPE_PTY ||
+        !(path = console->source->data.file.path))
+        return -1;
+
+    if ((fd = open(path, O_PATH | O_CLOEXEC)) < 0)
+        VIR_WARN("Unable to find the console '%s' of domain '%s': %s",
+                 path, def->name, g_strerror(errno));
+    return fd;
+}
+
+
+int
+nitroConsoleOpenStream(const virDomainDef *def,
+                       const virDomainChrDef *console,
+                       int fd,
+                       virChrdevs *chrdevs,
+                       virStreamPtr st,
+                       bool force)
+{
+    /* libvirt names a lock file after it, which "self" would share with other daemons. */
+    g_autofree char *path = g_strdup_printf("/proc/%lld/fd/%d", (long long) getpid(), fd);
+    virDomainChrSourceDef source = {
+        .type = VIR_DOMAIN_CHR_TYPE_PTY,
+        .data.file.path = path,
+    };
+    int rc = -1;
+
+    if (fd >= 0)
+        rc = virChrdevOpen(chrdevs, &source, st, force);
+    if (rc == 1) {
+        virReportError(VIR_ERR_OPERATION_FAILED, "%s",
+                       _("Active console session exists for this domain"));
+        return -1;
+    }
+    if (fd < 0 || (rc < 0 && virLastErrorIsSystemErrno(EIO))) {
+        virReportError(VIR_ERR_OPERATION_INVALID,
+                       _("the enclave of domain '%s' has ended, and its console '%s' with it"),
+                       def->name, console->source->data.file.path);
+        return -1;
+    }
+    return rc;
 }
 
 

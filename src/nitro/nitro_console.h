@@ -9,6 +9,7 @@
 #pragma once
 
 #include "domain_conf.h"
+#include "virchrdev.h"
 
 /*
  * Names the console of the live definition @def (alias), and opens what it is
@@ -19,6 +20,30 @@
  * Returns 0, or -1 with an error set. @fd is the caller's to close.
  */
 int nitroConsoleOpen(virDomainDef *def, int *fd);
+
+/*
+ * Keeps hold of the pty of the live definition @def, whose number belongs to another process's
+ * terminal as soon as the helper has ended: returns a descriptor that leads to this pty, or
+ * to none. It does not open the pty (O_PATH), which tells the helper that nobody reads. The
+ * caller knows that the helper, or itself, has the other end open.
+ *
+ * Returns -1 without an error set when there is none to be had, and a warning in the log.
+ */
+int nitroConsoleHold(const virDomainDef *def);
+
+/*
+ * Connects the stream @st with the pty of the domain @def that nitroConsoleHold() has
+ * returned @fd for; @force: in place of another stream. @console is from nitroConsoleFind().
+ *
+ * Returns 0, or -1 with an error set: VIR_ERR_OPERATION_INVALID when the helper has ended,
+ * VIR_ERR_OPERATION_FAILED when another stream is connected.
+ */
+int nitroConsoleOpenStream(const virDomainDef *def,
+                           const virDomainChrDef *console,
+                           int fd,
+                           virChrdevs *chrdevs,
+                           virStreamPtr st,
+                           bool force);
 
 /*
  * Opens the file that the console's output is logged to as well, and empties it unless its

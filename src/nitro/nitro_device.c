@@ -5,19 +5,45 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * A path in, a descriptor or one sentence out. What the device then says to the helper is
- * explained in src/helper/ne_error.c.
+ * A path in, a descriptor or one sentence out: the only place that says why a device cannot be
+ * had. What it then says to the helper is explained in src/helper/ne_error.c.
  */
 
 #include <config.h>
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "nitro_device.h"
 #include "virerror.h"
+#include "virutil.h"
 
 #define VIR_FROM_THIS VIR_FROM_DOMAIN
+
+
+static void
+nitroDeviceReportDenied(const char *path,
+                        int err)
+{
+    g_autofree char *user = NULL;
+    g_autofree char *group = NULL;
+    struct stat sb;
+
+    if (stat(path, &sb) < 0) {
+        virReportSystemError(err, _("cannot open the device '%s'"), path);
+        return;
+    }
+
+    /* Not every id has a name, above all in containers. */
+    if (!(user = virGetUserName(geteuid())))
+        user = g_strdup_printf("%u", geteuid());
+    if (!(group = virGetGroupName(sb.st_gid)))
+        group = g_strdup_printf("%u", sb.st_gid);
+    virReportError(VIR_ERR_OPERATION_DENIED,
+                   _("user '%s' may not open the device '%s', which is for root and the group '%s': add the user to the group ('usermod -aG %s %s') and log in again"),
+                   user, path, group, group, user);
+}
 
 
 static void
@@ -39,9 +65,7 @@ nitroDeviceReportError(const char *path,
         break;
     case EACCES:
     case EPERM:
-        virReportError(VIR_ERR_OPERATION_FAILED,
-                       _("user %lld may not open the device '%s': make it a member of the group that the device belongs to (ne), and restart virtnitrod in a new session"),
-                       (long long) geteuid(), path);
+        nitroDeviceReportDenied(path, err);
         break;
     case EBUSY:
         virReportError(VIR_ERR_OPERATION_FAILED,
@@ -51,6 +75,17 @@ nitroDeviceReportError(const char *path,
     default:
         virReportSystemError(err, _("cannot open the device '%s'"), path);
     }
+}
+
+
+int
+nitroDeviceCheck(const char *path)
+{
+    if (access(path, R_OK | W_OK) == 0)
+        return 0;
+
+    nitroDeviceReportError(path, errno);
+    return -1;
 }
 
 

@@ -8,18 +8,29 @@
 
 #include <config.h>
 
+#include <dirent.h>
+#include <fcntl.h>
+#include <unistd.h>
+
 #include "datatypes.h"
 #include "nitro_domain.h"
 #include "virerror.h"
+#include "virfile.h"
 #include "viruuid.h"
 #include "virxml.h"
 
 #define VIR_FROM_THIS VIR_FROM_DOMAIN
 
+/* Directories in each other that a run directory may have; ours has one. */
+#define NITRO_DOMAIN_RUN_DIR_DEPTH 8
+
 static void *
 nitroDomainObjPrivateAlloc(void *opaque)
 {
-    return g_new0(nitroDomainObjPrivate, 1);
+    nitroDomainObjPrivate *priv = g_new0(nitroDomainObjPrivate, 1);
+
+    priv->consoleFd = -1;
+    return priv;
 }
 
 
@@ -36,6 +47,7 @@ void
 nitroDomainObjPrivateReset(nitroDomainObjPrivate *priv)
 {
     priv->consoleOpened = false;
+    VIR_FORCE_CLOSE(priv->consoleFd);
     priv->booted = false;
     priv->ended = false;
     g_clear_pointer(&priv->exitReason, g_free);
@@ -43,6 +55,7 @@ nitroDomainObjPrivateReset(nitroDomainObjPrivate *priv)
     g_clear_pointer(&priv->failureText, g_free);
     g_clear_pointer(&priv->cpus, g_free);
     priv->ncpus = 0;
+    priv->helperStart = 0;
     priv->startTime = 0;
     priv->bootTime = 0;
 }
@@ -71,6 +84,8 @@ nitroDomainObjPrivateFormat(virBuffer *buf,
     nitroDomainObjPrivate *priv = vm->privateData;
 
     virBufferAsprintf(buf, "<boot time='%llu' restarts='%u'/>\n", priv->bootTime, priv->restarts);
+    if (priv->helperStart > 0)
+        virBufferAsprintf(buf, "<helper start='%llu'/>\n", priv->helperStart);
     if (priv->cpusShown)
         virBufferAddLit(buf, "<cpusShown/>\n");
     return 0;
@@ -89,6 +104,8 @@ nitroDomainObjPrivateParse(xmlXPathContextPtr ctxt,
         priv->bootTime = 0;
     if (virXPathUInt("string(./boot/@restarts)", ctxt, &priv->restarts) < 0)
         priv->restarts = 0;
+    if (virXPathULongLong("string(./helper/@start)", ctxt, &priv->helperStart) < 0)
+        priv->helperStart = 0;
     priv->cpusShown = virXPathBoolean("boolean(./cpusShown)", ctxt) == 1;
     return 0;
 }
@@ -167,6 +184,56 @@ nitroDomainGetRunDir(nitroDriver *driver,
     g_autofree char *name = virDomainDefGetShortName(def);
 
     return g_strdup_printf("%s/domain-%s", driver->config->stateDir, name);
+}
+
+
+/*
+ * Removes @name in the directory @parent, whatever it is, and what is in it. virFileDeleteTree()
+ * goes by paths, of which each part may be exchanged for a link while it does. Returns 0, or -1
+ * with errno set.
+ */
+static int
+nitroDomainRemoveAt(int parent,
+                    const char *name,
+                    unsigned int depth)
+{
+    g_autoptr(DIR) dir = NULL;
+    struct dirent *entry;
+    int fd;
+
+    if (unlinkat(parent, name, 0) == 0 || errno == ENOENT)
+        return 0;
+    if (errno != EISDIR && errno != EPERM)
+        return -1;
+
+    if (depth == 0) {
+        errno = ENOTEMPTY;
+        return -1;
+    }
+    if ((fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)) < 0)
+        return -1;
+    if (!(dir = fdopendir(fd))) {
+        VIR_FORCE_CLOSE(fd);
+        return -1;
+    }
+
+    while ((entry = readdir(dir))) {
+        if (STRNEQ(entry->d_name, ".") && STRNEQ(entry->d_name, "..") &&
+            nitroDomainRemoveAt(fd, entry->d_name, depth - 1) < 0)
+            return -1;
+    }
+    return unlinkat(parent, name, AT_REMOVEDIR);
+}
+
+
+int
+nitroDomainRemoveRunDir(const char *dir)
+{
+    if (nitroDomainRemoveAt(AT_FDCWD, dir, NITRO_DOMAIN_RUN_DIR_DEPTH) == 0)
+        return 0;
+
+    virReportSystemError(errno, _("cannot remove the directory '%s'"), dir);
+    return -1;
 }
 
 

@@ -26,8 +26,10 @@ struct _nitroDomainObjPrivate {
 
     /* While the domain is active: */
     nitroMonitor *mon;   /* NULL while it starts, until its helper runs */
+    unsigned long long helperStart; /* when its process started: ticks since boot; 0: not known */
     bool booted;         /* the helper has said so */
     bool ended;          /* the helper has said so, or is gone */
+    int consoleFd;       /* nitroConsoleHold(); -1: none */
     char *exitReason;    /* NITRO_EXIT_*; NULL: the helper was lost */
     char *failureCode;   /* NITRO_FAILURE_* of a start that failed */
     char *failureText;   /* one sentence */
@@ -62,6 +64,15 @@ void nitroDomainRemoveInactive(nitroDriver *driver, virDomainObj *vm);
 
 /* The directory of a running domain: its control socket, and more to come (g_free). */
 char *nitroDomainGetRunDir(nitroDriver *driver, const virDomainDef *def);
+
+/*
+ * Removes the directory @dir of a domain that has ended, with all that is in it. The helper's
+ * user may change some of it meanwhile, and is not trusted: no symbolic link is followed, and
+ * nothing outside is removed.
+ *
+ * Returns 0, also when there is none, or -1 with an error set.
+ */
+int nitroDomainRemoveRunDir(const char *dir);
 
 /*
  * Saves the status of the running domain, by which a restarted daemon finds it.

@@ -529,6 +529,7 @@ nitroDomainOpenConsole(virDomainPtr dom,
                        virStreamPtr st,
                        unsigned int flags)
 {
+    nitroDomainObjPrivate *priv;
     virDomainChrDef *console;
     virChrdevs *chrdevs;
     virDomainObj *vm;
@@ -540,17 +541,14 @@ nitroDomainOpenConsole(virDomainPtr dom,
         return -1;
     if (virDomainOpenConsoleEnsureACL(dom->conn, vm->def) < 0 ||
         virDomainObjCheckActive(vm) < 0 ||
-        !(console = nitroConsoleFind(vm->def, alias)) ||
-        !(chrdevs = nitroDomainObjPrivateGetChrdevs(vm->privateData)))
+        !(console = nitroConsoleFind(vm->def, alias)))
         goto cleanup;
 
-    ret = virChrdevOpen(chrdevs, console->source, st,
-                        (flags & VIR_DOMAIN_CONSOLE_FORCE) != 0);
-    if (ret == 1) {
-        virReportError(VIR_ERR_OPERATION_FAILED, "%s",
-                       _("Active console session exists for this domain"));
-        ret = -1;
-    }
+    priv = vm->privateData;
+    if (!(chrdevs = nitroDomainObjPrivateGetChrdevs(priv)))
+        goto cleanup;
+    ret = nitroConsoleOpenStream(vm->def, console, priv->consoleFd, chrdevs, st,
+                                 (flags & VIR_DOMAIN_CONSOLE_FORCE) != 0);
 
  cleanup:
     virDomainObjEndAPI(&vm);
@@ -584,6 +582,59 @@ nitroDomainParse(nitroDriver *driver,
 }
 
 
+/* Waits until an inactive domain that is to be replaced has no job: one that was destroyed
+ * while it started still has. */
+static int
+nitroDomainAwaitJob(nitroDriver *driver,
+                    const virDomainDef *def)
+{
+    virDomainObj *vm = virDomainObjListFindByUUID(driver->domains, def->uuid);
+    int ret = 0;
+
+    if (vm && !virDomainObjIsActive(vm) && !vm->removing) {
+        if ((ret = nitroProcessBeginStartJob(driver, vm)) == 0)
+            nitroProcessEndStartJob(vm);
+    }
+    virDomainObjEndAPI(&vm);
+    return ret;
+}
+
+
+/*
+ * Makes *@def (stolen) the live definition of a domain, new or shut off, and begins the job of
+ * its start. The domain is not unlocked in between: until it is active, whoever defines
+ * or creates it, too, would replace what is about to start.
+ *
+ * Returns the locked domain (virDomainObjEndAPI), or NULL with an error set.
+ */
+static virDomainObj *
+nitroDomainAddLive(nitroDriver *driver,
+                   virDomainDef **def)
+{
+    virDomainObj *vm;
+
+    if (nitroProcessPrepareHost(driver, *def) < 0 ||
+        nitroDomainAwaitJob(driver, *def) < 0 ||
+        !(vm = virDomainObjListAdd(driver->domains, def, driver->xmlopt,
+                                   VIR_DOMAIN_OBJ_LIST_ADD_LIVE |
+                                   VIR_DOMAIN_OBJ_LIST_ADD_CHECK_LIVE, NULL)))
+        return NULL;
+
+    if (vm->job->active != VIR_JOB_NONE || vm->job->asyncJob != VIR_ASYNC_JOB_NONE) {
+        virReportError(VIR_ERR_OPERATION_INVALID,
+                       _("domain '%s' is being changed by another client: try again"),
+                       vm->def->name);
+    } else if (nitroProcessBeginStartJob(driver, vm) == 0) {
+        return vm;
+    }
+    /* An inactive definition of the same domain is as it was. */
+    virDomainObjRemoveTransientDef(vm);
+    nitroDomainRemoveInactive(driver, vm);
+    virDomainObjEndAPI(&vm);
+    return NULL;
+}
+
+
 static virDomainPtr
 nitroDomainCreateXML(virConnectPtr conn,
                      const char *xml,
@@ -600,20 +651,15 @@ nitroDomainCreateXML(virConnectPtr conn,
         virDomainCreateXMLEnsureACL(conn, def) < 0)
         return NULL;
 
-    if (!(vm = virDomainObjListAdd(driver->domains, &def, driver->xmlopt,
-                                   VIR_DOMAIN_OBJ_LIST_ADD_LIVE |
-                                   VIR_DOMAIN_OBJ_LIST_ADD_CHECK_LIVE, NULL)))
+    if (!(vm = nitroDomainAddLive(driver, &def)))
         return NULL;
 
-    if (nitroProcessBeginStartJob(vm) == 0) {
-        nitroRestartCancel(vm);
-        if (nitroProcessStart(driver, vm) == 0)
-            dom = virGetDomain(conn, vm->def->name, vm->def->uuid, vm->def->id);
-        nitroProcessEndStartJob(vm);
-    }
+    nitroRestartCancel(vm);
+    if (nitroProcessStart(driver, vm) == 0)
+        dom = virGetDomain(conn, vm->def->name, vm->def->uuid, vm->def->id);
+    nitroProcessEndStartJob(vm);
 
     if (!dom && !virDomainObjIsActive(vm)) {
-        /* An inactive definition of the same domain is as it was. */
         virDomainObjRemoveTransientDef(vm);
         nitroDomainRemoveInactive(driver, vm);
     }
@@ -643,7 +689,7 @@ nitroDomainCreateWithFlags(virDomainPtr dom,
                        _("domain '%s' is already running"), vm->def->name);
         goto cleanup;
     }
-    if (nitroProcessBeginStartJob(vm) < 0)
+    if (nitroProcessBeginStartJob(driver, vm) < 0)
         goto cleanup;
     nitroRestartCancel(vm);
     if ((ret = nitroProcessStart(driver, vm)) == 0)

@@ -64,14 +64,7 @@ nitroConfigStore(nitroDriver *driver,
     if (virDomainDefSave(*def, driver->xmlopt, driver->config->configDir) < 0)
         return -1;
 
-    /* A domain that is about to start by virDomainCreateXML() is not active yet, and has
-     * its stored definition set aside already. */
-    if (vm->newDef) {
-        virDomainDefFree(vm->newDef);
-        vm->newDef = g_steal_pointer(def);
-    } else {
-        virDomainObjAssignDef(vm, def, false, NULL);
-    }
+    virDomainObjAssignDef(vm, def, false, NULL);
     vm->updated = 1;
     return 0;
 }
@@ -420,28 +413,53 @@ nitroDomainGetMetadata(virDomainPtr dom,
 }
 
 
-static void
+/* Returns the action of before. */
+static virDomainLifecycleAction
 nitroConfigSetAction(virDomainDef *def,
                      virDomainLifecycle type,
                      virDomainLifecycleAction action)
 {
+    virDomainLifecycleAction before = action;
+
     switch (type) {
     case VIR_DOMAIN_LIFECYCLE_POWEROFF:
+        before = def->onPoweroff;
         def->onPoweroff = action;
         break;
     case VIR_DOMAIN_LIFECYCLE_REBOOT:
+        before = def->onReboot;
         def->onReboot = action;
         break;
     case VIR_DOMAIN_LIFECYCLE_CRASH:
+        before = def->onCrash;
         def->onCrash = action;
         break;
     case VIR_DOMAIN_LIFECYCLE_LAST:
         break;
     }
+    return before;
 }
 
 
-/* @config, the stored definition, and @live are changed, or neither. */
+/* The live definition goes back to the action @before, as a change has failed. */
+static void
+nitroConfigRestoreAction(nitroDriver *driver,
+                         virDomainObj *vm,
+                         virDomainLifecycle type,
+                         virDomainLifecycleAction before)
+{
+    virErrorPtr err = NULL;
+
+    virErrorPreserveLast(&err);
+    nitroConfigSetAction(vm->def, type, before);
+    if (nitroDomainSaveStatus(driver, vm) < 0)
+        VIR_WARN("Unable to save the status of domain '%s': %s",
+                 vm->def->name, virGetLastErrorMessage());
+    virErrorRestore(&err);
+}
+
+
+/* The stored and the live definition are changed, or neither. */
 static int
 nitroConfigSetActions(nitroDriver *driver,
                       virDomainObj *vm,
@@ -450,6 +468,7 @@ nitroConfigSetActions(nitroDriver *driver,
                       virDomainLifecycleAction action)
 {
     g_autoptr(virDomainDef) def = NULL;
+    virDomainLifecycleAction before = action;
 
     if (virDomainObjUpdateModificationImpact(vm, &flags) < 0)
         return -1;
@@ -466,12 +485,19 @@ nitroConfigSetActions(nitroDriver *driver,
         if (!(def = virDomainObjCopyPersistentDef(vm, driver->xmlopt, NULL)))
             return -1;
         nitroConfigSetAction(def, type, action);
-        if (nitroConfigStore(driver, vm, &def) < 0)
-            return -1;
     }
     if (flags & VIR_DOMAIN_AFFECT_LIVE) {
-        nitroConfigSetAction(vm->def, type, action);
-        return nitroDomainSaveStatus(driver, vm);
+        before = nitroConfigSetAction(vm->def, type, action);
+        /* The file of before is there still. */
+        if (nitroDomainSaveStatus(driver, vm) < 0) {
+            nitroConfigSetAction(vm->def, type, before);
+            return -1;
+        }
+    }
+    if (def && nitroConfigStore(driver, vm, &def) < 0) {
+        if (flags & VIR_DOMAIN_AFFECT_LIVE)
+            nitroConfigRestoreAction(driver, vm, type, before);
+        return -1;
     }
     return 0;
 }
@@ -593,7 +619,7 @@ nitroConfigSaveAs(nitroDriver *driver,
 static int
 nitroConfigCheckRename(virDomainObj *vm)
 {
-    if (virDomainObjIsActive(vm) || vm->newDef) {
+    if (virDomainObjIsActive(vm)) {
         virReportError(VIR_ERR_OPERATION_INVALID,
                        _("domain '%s' is running: only a domain that is shut off can be renamed"),
                        vm->def->name);

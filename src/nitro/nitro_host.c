@@ -107,21 +107,27 @@ nitroHostProbeAccel(const nitroDriverConfig *config)
 char *
 nitroHostGetAccel(nitroDriver *driver)
 {
-    g_autofree char *accel = NULL;
+    VIR_LOCK_GUARD lock = virLockGuardLock(&driver->lock);
 
-    VIR_WITH_MUTEX_LOCK_GUARD(&driver->lock) {
-        accel = g_strdup(driver->accel);
-    }
+    return g_strdup(driver->accel);
+}
+
+
+int
+nitroHostFindAccel(nitroDriver *driver)
+{
+    g_autofree char *accel = nitroHostGetAccel(driver);
+
     if (accel)
-        return g_steal_pointer(&accel);
+        return 0;
 
     /* Two domains that start at once may both ask; the answer is the same. */
     if (!(accel = nitroHostProbeAccel(driver->config)))
-        return NULL;
+        return -1;
 
     VIR_WITH_MUTEX_LOCK_GUARD(&driver->lock) {
         g_free(driver->accel);
-        driver->accel = g_strdup(accel);
+        driver->accel = g_steal_pointer(&accel);
     }
-    return g_steal_pointer(&accel);
+    return 0;
 }

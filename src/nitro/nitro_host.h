@@ -24,10 +24,13 @@
 int nitroHostCheckDomain(nitroDriver *driver, const virDomainDef *def, char **qemu);
 
 /*
- * Which accelerator works for the emulated machine, "kvm" or "tcg": asks the
- * helper once in the life of the daemon, as a KVM that does not work costs the
- * helper's probe its whole time limit.
+ * Finds out which accelerator works for the emulated machine: asks the helper once in
+ * the life of the daemon, as a KVM that does not work costs the helper's probe its whole
+ * time limit. Call it without the lock of a domain, unless nitroHostGetAccel() knows.
  *
- * Returns the name (g_free), or NULL with an error set.
+ * Returns 0, or -1 with an error set.
  */
+int nitroHostFindAccel(nitroDriver *driver);
+
+/* What it has found, "kvm" or "tcg" (g_free). NULL: nobody has asked yet. Waits for nothing. */
 char *nitroHostGetAccel(nitroDriver *driver);

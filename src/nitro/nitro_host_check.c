@@ -11,45 +11,14 @@
 
 #include <config.h>
 
-#include <sys/stat.h>
-#include <unistd.h>
-
+#include "nitro_device.h"
 #include "nitro_host_check.h"
 #include "nitro_hugepages.h"
 #include "nitro_pool.h"
 #include "virerror.h"
 #include "virnuma.h"
-#include "virutil.h"
 
 #define VIR_FROM_THIS VIR_FROM_DOMAIN
-
-
-static int
-nitroHostCheckDevice(const nitroDriverConfig *config)
-{
-    g_autofree char *user = NULL;
-    g_autofree char *group = NULL;
-    struct stat sb;
-
-    if (stat(config->device, &sb) < 0) {
-        virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
-                       _("machine 'nitro' needs the device '%s', which this host does not have: start the domain on an EC2 instance with enclaves enabled, or use machine 'nitro-enclave' to emulate it"),
-                       config->device);
-        return -1;
-    }
-    if (access(config->device, R_OK | W_OK) == 0)
-        return 0;
-
-    /* Not every id has a name, above all in containers. */
-    if (!(user = virGetUserName(geteuid())))
-        user = g_strdup_printf("%u", geteuid());
-    if (!(group = virGetGroupName(sb.st_gid)))
-        group = g_strdup_printf("%u", sb.st_gid);
-    virReportError(VIR_ERR_OPERATION_DENIED,
-                   _("user '%s' may not open the device '%s', which is for root and the group '%s': add the user to the group ('usermod -aG %s %s') and log in again"),
-                   user, config->device, group, group, user);
-    return -1;
-}
 
 
 /*
@@ -77,10 +46,11 @@ unsigned int
 nitroHostGetPageSize(const nitroDriverConfig *config,
                      const virDomainDef *def)
 {
-    if (nitroDomainDefGetMachine(def) != NITRO_MACHINE_NITRO)
-        return nitroDomainDefGetPageSize(def);
+    unsigned int own = nitroDomainDefGetPageSize(def);
 
-    return nitroDomainDefGetPageSize(def) > 0 ? nitroDomainDefGetPageSize(def) : config->pageSize;
+    if (own > 0 || nitroDomainDefGetMachine(def) != NITRO_MACHINE_NITRO)
+        return own;
+    return config->pageSize;
 }
 
 
@@ -88,11 +58,16 @@ int
 nitroHostGetNumaNode(const virDomainDef *def)
 {
     g_autoptr(nitroPool) pool = NULL;
+    int own = nitroDomainDefGetNumaNode(def);
 
-    if (nitroDomainDefGetMachine(def) != NITRO_MACHINE_NITRO ||
-        !virNumaIsAvailable() || virNumaGetMaxNode() < 1 ||
-        !(pool = nitroPoolRead()))
+    if (own >= 0 || nitroDomainDefGetMachine(def) != NITRO_MACHINE_NITRO ||
+        !virNumaIsAvailable() || virNumaGetMaxNode() < 1)
+        return own;
+
+    if (!(pool = nitroPoolRead())) {
+        virResetLastError();
         return -1;
+    }
     return pool->node;
 }
 
@@ -103,7 +78,7 @@ nitroHostCheckNitro(nitroDriver *driver,
 {
     g_autoptr(nitroPool) pool = NULL;
 
-    if (nitroHostCheckDevice(driver->config) < 0 ||
+    if (nitroDeviceCheck(driver->config->device) < 0 ||
         !(pool = nitroPoolRead()) ||
         nitroCpusCheck(driver->cpus, pool, def) < 0 ||
         nitroHostCheckNode(def, pool) < 0)

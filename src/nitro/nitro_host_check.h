@@ -17,9 +17,8 @@
  * host or definition fails in milliseconds and in words, not with a number of the
  * kernel's; but the kernel has the last word, and may still refuse.
  *
- * Returns 0, or -1 with an error set: VIR_ERR_OPERATION_UNSUPPORTED: no device;
- * VIR_ERR_OPERATION_DENIED: no right to open it; VIR_ERR_CONFIG_UNSUPPORTED: the
- * definition cannot work on this host; VIR_ERR_OPERATION_FAILED: it cannot at present.
+ * Returns 0, or -1 with an error set: what nitroDeviceCheck() sets; VIR_ERR_CONFIG_UNSUPPORTED:
+ * the definition cannot work on this host; VIR_ERR_OPERATION_FAILED: it cannot at present.
  */
 int nitroHostCheckNitro(nitroDriver *driver, const virDomainDef *def);
 
@@ -30,13 +29,14 @@ int nitroHostCheckNitro(nitroDriver *driver, const virDomainDef *def);
 int nitroHostTakeCpus(nitroDriver *driver, const virDomainDef *def);
 
 /*
- * The page size that the domain @def on the device is to have, in KiB: its own, or
- * that of nitro.conf. 0: any.
+ * The page size that the memory of the domain @def is to have, in KiB: its own, or on the
+ * device that of nitro.conf. 0: any.
  */
 unsigned int nitroHostGetPageSize(const nitroDriverConfig *config, const virDomainDef *def);
 
 /*
- * The NUMA node that the memory of the domain @def has to be on: that of the CPU pool. -1
- * where there is nothing to choose: one node, the emulated machine, no pool.
+ * The NUMA node that the memory of the domain @def has to be on: its own, or that of the CPU
+ * pool. -1 where there is nothing to choose: one node, no pool, the emulated machine. Sets
+ * no error.
  */
 int nitroHostGetNumaNode(const virDomainDef *def);

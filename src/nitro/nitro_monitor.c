@@ -13,7 +13,6 @@
 #include <config.h>
 
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "helper_protocol.h"
@@ -310,6 +309,15 @@ nitroMonitorOpen(int fd,
 
     mon->freecb = freecb;
     return g_steal_pointer(&mon);
+}
+
+
+bool
+nitroMonitorIsGone(nitroMonitor *mon)
+{
+    VIR_LOCK_GUARD lock = virObjectLockGuard(mon);
+
+    return mon->gone;
 }
 
 

@@ -65,6 +65,9 @@ nitroMonitor *nitroMonitorOpen(int fd,
                                void *opaque,
                                virFreeCallback freecb);
 
+/* Whether the helper has closed the connection, or broken the protocol. */
+bool nitroMonitorIsGone(nitroMonitor *mon);
+
 /* Closes the connection; callbacks that are under way may still end. Idempotent. */
 void nitroMonitorClose(nitroMonitor *mon);
 

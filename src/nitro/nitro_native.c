@@ -178,6 +178,13 @@ nitroNativeCheckFormat(const virDomainDef *def,
                        format, virDomainChrTypeToString(console->source->type));
         return -1;
     }
+    if (console && console->source->logfile) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("format '%s' has no counterpart of <log file='%s'> of a console: "
+                         "remove it first"),
+                       format, console->source->logfile);
+        return -1;
+    }
     return 0;
 }
 

@@ -58,7 +58,7 @@ nitroOrphanEnd(const char *dir)
     /* kills it only if it still holds the lock */
     if (virFileExists(pidfile) && virPidFileForceCleanupPath(pidfile) < 0)
         VIR_ERROR(_("cannot end the helper of '%s': %s"), pidfile, virGetLastErrorMessage());
-    if (virFileDeleteTree(dir) < 0)
+    if (nitroDomainRemoveRunDir(dir) < 0)
         VIR_ERROR(_("cannot remove '%s': %s"), dir, virGetLastErrorMessage());
 }
 

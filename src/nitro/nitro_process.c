@@ -17,10 +17,8 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "domain_postparse.h"
@@ -44,6 +42,7 @@
 #include "virlog.h"
 #include "virstring.h"
 #include "virpidfile.h"
+#include "virprocess.h"
 #include "virtime.h"
 #include "viruuid.h"
 
@@ -101,11 +100,46 @@ nitroProcessFdsClose(nitroProcessFds *fds)
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(nitroProcessFds, nitroProcessFdsClose);
 
 
-int
-nitroProcessBeginStartJob(virDomainObj *vm)
+/* The job alone, for who finds the enclave started */
+static int
+nitroProcessBeginJob(virDomainObj *vm)
 {
     return virDomainObjBeginAsyncJob(vm, VIR_ASYNC_JOB_START,
                                      VIR_DOMAIN_JOB_OPERATION_START, 0);
+}
+
+
+/* Whether the accelerator of the emulated machine is still to be found out */
+static bool
+nitroProcessNeedsAccel(nitroDriver *driver,
+                       const virDomainDef *def)
+{
+    g_autofree char *accel = nitroHostGetAccel(driver);
+
+    return !accel && nitroDomainDefGetMachine(def) == NITRO_MACHINE_EMULATED;
+}
+
+
+int
+nitroProcessPrepareHost(nitroDriver *driver,
+                        const virDomainDef *def)
+{
+    return nitroProcessNeedsAccel(driver, def) ? nitroHostFindAccel(driver) : 0;
+}
+
+
+int
+nitroProcessBeginStartJob(nitroDriver *driver,
+                          virDomainObj *vm)
+{
+    int rc = 0;
+
+    if (nitroProcessNeedsAccel(driver, vm->def)) {
+        virObjectUnlock(vm);
+        rc = nitroHostFindAccel(driver);
+        virObjectLock(vm);
+    }
+    return rc < 0 ? -1 : nitroProcessBeginJob(vm);
 }
 
 
@@ -227,6 +261,24 @@ nitroProcessNoteEvent(virDomainObj *vm,
 }
 
 
+/* The helper of @vm has ended: a worker makes the domain inactive. */
+static void
+nitroProcessNoteEnd(virDomainObj *vm)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+
+    if (priv->ended)
+        return;
+
+    priv->ended = true;
+    /* A start that waits sees it too; the worker then finds nothing to do. */
+    if (virThreadPoolSendJob(nitro_driver->workers, 0, virObjectRef(vm)) < 0) {
+        VIR_ERROR(_("cannot handle the end of domain '%s'"), vm->def->name);
+        virObjectUnref(vm);
+    }
+}
+
+
 static void
 nitroProcessMonitorEvent(nitroMonitor *mon,
                          const nitroMonitorEvent *event,
@@ -240,16 +292,10 @@ nitroProcessMonitorEvent(nitroMonitor *mon,
     if (priv->mon != mon)
         return;
 
-    if (event->name) {
+    if (event->name)
         nitroProcessNoteEvent(vm, event);
-    } else {
-        priv->ended = true;
-        /* A start that waits sees it too; the worker then finds nothing to do. */
-        if (virThreadPoolSendJob(nitro_driver->workers, 0, virObjectRef(vm)) < 0) {
-            VIR_ERROR(_("cannot handle the end of domain '%s'"), vm->def->name);
-            virObjectUnref(vm);
-        }
-    }
+    else
+        nitroProcessNoteEnd(vm);
     virDomainObjBroadcast(vm);
 }
 
@@ -355,16 +401,41 @@ nitroProcessOpenDevice(nitroDriver *driver,
 }
 
 
-/* The emulated machine's helper has a port for the heartbeat of its own. */
+/* Returns 0, or -1 with an error set when the run @id of the domain is over. */
+static int
+nitroProcessCheckRun(virDomainObj *vm,
+                     int id)
+{
+    if (vm->def->id == id)
+        return 0;
+
+    virReportError(VIR_ERR_OPERATION_ABORTED,
+                   _("domain '%s' was destroyed while it started"), vm->def->name);
+    return -1;
+}
+
+
+/*
+ * The emulated machine's helper has a port for the heartbeat of its own. The lock of @vm is
+ * released meanwhile, so that the run may be over then.
+ */
 static int
 nitroProcessOpenBroker(nitroDriver *driver,
                        virDomainObj *vm,
                        nitroProcessFds *fds)
 {
+    int id = vm->def->id;
+
     if (nitroDomainDefGetMachine(vm->def) != NITRO_MACHINE_NITRO ||
         !nitroDomainDefHasHeartbeat(vm->def))
         return 0;
-    return (fds->broker = nitroBrokerConnect(driver)) < 0 ? -1 : 0;
+
+    virObjectUnlock(vm);
+    fds->broker = nitroBrokerConnect(driver);
+    virObjectLock(vm);
+    if (nitroProcessCheckRun(vm, id) < 0)
+        return -1;
+    return fds->broker < 0 ? -1 : 0;
 }
 
 
@@ -394,6 +465,7 @@ nitroProcessLaunch(nitroDriver *driver,
         .signedPcr0 = fds->signedPcr0,
     };
     g_autoptr(virCommand) cmd = NULL;
+    nitroDomainObjPrivate *priv = vm->privateData;
     g_autofree char *pidfile = nitroProcessPidFile(driver, vm);
     int logfd = fds->log;
     int rc;
@@ -415,6 +487,9 @@ nitroProcessLaunch(nitroDriver *driver,
         virReportSystemError(-rc, _("cannot read the pid file '%s'"), pidfile);
         return -1;
     }
+    /* A helper that has ended at once tells so otherwise. */
+    if (virProcessGetStartTime(vm->pid, &priv->helperStart) < 0)
+        virResetLastError();
     return 0;
 }
 
@@ -462,11 +537,8 @@ nitroProcessWaitBooted(nitroDriver *driver,
             break;
     }
 
-    if (vm->def->id != id) {
-        virReportError(VIR_ERR_OPERATION_ABORTED,
-                       _("domain '%s' was destroyed while it started"), vm->def->name);
+    if (nitroProcessCheckRun(vm, id) < 0)
         return -1;
-    }
     if (priv->booted)
         return 0;
 
@@ -526,26 +598,6 @@ nitroProcessSetRunning(nitroDriver *driver,
 }
 
 
-/*
- * Finds out the accelerator of the emulated machine, which may take a while: the
- * lock of @vm is released, and nothing of the start has happened yet. A definition
- * that changes meanwhile does no harm, as the helper can find out by itself, too.
- */
-static int
-nitroProcessGetAccel(nitroDriver *driver,
-                     virDomainObj *vm,
-                     char **accel)
-{
-    if (nitroDomainDefGetMachine(vm->def) != NITRO_MACHINE_EMULATED)
-        return 0;
-
-    virObjectUnlock(vm);
-    *accel = nitroHostGetAccel(driver);
-    virObjectLock(vm);
-    return *accel ? 0 : -1;
-}
-
-
 /* Everything of a start that happens before the helper runs */
 static int
 nitroProcessPrepare(nitroDriver *driver,
@@ -566,6 +618,8 @@ nitroProcessPrepare(nitroDriver *driver,
         return -1;
 
     priv->consoleOpened = true;
+    if (fds->console >= 0)
+        priv->consoleFd = nitroConsoleHold(vm->def);
     if (nitroProcessOpenDevice(driver, vm, fds) < 0)
         return -1;
     return nitroProcessOpenBroker(driver, vm, fds);
@@ -643,13 +697,6 @@ nitroProcessStart(nitroDriver *driver,
     bool restart = priv->restartPending;
     int id;
 
-    if (!virDomainObjIsActive(vm) && nitroProcessGetAccel(driver, vm, &accel) < 0)
-        return -1;
-    if (restart && !priv->restartPending) {
-        virReportError(VIR_ERR_OPERATION_ABORTED,
-                       _("domain '%s' was destroyed before it started again"), vm->def->name);
-        return -1;
-    }
     if (nitroProcessCheck(driver, vm, &qemu) < 0 ||
         virDomainObjSetDefTransient(driver->xmlopt, vm, NULL) < 0)
         return -1;
@@ -663,6 +710,10 @@ nitroProcessStart(nitroDriver *driver,
     virDomainObjSetState(vm, VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_STARTING_UP);
     nitroDriverDomainStarted(driver);
 
+    /* A definition that became an emulated one while this waited for its job has none: the
+     * helper then finds out by itself. */
+    if (nitroDomainDefGetMachine(vm->def) == NITRO_MACHINE_EMULATED)
+        accel = nitroHostGetAccel(driver);
     if (nitroProcessPrepare(driver, vm, &fds) < 0 ||
         nitroProcessRun(driver, vm, &fds, qemu, accel) < 0) {
         virErrorPreserveLast(&err);
@@ -702,6 +753,40 @@ nitroProcessHasArg(pid_t pid,
 }
 
 
+/* Notes the number of the helper's process: a daemon that was killed may not have got to do so. */
+static bool
+nitroProcessFindPid(nitroDriver *driver,
+                    virDomainObj *vm)
+{
+    g_autofree char *pidfile = nitroProcessPidFile(driver, vm);
+
+    return vm->pid > 0 || virPidFileReadPath(pidfile, &vm->pid) == 0;
+}
+
+
+/*
+ * Whether the process whose number is noted is the helper. One that exits has no arguments
+ * any more, and may do so for long while the hypervisor does not answer.
+ */
+static bool
+nitroProcessIsHelper(virDomainObj *vm)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+    char uuid[VIR_UUID_STRING_BUFLEN];
+    unsigned long long start;
+
+    if (priv->helperStart > 0) {
+        if (virProcessGetStartTime(vm->pid, &start) == 0)
+            return start == priv->helperStart;
+        virResetLastError();
+        return false;
+    }
+
+    virUUIDFormat(vm->def->uuid, uuid);
+    return nitroProcessHasArg(vm->pid, uuid);
+}
+
+
 /*
  * Returns a descriptor of the helper's process, or -1 when it is gone. Its number may
  * have been given to another process since; the pid file and its lock may be gone, too.
@@ -710,17 +795,13 @@ static int
 nitroProcessOpenHelper(nitroDriver *driver,
                        virDomainObj *vm)
 {
-    g_autofree char *pidfile = nitroProcessPidFile(driver, vm);
-    char uuid[VIR_UUID_STRING_BUFLEN];
     VIR_AUTOCLOSE pidfd = -1;
     int ret;
 
-    /* A daemon that was killed may not have got to note the number. */
-    if (vm->pid <= 0 && virPidFileReadPath(pidfile, &vm->pid) < 0)
+    if (!nitroProcessFindPid(driver, vm))
         return -1;
 
-    virUUIDFormat(vm->def->uuid, uuid);
-    if ((pidfd = syscall(SYS_pidfd_open, vm->pid, 0)) < 0 || !nitroProcessHasArg(vm->pid, uuid))
+    if ((pidfd = syscall(SYS_pidfd_open, vm->pid, 0)) < 0 || !nitroProcessIsHelper(vm))
         return -1;
 
     ret = pidfd;
@@ -774,6 +855,13 @@ nitroProcessKill(nitroDriver *driver,
     /* Of two who try at a time only one has taken it away. */
     if (mon)
         priv->mon = g_steal_pointer(&mon);
+    /* Nobody has heard of it if the helper has closed its connection meanwhile, as it was told. */
+    if (priv->mon && nitroMonitorIsGone(priv->mon) && !priv->ended) {
+        if (!priv->exitReason)
+            priv->exitReason = g_strdup(NITRO_EXIT_TERMINATED);
+        nitroProcessNoteEnd(vm);
+        virDomainObjBroadcast(vm);
+    }
     virReportError(VIR_ERR_OPERATION_TIMEOUT,
                    _("process %lld, the helper of domain '%s', cannot be ended: try again when the hypervisor answers"),
                    (long long) pid, vm->def->name);
@@ -788,7 +876,7 @@ nitroProcessRemoveFiles(nitroDriver *driver,
     g_autofree char *dir = nitroDomainGetRunDir(driver, vm->def);
     g_autofree char *status = virDomainConfigFile(driver->config->stateDir, vm->def->name);
 
-    if (virFileExists(dir) && virFileDeleteTree(dir) < 0)
+    if (nitroDomainRemoveRunDir(dir) < 0)
         VIR_WARN("Unable to remove '%s': %s", dir, virGetLastErrorMessage());
     if (status && unlink(status) < 0 && errno != ENOENT)
         VIR_WARN("Unable to remove '%s': %s", status, g_strerror(errno));
@@ -814,6 +902,7 @@ nitroProcessStop(nitroDriver *driver,
     if (priv->consoleOpened)
         nitroConsoleClose(vm->def);
     priv->consoleOpened = false;
+    VIR_FORCE_CLOSE(priv->consoleFd);
     nitroCidsRelease(driver->cids, priv->cid);
     priv->cid = 0;
     nitroCpusRelease(driver->cpus, vm->def->name);
@@ -870,7 +959,7 @@ nitroProcessStartThread(nitroDriver *driver,
 {
     virObjectRef(vm);
     virObjectLock(vm);
-    if (nitroProcessBeginStartJob(vm) < 0) {
+    if (nitroProcessBeginStartJob(driver, vm) < 0) {
         VIR_ERROR(_("cannot start domain '%s': %s"), vm->def->name, virGetLastErrorMessage());
     } else {
         /* While this waited somebody may have started or undefined it. */
@@ -940,6 +1029,25 @@ nitroProcessWorker(void *jobdata,
 /* Enclaves of an earlier daemon */
 
 /*
+ * Finds the console of the enclave again. A process that exits loses its arguments before its
+ * descriptors: a helper that has them still has the other end of the console, which was
+ * its before this looked for it.
+ */
+static void
+nitroProcessHoldConsole(nitroDriver *driver,
+                        virDomainObj *vm)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+    char uuid[VIR_UUID_STRING_BUFLEN];
+
+    virUUIDFormat(vm->def->uuid, uuid);
+    priv->consoleFd = nitroConsoleHold(vm->def);
+    if (!nitroProcessFindPid(driver, vm) || !nitroProcessHasArg(vm->pid, uuid))
+        VIR_FORCE_CLOSE(priv->consoleFd);
+}
+
+
+/*
  * Connects to the helper of @vm and asks how things are. The job of @vm is held.
  * Returns 0 when the enclave runs, or -1 with an error set.
  */
@@ -995,7 +1103,7 @@ nitroProcessReconnectThread(nitroDriver *driver,
     virObjectLock(vm);
     id = vm->def->id;
     starting = virDomainObjGetState(vm, NULL) == VIR_DOMAIN_PAUSED;
-    if (nitroProcessBeginStartJob(vm) < 0) {
+    if (nitroProcessBeginJob(vm) < 0) {
         VIR_ERROR(_("cannot take over domain '%s', restart virtnitrod: %s"),
                   vm->def->name, virGetLastErrorMessage());
         virDomainObjEndAPI(&vm);
@@ -1065,6 +1173,7 @@ nitroProcessReconnectOne(virDomainObj *vm,
     nitroDriverReserveDomainId(driver, vm->def->id);
     nitroDriverDomainStarted(driver);
     nitroProcessReserve(driver, vm);
+    nitroProcessHoldConsole(driver, vm);
     if (nitroDriverRunThread(driver, vm, nitroProcessReconnectThread, "nitro-reconnect") < 0)
         VIR_ERROR(_("cannot take over domain '%s', restart virtnitrod: %s"),
                   vm->def->name, virGetLastErrorMessage());

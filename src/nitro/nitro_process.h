@@ -11,13 +11,23 @@
 #include "nitro_conf.h"
 
 /*
+ * Does of a start of @def what may take long and needs no domain, so that
+ * nitroProcessBeginStartJob() need not: see there. No domain is locked.
+ *
+ * Returns 0, or -1 with an error set.
+ */
+int nitroProcessPrepareHost(nitroDriver *driver, const virDomainDef *def);
+
+/*
  * A start waits for the guest, but must not keep others from querying or
  * destroying the domain: it is an asynchronous job, held from before
- * nitroProcessStart() until after it.
+ * nitroProcessStart() until after it. An inactive domain with such a job is never
+ * unlocked, so that nobody can change what is about to start.
  *
- * Returns 0, or -1 with an error set. @vm is locked.
+ * Returns 0, or -1 with an error set. @vm is locked. It is unlocked meanwhile when it has
+ * a job already, and for nitroProcessPrepareHost() when nobody has called that.
  */
-int nitroProcessBeginStartJob(virDomainObj *vm);
+int nitroProcessBeginStartJob(nitroDriver *driver, virDomainObj *vm);
 void nitroProcessEndStartJob(virDomainObj *vm);
 
 /*

@@ -79,11 +79,11 @@ nitroRestartTry(nitroDriver *driver,
     nitroDomainObjPrivate *priv = vm->privateData;
     int ret = 0;
 
-    if (nitroProcessBeginStartJob(vm) < 0)
+    priv->restarts++;
+    if (nitroProcessBeginStartJob(driver, vm) < 0)
         return -1;
 
     if (priv->restartPending && !virDomainObjIsActive(vm) && !vm->removing) {
-        priv->restarts++;
         ret = nitroProcessStart(driver, vm);
         /* Somebody has destroyed it, or the daemon ends. */
         if (ret < 0 && virGetLastErrorCode() == VIR_ERR_OPERATION_ABORTED)
@@ -185,7 +185,7 @@ nitroRestartNow(nitroDriver *driver,
     nitroDomainObjPrivate *priv = vm->privateData;
     int ret;
 
-    if (virDomainObjCheckActive(vm) < 0 || nitroProcessBeginStartJob(vm) < 0)
+    if (virDomainObjCheckActive(vm) < 0 || nitroProcessBeginStartJob(driver, vm) < 0)
         return -1;
 
     ret = nitroRestartDo(driver, vm);

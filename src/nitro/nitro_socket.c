@@ -1,5 +1,5 @@
 /*
- * nitro_socket.c: UNIX sockets in the state directory
+ * nitro_socket.c: UNIX sockets in the state directory, and those of consoles
  *
  * Copyright (C) 2026 The libvirt-nitro authors
  *
@@ -9,7 +9,9 @@
 #include <config.h>
 
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include "nitro_socket.h"
 #include "virerror.h"
@@ -19,47 +21,77 @@
 #define VIR_FROM_THIS VIR_FROM_DOMAIN
 
 
-int
-nitroSocketListen(const char *path)
+/* A new socket with @flags and the address @path in @addr. Returns the descriptor, or -errno. */
+static int
+nitroSocketNew(const char *path,
+               int flags,
+               struct sockaddr_un *addr)
 {
-    struct sockaddr_un addr = { .sun_family = AF_UNIX };
-    VIR_AUTOCLOSE fd = -1;
-    int ret;
+    int fd;
 
-    if (virStrcpyStatic(addr.sun_path, path) < 0) {
-        virReportError(VIR_ERR_INTERNAL_ERROR,
-                       _("the path '%s' of a socket is too long, at most %zu bytes can be used: give virtnitrod a shorter XDG_RUNTIME_DIR"),
-                       path, sizeof(addr.sun_path) - 1);
-        return -1;
-    }
-    if ((fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) < 0 ||
-        bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 ||
-        listen(fd, SOMAXCONN) < 0) {
-        virReportSystemError(errno, _("cannot create the socket '%s'"), path);
-        return -1;
+    addr->sun_family = AF_UNIX;
+    if (virStrcpyStatic(addr->sun_path, path) < 0)
+        return -ENAMETOOLONG;
+    if ((fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0)) < 0)
+        return -errno;
+    return fd;
+}
+
+
+int
+nitroSocketBind(const char *path)
+{
+    struct sockaddr_un addr = { 0 };
+    VIR_AUTOCLOSE fd = nitroSocketNew(path, 0, &addr);
+    int ret = fd;
+
+    if (fd < 0)
+        return ret;
+    /* The file gets the access of the socket. */
+    if (fchmod(fd, 0600) < 0 || bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
+        return -errno;
+    if (listen(fd, SOMAXCONN) < 0) {
+        ret = -errno;
+        unlink(path);
+        return ret;
     }
 
-    ret = fd;
     fd = -1;
     return ret;
 }
 
 
 int
+nitroSocketListen(const char *path)
+{
+    int fd = nitroSocketBind(path);
+
+    if (fd == -ENAMETOOLONG) {
+        virReportError(VIR_ERR_INTERNAL_ERROR,
+                       _("the path '%s' of a socket is too long, at most %zu bytes can be used: give virtnitrod a shorter XDG_RUNTIME_DIR"),
+                       path, NITRO_SOCKET_PATH_MAX);
+        return -1;
+    }
+    if (fd < 0) {
+        virReportSystemError(-fd, _("cannot create the socket '%s'"), path);
+        return -1;
+    }
+    return fd;
+}
+
+
+int
 nitroSocketConnect(const char *path)
 {
-    struct sockaddr_un addr = { .sun_family = AF_UNIX };
-    VIR_AUTOCLOSE fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    int ret;
+    struct sockaddr_un addr = { 0 };
+    VIR_AUTOCLOSE fd = nitroSocketNew(path, SOCK_NONBLOCK, &addr);
+    int ret = fd;
 
     if (fd < 0)
-        return -errno;
-    if (virStrcpyStatic(addr.sun_path, path) < 0)
-        return -ENAMETOOLONG;
+        return ret;
     if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
         return -errno;
 
-    ret = fd;
     fd = -1;
     return ret;
 }

@@ -294,6 +294,16 @@ class NitroDaemon:
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
         wait_until(self._answers, START_SECONDS, "the socket of virtnitrod")
 
+    def wrap_helper(self, script):
+        """From the next start on runs the lines @script of shell before the helper."""
+        directory = os.path.join(self.dir, "helper")
+        os.mkdir(directory)
+        path = os.path.join(directory, os.path.basename(HELPER))
+        with open(path, "w", encoding="utf-8") as wrapper:
+            wrapper.write(f'#!/bin/sh\n{script}\nexec {HELPER} "$@"\n')
+        os.chmod(path, 0o755)
+        self.daemon_env["LIBVIRT_NITRO_HELPER_DIR"] = directory
+
     def kill(self):
         """Kills the daemon, as a crash does."""
         self.process.kill()

@@ -437,6 +437,28 @@ class Running(ConfigTest):
         dom.destroy()
         self.assertEqual(dom.metadata(TITLE, None), "next")
 
+    def test_action_fails(self):
+        """a life cycle action changes in the domain and its definition, or in neither"""
+        dom = self.conn.defineXML(domain_xml("torn", heartbeat="no"))
+        dom.create()
+        files = [os.path.join(self.daemon.state_dir, "nitro", "run", "torn.xml"),
+                 os.path.join(self.daemon.config_dir, "nitro", "torn.xml")]
+        before = [dom.XMLDesc(0), dom.XMLDesc(INACTIVE)]
+        for path in files:
+            # where libvirt writes it first
+            os.mkdir(path + ".new")
+            with self.refused(libvirt.VIR_ERR_SYSTEM_ERROR, path):
+                dom.setLifecycleAction(CRASH, RESTART, LIVE | CONFIG)
+            self.assertEqual([dom.XMLDesc(0), dom.XMLDesc(INACTIVE)], before)
+            for each in files:
+                with open(each, encoding="utf-8") as text:
+                    self.assertNotIn("<on_crash>restart", text.read())
+            os.rmdir(path + ".new")
+        dom.setLifecycleAction(CRASH, RESTART, LIVE | CONFIG)
+        self.assertEqual([parsed(dom, flags).findtext("on_crash") for flags in (0, INACTIVE)],
+                         ["restart"] * 2)
+        dom.destroy()
+
     def test_transient(self):
         """a transient domain has no definition to change"""
         dom = self.conn.createXML(quick_xml("passing"), 0)

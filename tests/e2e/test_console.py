@@ -6,11 +6,14 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Streams through the API, virsh on a terminal, files, sockets, and no console at all."""
 
+import contextlib
+import ctypes
 import os
 import select
 import signal
 import socket
 import subprocess
+import termios
 import time
 import xml.etree.ElementTree as ElementTree
 
@@ -20,6 +23,8 @@ from e2etest import (BOOT_SECONDS, SHUTDOWN, EnclaveTest, OneEnclaveTest, Stream
                      boot_kernel, domain_xml, libvirt, quick_xml)
 
 PTY = "<console type='pty'/>"
+
+PIDFD_GETFD = 438
 
 
 def mark(number):
@@ -173,6 +178,7 @@ class Console(EnclaveTest):
         """a socket that others connect to, one after the other"""
         path, xml = self.unix_xml("bind", 13)
         dom = self.conn.createXML(xml, 0)
+        self.assertEqual(os.stat(path).st_mode & 0o777, 0o600)
         for _ in range(2):
             with socket.socket(socket.AF_UNIX) as client:
                 client.connect(path)
@@ -252,6 +258,61 @@ class AfterBoot(OneEnclaveTest):
         self.dom = self.conn.lookupByName(self.shared)
         wait_until(self.dom.isActive, 10, "the domain")
         self.see_boot()
+
+    def keep_sockets(self, pid):
+        """Returns descriptors of what is connected with the process @pid."""
+        libc = ctypes.CDLL(None, use_errno=True)
+        kept = []
+        pidfd = os.pidfd_open(pid)
+        for number in os.listdir(f"/proc/{pid}/fd"):
+            if os.readlink(f"/proc/{pid}/fd/{number}").startswith("socket:"):
+                kept.append(libc.syscall(PIDFD_GETFD, pidfd, int(number), 0))
+        os.close(pidfd)
+        if -1 in kept:
+            self.skipTest("other processes' descriptors cannot be had: " +
+                          os.strerror(ctypes.get_errno()))
+        return kept
+
+    def take_terminal(self, path):
+        """Makes the pseudo terminal @path. Returns its ends, and how it is set."""
+        others = []
+        while True:
+            ends = os.openpty()
+            if os.ttyname(ends[1]) == path:
+                break
+            others += ends
+            self.assertLess(len(others), 200, "somebody else has it")
+        for fd in others:
+            os.close(fd)
+        for fd in ends:
+            self.addCleanup(os.close, fd)
+        return ends[1], termios.tcgetattr(ends[1])
+
+    def test_number_of_another(self):
+        """a helper has ended unnoticed, and its terminal's number belongs to another process"""
+        for restart in (False, True):
+            dom = self.conn.createXML(domain_xml("lost", devices=PTY), 0)
+            path = ElementTree.fromstring(dom.XMLDesc(0)).find("devices/console/source").get("path")
+            if restart:
+                self.daemon.restart()
+                self.reconnect()
+                dom = self.conn.lookupByName("lost")
+                console = self.open(dom)
+                console.wait("enclave ready")
+                console.close()
+            helper = self.helper_of(dom)
+            kept = self.keep_sockets(helper)
+            os.kill(helper, signal.SIGKILL)
+            wait_until(lambda: helper not in self.living(), 10, "the helper's end")
+            with contextlib.ExitStack() as ends:
+                for fd in kept:
+                    ends.callback(os.close, fd)
+                terminal, before = self.take_terminal(path)
+                with self.refused(libvirt.VIR_ERR_OPERATION_INVALID, "'lost' has ended", path):
+                    self.open(dom, libvirt.VIR_DOMAIN_CONSOLE_FORCE)
+                self.assertEqual(termios.tcgetattr(terminal), before)
+                self.assertEqual(dom.isActive(), 1)
+            wait_until(lambda: not self.conn.listAllDomains(), 20, "the domain's end")
 
     def test_virsh_console(self):
         """virsh console on a terminal; Ctrl-] ends it"""

@@ -279,6 +279,27 @@ class Broker(DeviceTest):
         self.addCleanup(os.rmdir, sock)
         self.refuse_start(libvirt.VIR_ERR_SYSTEM_ERROR, sock)
 
+    def test_silent(self):
+        """while the broker does not greet, the domain can be looked at and destroyed"""
+        path = os.path.join(self.daemon.state_dir, "nitro", "broker.sock")
+        wait_until(lambda: not self.brokers(), 20, "the end of the broker")
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        with socket.socket(socket.AF_UNIX) as broker:
+            broker.bind(path)
+            broker.listen()
+            creation = Background(self.create, "waits")
+            conn = broker.accept()[0]
+            begin = time.monotonic()
+            dom = self.conn.lookupByName("waits")
+            self.assertEqual(dom.state(), STARTING_UP)
+            dom.destroy()
+            self.assertLess(time.monotonic() - begin, 5)
+            self.assertEqual(self.conn.listAllDomains(), [])
+        conn.close()
+        with self.refused(libvirt.VIR_ERR_OPERATION_ABORTED, "was destroyed while it started"):
+            creation.result()
+
     def test_left_by_a_killed_broker(self):
         """its socket is there, but nobody listens"""
         creation = Background(self.create, "gone", "heartbeat=never")

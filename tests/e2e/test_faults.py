@@ -16,6 +16,7 @@ import os
 import shutil
 import signal
 import struct
+import sys
 import time
 
 import daemon
@@ -31,6 +32,20 @@ TITLE = libvirt.VIR_DOMAIN_METADATA_TITLE
 
 # s: what the daemon gives a helper that does not answer, and a busy machine
 KILL_SECONDS = 20
+
+# Runs a helper, whose descriptors it has not, and then stays as long as a file is there
+UNDYING = """
+import os, sys, time
+with open("/proc/self/comm", "w") as name:
+    name.write("libvirt_nitro")
+pid = os.fork()
+if pid == 0:
+    os.execv(sys.argv[2], sys.argv[2:])
+os.closerange(3, 1024)
+os.waitpid(pid, 0)
+while os.path.exists(sys.argv[1]):
+    time.sleep(0.05)
+"""
 
 # Why this process is in no namespace of its own, or None
 outside = None
@@ -151,6 +166,30 @@ class Processes(FaultTest):
         dom = self.conn.lookupByName("halfway")
         self.wait_state(dom, RUNNING, BOOTED, 60)
         dom.destroy()
+
+    def test_without_arguments(self):
+        """a process that has lost its arguments, as one that exits does, is the helper still"""
+        dom = self.conn.defineXML(quick_xml("nameless"))
+        for restart in (False, True):
+            dom.create()
+            helper = self.helper_of(dom)
+            if restart:
+                self.daemon.restart()
+                self.reconnect()
+                dom = self.conn.lookupByName("nameless")
+                wait_until(lambda: dom.controlInfo()[0] == libvirt.VIR_DOMAIN_CONTROL_OK, 30, "it")
+            os.kill(helper, signal.SIGSTOP)
+            with open(f"/proc/{helper}/stat", encoding="ascii") as stat:
+                begin, end = map(int, stat.read().rpartition(")")[2].split()[45:47])
+            try:
+                with open(f"/proc/{helper}/mem", "r+b", buffering=0) as memory:
+                    memory.seek(begin)
+                    memory.write(bytes(end - begin))
+            except OSError as error:
+                os.kill(helper, signal.SIGCONT)
+                self.skipTest(f"the memory of other processes cannot be changed: {error}")
+            dom.destroy()
+            wait_until(lambda helper=helper: helper not in self.living(), 5, "the helper's end")
 
 
 class Clock(FaultTest):
@@ -275,6 +314,46 @@ class Clock(FaultTest):
                 end.result(60)
                 self.assertLess(time.monotonic() - begin, KILL_SECONDS)
                 self.set_clock(0)
+
+
+class Undying(FaultTest):
+    """Helpers that close their connection and do not exit, not even when they are killed"""
+
+    OTHER = 64999
+
+    @classmethod
+    def before_start(cls):
+        cls.hold = os.path.join(cls.daemon.dir, "hold")
+        if os.geteuid() != 0 or not daemon.build_is_for_all():
+            return
+        # another user's, so that the daemon's signal is refused
+        setpriv = shutil.copy(daemon.SETPRIV, cls.daemon.dir)
+        os.chmod(setpriv, 0o4755)
+        os.chmod(cls.daemon.dir, 0o755)
+        script = os.path.join(cls.daemon.dir, "undying.py")
+        with open(script, "w", encoding="ascii") as text:
+            text.write(UNDYING)
+        cls.daemon.wrap_helper(
+            f'[ "$1" = --name ] && exec {setpriv} --reuid={cls.OTHER} --regid={cls.OTHER} '
+            f'--clear-groups {sys.executable} {script} {cls.hold} {daemon.HELPER} "$@"')
+
+    def setUp(self):
+        super().setUp()
+        if "LIBVIRT_NITRO_HELPER_DIR" not in self.daemon.daemon_env:
+            self.skipTest("helpers of another user's need root and a build tree for all")
+
+    def test_ends_late(self):
+        """destroy times out; the domain ends as destroyed when its helper does"""
+        dom = self.conn.defineXML(quick_xml("undying", elements="<on_crash>restart</on_crash>"))
+        dom.create()
+        with open(self.hold, "w", encoding="ascii"):
+            pass
+        with self.refused(libvirt.VIR_ERR_OPERATION_TIMEOUT, "cannot be ended"):
+            dom.destroy()
+        self.assertEqual(dom.isActive(), 1)
+        os.unlink(self.hold)
+        self.wait_state(dom, SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_DESTROYED)
+        self.events.check("undying", [ADDED, STARTED, DESTROYED])
 
 
 class Files(FaultTest):

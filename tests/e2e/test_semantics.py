@@ -10,13 +10,15 @@ defaults, and errors of calls in the wrong state. Only what has to run is booted
 waiting for it.
 """
 
+import contextlib
+import os
 import uuid
 import xml.etree.ElementTree as ElementTree
 
 import taprunner
 from daemon import wait_until
-from e2etest import (ADDED, DESTROYED, NAMESPACE, STARTED, UNDEFINED, UPDATED, EnclaveTest,
-                     libvirt, quick_xml)
+from e2etest import (ADDED, DESTROYED, NAMESPACE, STARTED, UNDEFINED, UPDATED, Background,
+                     EnclaveTest, domain_xml, libvirt, quick_xml)
 
 INVALID = libvirt.VIR_ERR_OPERATION_INVALID
 FAILED = libvirt.VIR_ERR_OPERATION_FAILED
@@ -235,6 +237,86 @@ class WrongState(EnclaveTest):
                          [DESTROYED, ADDED, UNDEFINED])
         self.assertEqual([event[1:] for event in seen if event[0] == "one"],
                          [DESTROYED, UNDEFINED])
+
+
+class FirstStart(EnclaveTest):
+    """The first start asks the helper for the accelerator: what happens until it answers"""
+
+    @classmethod
+    def before_start(cls):
+        cls.hold = os.path.join(cls.daemon.dir, "hold")
+        cls.asked = os.path.join(cls.daemon.dir, "run", "asked")
+        cls.daemon.wrap_helper(f"""if [ "$1" = --probe ]; then
+    touch {cls.asked}
+    while [ -e {cls.hold} ]; do sleep 0.05; done
+fi""")
+
+    def setUp(self):
+        super().setUp()
+        # a daemon that has not asked yet
+        self.daemon.restart()
+        self.reconnect()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.asked)
+        with open(self.hold, "w", encoding="ascii"):
+            pass
+
+    def ask(self, call, *args):
+        """Calls @call, and returns when it waits for the accelerator."""
+        start = Background(call, *args)
+        wait_until(lambda: os.path.exists(self.asked), 20, "the question")
+        return start
+
+    def answer(self, start):
+        os.unlink(self.hold)
+        return start.result()
+
+    def memory(self, dom, flags=0):
+        return int(ElementTree.fromstring(dom.XMLDesc(flags)).findtext("memory")) // 1024
+
+    def test_define(self):
+        """a definition of what is about to start waits for the next start"""
+        number = uuid.uuid4()
+        start = self.ask(self.conn.createXML, quick_xml("hasty", number, memory="128"), 0)
+        other = libvirt.open(self.daemon.uri)
+        self.addCleanup(other.close)
+        other.defineXML(quick_xml("hasty", number, memory="192"))
+        dom = self.answer(start)
+        self.assertEqual((self.memory(dom), self.memory(dom, INACTIVE)), (128, 192))
+        dom.destroy()
+        self.assertEqual(self.memory(dom), 192)
+
+    def test_create(self):
+        """of two that create the same domain one succeeds, with its own definition"""
+        number = uuid.uuid4()
+        other = libvirt.open(self.daemon.uri)
+        self.addCleanup(other.close)
+        self.conn.defineXML(quick_xml("twice", number, memory="256"))
+        starts = {memory: self.ask(conn.createXML, quick_xml("twice", number, memory=memory), 0)
+                  for conn, memory in ((self.conn, "128"), (other, "192"))}
+        os.unlink(self.hold)
+        done = {}
+        for memory, start in starts.items():
+            try:
+                done[memory] = start.result()
+            except libvirt.libvirtError as error:
+                self.assertEqual(error.get_error_code(), INVALID)
+        self.assertEqual(len(done), 1)
+        for memory, dom in done.items():
+            self.assertEqual((self.memory(dom), self.memory(dom, INACTIVE)), (int(memory), 256))
+            dom.destroy()
+            self.assertEqual(self.memory(dom), 256)
+
+    def test_queries(self):
+        """the domain can be looked at and redefined before its start"""
+        dom = self.conn.defineXML(quick_xml("early"))
+        start = self.ask(dom.create)
+        other = libvirt.open(self.daemon.uri)
+        self.addCleanup(other.close)
+        other.lookupByName("early").setMemoryFlags(192 * 1024, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
+        self.answer(start)
+        self.assertEqual(self.memory(dom), 192)
+        dom.destroy()
 
 
 if __name__ == "__main__":

@@ -43,11 +43,6 @@ EXPECTED = {
 }
 
 
-# ... and only of the console: the driver opens a pty by its number, which belongs to another
-# as soon as the enclave has gone. It may not notice that at once.
-EXPECTED_CONSOLE = EXPECTED | {libvirt.VIR_ERR_SYSTEM_ERROR}
-
-
 class Client(threading.Thread):
     """One client. Its numbers depend on @seed alone, their effect does not."""
 
@@ -79,8 +74,7 @@ class Client(threading.Thread):
                 operation()
                 self.calls[name] += 1
             except libvirt.libvirtError as error:
-                expected = EXPECTED_CONSOLE if operation == self.console else EXPECTED
-                if error.get_error_code() not in expected:
+                if error.get_error_code() not in EXPECTED:
                     self.unexpected.append((name, error.get_error_code(), str(error)))
                 self.calls[f"{name}, refused"] += 1
             except Exception as error:  # pylint: disable=broad-except
