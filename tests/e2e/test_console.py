@@ -209,56 +209,6 @@ class Console(EnclaveTest):
             self.open(dom)
         self.events.wait("null", *SHUTDOWN, seconds=BOOT_SECONDS)
 
-
-class AfterBoot(OneEnclaveTest):
-    """Nobody has had the console open while the enclave booted."""
-
-    BANNER = banner(4)
-
-    @classmethod
-    def enclave_xml(cls):
-        return domain_xml("late", boot_kernel(seed=4), devices=PTY)
-
-    def setUp(self):
-        super().setUp()
-        # the helper looks for readers every 150 ms, and would take one that comes earlier
-        # for the one of the test before
-        time.sleep(1)
-
-    def see_boot(self):
-        """Opens the console, which shows the boot, and closes it."""
-        console = StreamConsole(self.conn, self.dom)
-        self.addCleanup(console.close)
-        console.wait(self.BANNER, seconds=10)
-        console.close()
-
-    def test_again(self):
-        """who attaches after the boot still sees it, and so does the next one"""
-        self.see_boot()
-        time.sleep(1)
-        self.see_boot()
-
-    def test_nova_reads_pty(self):
-        """nova opens the path of the live XML itself"""
-        live = ElementTree.fromstring(self.dom.XMLDesc(0))
-        path = live.find("devices/console/source").get("path")
-        pty = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
-        self.addCleanup(os.close, pty)
-        text = b""
-        end = time.monotonic() + BOOT_SECONDS
-        while self.BANNER.encode() not in text and time.monotonic() < end:
-            if select.select([pty], [], [], 0.5)[0]:
-                text += os.read(pty, 65536)
-        self.assertIn(self.BANNER.encode(), text)
-
-    def test_after_restart(self):
-        """the console of an enclave that a restarted daemon has taken over"""
-        self.daemon.restart()
-        self.reconnect()
-        self.dom = self.conn.lookupByName(self.shared)
-        wait_until(self.dom.isActive, 10, "the domain")
-        self.see_boot()
-
     def keep_sockets(self, pid):
         """Returns descriptors of what is connected with the process @pid."""
         libc = ctypes.CDLL(None, use_errno=True)
@@ -313,6 +263,56 @@ class AfterBoot(OneEnclaveTest):
                 self.assertEqual(termios.tcgetattr(terminal), before)
                 self.assertEqual(dom.isActive(), 1)
             wait_until(lambda: not self.conn.listAllDomains(), 20, "the domain's end")
+
+
+class AfterBoot(OneEnclaveTest):
+    """Nobody has had the console open while the enclave booted."""
+
+    BANNER = banner(4)
+
+    @classmethod
+    def enclave_xml(cls):
+        return domain_xml("late", boot_kernel(seed=4), devices=PTY)
+
+    def setUp(self):
+        super().setUp()
+        # the helper looks for readers every 150 ms, and would take one that comes earlier
+        # for the one of the test before
+        time.sleep(1)
+
+    def see_boot(self):
+        """Opens the console, which shows the boot, and closes it."""
+        console = StreamConsole(self.conn, self.dom)
+        self.addCleanup(console.close)
+        console.wait(self.BANNER, seconds=10)
+        console.close()
+
+    def test_again(self):
+        """who attaches after the boot still sees it, and so does the next one"""
+        self.see_boot()
+        time.sleep(1)
+        self.see_boot()
+
+    def test_nova_reads_pty(self):
+        """nova opens the path of the live XML itself"""
+        live = ElementTree.fromstring(self.dom.XMLDesc(0))
+        path = live.find("devices/console/source").get("path")
+        pty = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        self.addCleanup(os.close, pty)
+        text = b""
+        end = time.monotonic() + BOOT_SECONDS
+        while self.BANNER.encode() not in text and time.monotonic() < end:
+            if select.select([pty], [], [], 0.5)[0]:
+                text += os.read(pty, 65536)
+        self.assertIn(self.BANNER.encode(), text)
+
+    def test_after_restart(self):
+        """the console of an enclave that a restarted daemon has taken over"""
+        self.daemon.restart()
+        self.reconnect()
+        self.dom = self.conn.lookupByName(self.shared)
+        wait_until(self.dom.isActive, 10, "the domain")
+        self.see_boot()
 
     def test_virsh_console(self):
         """virsh console on a terminal; Ctrl-] ends it"""
