@@ -180,31 +180,18 @@ int
 nitroConsoleOpenStream(const virDomainDef *def,
                        const virDomainChrDef *console,
                        int fd,
-                       virChrdevs *chrdevs,
-                       virStreamPtr st,
-                       bool force)
+                       nitroConsoleReader *reader,
+                       virStreamPtr st)
 {
-    /* libvirt names a lock file after it, which "self" would share with other daemons. */
-    g_autofree char *path = g_strdup_printf("/proc/%lld/fd/%d", (long long) getpid(), fd);
-    virDomainChrSourceDef source = {
-        .type = VIR_DOMAIN_CHR_TYPE_PTY,
-        .data.file.path = path,
-    };
+    g_autofree char *path = g_strdup_printf("/proc/self/fd/%d", fd);
     int rc = -1;
 
     if (fd >= 0)
-        rc = virChrdevOpen(chrdevs, &source, st, force);
-    if (rc == 1) {
-        virReportError(VIR_ERR_OPERATION_FAILED, "%s",
-                       _("Active console session exists for this domain"));
-        return -1;
-    }
-    if (fd < 0 || (rc < 0 && virLastErrorIsSystemErrno(EIO))) {
+        rc = nitroConsoleReaderOpen(reader, path, st);
+    if (fd < 0 || (rc < 0 && virLastErrorIsSystemErrno(EIO)))
         virReportError(VIR_ERR_OPERATION_INVALID,
                        _("the enclave of domain '%s' has ended, and its console '%s' with it"),
                        def->name, console->source->data.file.path);
-        return -1;
-    }
     return rc;
 }
 

@@ -9,7 +9,7 @@
 #pragma once
 
 #include "domain_conf.h"
-#include "virchrdev.h"
+#include "nitro_console_reader.h"
 
 /*
  * Names the console of the live definition @def (alias), and opens what it is
@@ -33,17 +33,15 @@ int nitroConsoleHold(const virDomainDef *def);
 
 /*
  * Connects the stream @st with the pty of the domain @def that nitroConsoleHold() has
- * returned @fd for; @force: in place of another stream. @console is from nitroConsoleFind().
+ * returned @fd for. @console is from nitroConsoleFind(). @reader is free, see there.
  *
- * Returns 0, or -1 with an error set: VIR_ERR_OPERATION_INVALID when the helper has ended,
- * VIR_ERR_OPERATION_FAILED when another stream is connected.
+ * Returns 0, or -1 with an error set: VIR_ERR_OPERATION_INVALID when the helper has ended.
  */
 int nitroConsoleOpenStream(const virDomainDef *def,
                            const virDomainChrDef *console,
                            int fd,
-                           virChrdevs *chrdevs,
-                           virStreamPtr st,
-                           bool force);
+                           nitroConsoleReader *reader,
+                           virStreamPtr st);
 
 /*
  * Opens the file that the console's output is logged to as well, and empties it unless its

@@ -34,15 +34,6 @@ nitroDomainObjPrivateAlloc(void *opaque)
 }
 
 
-virChrdevs *
-nitroDomainObjPrivateGetChrdevs(nitroDomainObjPrivate *priv)
-{
-    if (!priv->chrdevs)
-        priv->chrdevs = virChrdevAlloc();
-    return priv->chrdevs;
-}
-
-
 void
 nitroDomainObjPrivateReset(nitroDomainObjPrivate *priv)
 {
@@ -67,7 +58,7 @@ nitroDomainObjPrivateFree(void *data)
     nitroDomainObjPrivate *priv = data;
 
     nitroDomainObjPrivateReset(priv);
-    virChrdevFree(priv->chrdevs);
+    virObjectUnref(priv->reader);
     virObjectUnref(priv->mon);
     g_free(priv);
 }

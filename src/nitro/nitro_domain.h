@@ -9,13 +9,13 @@
 #pragma once
 
 #include "nitro_conf.h"
+#include "nitro_console_reader.h"
 #include "nitro_monitor.h"
-#include "virchrdev.h"
 
 /* Protected by the lock of the domain object */
 typedef struct _nitroDomainObjPrivate nitroDomainObjPrivate;
 struct _nitroDomainObjPrivate {
-    virChrdevs *chrdevs; /* who reads which console; NULL: nobody ever has */
+    nitroConsoleReader *reader; /* of the console; NULL: nobody has been it yet */
 
     unsigned int cid;    /* taken from the driver's; 0: none */
     bool consoleOpened;  /* what nitroConsoleOpen() makes is ours to remove */
@@ -42,13 +42,6 @@ struct _nitroDomainObjPrivate {
 
 extern virDomainXMLPrivateDataCallbacks nitroDomainPrivateDataCallbacks;
 extern virDomainJobObjConfig nitroDomainJobConfig;
-
-/*
- * Who reads which console of the domain. Most domains have no reader, and with 10,000 of them
- * the tables would be a tenth of the memory: they are made for the first. Returns NULL with an
- * error set on failure; it belongs to @priv.
- */
-virChrdevs *nitroDomainObjPrivateGetChrdevs(nitroDomainObjPrivate *priv);
 
 /* Forgets what the private data knows of a run that is over. */
 void nitroDomainObjPrivateReset(nitroDomainObjPrivate *priv);

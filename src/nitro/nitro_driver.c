@@ -523,6 +523,41 @@ nitroDomainHasManagedSaveImage(virDomainPtr dom,
 }
 
 
+/* Other clients may want the console by force, too, but not for ever. */
+#define NITRO_CONSOLE_TRIES 10
+
+/*
+ * Makes sure that nobody reads the console: with @force ends who does. The lock of @vm is
+ * released meanwhile. Most domains never have a reader: what knows of them is made here.
+ */
+static int
+nitroDomainFreeConsole(virDomainObj *vm,
+                       bool force)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+    unsigned int tries;
+    int rc;
+
+    if (!priv->reader && !(priv->reader = nitroConsoleReaderNew()))
+        return -1;
+
+    for (tries = 0; tries < NITRO_CONSOLE_TRIES; tries++) {
+        if (nitroConsoleReaderIsFree(priv->reader))
+            return 0;
+        if (!force)
+            break;
+        virObjectUnlock(vm);
+        rc = nitroConsoleReaderEnd(priv->reader);
+        virObjectLock(vm);
+        if (rc < 0)
+            return -1;
+    }
+    virReportError(VIR_ERR_OPERATION_FAILED, "%s",
+                   _("Active console session exists for this domain"));
+    return -1;
+}
+
+
 static int
 nitroDomainOpenConsole(virDomainPtr dom,
                        const char *alias,
@@ -531,7 +566,6 @@ nitroDomainOpenConsole(virDomainPtr dom,
 {
     nitroDomainObjPrivate *priv;
     virDomainChrDef *console;
-    virChrdevs *chrdevs;
     virDomainObj *vm;
     int ret = -1;
 
@@ -541,14 +575,14 @@ nitroDomainOpenConsole(virDomainPtr dom,
         return -1;
     if (virDomainOpenConsoleEnsureACL(dom->conn, vm->def) < 0 ||
         virDomainObjCheckActive(vm) < 0 ||
+        !nitroConsoleFind(vm->def, alias) ||
+        nitroDomainFreeConsole(vm, (flags & VIR_DOMAIN_CONSOLE_FORCE) != 0) < 0 ||
+        virDomainObjCheckActive(vm) < 0 ||
         !(console = nitroConsoleFind(vm->def, alias)))
         goto cleanup;
 
     priv = vm->privateData;
-    if (!(chrdevs = nitroDomainObjPrivateGetChrdevs(priv)))
-        goto cleanup;
-    ret = nitroConsoleOpenStream(vm->def, console, priv->consoleFd, chrdevs, st,
-                                 (flags & VIR_DOMAIN_CONSOLE_FORCE) != 0);
+    ret = nitroConsoleOpenStream(vm->def, console, priv->consoleFd, priv->reader, st);
 
  cleanup:
     virDomainObjEndAPI(&vm);

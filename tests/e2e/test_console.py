@@ -19,8 +19,8 @@ import xml.etree.ElementTree as ElementTree
 
 import taprunner
 from daemon import wait_until
-from e2etest import (BOOT_SECONDS, SHUTDOWN, EnclaveTest, OneEnclaveTest, StreamConsole, banner,
-                     boot_kernel, domain_xml, libvirt, quick_xml)
+from e2etest import (BOOT_SECONDS, SHUTDOWN, Background, EnclaveTest, OneEnclaveTest,
+                     StreamConsole, banner, boot_kernel, domain_xml, libvirt, quick_xml)
 
 PTY = "<console type='pty'/>"
 
@@ -68,6 +68,27 @@ class Console(EnclaveTest):
         first.wait_end()
         second.wait("enclave ready")
         second.close()
+        wait_until(lambda: self.try_open(dom), 10, "a free console")
+        dom.destroy()
+
+    def test_many_by_force(self):
+        """sessions that end by force just while they end by themselves: all go on"""
+        self.conn.createXML(quick_xml("wanted", devices=PTY), 0)
+
+        def use():
+            conn = libvirt.open(self.daemon.uri)
+            dom = conn.lookupByName("wanted")
+            for _ in range(50):
+                stream = conn.newStream()
+                dom.openConsole(None, stream, libvirt.VIR_DOMAIN_CONSOLE_FORCE)
+                # its session may be over
+                with contextlib.suppress(libvirt.libvirtError):
+                    stream.abort()
+            conn.close()
+
+        for user in [Background(use) for _ in range(4)]:
+            user.result(60)
+        dom = self.conn.lookupByName("wanted")
         wait_until(lambda: self.try_open(dom), 10, "a free console")
         dom.destroy()
 
