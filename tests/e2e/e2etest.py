@@ -232,12 +232,30 @@ class StreamConsole:
 
 
 class Background:
-    """A call in a thread of its own; result() waits for it and raises what it raised."""
+    """
+    A call in a thread of its own; result() waits for it and raises what it raised. A call of
+    libvirt's gets a connection of its own, too: with libvirt 9.0 a second call on a
+    connection can go unnoticed by the thread that waits for the first one, and is not sent
+    before something comes, such as a keep-alive message after 5 s.
+    """
+
+    uri = None  # the daemon's
 
     def __init__(self, call, *args):
         self.value = self.error = None
+        call = self.on_own_connection(call)
         self.thread = threading.Thread(target=self._run, args=(call, args), daemon=True)
         self.thread.start()
+
+    @classmethod
+    def on_own_connection(cls, call):
+        bound = getattr(call, "__self__", None)
+        if isinstance(bound, libvirt.virConnect):
+            return getattr(libvirt.open(cls.uri), call.__name__)
+        if isinstance(bound, libvirt.virDomain):
+            dom = libvirt.open(cls.uri).lookupByUUIDString(bound.UUIDString())
+            return getattr(dom, call.__name__)
+        return call
 
     def _run(self, call, args):
         try:
@@ -275,6 +293,7 @@ class EnclaveTest(unittest.TestCase):
         cls.processes = Processes()
         cls.daemon = NitroDaemon(system=cls.system, read_all=cls.read_all)
         cls.daemon.daemon_env.update(cls.daemon_environment())
+        Background.uri = cls.daemon.uri
         cls.addClassCleanup(cls.daemon.remove)
         cls.addClassCleanup(cls.processes.kill)
         cls.addClassCleanup(cls.daemon.stop)

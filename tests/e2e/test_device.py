@@ -16,6 +16,7 @@ import os
 import re
 import signal
 import socket
+import threading
 import time
 import xml.etree.ElementTree as ElementTree
 
@@ -120,7 +121,10 @@ class DeviceTest(EnclaveTest):
         return int(cid.get("address"))
 
     def create(self, name, *words, **more):
-        return self.conn.createXML(self.xml(name, *words, **more), 0)
+        # see Background
+        own = threading.current_thread() is not threading.main_thread()
+        conn = libvirt.open(self.daemon.uri) if own else self.conn
+        return conn.createXML(self.xml(name, *words, **more), 0)
 
     def refuse_start(self, code, *texts, name="refused", words=(), **more):
         """The start fails; nothing is left of the domain."""
