@@ -877,7 +877,8 @@ class EndTest(MockCase):
         if child == 0:
             signal.pause()
             os._exit(0)
-        self.assertEqual(self.mock.holders(1), [os.getpid(), child])
+        # the numbers of processes start again some time
+        self.assertEqual(self.mock.holders(1), sorted([os.getpid(), child]))
         one, other = socket.socketpair()
         with one, other:
             socket.send_fds(one, [b'x'], [enclave])
