@@ -41,8 +41,8 @@ pollerFetch(Poller *poller, int us)
     int i;
 
     poller->nbatch = epoll_pwait2(poller->fd, poller->batch, POLLER_BATCH, &pause, NULL);
-    /* before Linux 5.11: no pause then */
-    if (poller->nbatch < 0 && errno == ENOSYS)
+    /* before Linux 5.11, or with a filter that does not know it: no pause then */
+    if (poller->nbatch < 0 && (errno == ENOSYS || errno == EPERM))
         poller->nbatch = epoll_wait(poller->fd, poller->batch, POLLER_BATCH, 0);
     for (i = 0; i < poller->nbatch; i++) {
         PollerWatch *watch = poller->batch[i].data.ptr;

@@ -63,6 +63,7 @@ struct _VsockDevice {
     bool running;      /* the guest's driver is there, and keeps to the rules */
     bool busy;         /* since the trim timer last looked */
     uint64_t received; /* bytes of the guest since the last pause */
+    unsigned int nreceived; /* packets that they came in */
     int pause;         /* the last one, DEVICE_PAUSE_FIRST before the first */
     guint trimTimer;
     guint finishTimer; /* 0: the guest has not ended, or all is delivered */
@@ -113,6 +114,7 @@ vsockDeviceReceive(VsockDevice *device)
             break;
         vsockReceive(vsock, chain.iov, chain.nout);
         device->received += chain.outSize;
+        device->nreceived++;
         vringUse(vring, chain.head, 0);
     }
     /*
@@ -251,17 +253,22 @@ static int
 vsockDeviceIdle(VsockDevice *device)
 {
     uint64_t received = device->received;
+    /*
+     * The ring, too, may be what the guest waits for when its packets are small, each of which
+     * takes up to three or four places in it.
+     */
+    bool full = device->nreceived >= vhostUserRing(device->vhostUser, RING_TX)->size / 4;
 
-    device->received = 0;
+    device->received = device->nreceived = 0;
     if (received < DEVICE_BULK) {
         device->pause = DEVICE_PAUSE_FIRST;
         vsockDevicePublish(device, RING_TX);
         return vsockDeviceSleep(device) ? 0 : POLLER_WAIT;
     }
-    if (received < DEVICE_PORTION / 2)
-        device->pause = MIN(device->pause * 2, DEVICE_PAUSE_MAX);
-    else if (received > DEVICE_PORTION)
+    if (full || received > DEVICE_PORTION)
         device->pause = MAX(device->pause / 2, DEVICE_PAUSE_MIN);
+    else if (received < DEVICE_PORTION / 2)
+        device->pause = MIN(device->pause * 2, DEVICE_PAUSE_MAX);
     return device->pause;
 }
 

@@ -184,11 +184,9 @@ nitroConsoleOpenStream(const virDomainDef *def,
                        virStreamPtr st)
 {
     g_autofree char *path = g_strdup_printf("/proc/self/fd/%d", fd);
-    int rc = -1;
+    int rc = nitroConsoleReaderOpen(reader, path, st);
 
-    if (fd >= 0)
-        rc = nitroConsoleReaderOpen(reader, path, st);
-    if (fd < 0 || (rc < 0 && virLastErrorIsSystemErrno(EIO)))
+    if (rc < 0 && virLastErrorIsSystemErrno(EIO))
         virReportError(VIR_ERR_OPERATION_INVALID,
                        _("the enclave of domain '%s' has ended, and its console '%s' with it"),
                        def->name, console->source->data.file.path);

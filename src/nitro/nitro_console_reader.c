@@ -27,9 +27,9 @@ VIR_LOG_INIT("nitro.nitro_console_reader");
 
 /*
  * How long a stream is left alone after its opening: the daemon makes it known to its client
- * only then, and expects that it has not closed meanwhile.
+ * only then, and expects that it has not closed meanwhile. It does not tell when it has.
  */
-#define NITRO_CONSOLE_READER_SETTLE_MS 100
+#define NITRO_CONSOLE_READER_SETTLE_MS 1000
 
 /* How long the event loop may take to end streams */
 #define NITRO_CONSOLE_READER_END_MS 5000
@@ -112,6 +112,9 @@ nitroConsoleReaderAbort(int timer,
                         void *opaque)
 {
     virEventRemoveTimeout(timer);
+    /* A stream whose client is slow waits for nothing, and would not tell it. */
+    if (virStreamEventUpdateCallback(opaque, VIR_STREAM_EVENT_READABLE) < 0)
+        virResetLastError();
     /* Meanwhile it may have closed by itself. */
     if (virStreamAbort(opaque) < 0)
         virResetLastError();

@@ -15,6 +15,7 @@
 #include "datatypes.h"
 
 typedef struct _nitroConsoleReader nitroConsoleReader;
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(nitroConsoleReader, virObjectUnref);
 
 /* Returns an object (virObjectUnref), or NULL with an error set. */
 nitroConsoleReader *nitroConsoleReaderNew(void);

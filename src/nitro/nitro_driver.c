@@ -523,6 +523,26 @@ nitroDomainHasManagedSaveImage(virDomainPtr dom,
 }
 
 
+/* Returns the console that clients can read now, or NULL with an error set. */
+static virDomainChrDef *
+nitroDomainFindConsole(virDomainObj *vm,
+                       const char *alias)
+{
+    const nitroDomainObjPrivate *priv = vm->privateData;
+    virDomainChrDef *console;
+
+    if (virDomainObjCheckActive(vm) < 0 || !(console = nitroConsoleFind(vm->def, alias)))
+        return NULL;
+    if (priv->consoleFd < 0) {
+        virReportError(VIR_ERR_OPERATION_INVALID,
+                       _("the console '%s' of domain '%s' could not be found when the enclave started, or was taken over: see the log of virtnitrod"),
+                       NULLSTR(console->source->data.file.path), vm->def->name);
+        return NULL;
+    }
+    return console;
+}
+
+
 /* Other clients may want the console by force, too, but not for ever. */
 #define NITRO_CONSOLE_TRIES 10
 
@@ -538,16 +558,19 @@ nitroDomainFreeConsole(virDomainObj *vm,
     unsigned int tries;
     int rc;
 
-    if (!priv->reader && !(priv->reader = nitroConsoleReaderNew()))
-        return -1;
-
     for (tries = 0; tries < NITRO_CONSOLE_TRIES; tries++) {
+        g_autoptr(nitroConsoleReader) reader = NULL;
+
+        if (!priv->reader && !(priv->reader = nitroConsoleReaderNew()))
+            return -1;
         if (nitroConsoleReaderIsFree(priv->reader))
             return 0;
         if (!force)
             break;
+        /* The next run of the domain has another one. */
+        reader = virObjectRef(priv->reader);
         virObjectUnlock(vm);
-        rc = nitroConsoleReaderEnd(priv->reader);
+        rc = nitroConsoleReaderEnd(reader);
         virObjectLock(vm);
         if (rc < 0)
             return -1;
@@ -573,15 +596,13 @@ nitroDomainOpenConsole(virDomainPtr dom,
 
     if (!(vm = nitroDomainObjFromDomain(dom)))
         return -1;
+    priv = vm->privateData;
     if (virDomainOpenConsoleEnsureACL(dom->conn, vm->def) < 0 ||
-        virDomainObjCheckActive(vm) < 0 ||
-        !nitroConsoleFind(vm->def, alias) ||
+        !nitroDomainFindConsole(vm, alias) ||
         nitroDomainFreeConsole(vm, (flags & VIR_DOMAIN_CONSOLE_FORCE) != 0) < 0 ||
-        virDomainObjCheckActive(vm) < 0 ||
-        !(console = nitroConsoleFind(vm->def, alias)))
+        !(console = nitroDomainFindConsole(vm, alias)))
         goto cleanup;
 
-    priv = vm->privateData;
     ret = nitroConsoleOpenStream(vm->def, console, priv->consoleFd, priv->reader, st);
 
  cleanup:

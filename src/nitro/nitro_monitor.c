@@ -133,7 +133,7 @@ nitroMonitorGetCpus(virJSONValue *data,
 }
 
 
-static void
+static int
 nitroMonitorHandleEvent(nitroMonitor *mon,
                         virJSONValue *object)
 {
@@ -142,7 +142,10 @@ nitroMonitorHandleEvent(nitroMonitor *mon,
     g_autofree unsigned int *cpus = NULL;
     unsigned int cid;
 
-    event.name = virJSONValueObjectGetString(object, "event");
+    if (!(event.name = virJSONValueObjectGetString(object, "event"))) {
+        VIR_ERROR(_("the helper sent an event whose name is no string"));
+        return -1;
+    }
     if (data) {
         if (virJSONValueObjectGetNumberUint(data, "cid", &cid) == 0)
             event.cid = cid;
@@ -152,6 +155,7 @@ nitroMonitorHandleEvent(nitroMonitor *mon,
         event.text = virJSONValueObjectGetString(data, "text");
     }
     nitroMonitorEmit(mon, &event);
+    return 0;
 }
 
 
@@ -191,10 +195,8 @@ nitroMonitorHandleLine(nitroMonitor *mon,
     if (!mon->greeted)
         return nitroMonitorHandleGreeting(mon, object);
 
-    if (virJSONValueObjectHasKey(object, "event")) {
-        nitroMonitorHandleEvent(mon, object);
-        return 0;
-    }
+    if (virJSONValueObjectHasKey(object, "event"))
+        return nitroMonitorHandleEvent(mon, object);
 
     VIR_WITH_OBJECT_LOCK_GUARD(mon) {
         if (mon->waitId != 0 &&

@@ -816,8 +816,15 @@ nitroProcessAwaitExit(int pidfd,
                       int timeout)
 {
     struct pollfd process = { .fd = pidfd, .events = POLLIN };
+    gint64 end = g_get_monotonic_time() + timeout * G_TIME_SPAN_MILLISECOND;
+    int rc;
 
-    return poll(&process, 1, timeout) > 0;
+    do {
+        gint64 left = (end - g_get_monotonic_time()) / G_TIME_SPAN_MILLISECOND;
+
+        rc = poll(&process, 1, MAX(left, 0));
+    } while (rc < 0 && errno == EINTR);
+    return rc > 0;
 }
 
 
@@ -903,6 +910,8 @@ nitroProcessStop(nitroDriver *driver,
         nitroConsoleClose(vm->def);
     priv->consoleOpened = false;
     VIR_FORCE_CLOSE(priv->consoleFd);
+    /* A client that has not seen the end of its stream yet does not keep the next run's. */
+    g_clear_pointer(&priv->reader, virObjectUnref);
     nitroCidsRelease(driver->cids, priv->cid);
     priv->cid = 0;
     nitroCpusRelease(driver->cpus, vm->def->name);

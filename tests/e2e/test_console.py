@@ -71,6 +71,16 @@ class Console(EnclaveTest):
         wait_until(lambda: self.try_open(dom), 10, "a free console")
         dom.destroy()
 
+    def test_next_run(self):
+        """a session that its client has not left is none of the next run's"""
+        dom = self.conn.defineXML(quick_xml("again", devices=PTY))
+        dom.create()
+        self.open(dom)
+        dom.destroy()
+        dom.create()
+        self.open(dom)
+        dom.destroy()
+
     def test_many_by_force(self):
         """sessions that end by force just while they end by themselves: all go on"""
         self.conn.createXML(quick_xml("wanted", devices=PTY), 0)
