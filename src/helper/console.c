@@ -138,24 +138,22 @@ consoleFlushTerminal(const Console *console)
 
 /*
  * Closing our end of a terminal throws away what its reader has not read: gives it a
- * moment. Bytes arrive late at the other end, so that it must look empty twice.
+ * moment. What has been written is on its way to the other end for a while, where FIONREAD does
+ * not see it; poll() there waits until it has arrived.
  */
 static void
 consoleAwaitTerminal(const Console *console)
 {
     gint64 end = g_get_monotonic_time() + CONSOLE_LAST_WORDS_MS * 1000;
-    int peer = consoleOpenPeer(console);
-    int quiet = 0;
-    int unread;
+    struct pollfd peer = {.fd = consoleOpenPeer(console), .events = POLLIN};
+    int unread = 0;
 
-    while (peer >= 0 && quiet < 2 && g_get_monotonic_time() < end) {
+    if (peer.fd < 0)
+        return;
+    while (poll(&peer, 1, 0) >= 0 && ioctl(peer.fd, FIONREAD, &unread) == 0 && unread > 0 &&
+           g_get_monotonic_time() < end)
         g_usleep(5000);
-        if (ioctl(peer, FIONREAD, &unread) < 0)
-            break;
-        quiet = unread == 0 ? quiet + 1 : 0;
-    }
-    if (peer >= 0)
-        close(peer);
+    close(peer.fd);
 }
 
 static void
