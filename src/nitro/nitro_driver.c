@@ -543,8 +543,8 @@ nitroDomainFindConsole(virDomainObj *vm,
 }
 
 
-/* Other clients may want the console by force, too, but not for ever. */
-#define NITRO_CONSOLE_TRIES 10
+/* For how long clients that all want the console by force take it from each other, in ms */
+#define NITRO_CONSOLE_FORCE_MS 10000
 
 /*
  * Makes sure that nobody reads the console: with @force ends who does. The lock of @vm is
@@ -555,10 +555,10 @@ nitroDomainFreeConsole(virDomainObj *vm,
                        bool force)
 {
     nitroDomainObjPrivate *priv = vm->privateData;
-    unsigned int tries;
+    gint64 end = g_get_monotonic_time() + NITRO_CONSOLE_FORCE_MS * G_TIME_SPAN_MILLISECOND;
     int rc;
 
-    for (tries = 0; tries < NITRO_CONSOLE_TRIES; tries++) {
+    do {
         g_autoptr(nitroConsoleReader) reader = NULL;
 
         if (!priv->reader && !(priv->reader = nitroConsoleReaderNew()))
@@ -574,7 +574,8 @@ nitroDomainFreeConsole(virDomainObj *vm,
         virObjectLock(vm);
         if (rc < 0)
             return -1;
-    }
+    } while (g_get_monotonic_time() < end);
+
     virReportError(VIR_ERR_OPERATION_FAILED, "%s",
                    _("Active console session exists for this domain"));
     return -1;
