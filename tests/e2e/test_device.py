@@ -16,7 +16,6 @@ import os
 import re
 import signal
 import socket
-import threading
 import time
 import xml.etree.ElementTree as ElementTree
 
@@ -121,10 +120,11 @@ class DeviceTest(EnclaveTest):
         return int(cid.get("address"))
 
     def create(self, name, *words, **more):
-        # see Background
-        own = threading.current_thread() is not threading.main_thread()
-        conn = libvirt.open(self.daemon.uri) if own else self.conn
-        return conn.createXML(self.xml(name, *words, **more), 0)
+        return self.conn.createXML(self.xml(name, *words, **more), 0)
+
+    def begin(self, name, *words, **more):
+        """Returns create() in the background."""
+        return Background(self.conn.createXML, self.xml(name, *words, **more), 0)
 
     def refuse_start(self, code, *texts, name="refused", words=(), **more):
         """The start fails; nothing is left of the domain."""
@@ -150,7 +150,7 @@ class Heartbeat(DeviceTest):
     def test_four_at_once(self):
         """one broker, each start gets its own heartbeat"""
         names = [f"quad{n}" for n in range(4)]
-        creations = [Background(self.create, name, "heartbeat=never") for name in names]
+        creations = [self.begin(name, "heartbeat=never") for name in names]
         cids = self.wait_enclaves(4)
         self.assertEqual(len(set(cids)), 4)
         self.assertEqual(len(self.brokers()), 1)
@@ -172,7 +172,7 @@ class Heartbeat(DeviceTest):
         """one that fails does not disturb the others"""
         kinds = {"good": (), "wrong": ("heartbeat=wrong",), "late": ("heartbeat_ms=1500",),
                  "mute": ("heartbeat=never", "exit_ms=1000")}
-        creations = {name: Background(self.create, name, *words)
+        creations = {name: self.begin(name, *words)
                      for name, words in kinds.items()}
         for name in ("good", "late"):
             self.assertState(creations[name].result(), RUNNING, BOOTED)
@@ -206,7 +206,7 @@ class Heartbeat(DeviceTest):
 
     def test_late(self):
         """the start waits, and others see the domain starting up"""
-        creation = Background(self.create, "late", "heartbeat=never")
+        creation = self.begin("late", "heartbeat=never")
         [cid] = self.wait_enclaves(1)
         dom = self.conn.lookupByName("late")
         self.assertEqual(dom.state(), STARTING_UP)
@@ -215,7 +215,7 @@ class Heartbeat(DeviceTest):
         self.assertState(dom, RUNNING, BOOTED)
 
     def test_destroyed_while_it_is_awaited(self):
-        creation = Background(self.create, "short", "heartbeat=never")
+        creation = self.begin("short", "heartbeat=never")
         self.wait_enclaves(1)
         self.conn.lookupByName("short").destroy()
         with self.refused(libvirt.VIR_ERR_OPERATION_ABORTED, "destroyed"):
@@ -235,7 +235,7 @@ class Broker(DeviceTest):
     def test_port_busy_then_free(self):
         """the start waits for the port, and starts nothing before"""
         with self.port_in_use():
-            creation = Background(self.create, "patient")
+            creation = self.begin("patient")
             wait_until(self.brokers, 60, "the broker")
             wait_until(lambda: "NE_ADD_VCPU" in " ".join(self.mock.transcript()[-3:]), 60,
                        "an enclave that could be started")
@@ -257,7 +257,7 @@ class Broker(DeviceTest):
     def test_killed(self):
         """starts fail with a sentence, the next one has a new broker, enclaves run on"""
         running = self.create("running")
-        creations = [Background(self.create, f"waits{n}", "heartbeat=never") for n in range(2)]
+        creations = [self.begin(f"waits{n}", "heartbeat=never") for n in range(2)]
         self.wait_enclaves(3)
         os.kill(self.brokers()[0], signal.SIGKILL)
         for creation in creations:
@@ -292,7 +292,7 @@ class Broker(DeviceTest):
         with socket.socket(socket.AF_UNIX) as broker:
             broker.bind(path)
             broker.listen()
-            creation = Background(self.create, "waits")
+            creation = self.begin("waits")
             conn = broker.accept()[0]
             begin = time.monotonic()
             dom = self.conn.lookupByName("waits")
@@ -306,7 +306,7 @@ class Broker(DeviceTest):
 
     def test_left_by_a_killed_broker(self):
         """its socket is there, but nobody listens"""
-        creation = Background(self.create, "gone", "heartbeat=never")
+        creation = self.begin("gone", "heartbeat=never")
         self.wait_enclaves(1)
         os.kill(self.brokers()[0], signal.SIGKILL)
         self.assertRaises(libvirt.libvirtError, creation.result)
@@ -411,7 +411,7 @@ class Restart(DeviceTest):
     def test_killed_while_enclaves_boot(self):
         """they come up, before or after the new daemon, and are adopted"""
         names = ["early", "late"]
-        creations = [Background(self.create, name, "heartbeat=never") for name in names]
+        creations = [self.begin(name, "heartbeat=never") for name in names]
         self.wait_enclaves(2)
         cids = {name: self.cid_of(self.conn.lookupByName(name)) for name in names}
         broker = self.brokers()
@@ -436,7 +436,7 @@ class Restart(DeviceTest):
         running = self.conn.defineXML(self.xml("running"))
         running.create()
         number = self.mock.enclaves()[0]["number"]
-        creation = Background(self.create, "waits", "heartbeat=wrong", "heartbeat_ms=4000")
+        creation = self.begin("waits", "heartbeat=wrong", "heartbeat_ms=4000")
         self.wait_enclaves(2)
         self.daemon.kill()
         self.assertRaises(libvirt.libvirtError, creation.result)
@@ -501,7 +501,7 @@ class End(DeviceTest):
                 wait_until(lambda: len(self.mock.enclaves()) == started - 1, 20, "enclaves")
 
     def test_killed_while_it_boots(self):
-        creation = Background(self.create, "lost", "heartbeat=never")
+        creation = self.begin("lost", "heartbeat=never")
         self.wait_enclaves(1)
         os.kill(self.helper_of(self.conn.lookupByName("lost")), signal.SIGKILL)
         with self.refused(libvirt.VIR_ERR_OPERATION_FAILED, "helper"):
