@@ -15,7 +15,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "enclave_memory.h"
+#include "device/enclave_memory.h"
 #include "image.h"
 
 #define KIB 1024ULL

@@ -11,7 +11,7 @@
 
 #include <errno.h>
 
-#include "vsock.h"
+#include "vsock/vsock.h"
 
 #define GUEST_CID 5
 #define GUEST_PORT 1000

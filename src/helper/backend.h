@@ -13,7 +13,7 @@
 
 #pragma once
 
-#include "failure.h"
+#include "common/failure.h"
 #include "image.h"
 #include "options.h"
 

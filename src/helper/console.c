@@ -23,7 +23,7 @@
 #include <termios.h>
 #include <unistd.h>
 
-#include "log.h"
+#include "common/log.h"
 
 /* How often we look whether somebody has opened the pseudo terminal, in milliseconds:
  * poll() reports a hang-up all the time while nobody has. */

@@ -14,8 +14,8 @@
 #include <unistd.h>
 
 #include "helper_protocol.h"
-#include "json_stream.h"
-#include "listener.h"
+#include "common/json_stream.h"
+#include "common/listener.h"
 
 /* The daemon, perhaps one that is being restarted, and somebody who looks on */
 #define CONTROL_CLIENTS_MAX 16

@@ -15,7 +15,7 @@
 #include <glib.h>
 #include <stdbool.h>
 
-#include "json.h"
+#include "common/json.h"
 
 typedef struct _Control Control;
 

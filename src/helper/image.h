@@ -17,7 +17,7 @@
 #include <time.h>
 
 #include "eif.h"
-#include "failure.h"
+#include "common/failure.h"
 #include "options.h"
 
 /* By which a file is seen to have been written to */

@@ -32,7 +32,7 @@
 #include "console.h"
 #include "control.h"
 #include "helper_protocol.h"
-#include "log.h"
+#include "common/log.h"
 
 /* How long a client may take to read the last event, in milliseconds */
 #define LIFECYCLE_FLUSH_MS 1000

@@ -16,14 +16,14 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "broker.h"
-#include "json.h"
-#include "kvm_probe.h"
+#include "heartbeat/broker.h"
+#include "common/json.h"
+#include "emulated/kvm_probe.h"
 #include "lifecycle.h"
-#include "log.h"
+#include "common/log.h"
 #include "nitro_gettext.h"
 #include "options.h"
-#include "tsc.h"
+#include "emulated/tsc.h"
 
 /* Whoever started us with standard descriptors closed must not get output in other files. */
 static void

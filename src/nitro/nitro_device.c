@@ -6,7 +6,7 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * A path in, a descriptor or one sentence out: the only place that says why a device cannot be
- * had. What it then says to the helper is explained in src/helper/ne_error.c.
+ * had. What it then says to the helper is explained in src/helper/device/ne_error.c.
  */
 
 #include <config.h>

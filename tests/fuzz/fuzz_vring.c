@@ -16,7 +16,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "vring.h"
+#include "vsock/vring.h"
 
 #define MEMORY_SIZE 0x10000
 #define MEMORY_SPLIT 0x4000 /* of two regions that are next to one another for the guest */

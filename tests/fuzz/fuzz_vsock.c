@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "vsock.h"
+#include "vsock/vsock.h"
 
 #define CID 5
 #define PEERS_MAX 64

@@ -1,0 +1,240 @@
+/*
+ * json_stream.c: a connection on which lines of JSON go both ways
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Flow in: socket -> jsonStreamRead() -> input -> jsonStreamSplit() -> lines. Flow out:
+ * jsonStreamSend() -> output -> jsonStreamWrite() -> socket. jsonStreamUpdate() then waits
+ * for what can happen next.
+ */
+
+#include "common/json_stream.h"
+
+#include <errno.h>
+#include <glib-unix.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "helper_protocol.h"
+
+/* While the peer has not read this many bytes, none of its lines is looked at. */
+#define JSON_STREAM_OUTPUT_MAX 65536
+
+struct _JsonStream {
+    int fd;
+    const JsonStreamEvents *events;
+    void *opaque;
+    guint watch;          /* waits for the socket, or for the call of closed() */
+    GIOCondition watched; /* what @watch waits for */
+    GByteArray *input;    /* at most NITRO_PROTOCOL_LINE_MAX bytes */
+    GByteArray *output;   /* at most JSON_STREAM_OUTPUT_MAX bytes, one answer and the few events */
+    bool inside;          /* of jsonStreamOnReady(), which sets up the watch at its end */
+    bool freed;           /* and which has to free the stream */
+    bool eof;             /* nothing more can be read */
+    bool closing;         /* closed as soon as the output has been sent */
+    bool dead;
+};
+
+/* Hands on the complete lines of the input as long as there is room for answers. */
+static void
+jsonStreamSplit(JsonStream *stream)
+{
+    size_t start = 0;
+
+    while (!stream->closing && !stream->dead && stream->output->len < JSON_STREAM_OUTPUT_MAX) {
+        const char *line = (const char *)stream->input->data + start;
+        size_t rest = stream->input->len - start;
+        const char *end = rest > 0 ? memchr(line, '\n', rest) : NULL;
+
+        if (!end) {
+            if (rest >= NITRO_PROTOCOL_LINE_MAX) {
+                stream->events->tooLong(stream, stream->opaque);
+                stream->closing = true;
+            } else if (stream->eof) {
+                stream->closing = true;
+            }
+            break;
+        }
+        stream->events->line(stream, line, end - line, stream->opaque);
+        start += end - line + 1;
+    }
+    if (start > 0)
+        g_byte_array_remove_range(stream->input, 0, start);
+}
+
+static void
+jsonStreamDie(JsonStream *stream)
+{
+    stream->dead = true;
+    g_byte_array_set_size(stream->output, 0);
+}
+
+static void
+jsonStreamRead(JsonStream *stream)
+{
+    guint8 buf[4096];
+
+    while (stream->input->len < NITRO_PROTOCOL_LINE_MAX) {
+        size_t room = MIN(sizeof(buf), NITRO_PROTOCOL_LINE_MAX - stream->input->len);
+        ssize_t n = recv(stream->fd, buf, room, MSG_DONTWAIT);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno == EAGAIN)
+            return;
+        if (n <= 0) {
+            /* Who has closed its half may still read the answers. */
+            if (n == 0)
+                stream->eof = true;
+            else
+                jsonStreamDie(stream);
+            return;
+        }
+        g_byte_array_append(stream->input, buf, n);
+    }
+}
+
+static void
+jsonStreamWrite(JsonStream *stream)
+{
+    while (stream->output->len > 0) {
+        ssize_t n = send(stream->fd, stream->output->data, stream->output->len,
+                         MSG_DONTWAIT | MSG_NOSIGNAL);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno == EAGAIN)
+            return;
+        if (n < 0) {
+            jsonStreamDie(stream);
+            return;
+        }
+        g_byte_array_remove_range(stream->output, 0, n);
+    }
+}
+
+static gboolean
+jsonStreamOnDone(gpointer opaque)
+{
+    JsonStream *stream = opaque;
+
+    stream->watch = 0;
+    stream->events->closed(stream, stream->opaque);
+    return G_SOURCE_REMOVE;
+}
+
+static gboolean jsonStreamOnReady(gint fd, GIOCondition condition, gpointer opaque);
+
+/* Waits for what can happen next. */
+static void
+jsonStreamUpdate(JsonStream *stream)
+{
+    GIOCondition wanted = 0;
+    bool done = stream->dead || (stream->closing && stream->output->len == 0);
+
+    if (stream->inside)
+        return;
+
+    if (!stream->closing && !stream->eof && stream->output->len < JSON_STREAM_OUTPUT_MAX &&
+        stream->input->len < NITRO_PROTOCOL_LINE_MAX)
+        wanted |= G_IO_IN;
+    if (stream->output->len > 0)
+        wanted |= G_IO_OUT;
+
+    if (stream->watch > 0 && stream->watched == wanted && !done)
+        return;
+    if (stream->watch > 0)
+        g_source_remove(stream->watch);
+    stream->watched = wanted;
+    if (done)
+        stream->watch = g_idle_add_full(G_PRIORITY_DEFAULT, jsonStreamOnDone, stream, NULL);
+    else
+        stream->watch = g_unix_fd_add(stream->fd, wanted, jsonStreamOnReady, stream);
+}
+
+static gboolean
+jsonStreamOnReady(gint fd G_GNUC_UNUSED, GIOCondition condition, gpointer opaque)
+{
+    JsonStream *stream = opaque;
+    bool full;
+
+    stream->watch = 0;
+    stream->inside = true;
+    if ((condition & G_IO_IN) && !stream->eof && !stream->closing)
+        jsonStreamRead(stream);
+    else if (condition & (G_IO_ERR | G_IO_HUP))
+        jsonStreamDie(stream);
+
+    do {
+        jsonStreamSplit(stream);
+        full = stream->output->len >= JSON_STREAM_OUTPUT_MAX;
+        jsonStreamWrite(stream);
+    } while (full && !stream->dead && stream->output->len < JSON_STREAM_OUTPUT_MAX);
+
+    stream->inside = false;
+    if (stream->freed)
+        jsonStreamFree(stream);
+    else
+        jsonStreamUpdate(stream);
+    return G_SOURCE_REMOVE;
+}
+
+JsonStream *
+jsonStreamNew(int fd, const JsonStreamEvents *events, void *opaque)
+{
+    JsonStream *stream = g_new0(JsonStream, 1);
+
+    stream->fd = fd;
+    stream->events = events;
+    stream->opaque = opaque;
+    stream->input = g_byte_array_new();
+    stream->output = g_byte_array_new();
+    jsonStreamUpdate(stream);
+    return stream;
+}
+
+void
+jsonStreamFree(JsonStream *stream)
+{
+    if (!stream)
+        return;
+    if (stream->inside) {
+        stream->freed = true;
+        jsonStreamDie(stream);
+        return;
+    }
+    if (stream->watch > 0)
+        g_source_remove(stream->watch);
+    close(stream->fd);
+    g_byte_array_unref(stream->input);
+    g_byte_array_unref(stream->output);
+    g_free(stream);
+}
+
+void
+jsonStreamSend(JsonStream *stream, const char *line)
+{
+    if (stream->dead || stream->closing)
+        return;
+    g_byte_array_append(stream->output, (const guint8 *)line, strlen(line));
+    if (stream->inside)
+        return;
+    jsonStreamWrite(stream);
+    jsonStreamUpdate(stream);
+}
+
+void
+jsonStreamEnd(JsonStream *stream)
+{
+    stream->closing = true;
+    jsonStreamUpdate(stream);
+}
+
+bool
+jsonStreamIsPending(const JsonStream *stream)
+{
+    return stream->output->len > 0;
+}

@@ -1,0 +1,105 @@
+/*
+ * log.c: the helper's log lines on stderr
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Flow: logWrite(), logLimited() -> one sanitized line -> one write() to stderr, so that lines of
+ * several threads do not mix.
+ */
+
+#include "common/log.h"
+
+#include <poll.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <string.h>
+#include <unistd.h>
+
+/* A pipe that polls as writable takes this much without blocking (PIPE_BUF). */
+#define LOG_LINE_MAX 4096
+
+char *
+logSanitize(const char *text, size_t len)
+{
+    char *clean = g_malloc(len + 1);
+    const char *end = text + len;
+    char *out = clean;
+
+    while (text < end) {
+        gunichar c = g_utf8_get_char_validated(text, end - text);
+        bool valid = c != (gunichar)-1 && c != (gunichar)-2 && c != 0;
+        size_t n = valid ? g_utf8_skip[(guchar)*text] : 1;
+
+        if (valid && g_unichar_isprint(c)) {
+            memcpy(out, text, n);
+            out += n;
+        } else {
+            *out++ = c == '\t' ? ' ' : '?';
+        }
+        text += n;
+    }
+    *out = '\0';
+
+    return g_strstrip(clean);
+}
+
+static void
+logWriteText(LogLevel level, const char *text)
+{
+    static const char *const levels[] = {"info", "warning", "error"};
+    g_autoptr(GDateTime) now = g_date_time_new_now_utc();
+    g_autofree char *stamp = g_date_time_format(now, "%Y-%m-%d %H:%M:%S");
+    g_autofree char *clean = logSanitize(text, strlen(text));
+    g_autofree char *line = NULL;
+    struct pollfd pfd = {.fd = STDERR_FILENO, .events = POLLOUT};
+    size_t len;
+
+    line = g_strdup_printf("%s.%03d+0000: %d: %s : %s\n", stamp,
+                           g_date_time_get_microsecond(now) / 1000, (int)getpid(),
+                           levels[level], clean);
+    len = strlen(line);
+    if (len > LOG_LINE_MAX) {
+        len = LOG_LINE_MAX;
+        line[len - 1] = '\n';
+    }
+
+    if (poll(&pfd, 1, 0) == 1 && (pfd.revents & POLLOUT) && write(STDERR_FILENO, line, len) < 0)
+        return; /* there is nowhere to tell it */
+}
+
+void
+logWrite(LogLevel level, const char *fmt, ...)
+{
+    g_autofree char *text = NULL;
+    va_list ap;
+
+    va_start(ap, fmt);
+    text = g_strdup_vprintf(fmt, ap);
+    va_end(ap);
+    logWriteText(level, text);
+}
+
+void
+logLimited(LogLimit *limit, const char *fmt, ...)
+{
+    g_autofree char *text = NULL;
+    gint64 now = g_get_monotonic_time();
+    va_list ap;
+
+    if (limit->lines == 0 || now - limit->start > LOG_LIMIT_PERIOD) {
+        if (limit->lines > LOG_LIMIT_LINES)
+            logWrite(LOG_LEVEL_WARNING, "%u more messages of this kind were not logged",
+                     limit->lines - LOG_LIMIT_LINES);
+        limit->start = now;
+        limit->lines = 0;
+    }
+    if (limit->lines++ >= LOG_LIMIT_LINES)
+        return;
+
+    va_start(ap, fmt);
+    text = g_strdup_vprintf(fmt, ap);
+    va_end(ap);
+    logWriteText(LOG_LEVEL_WARNING, text);
+}

@@ -1,0 +1,954 @@
+/*
+ * backend_emulated.c: the emulated machine, QEMU's microvm
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * All of QEMU's command line is here. Flow: the image's parts in sealed memfds ->
+ * emulatedStart() runs QEMU with those, socket pairs (monitor, vsock device) and two pipes
+ * (serial port, messages) as inherited descriptors -> the monitor's events, the serial
+ * output and the end of the process -> emulatedConclude() -> one event for lifecycle.c.
+ *
+ * QEMU dies with the helper: the kernel kills it when the helper's main thread ends.
+ * Nothing of it needs a soft end, for it writes to no disk.
+ *
+ * There is no pvpanic device: Nitro has none, so that images have no driver built in.
+ */
+
+#include "backend.h"
+
+#include <errno.h>
+#include <glib-unix.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "emulated/guest_watch.h"
+#include "heartbeat/heartbeat.h"
+#include "helper_protocol.h"
+#include "emulated/kvm_probe.h"
+#include "common/log.h"
+#include "emulated/qmp.h"
+#include "emulated/tsc.h"
+#include "vsock/vsock_device.h"
+
+#define QEMU_BINARY "qemu-system-x86_64"
+
+/* QEMU's microvm takes more, but not with every accelerator. */
+#define QEMU_VCPUS_MAX 255
+
+/* Inherited descriptors as QEMU sees them */
+enum {
+    QEMU_FD_KERNEL = 10,
+    QEMU_FD_RAMDISK,
+    QEMU_FD_SERIAL,
+    QEMU_FD_QMP,
+    QEMU_FD_VSOCK,
+};
+#define QEMU_PATH_KERNEL "/proc/self/fd/10"
+#define QEMU_PATH_RAMDISK "/proc/self/fd/11"
+#define QEMU_PATH_SERIAL "/proc/self/fd/12"
+
+/*
+ * A killed process that is stuck in the kernel is not waited for any longer; in
+ * milliseconds. The daemon waits 5 s for us before it uses force.
+ */
+#define QEMU_KILL_TIMEOUT_MS 3000
+
+/* A guest can make QEMU print warnings without end: only so many bytes reach the log. */
+#define QEMU_MESSAGES_MAX (64 * 1024)
+#define QEMU_MESSAGE_LINE_MAX 1024
+#define QEMU_MESSAGE_PREFIX 64 /* of each line in the log, roughly */
+
+/*
+ * Reads at the end: a pipe holds less, but somebody may have inherited QEMU's end of it
+ * and go on writing.
+ */
+#define QEMU_DRAIN_MAX 64
+
+/* Serial output handled at once, so that other events get their turn, in bytes */
+#define QEMU_SERIAL_PIECE 16384
+
+/*
+ * QEMU writes the serial output byte by byte. After a piece the next look is this much
+ * later, or each byte would wake us up, at the guest's cost.
+ */
+#define QEMU_SERIAL_PAUSE_MS 3
+
+typedef struct {
+    const Options *options;
+    const BackendEvents *events;
+    void *opaque;
+
+    char *qemu;
+    const char *accel;
+    char *cmdline; /* what the kernel gets */
+    uint64_t imageSize;
+    ImageParts *parts;
+
+    GPid pid; /* 0: no process */
+    guint childWatch;
+    guint killTimer;
+    Qmp *qmp;
+    int serialFd;
+    guint serialWatch;
+    int messagesFd;
+    guint messagesWatch;
+    GString *message;     /* the line that is being read */
+    char *lastMessage;    /* the last complete line */
+    char *broken;         /* why we have ended QEMU, or NULL */
+    size_t messagesBytes; /* logged so far */
+    GuestWatch *guestWatch;
+    VsockDevice *vsock; /* NULL: the enclave has no CID */
+
+    bool running;           /* started() has been told */
+    bool booted;            /* booted() has been told */
+    guint bootTimer;        /* for the heartbeat */
+    Failure bootFailure;    /* why QEMU is ended before booted() */
+    bool terminating;       /* terminate() has been called */
+    bool finishing;         /* QEMU has ended, the vsock device still delivers */
+    int status;             /* of the process that has ended */
+    const char *exitReason; /* how the guest has ended, static; NULL: not known */
+} Emulated;
+
+static int
+emulatedCheck(const Options *options, Failure *failure)
+{
+#if !defined(__x86_64__)
+    failureSet(failure, NITRO_FAILURE_UNSUPPORTED,
+               "The machine 'nitro-enclave' is emulated on x86_64 hosts only");
+    return -1;
+#endif
+    if (options->heartbeat && !options->hasCid) {
+        failureSet(failure, NITRO_FAILURE_CONFIG,
+                   "The boot heartbeat needs a CID: give the enclave one with <vsock>, or switch "
+                   "the heartbeat off with <nitro:heartbeat enabled='no'/>");
+        return -1;
+    }
+    if (options->vcpus > QEMU_VCPUS_MAX) {
+        failureSet(failure, NITRO_FAILURE_CONFIG,
+                   "%u vCPUs are too many: the machine 'nitro-enclave' has at most %d",
+                   options->vcpus, QEMU_VCPUS_MAX);
+        return -1;
+    }
+    return 0;
+}
+
+static void *
+emulatedCreate(const Options *options, const BackendEvents *events, void *opaque)
+{
+    Emulated *emulated = g_new0(Emulated, 1);
+
+    emulated->options = options;
+    emulated->events = events;
+    emulated->opaque = opaque;
+    emulated->serialFd = emulated->messagesFd = -1;
+    emulated->message = g_string_new(NULL);
+    return emulated;
+}
+
+static int
+emulatedFindQemu(Emulated *emulated, Failure *failure)
+{
+    emulated->qemu = emulated->options->qemu ? g_strdup(emulated->options->qemu) :
+                                               g_find_program_in_path(QEMU_BINARY);
+    if (!emulated->qemu) {
+        failureSet(failure, NITRO_FAILURE_UNSUPPORTED,
+                   "The machine 'nitro-enclave' needs QEMU, but there is no %s in PATH: install it",
+                   QEMU_BINARY);
+        return -1;
+    }
+    if (access(emulated->qemu, X_OK) < 0) {
+        failureSet(failure, NITRO_FAILURE_UNSUPPORTED,
+                   "The machine 'nitro-enclave' needs QEMU, but %s cannot be run: %s",
+                   emulated->qemu, g_strerror(errno));
+        return -1;
+    }
+    return 0;
+}
+
+static void
+emulatedChooseAccel(Emulated *emulated)
+{
+    g_autofree char *reason = NULL;
+
+    switch (emulated->options->accel) {
+    case OPTIONS_ACCEL_KVM:
+        emulated->accel = "kvm";
+        return;
+    case OPTIONS_ACCEL_TCG:
+        emulated->accel = "tcg";
+        return;
+    case OPTIONS_ACCEL_AUTO:
+        emulated->accel = kvmProbe(&reason) ? "kvm" : "tcg";
+        logInfo("Using accelerator %s: %s", emulated->accel, reason);
+        return;
+    }
+}
+
+/*
+ * Under TCG the guest sees the host's time stamp counter, whose frequency Linux then
+ * measures against an emulated timer chip. On a busy host that fails now and then, and
+ * without any other reference Linux waits for ever for a clock tick, because this
+ * machine has no timer interrupt before the local APIC's is set up. So we tell it the
+ * frequency (Linux 5.8 and later; others ignore the parameter).
+ *
+ * The parameter is not part of the image and is not measured, as the parameters are not
+ * that the Nitro Hypervisor adds for its devices. It goes first: behind "--" it would be
+ * an argument of init.
+ */
+static void
+emulatedBuildCmdline(Emulated *emulated)
+{
+    const GString *cmdline = emulated->parts->cmdline;
+    g_autofree char *longer = NULL;
+    unsigned int khz = 0;
+
+    if (g_str_equal(emulated->accel, "tcg") && !strstr(cmdline->str, "tsc_early_khz="))
+        khz = tscMeasureEnd();
+    if (khz > 0)
+        longer = g_strdup_printf("tsc_early_khz=%u %s", khz, cmdline->str);
+
+    if (longer && strlen(longer) <= emulated->parts->cmdlineMax) {
+        emulated->cmdline = g_steal_pointer(&longer);
+        return;
+    }
+    if (longer)
+        logWarning("The command line has no room for tsc_early_khz=%u: the boot may hang", khz);
+    emulated->cmdline = g_strdup(cmdline->str);
+}
+
+static int
+emulatedLoad(void *instance, const Image *image, const EifMeasurements *expected,
+             const int *cancel, Failure *failure)
+{
+    Emulated *emulated = instance;
+
+    if (emulatedFindQemu(emulated, failure) < 0 ||
+        !(emulated->parts = imageUnpack(image, expected, cancel, failure)) ||
+        imagePartsCheckLinux(emulated->parts, emulated->options->memory, failure) < 0)
+        return -1;
+
+    emulated->imageSize = image->size;
+    emulatedChooseAccel(emulated);
+    emulatedBuildCmdline(emulated);
+    return 0;
+}
+
+/* QEMU's own options are comma-separated lists, in which a comma is written twice. */
+static char *
+emulatedEscape(const char *value)
+{
+    g_auto(GStrv) parts = g_strsplit(value, ",", -1);
+
+    return g_strjoinv(",,", parts);
+}
+
+static void
+emulatedAdd(GPtrArray *argv, const char *option, char *value)
+{
+    g_ptr_array_add(argv, g_strdup(option));
+    if (value)
+        g_ptr_array_add(argv, value);
+}
+
+/* The memory is shared with us where there is a vsock device, whose buffers are in it. */
+static void
+emulatedAddMemory(const Options *options, GPtrArray *argv)
+{
+    g_autoptr(GString) object = g_string_new("memory-backend-memfd,id=memory,seal=on");
+
+    if (!options->hasCid && options->pageSize == 0)
+        return;
+    g_string_append_printf(object, ",size=%" G_GUINT64_FORMAT ",share=%s", options->memory,
+                           options->hasCid ? "on" : "off");
+    if (options->pageSize > 0)
+        g_string_append_printf(object, ",hugetlb=on,hugetlbsize=%" G_GUINT64_FORMAT ",prealloc=on",
+                               options->pageSize);
+    emulatedAdd(argv, "-object", g_strdup(object->str));
+}
+
+/*
+ * Guests find the device by ACPI, those also that know devices on the kernel's command
+ * line: as it has an interrupt of the I/O APIC, one without ACPI could not use it anyway.
+ */
+static void
+emulatedAddVsock(const Options *options, GPtrArray *argv)
+{
+    if (!options->hasCid)
+        return;
+    emulatedAdd(argv, "-global", g_strdup("virtio-mmio.force-legacy=false"));
+    emulatedAdd(argv, "-chardev", g_strdup_printf("socket,id=vsock,fd=%d", QEMU_FD_VSOCK));
+    emulatedAdd(argv, "-device", g_strdup("vhost-user-vsock-device,chardev=vsock"));
+}
+
+static GPtrArray *
+emulatedBuildArgv(const Emulated *emulated)
+{
+    const Options *options = emulated->options;
+    GPtrArray *argv = g_ptr_array_new_with_free_func(g_free);
+    g_autofree char *name = emulatedEscape(options->name);
+    bool kvm = g_str_equal(emulated->accel, "kvm");
+
+    emulatedAdd(argv, emulated->qemu, NULL);
+    emulatedAdd(argv, "-name", g_strdup_printf("guest=%s", name));
+    emulatedAdd(argv, "-uuid", g_strdup(options->uuid));
+    emulatedAdd(argv, "-nodefaults", NULL);
+    emulatedAdd(argv, "-no-user-config", NULL);
+    emulatedAdd(argv, "-display", g_strdup("none"));
+    emulatedAdd(argv, "-no-reboot", NULL);
+    emulatedAdd(argv, "-S", NULL);
+    emulatedAdd(argv, "-sandbox",
+                g_strdup("on,obsolete=deny,elevateprivileges=deny,spawn=deny,"
+                         "resourcecontrol=deny"));
+
+    /* ACPI is how a guest powers off and how distribution kernels find virtio devices. */
+    emulatedAdd(argv, "-machine",
+                g_strdup_printf("microvm,acpi=on,isa-serial=on,rtc=on,dump-guest-core=off%s",
+                                options->hasCid || options->pageSize > 0 ?
+                                    ",memory-backend=memory" : ""));
+    emulatedAdd(argv, "-accel", g_strdup(emulated->accel));
+    emulatedAdd(argv, "-cpu", g_strdup(kvm ? "host" : "max"));
+    emulatedAdd(argv, "-smp", g_strdup_printf("%u", options->vcpus));
+    emulatedAdd(argv, "-m", g_strdup_printf("%" G_GUINT64_FORMAT "B", options->memory));
+    emulatedAddMemory(options, argv);
+
+    emulatedAdd(argv, "-kernel", g_strdup(QEMU_PATH_KERNEL));
+    if (emulated->parts->ramdiskSize > 0)
+        emulatedAdd(argv, "-initrd", g_strdup(QEMU_PATH_RAMDISK));
+    emulatedAdd(argv, "-append", g_strdup(emulated->cmdline));
+
+    emulatedAdd(argv, "-chardev", g_strdup("file,id=serial,path=" QEMU_PATH_SERIAL));
+    emulatedAdd(argv, "-serial", g_strdup("chardev:serial"));
+    emulatedAdd(argv, "-chardev", g_strdup_printf("socket,id=monitor,fd=%d", QEMU_FD_QMP));
+    emulatedAdd(argv, "-mon", g_strdup("chardev=monitor,mode=control"));
+    emulatedAddVsock(options, argv);
+
+    g_ptr_array_add(argv, NULL);
+    return argv;
+}
+
+/* Between fork and exec: only what POSIX calls async-signal-safe, and system calls. */
+static void
+emulatedChildSetup(gpointer opaque)
+{
+    pid_t parent = *(const pid_t *)opaque;
+
+    signal(SIGPIPE, SIG_DFL);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    /* The helper may have died before the line above. */
+    if (getppid() != parent)
+        _exit(1);
+}
+
+/* What QEMU's last words mean: a shortage, no KVM here, or anything else. */
+static const char *
+emulatedClassify(const char *message)
+{
+    if (strstr(message, "allocate") || strstr(message, "guest memory") ||
+        strstr(message, "guest RAM"))
+        return NITRO_FAILURE_RESOURCE;
+    if (strstr(message, "KVM") || strstr(message, "kvm"))
+        return NITRO_FAILURE_UNSUPPORTED;
+    return NITRO_FAILURE_INTERNAL;
+}
+
+static void
+emulatedFailure(const Emulated *emulated, int status, Failure *failure)
+{
+    const char *message = emulated->lastMessage;
+    const char *colon = message ? strstr(message, ": ") : NULL;
+
+    if (emulated->broken)
+        failureSet(failure, emulatedClassify(emulated->broken),
+                   "QEMU cannot start the enclave: %s", emulated->broken);
+    else if (message && colon)
+        failureSet(failure, emulatedClassify(message), "QEMU cannot start the enclave: %s",
+                   colon + 2);
+    else if (message)
+        failureSet(failure, emulatedClassify(message), "QEMU cannot start the enclave: %s",
+                   message);
+    else if (WIFSIGNALED(status))
+        failureSet(failure, NITRO_FAILURE_INTERNAL,
+                   "QEMU was killed by signal %d before it had started the enclave",
+                   WTERMSIG(status));
+    else
+        failureSet(failure, NITRO_FAILURE_INTERNAL,
+                   "QEMU ended with status %d before it had started the enclave",
+                   WEXITSTATUS(status));
+}
+
+/* QEMU is gone, or as good as that: the one place that says what became of the enclave. */
+static void
+emulatedConclude(Emulated *emulated, int status)
+{
+    g_auto(Failure) failure = {0};
+
+    emulated->finishing = false;
+    /* Only now all of the console output has been seen. */
+    if (g_strcmp0(emulated->exitReason, NITRO_EXIT_REBOOT) == 0 &&
+        guestWatchHasPanicked(emulated->guestWatch))
+        emulated->exitReason = NITRO_EXIT_PANIC;
+
+    /* A guest that had ended already has not been terminated. */
+    if (emulated->terminating && !emulated->exitReason) {
+        emulated->events->ended(NITRO_EXIT_TERMINATED, emulated->opaque);
+    } else if (emulated->bootFailure.code) {
+        emulated->events->failed(&emulated->bootFailure, emulated->opaque);
+    } else if (!emulated->running) {
+        emulatedFailure(emulated, status, &failure);
+        emulated->events->failed(&failure, emulated->opaque);
+    } else if (emulated->exitReason) {
+        emulated->events->ended(emulated->exitReason, emulated->opaque);
+    } else {
+        logError("QEMU %s %d", WIFSIGNALED(status) ? "was killed by signal" : "ended with status",
+                 WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+        emulated->events->ended(NITRO_EXIT_CRASHED, emulated->opaque);
+    }
+}
+
+static gboolean
+emulatedOnKillTimer(gpointer opaque)
+{
+    Emulated *emulated = opaque;
+
+    /* It has been sent SIGKILL: the kernel will end it as soon as it can. */
+    emulated->killTimer = 0;
+    g_source_remove(emulated->childWatch);
+    emulated->childWatch = 0;
+    logError("QEMU, process %d, is stuck in the kernel and does not end", (int)emulated->pid);
+    emulated->pid = 0;
+    emulatedConclude(emulated, 0);
+    return G_SOURCE_REMOVE;
+}
+
+static void
+emulatedKill(Emulated *emulated)
+{
+    if (emulated->pid == 0 || emulated->killTimer > 0)
+        return;
+    kill(emulated->pid, SIGKILL);
+    emulated->killTimer = g_timeout_add(QEMU_KILL_TIMEOUT_MS, emulatedOnKillTimer, emulated);
+}
+
+static void
+emulatedOnStopped(const char *reason, void *opaque)
+{
+    Emulated *emulated = opaque;
+
+    logWarning("The guest has announced its end (%s), but does not end: it is stopped", reason);
+    emulated->exitReason = reason;
+    emulatedKill(emulated);
+}
+
+static void
+emulatedOnBooted(Emulated *emulated)
+{
+    if (emulated->booted || emulated->bootFailure.code)
+        return;
+    emulated->booted = true;
+    if (emulated->bootTimer > 0)
+        g_source_remove(emulated->bootTimer);
+    emulated->bootTimer = 0;
+    emulated->events->booted(emulated->opaque);
+}
+
+/* The heartbeat has failed, of which @failure, taken over, tells. */
+static void
+emulatedFailBoot(Emulated *emulated, Failure *failure)
+{
+    if (!emulated->bootFailure.code) {
+        emulated->bootFailure = *failure;
+        *failure = (Failure){0};
+    }
+    emulatedKill(emulated);
+}
+
+static gboolean
+emulatedOnBootTimer(gpointer opaque)
+{
+    Emulated *emulated = opaque;
+    g_auto(Failure) failure = {0};
+
+    emulated->bootTimer = 0;
+    heartbeatFailLate(&failure, heartbeatTimeout(emulated->options, emulated->imageSize));
+    emulatedFailBoot(emulated, &failure);
+    return G_SOURCE_REMOVE;
+}
+
+static void
+emulatedOnRunning(void *opaque)
+{
+    Emulated *emulated = opaque;
+    BackendStatus status = {
+        .hasCid = emulated->options->hasCid,
+        .cid = emulated->options->cid,
+        .accel = emulated->accel,
+    };
+
+    if (emulated->running)
+        return;
+    emulated->running = true;
+    if (emulated->options->cpus) {
+        status.cpus = (const unsigned int *)(void *)emulated->options->cpus->data;
+        status.ncpus = emulated->options->cpus->len;
+    }
+    emulated->events->started(&status, emulated->opaque);
+    if (emulated->options->heartbeat)
+        emulated->bootTimer = g_timeout_add_seconds(heartbeatTimeout(emulated->options,
+                                                                     emulated->imageSize),
+                                                    emulatedOnBootTimer, emulated);
+    else
+        emulatedOnBooted(emulated);
+}
+
+/* Without a reason of the guest's this is a failed start or, later, a crash. */
+static void
+emulatedOnBroken(const char *text, void *opaque)
+{
+    Emulated *emulated = opaque;
+
+    if (emulated->pid == 0 || emulated->killTimer > 0 || emulated->broken)
+        return;
+    emulated->broken = logSanitize(text, strlen(text));
+    logError("QEMU is ended: %s", emulated->broken);
+    emulatedKill(emulated);
+}
+
+static void
+emulatedOnHeartbeat(VsockHeartbeat what, uint8_t byte, void *opaque)
+{
+    Emulated *emulated = opaque;
+    g_auto(Failure) failure = {0};
+
+    emulatedOnRunning(emulated); /* a guest that sends does */
+    switch (what) {
+    case VSOCK_HEARTBEAT_GOOD:
+        emulatedOnBooted(emulated);
+        return;
+    case VSOCK_HEARTBEAT_WRONG:
+        heartbeatFailWrong(&failure, byte);
+        break;
+    case VSOCK_HEARTBEAT_CLOSED:
+        heartbeatFailClosed(&failure);
+        break;
+    }
+    if (!emulated->booted)
+        emulatedFailBoot(emulated, &failure);
+}
+
+/* An enclave that cannot talk is of no use to anyone. */
+static void
+emulatedOnVsockFailed(void *opaque)
+{
+    emulatedOnBroken("it and the vsock device do not understand each other", opaque);
+}
+
+/* What the guest had sent has been delivered. */
+static void
+emulatedOnVsockFinished(void *opaque)
+{
+    Emulated *emulated = opaque;
+
+    if (emulated->finishing)
+        emulatedConclude(emulated, emulated->status);
+}
+
+static const VsockDeviceCallbacks emulatedVsockCallbacks = {
+    .heartbeat = emulatedOnHeartbeat,
+    .failed = emulatedOnVsockFailed,
+    .finished = emulatedOnVsockFinished,
+};
+
+/*
+ * With -no-reboot QEMU ends after this event, but for one that got it while it handled a
+ * monitor command: QEMU 7.2 then sometimes waits for itself. All that the guest has written
+ * is in our socket already, so nothing is lost by a hard end.
+ */
+static void
+emulatedOnShutdown(const char *reason, void *opaque)
+{
+    Emulated *emulated = opaque;
+    g_autofree char *text = NULL;
+
+    if (g_str_equal(reason, "guest-shutdown"))
+        emulated->exitReason = NITRO_EXIT_POWEROFF;
+    else if (g_str_equal(reason, "guest-reset"))
+        emulated->exitReason = NITRO_EXIT_REBOOT; /* or a panic, see emulatedConclude() */
+    else if (g_str_equal(reason, "guest-panic"))
+        emulated->exitReason = NITRO_EXIT_PANIC;
+    else
+        text = g_strdup_printf("it ends by itself (%s)", reason);
+
+    if (text) {
+        emulatedOnBroken(text, emulated);
+    } else {
+        emulatedOnRunning(emulated); /* one that has ended has run */
+        emulatedKill(emulated);
+    }
+}
+
+static const QmpCallbacks emulatedQmpCallbacks = {
+    .running = emulatedOnRunning,
+    .shutdown = emulatedOnShutdown,
+    .broken = emulatedOnBroken,
+};
+
+/* Handles one piece of serial output. Returns false when there is none. */
+static bool
+emulatedReadSerial(Emulated *emulated)
+{
+    char buf[QEMU_SERIAL_PIECE];
+    ssize_t n = read(emulated->serialFd, buf, sizeof(buf));
+
+    if (n <= 0)
+        return n < 0 && errno == EINTR;
+    guestWatchOutput(emulated->guestWatch, buf, n);
+    emulated->events->output(buf, n, emulated->opaque);
+    return true;
+}
+
+static gboolean emulatedOnSerial(gint fd, GIOCondition condition, gpointer opaque);
+
+static gboolean
+emulatedOnSerialPause(gpointer opaque)
+{
+    Emulated *emulated = opaque;
+
+    emulated->serialWatch = g_unix_fd_add(emulated->serialFd, G_IO_IN | G_IO_HUP,
+                                          emulatedOnSerial, emulated);
+    return G_SOURCE_REMOVE;
+}
+
+static gboolean
+emulatedOnSerial(gint fd G_GNUC_UNUSED, GIOCondition condition, gpointer opaque)
+{
+    Emulated *emulated = opaque;
+    bool more = emulatedReadSerial(emulated) || !(condition & G_IO_HUP);
+
+    emulated->serialWatch = more ? g_timeout_add(QEMU_SERIAL_PAUSE_MS, emulatedOnSerialPause,
+                                                 emulated) : 0;
+    return G_SOURCE_REMOVE;
+}
+
+static void
+emulatedOnMessage(Emulated *emulated)
+{
+    g_autofree char *line = logSanitize(emulated->message->str, emulated->message->len);
+
+    g_string_truncate(emulated->message, 0);
+    if (!*line)
+        return;
+
+    if (emulated->messagesBytes < QEMU_MESSAGES_MAX) {
+        logInfo("QEMU: %s", line);
+        emulated->messagesBytes += strlen(line) + QEMU_MESSAGE_PREFIX;
+        if (emulated->messagesBytes >= QEMU_MESSAGES_MAX)
+            logWarning("QEMU's further messages are not logged");
+    }
+
+    g_free(emulated->lastMessage);
+    emulated->lastMessage = g_steal_pointer(&line);
+}
+
+/* Handles one piece of QEMU's messages. Returns false when there is none. */
+static bool
+emulatedReadMessages(Emulated *emulated)
+{
+    char buf[4096];
+    ssize_t n = read(emulated->messagesFd, buf, sizeof(buf));
+    ssize_t i;
+
+    if (n <= 0)
+        return n < 0 && errno == EINTR;
+
+    for (i = 0; i < n; i++) {
+        if (buf[i] == '\n')
+            emulatedOnMessage(emulated);
+        else if (emulated->message->len < QEMU_MESSAGE_LINE_MAX)
+            g_string_append_c(emulated->message, buf[i]);
+    }
+    return true;
+}
+
+static gboolean
+emulatedOnMessages(gint fd G_GNUC_UNUSED, GIOCondition condition, gpointer opaque)
+{
+    Emulated *emulated = opaque;
+
+    if (emulatedReadMessages(emulated) || !(condition & G_IO_HUP))
+        return G_SOURCE_CONTINUE;
+    emulated->messagesWatch = 0;
+    return G_SOURCE_REMOVE;
+}
+
+/* QEMU has ended. What it and the guest said before is still in the descriptors. */
+static void
+emulatedOnChild(GPid pid G_GNUC_UNUSED, gint status, gpointer opaque)
+{
+    Emulated *emulated = opaque;
+    int i;
+
+    emulated->childWatch = 0;
+    emulated->pid = 0;
+    if (emulated->killTimer > 0)
+        g_source_remove(emulated->killTimer);
+    emulated->killTimer = 0;
+
+    for (i = 0; i < QEMU_DRAIN_MAX && emulatedReadSerial(emulated); i++)
+        ;
+    for (i = 0; i < QEMU_DRAIN_MAX && emulatedReadMessages(emulated); i++)
+        ;
+    if (emulated->message->len > 0)
+        emulatedOnMessage(emulated);
+    qmpDrain(emulated->qmp);
+    if (emulated->vsock)
+        vsockDeviceDrain(emulated->vsock);
+
+    if (!emulated->vsock || !emulated->booted || emulated->terminating) {
+        emulatedConclude(emulated, status);
+        return;
+    }
+    emulated->finishing = true;
+    emulated->status = status;
+    vsockDeviceFinish(emulated->vsock);
+}
+
+/* The ends of what connects us with QEMU; [0] is ours, [1] is QEMU's */
+typedef struct {
+    int serial[2];
+    int qmp[2];
+    int messages[2];
+    int vsock[2]; /* -1 without a vsock device */
+} EmulatedChannels;
+
+static void
+emulatedCloseChannels(EmulatedChannels *channels, int end)
+{
+    const int fds[] = {channels->serial[end], channels->qmp[end], channels->messages[end],
+                       channels->vsock[end]};
+    size_t i;
+
+    for (i = 0; i < G_N_ELEMENTS(fds); i++) {
+        if (fds[i] >= 0)
+            close(fds[i]);
+    }
+}
+
+static int
+emulatedOpenChannels(EmulatedChannels *channels, bool vsock, Failure *failure)
+{
+    *channels = (EmulatedChannels){{-1, -1}, {-1, -1}, {-1, -1}, {-1, -1}};
+
+    if (!g_unix_open_pipe(channels->serial, FD_CLOEXEC, NULL) ||
+        !g_unix_set_fd_nonblocking(channels->serial[0], TRUE, NULL) ||
+        socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, channels->qmp) < 0 ||
+        (vsock && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, channels->vsock) < 0) ||
+        !g_unix_open_pipe(channels->messages, FD_CLOEXEC, NULL) ||
+        !g_unix_set_fd_nonblocking(channels->messages[0], TRUE, NULL)) {
+        failureSet(failure, NITRO_FAILURE_RESOURCE, "No connection to QEMU can be made: %s",
+                   g_strerror(errno));
+        emulatedCloseChannels(channels, 0);
+        emulatedCloseChannels(channels, 1);
+        return -1;
+    }
+    return 0;
+}
+
+static int
+emulatedSpawn(Emulated *emulated, const EmulatedChannels *channels, Failure *failure)
+{
+    static const char *const environment[] = {"PATH=/usr/bin:/bin", "LC_ALL=C", NULL};
+    g_autoptr(GPtrArray) argv = emulatedBuildArgv(emulated);
+    g_autoptr(GError) error = NULL;
+    const int sources[] = {emulated->parts->kernelFd, emulated->parts->ramdiskFd,
+                           channels->serial[1], channels->qmp[1], channels->vsock[1]};
+    const int targets[] = {QEMU_FD_KERNEL, QEMU_FD_RAMDISK, QEMU_FD_SERIAL, QEMU_FD_QMP,
+                           QEMU_FD_VSOCK};
+    /* the last one only when there is a vsock device */
+    size_t n = G_N_ELEMENTS(sources) - (channels->vsock[1] < 0);
+    pid_t parent = getpid();
+
+    if (!g_spawn_async_with_pipes_and_fds("/", (const char *const *)argv->pdata, environment,
+                                          G_SPAWN_DO_NOT_REAP_CHILD, emulatedChildSetup, &parent,
+                                          -1, channels->messages[1], channels->messages[1],
+                                          sources, targets, n, &emulated->pid,
+                                          NULL, NULL, NULL, &error)) {
+        emulated->pid = 0;
+        failureSet(failure, NITRO_FAILURE_UNSUPPORTED, "QEMU cannot be run: %s", error->message);
+        return -1;
+    }
+    return 0;
+}
+
+/*
+ * Binds this thread, and by that the QEMU it starts, to the CPUs that were asked for;
+ * the former binding is stored in @before.
+ */
+static int
+emulatedBind(const GArray *cpus, cpu_set_t *before, size_t size, Failure *failure)
+{
+    cpu_set_t *wanted = CPU_ALLOC(OPTIONS_CPU_MAX + 1);
+    cpu_set_t *found = CPU_ALLOC(OPTIONS_CPU_MAX + 1);
+    guint i;
+
+    CPU_ZERO_S(size, wanted);
+    CPU_ZERO_S(size, found);
+    CPU_ZERO_S(size, before);
+    for (i = 0; i < cpus->len; i++)
+        CPU_SET_S(g_array_index(cpus, unsigned int, i), size, wanted);
+
+    if (sched_getaffinity(0, size, before) < 0 ||
+        (sched_setaffinity(0, size, wanted) < 0 && errno != EINVAL) ||
+        sched_getaffinity(0, size, found) < 0)
+        failureSet(failure, NITRO_FAILURE_RESOURCE, "The CPUs cannot be chosen: %s",
+                   g_strerror(errno));
+
+    for (i = 0; i < cpus->len; i++) {
+        unsigned int cpu = g_array_index(cpus, unsigned int, i);
+
+        if (!CPU_ISSET_S(cpu, size, found))
+            failureSet(failure, NITRO_FAILURE_RESOURCE,
+                       "CPU %u cannot be used: this host does not have it, or it is offline", cpu);
+    }
+    if (failure->code)
+        sched_setaffinity(0, size, before);
+
+    CPU_FREE(wanted);
+    CPU_FREE(found);
+    return failure->code ? -1 : 0;
+}
+
+static int
+emulatedSpawnBound(Emulated *emulated, const EmulatedChannels *channels, Failure *failure)
+{
+    size_t size = CPU_ALLOC_SIZE(OPTIONS_CPU_MAX + 1);
+    cpu_set_t *before = CPU_ALLOC(OPTIONS_CPU_MAX + 1);
+    int rc = emulatedBind(emulated->options->cpus, before, size, failure);
+
+    if (rc == 0) {
+        rc = emulatedSpawn(emulated, channels, failure);
+        sched_setaffinity(0, size, before);
+    }
+    CPU_FREE(before);
+    return rc;
+}
+
+/*
+ * Our end is served from before QEMU runs on, for QEMU waits for it. Returns 0, or -1 with
+ * @failure set.
+ */
+static int
+emulatedStartVsock(Emulated *emulated, EmulatedChannels *channels, Failure *failure)
+{
+    const Options *options = emulated->options;
+
+    if (!options->hasCid)
+        return 0;
+    emulated->vsock = vsockDeviceNew(channels->vsock[0], options->cid, options->vsockDirFd,
+                                     options->vsockListenFd, &emulatedVsockCallbacks, emulated);
+    channels->vsock[0] = -1;
+    if (emulated->vsock)
+        return 0;
+    failureSet(failure, NITRO_FAILURE_RESOURCE, "The vsock device cannot be made: %s",
+               g_strerror(errno));
+    return -1;
+}
+
+static int
+emulatedStart(void *instance, Failure *failure)
+{
+    Emulated *emulated = instance;
+    EmulatedChannels channels;
+    int rc;
+
+    if (emulatedOpenChannels(&channels, emulated->options->hasCid, failure) < 0)
+        return -1;
+    rc = emulatedStartVsock(emulated, &channels, failure);
+    if (rc == 0)
+        rc = emulated->options->cpus ? emulatedSpawnBound(emulated, &channels, failure) :
+                                       emulatedSpawn(emulated, &channels, failure);
+    emulatedCloseChannels(&channels, 1);
+    if (rc < 0) {
+        emulatedCloseChannels(&channels, 0);
+        return -1;
+    }
+
+    emulated->guestWatch = guestWatchNew(emulatedOnStopped, emulated);
+    emulated->childWatch = g_child_watch_add(emulated->pid, emulatedOnChild, emulated);
+    emulated->qmp = qmpNew(channels.qmp[0], &emulatedQmpCallbacks, emulated);
+    emulated->serialFd = channels.serial[0];
+    emulated->serialWatch = g_unix_fd_add(emulated->serialFd, G_IO_IN | G_IO_HUP,
+                                          emulatedOnSerial, emulated);
+    emulated->messagesFd = channels.messages[0];
+    emulated->messagesWatch = g_unix_fd_add(emulated->messagesFd, G_IO_IN | G_IO_HUP,
+                                            emulatedOnMessages, emulated);
+    logInfo("Started QEMU as process %d, accelerator %s", (int)emulated->pid, emulated->accel);
+    return 0;
+}
+
+static int
+emulatedMeasure(void *instance, const int *cancel, EifMeasurements *measurements, GError **error)
+{
+    Emulated *emulated = instance;
+
+    return imagePartsMeasure(emulated->parts, cancel, measurements, error);
+}
+
+static void
+emulatedTerminate(void *instance)
+{
+    Emulated *emulated = instance;
+
+    emulated->terminating = true;
+    if (emulated->finishing)
+        emulatedConclude(emulated, emulated->status);
+    emulatedKill(emulated);
+}
+
+static void
+emulatedDestroy(void *instance)
+{
+    Emulated *emulated = instance;
+    const guint watches[] = {emulated->childWatch, emulated->killTimer, emulated->serialWatch,
+                             emulated->messagesWatch, emulated->bootTimer};
+    size_t i;
+
+    if (emulated->pid > 0)
+        kill(emulated->pid, SIGKILL);
+    for (i = 0; i < G_N_ELEMENTS(watches); i++) {
+        if (watches[i] > 0)
+            g_source_remove(watches[i]);
+    }
+
+    vsockDeviceFree(emulated->vsock);
+    failureClear(&emulated->bootFailure);
+    qmpFree(emulated->qmp);
+    guestWatchFree(emulated->guestWatch);
+    if (emulated->serialFd >= 0)
+        close(emulated->serialFd);
+    if (emulated->messagesFd >= 0)
+        close(emulated->messagesFd);
+    imagePartsFree(emulated->parts);
+    g_string_free(emulated->message, TRUE);
+    g_free(emulated->lastMessage);
+    g_free(emulated->broken);
+    g_free(emulated->cmdline);
+    g_free(emulated->qemu);
+    g_free(emulated);
+}
+
+const Backend backendEmulated = {
+    .check = emulatedCheck,
+    .create = emulatedCreate,
+    .load = emulatedLoad,
+    .start = emulatedStart,
+    .measure = emulatedMeasure,
+    .terminate = emulatedTerminate,
+    .destroy = emulatedDestroy,
+};

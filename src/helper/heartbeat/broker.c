@@ -1,0 +1,306 @@
+/*
+ * broker.c: the heartbeat broker, one process for all enclaves of a host that start
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Flow: helper -> brokerOnClient() -> "expect" -> its CID is noted; enclave ->
+ * heartbeat_port.c -> brokerOnHeartbeat() -> the helpers that expect this CID. The port is
+ * opened with the first client and closed with the last one.
+ */
+
+#include "heartbeat/broker.h"
+
+#include <glib-unix.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <linux/vm_sockets.h>
+
+#include "heartbeat/heartbeat_port.h"
+#include "helper_protocol.h"
+#include "common/json.h"
+#include "common/json_stream.h"
+#include "common/listener.h"
+#include "common/log.h"
+
+/* More than any host has enclaves; who comes later finds its connection closed. */
+#define BROKER_CLIENTS_MAX 64
+
+/* Lower ones mean hypervisor, local, host and parent. */
+#define BROKER_CID_MIN 4
+
+typedef struct {
+    GMainLoop *loop;
+    int fd;
+    Listener *listener;
+    GPtrArray *clients; /* of BrokerClient */
+    HeartbeatPort *port; /* NULL: there is no client */
+    int portError;       /* of the port; -1: not known yet */
+    guint idle;          /* the timer until the end, without a client */
+    LogLimit logLimit;
+} Broker;
+
+typedef struct {
+    Broker *broker;
+    JsonStream *stream;
+    bool expects;
+    uint32_t cid; /* that it expects */
+} BrokerClient;
+
+static void
+brokerClientFree(void *opaque)
+{
+    BrokerClient *client = opaque;
+
+    jsonStreamFree(client->stream);
+    g_free(client);
+}
+
+/* Who has connected meanwhile finds the connection closed, and the socket gone. */
+static void
+brokerEnd(const Broker *broker)
+{
+    struct sockaddr_un address = {0};
+    socklen_t len = sizeof(address) - 1;
+
+    if (getsockname(broker->fd, (struct sockaddr *)&address, &len) == 0 &&
+        g_path_is_absolute(address.sun_path))
+        unlink(address.sun_path);
+    g_main_loop_quit(broker->loop);
+}
+
+static gboolean
+brokerOnIdle(gpointer opaque)
+{
+    Broker *broker = opaque;
+    struct pollfd pfd = {.fd = broker->fd, .events = POLLIN};
+
+    /* Somebody is just coming. */
+    if (poll(&pfd, 1, 0) != 0)
+        return G_SOURCE_CONTINUE;
+    logInfo("No enclave has started for %d seconds: the broker ends", BROKER_GRACE_MS / 1000);
+    broker->idle = 0;
+    brokerEnd(broker);
+    return G_SOURCE_REMOVE;
+}
+
+static gboolean
+brokerOnSignal(gpointer opaque)
+{
+    logInfo("Ending on a signal");
+    brokerEnd(opaque);
+    return G_SOURCE_CONTINUE;
+}
+
+static void
+brokerArmIdle(Broker *broker)
+{
+    broker->idle = g_timeout_add(BROKER_GRACE_MS, brokerOnIdle, broker);
+}
+
+static void
+brokerSend(BrokerClient *client, JsonWriter *message)
+{
+    g_autofree char *line = jsonWriterEnd(message);
+
+    jsonStreamSend(client->stream, line);
+}
+
+/* How it is with the port */
+static void
+brokerSendState(BrokerClient *client)
+{
+    int err = client->broker->portError;
+    JsonWriter *event;
+
+    if (err < 0)
+        return;
+    event = jsonWriterNew();
+    jsonAddString(event, "event",
+                  err == 0 ? NITRO_BROKER_EVENT_LISTENING : NITRO_BROKER_EVENT_PORT_BUSY);
+    if (err != 0)
+        jsonAddInteger(event, "errno", err);
+    brokerSend(client, event);
+}
+
+static void
+brokerOnState(int err, void *opaque)
+{
+    Broker *broker = opaque;
+    guint i;
+
+    if (err == 0)
+        logInfo("The heartbeat's port is ours");
+    else
+        logWarning("The heartbeat's port cannot be had, which is tried on: %s", g_strerror(err));
+    broker->portError = err;
+    for (i = 0; i < broker->clients->len; i++)
+        brokerSendState(g_ptr_array_index(broker->clients, i));
+}
+
+static bool
+brokerIsExpected(uint32_t cid, void *opaque)
+{
+    Broker *broker = opaque;
+    guint i;
+
+    for (i = 0; i < broker->clients->len; i++) {
+        BrokerClient *client = g_ptr_array_index(broker->clients, i);
+
+        if (client->expects && client->cid == cid)
+            return true;
+    }
+    return false;
+}
+
+static void
+brokerOnHeartbeat(uint32_t cid, const char *reason, void *opaque)
+{
+    Broker *broker = opaque;
+    guint i;
+
+    logInfo("Heartbeat of CID %u: %s", cid, reason ? reason : "good");
+    for (i = 0; i < broker->clients->len; i++) {
+        BrokerClient *client = g_ptr_array_index(broker->clients, i);
+        JsonWriter *event;
+
+        if (!client->expects || client->cid != cid)
+            continue;
+        client->expects = false;
+        event = jsonWriterNew();
+        jsonAddString(event, "event", NITRO_BROKER_EVENT_HEARTBEAT);
+        jsonAddInteger(event, "cid", cid);
+        jsonAddString(event, "reason", reason);
+        brokerSend(client, event);
+    }
+    heartbeatPortUpdate(broker->port);
+}
+
+static const HeartbeatPortEvents brokerPortEvents = {
+    .state = brokerOnState,
+    .isExpected = brokerIsExpected,
+    .heartbeat = brokerOnHeartbeat,
+};
+
+static void
+brokerOnClosed(JsonStream *stream G_GNUC_UNUSED, void *opaque)
+{
+    BrokerClient *client = opaque;
+    Broker *broker = client->broker;
+
+    g_ptr_array_remove_fast(broker->clients, client);
+    if (broker->clients->len > 0) {
+        heartbeatPortUpdate(broker->port);
+        return;
+    }
+    logInfo("No enclave starts any more: the heartbeat's port is left to others");
+    g_clear_pointer(&broker->port, heartbeatPortFree);
+    broker->portError = -1;
+    brokerArmIdle(broker);
+}
+
+static void
+brokerOnLine(JsonStream *stream, const char *line, size_t len, void *opaque)
+{
+    BrokerClient *client = opaque;
+    g_autofree char *error = NULL;
+    g_autoptr(GHashTable) request = jsonParse(line, len, &error);
+    int64_t cid;
+
+    if (!request) {
+        logLimited(&client->broker->logLimit, "A client is dropped: %s", error);
+        jsonStreamEnd(stream);
+        return;
+    }
+    if (g_strcmp0(jsonGetString(request, "command"), NITRO_BROKER_COMMAND_EXPECT) != 0)
+        return;
+    if (!jsonGetInteger(request, "cid", &cid) || cid < BROKER_CID_MIN || cid >= VMADDR_CID_ANY) {
+        logLimited(&client->broker->logLimit,
+                   "A client is dropped: no enclave has the CID that it expects");
+        jsonStreamEnd(stream);
+        return;
+    }
+    client->expects = true;
+    client->cid = (uint32_t)cid;
+    heartbeatPortUpdate(client->broker->port);
+}
+
+static void
+brokerOnTooLong(JsonStream *stream G_GNUC_UNUSED, void *opaque)
+{
+    BrokerClient *client = opaque;
+
+    logLimited(&client->broker->logLimit, "A client is dropped: its line is too long");
+}
+
+static const JsonStreamEvents brokerStreamEvents = {
+    .line = brokerOnLine,
+    .tooLong = brokerOnTooLong,
+    .closed = brokerOnClosed,
+};
+
+static void
+brokerGreet(BrokerClient *client)
+{
+    JsonWriter *greeting = jsonWriterNew();
+
+    jsonBeginObject(greeting, NITRO_BROKER_GREETING);
+    jsonAddInteger(greeting, "protocol", NITRO_BROKER_PROTOCOL_VERSION);
+    jsonEndObject(greeting);
+    brokerSend(client, greeting);
+}
+
+static void
+brokerOnClient(int fd, void *opaque)
+{
+    Broker *broker = opaque;
+    BrokerClient *client;
+
+    if (broker->clients->len >= BROKER_CLIENTS_MAX) {
+        logLimited(&broker->logLimit, "A client is dropped: there are %d already",
+                   BROKER_CLIENTS_MAX);
+        close(fd);
+        return;
+    }
+
+    client = g_new0(BrokerClient, 1);
+    client->broker = broker;
+    client->stream = jsonStreamNew(fd, &brokerStreamEvents, client);
+    brokerGreet(client);
+    brokerSendState(client);
+    g_ptr_array_add(broker->clients, client);
+
+    if (broker->idle > 0)
+        g_source_remove(broker->idle);
+    broker->idle = 0;
+    if (!broker->port)
+        broker->port = heartbeatPortNew(&brokerPortEvents, broker);
+}
+
+void
+brokerRun(int listenFd)
+{
+    Broker broker = {.fd = listenFd, .portError = -1};
+
+    broker.loop = g_main_loop_new(NULL, FALSE);
+    broker.clients = g_ptr_array_new_with_free_func(brokerClientFree);
+    brokerArmIdle(&broker);
+    broker.listener = listenerNew(listenFd, "A client", brokerOnClient, &broker);
+
+    g_unix_signal_add(SIGTERM, brokerOnSignal, &broker);
+    g_unix_signal_add(SIGINT, brokerOnSignal, &broker);
+
+    g_main_loop_run(broker.loop);
+
+    listenerFree(broker.listener);
+    heartbeatPortFree(broker.port);
+    g_ptr_array_unref(broker.clients);
+    g_main_loop_unref(broker.loop);
+}

@@ -1,0 +1,57 @@
+/*
+ * vsock_host.h: the host's end of the guest's vsock connections
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * UNIX stream sockets in one directory, by the convention of Firecracker and of
+ * vhost-device-vsock: the guest's connection with port N goes to the socket "vsock_N"; a
+ * program that wants to reach port N of the guest connects to the socket "vsock" and
+ * writes "CONNECT N\n", upon which "OK M\n" comes back, M being the port at the host's end.
+ * If the guest refuses, or the line is not good, the connection is closed without a word.
+ *
+ * The port of the boot heartbeat is answered here.
+ */
+
+#pragma once
+
+#include "common/poller.h"
+#include "vsock/vsock.h"
+
+/* An enclave sends this byte to this port of its parent once it has booted. */
+#define VSOCK_HEARTBEAT_PORT 9000
+#define VSOCK_HEARTBEAT_BYTE 0xb7
+
+/* What came to the heartbeat's port */
+typedef enum {
+    VSOCK_HEARTBEAT_GOOD,   /* the right byte, which has been answered */
+    VSOCK_HEARTBEAT_WRONG,  /* another byte */
+    VSOCK_HEARTBEAT_CLOSED, /* a connection that the guest closed without a byte */
+} VsockHeartbeat;
+
+typedef struct _VsockHost VsockHost;
+
+/*
+ * @dirFd is the directory of the sockets for the guest's connections, -1: none. @listenFd
+ * is the socket "vsock", listening, -1: none. Neither is closed. @heartbeat is called
+ * from within the main loop, or from within vsockReceive(); @byte is the one that came.
+ * Never NULL.
+ */
+VsockHost *vsockHostNew(Poller *poller, uint32_t cid, int dirFd, int listenFd,
+                        void (*heartbeat)(VsockHeartbeat what, uint8_t byte, void *opaque),
+                        void *opaque);
+/* Closes all connections. */
+void vsockHostFree(VsockHost *host);
+
+/* The protocol engine that the sockets are connected with; owned by @host. */
+Vsock *vsockHostEngine(VsockHost *host);
+
+/* Whether the guest's driver is there: until then programs of the host are refused. */
+void vsockHostSetReady(VsockHost *host, bool ready);
+
+/*
+ * The guest has ended, and so has the driver. Programs that have not read all get it into
+ * the buffers of their sockets, where it outlives us, as far as the system lets these grow.
+ */
+void vsockHostFinish(VsockHost *host);
