@@ -626,6 +626,28 @@ nitroProcessPrepare(nitroDriver *driver,
 }
 
 
+/* Watches the connection @fd with the helper, which is taken over. Returns 0, or -1. */
+static int
+nitroProcessOpenMonitor(virDomainObj *vm,
+                        int fd,
+                        bool fromStart)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+    const nitroMonitorEnclave enclave = {
+        .cid = vm->def->vsock->guest_cid,
+        .choosesCid = nitroDomainDefGetMachine(vm->def) == NITRO_MACHINE_NITRO,
+        .vcpus = virDomainDefGetVcpusMax(vm->def),
+        .fromStart = fromStart,
+    };
+
+    if (!(priv->mon = nitroMonitorOpen(fd, vm->def->name, &enclave, nitroProcessMonitorEvent,
+                                       vm, virObjectUnref)))
+        return -1;
+    virObjectRef(vm); /* the monitor's */
+    return 0;
+}
+
+
 /* Runs the helper and its monitor, and waits. */
 static int
 nitroProcessRun(nitroDriver *driver,
@@ -634,7 +656,6 @@ nitroProcessRun(nitroDriver *driver,
                 const char *qemu,
                 const char *accel)
 {
-    nitroDomainObjPrivate *priv = vm->privateData;
     int monitor;
 
     /* Before and after the helper's start, so that a daemon that is killed between these
@@ -645,12 +666,8 @@ nitroProcessRun(nitroDriver *driver,
 
     monitor = fds->monitor;
     fds->monitor = -1;
-    if (!(priv->mon = nitroMonitorOpen(monitor, nitroProcessMonitorEvent,
-                                       vm, virObjectUnref)))
-        return -1;
-    virObjectRef(vm); /* the monitor's */
-
-    if (nitroDomainSaveStatus(driver, vm) < 0)
+    if (nitroProcessOpenMonitor(vm, monitor, true) < 0 ||
+        nitroDomainSaveStatus(driver, vm) < 0)
         return -1;
     /* The helper alone holds the image, the console and the socket from now on. */
     nitroProcessFdsClose(fds);
@@ -1073,9 +1090,8 @@ nitroProcessReconnect(nitroDriver *driver,
     int rc;
 
     if ((fd = nitroMonitorConnect(path)) < 0 ||
-        !(priv->mon = nitroMonitorOpen(fd, nitroProcessMonitorEvent, vm, virObjectUnref)))
+        nitroProcessOpenMonitor(vm, fd, false) < 0)
         return -1;
-    virObjectRef(vm); /* the monitor's */
 
     mon = virObjectRef(priv->mon);
     do {
