@@ -1177,7 +1177,7 @@ nitroStateInitialize(bool privileged,
     if (virDomainObjListLoadAllConfigs(nitro_driver->domains, config->stateDir, NULL, true,
                                        nitro_driver->xmlopt, NULL, NULL) < 0)
         goto error;
-    nitroAsidesFind(nitro_driver);
+    nitroAsidesFind(nitro_driver, nitroTakeoverBegin);
 
     if (virDomainObjListLoadAllConfigs(nitro_driver->domains, config->configDir,
                                        config->autostartDir, false,

@@ -397,17 +397,44 @@ nitroRunReserve(nitroDriver *driver,
 }
 
 
+/*
+ * Removes the status file @path, or empties it, so that the next daemon does not take the run for one
+ * that has crashed. Returns 0, or -1 with errno set when it is still there.
+ */
+static int
+nitroRunRemoveStatus(const char *path)
+{
+    int saved;
+
+    if (unlink(path) == 0 || errno == ENOENT)
+        return 0;
+    saved = errno;
+    if (truncate(path, 0) < 0)
+        VIR_ERROR(_("the status '%s' of a run that is over can neither be removed nor emptied: %s"),
+                  path, g_strerror(errno));
+    errno = saved;
+    return -1;
+}
+
+
 static void
 nitroRunRemoveFiles(nitroDriver *driver,
                     virDomainObj *vm)
 {
     g_autofree char *dir = nitroDomainGetRunDir(driver, vm->def);
     g_autofree char *status = virDomainConfigFile(driver->config->stateDir, vm->def->name);
+    bool left = false;
 
-    if (nitroDomainRemoveRunDir(dir) < 0)
-        VIR_WARN("Unable to remove '%s': %s", dir, virGetLastErrorMessage());
-    if (status && unlink(status) < 0 && errno != ENOENT)
+    if (status && nitroRunRemoveStatus(status) < 0) {
         VIR_WARN("Unable to remove '%s': %s", status, g_strerror(errno));
+        left = true;
+    }
+    if (nitroDomainRemoveRunDir(dir) < 0) {
+        VIR_WARN("Unable to remove '%s': %s", dir, virGetLastErrorMessage());
+        left = true;
+    }
+    if (left)
+        nitroAsidesFindLater(driver);
 }
 
 

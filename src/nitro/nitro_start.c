@@ -315,7 +315,6 @@ nitroStartRun(nitroDriver *driver,
               const char *qemu,
               const char *accel)
 {
-    nitroDomainObjPrivate *priv = vm->privateData;
     int monitor;
 
     if (nitroStartLaunch(driver, vm, fds, qemu, accel) < 0)
@@ -323,11 +322,8 @@ nitroStartRun(nitroDriver *driver,
 
     monitor = fds->monitor;
     fds->monitor = -1;
-    if (!(priv->run.mon = nitroMonitorOpen(monitor, nitroEventsFromMonitor,
-                                           vm, virObjectUnref)))
+    if (nitroEventsWatch(vm, monitor, true, nitroEventsFromMonitor) < 0)
         return -1;
-    virObjectRef(vm); /* the monitor's */
-
     /* The helper alone holds the image, the console and the socket from now on. */
     nitroRunFdsClose(fds);
 
