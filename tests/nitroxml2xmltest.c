@@ -99,6 +99,8 @@ static const TestCase tests[] = {
     { "namespace-prefix" },
     { "client-virt-install" },
     { "client-none-devices" },
+    { "stray-metadata" },
+    { "enclave-comment" },
     { "full" },
     { "live-console", true },
     { "live-console-virtio", true },
