@@ -23,7 +23,9 @@ import taprunner
 # Files of tests/nitroxml2argvdata that the schema itself refuses.
 INVALID = {
     'bootloader',
+    'console-log-cr',
     'console-log-relative',
+    'emulator-cr',
     'emulator-relative',
     'enclave-attribute',
     'enclave-attribute-namespace',
@@ -41,7 +43,10 @@ INVALID = {
     'heartbeat-timeout-0',
     'heartbeat-timeout-text',
     'heartbeat-twice',
+    'initrd-cr',
     'initrd-relative',
+    'kernel-cr',
+    'kernel-newline',
     'kernel-relative',
     'measurement-child',
     'measurement-empty',

@@ -101,6 +101,8 @@ static const TestCase tests[] = {
     { "client-none-devices" },
     { "stray-metadata" },
     { "enclave-comment" },
+    { "text-lines" },
+    { "name-long-247" },
     { "full" },
     { "live-console", true },
     { "live-console-virtio", true },

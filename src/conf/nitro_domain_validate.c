@@ -14,10 +14,27 @@
 
 #include "nitro_domain_validate.h"
 #include "nitro_domain_conf.h"
+#include "nitro_domain_text.h"
 #include "virerror.h"
-#include "virxml.h"
 
 #define VIR_FROM_THIS VIR_FROM_DOMAIN
+
+
+/* Those of the devices: nitro_domain_validate_devices.c */
+static int
+nitroDomainDefValidateTexts(const virDomainDef *def)
+{
+    if (nitroDomainNameCheck(def->name) < 0 ||
+        nitroDomainTextCheck("title", def->title, false) < 0 ||
+        nitroDomainTextCheck("description", def->description, true) < 0 ||
+        nitroDomainTextCheck("kernel", def->os.kernel, false) < 0 ||
+        nitroDomainTextCheck("initrd", def->os.initrd, false) < 0 ||
+        nitroDomainTextCheck("cmdline", def->os.cmdline, true) < 0 ||
+        nitroDomainTextCheck("emulator", def->emulator, false) < 0)
+        return -1;
+
+    return 0;
+}
 
 
 static int
@@ -237,11 +254,8 @@ nitroDomainDefValidate(const virDomainDef *def,
                        void *opaque G_GNUC_UNUSED,
                        void *parseOpaque G_GNUC_UNUSED)
 {
-    /* the name goes into log lines and file names; libvirt itself refuses a slash */
-    if (virXMLCheckIllegalChars("name", def->name, "\n") < 0)
-        return -1;
-
-    if (nitroDomainDefValidateImage(def) < 0 ||
+    if (nitroDomainDefValidateTexts(def) < 0 ||
+        nitroDomainDefValidateImage(def) < 0 ||
         nitroDomainDefValidateBoot(def) < 0 ||
         nitroDomainDefValidateCpus(def) < 0 ||
         nitroDomainDefValidateMemory(def) < 0 ||

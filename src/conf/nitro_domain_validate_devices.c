@@ -14,6 +14,7 @@
 
 #include "nitro_domain_validate.h"
 #include "nitro_domain_conf.h"
+#include "nitro_domain_text.h"
 #include "virerror.h"
 
 #define VIR_FROM_THIS VIR_FROM_DOMAIN
@@ -80,6 +81,13 @@ nitroDomainVsockDefValidate(const virDomainVsockDef *vsock)
 static int
 nitroDomainChrSourceValidate(const virDomainChrSourceDef *source)
 {
+    if ((source->type == VIR_DOMAIN_CHR_TYPE_FILE &&
+         nitroDomainTextCheck("source path=", source->data.file.path, false) < 0) ||
+        (source->type == VIR_DOMAIN_CHR_TYPE_UNIX &&
+         nitroDomainTextCheck("source path=", source->data.nix.path, false) < 0) ||
+        nitroDomainTextCheck("log file=", source->logfile, false) < 0)
+        return -1;
+
     switch ((virDomainChrType) source->type) {
     case VIR_DOMAIN_CHR_TYPE_NULL:
     case VIR_DOMAIN_CHR_TYPE_PTY:
