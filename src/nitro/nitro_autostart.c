@@ -12,7 +12,7 @@
 
 #include "nitro_autostart.h"
 #include "nitro_domain.h"
-#include "nitro_process.h"
+#include "nitro_start.h"
 #include "virerror.h"
 #include "virlog.h"
 
@@ -70,7 +70,7 @@ nitroAutostartThread(nitroDriver *driver,
 {
     bool started = false;
 
-    nitroProcessStartThread(driver, vm);
+    nitroStartThread(driver, vm);
     VIR_WITH_OBJECT_LOCK_GUARD(vm) {
         started = virDomainObjIsActive(vm);
     }

@@ -12,9 +12,12 @@
 #include "nitro_conf.h"
 #include "virerror.h"
 #include "virfile.h"
+#include "virlog.h"
 #include "virutil.h"
 
 #define VIR_FROM_THIS VIR_FROM_DOMAIN
+
+VIR_LOG_INIT("nitro.nitro_conf");
 
 nitroDriverConfig *
 nitroDriverConfigNew(bool privileged)
@@ -192,4 +195,44 @@ nitroDriverWaitThreads(nitroDriver *driver)
 
     while (driver->nthreads > 0)
         ignore_value(virCondWait(&driver->threadDone, &driver->lock));
+}
+
+
+/* The end of the daemon */
+
+static int
+nitroDriverWakeOne(virDomainObj *vm,
+                   void *opaque G_GNUC_UNUSED)
+{
+    VIR_LOCK_GUARD lock = virObjectLockGuard(vm);
+
+    virDomainObjBroadcast(vm);
+    return 0;
+}
+
+
+static void
+nitroDriverQuitThread(void *opaque)
+{
+    nitroDriver *driver = opaque;
+
+    virDomainObjListForEach(driver->domains, false, nitroDriverWakeOne, NULL);
+}
+
+
+void
+nitroDriverQuit(nitroDriver *driver)
+{
+    g_atomic_int_set(&driver->quitting, 1);
+
+    /* The caller holds the lock of the daemon, for which threads with a domain's lock wait:
+     * nitroDriverDomainStarted(). So none of the domains can be waited for here. */
+    if (driver->quitThreadRuns)
+        return;
+    if (virThreadCreateFull(&driver->quitThread, true, nitroDriverQuitThread, "nitro-quit",
+                            false, driver) < 0)
+        VIR_WARN("Unable to create a thread, so what waits for a domain goes on: %s",
+                 g_strerror(errno));
+    else
+        driver->quitThreadRuns = true;
 }

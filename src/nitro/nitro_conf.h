@@ -49,6 +49,13 @@ struct _nitroDriverConfig {
 };
 
 typedef struct _nitroDriver nitroDriver;
+
+/*
+ * What to do about the end of the enclave of @vm, which is to be restarted and is inactive and
+ * locked by now. Returns whether it will be: then it stays in the list.
+ */
+typedef bool (*nitroDriverRestart)(nitroDriver *driver, virDomainObj *vm);
+
 struct _nitroDriver {
     virMutex lock; /* protects what is below under "Under lock" */
 
@@ -59,6 +66,7 @@ struct _nitroDriver {
     virDomainXMLOption *xmlopt;
     virStateInhibitCallback inhibitCallback;
     void *inhibitOpaque;
+    nitroDriverRestart restart;
 
     /* Immutable pointers, self-locking */
     virDomainObjList *domains;
@@ -143,3 +151,10 @@ int nitroDriverRunThread(nitroDriver *driver,
 
 /* Waits until all such threads have ended. */
 void nitroDriverWaitThreads(nitroDriver *driver);
+
+/*
+ * Makes all that waits for an enclave give up, as the daemon ends: enclaves that
+ * start go on starting, and the next daemon takes them over. Takes no lock, as the lock of
+ * the daemon is held when it ends.
+ */
+void nitroDriverQuit(nitroDriver *driver);

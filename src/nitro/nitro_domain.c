@@ -29,26 +29,8 @@ nitroDomainObjPrivateAlloc(void *opaque)
 {
     nitroDomainObjPrivate *priv = g_new0(nitroDomainObjPrivate, 1);
 
-    priv->consoleFd = -1;
+    priv->run.consoleFd = -1;
     return priv;
-}
-
-
-void
-nitroDomainObjPrivateReset(nitroDomainObjPrivate *priv)
-{
-    priv->consoleOpened = false;
-    VIR_FORCE_CLOSE(priv->consoleFd);
-    priv->booted = false;
-    priv->ended = false;
-    g_clear_pointer(&priv->exitReason, g_free);
-    g_clear_pointer(&priv->failureCode, g_free);
-    g_clear_pointer(&priv->failureText, g_free);
-    g_clear_pointer(&priv->cpus, g_free);
-    priv->ncpus = 0;
-    priv->helperStart = 0;
-    priv->startTime = 0;
-    priv->bootTime = 0;
 }
 
 
@@ -57,9 +39,9 @@ nitroDomainObjPrivateFree(void *data)
 {
     nitroDomainObjPrivate *priv = data;
 
-    nitroDomainObjPrivateReset(priv);
+    nitroRunReset(&priv->run);
     virObjectUnref(priv->reader);
-    virObjectUnref(priv->mon);
+    virObjectUnref(priv->run.mon);
     g_free(priv);
 }
 
@@ -74,10 +56,10 @@ nitroDomainObjPrivateFormat(virBuffer *buf,
 {
     nitroDomainObjPrivate *priv = vm->privateData;
 
-    virBufferAsprintf(buf, "<boot time='%llu' restarts='%u'/>\n", priv->bootTime, priv->restarts);
-    if (priv->helperStart > 0)
-        virBufferAsprintf(buf, "<helper start='%llu'/>\n", priv->helperStart);
-    if (priv->cpusShown)
+    virBufferAsprintf(buf, "<boot time='%llu' restarts='%u'/>\n", priv->run.bootTime, priv->restarts);
+    if (priv->run.helperStart > 0)
+        virBufferAsprintf(buf, "<helper start='%llu'/>\n", priv->run.helperStart);
+    if (priv->run.cpusShown)
         virBufferAddLit(buf, "<cpusShown/>\n");
     return 0;
 }
@@ -91,13 +73,13 @@ nitroDomainObjPrivateParse(xmlXPathContextPtr ctxt,
 {
     nitroDomainObjPrivate *priv = vm->privateData;
 
-    if (virXPathULongLong("string(./boot/@time)", ctxt, &priv->bootTime) < 0)
-        priv->bootTime = 0;
+    if (virXPathULongLong("string(./boot/@time)", ctxt, &priv->run.bootTime) < 0)
+        priv->run.bootTime = 0;
     if (virXPathUInt("string(./boot/@restarts)", ctxt, &priv->restarts) < 0)
         priv->restarts = 0;
-    if (virXPathULongLong("string(./helper/@start)", ctxt, &priv->helperStart) < 0)
-        priv->helperStart = 0;
-    priv->cpusShown = virXPathBoolean("boolean(./cpusShown)", ctxt) == 1;
+    if (virXPathULongLong("string(./helper/@start)", ctxt, &priv->run.helperStart) < 0)
+        priv->run.helperStart = 0;
+    priv->run.cpusShown = virXPathBoolean("boolean(./cpusShown)", ctxt) == 1;
     return 0;
 }
 

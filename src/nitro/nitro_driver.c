@@ -28,10 +28,12 @@
 #include "nitro_driver_config.h"
 #include "nitro_driver_device.h"
 #include "nitro_driver_stats.h"
+#include "nitro_end.h"
 #include "nitro_native.h"
 #include "nitro_orphan.h"
-#include "nitro_process.h"
 #include "nitro_restart.h"
+#include "nitro_start.h"
+#include "nitro_takeover.h"
 #include "viraccessapicheck.h"
 #include "virerror.h"
 #include "virfile.h"
@@ -533,7 +535,7 @@ nitroDomainFindConsole(virDomainObj *vm,
 
     if (virDomainObjCheckActive(vm) < 0 || !(console = nitroConsoleFind(vm->def, alias)))
         return NULL;
-    if (priv->consoleFd < 0) {
+    if (priv->run.consoleFd < 0) {
         virReportError(VIR_ERR_OPERATION_INVALID,
                        _("the console '%s' of domain '%s' could not be found when the enclave started, or was taken over: see the log of virtnitrod"),
                        NULLSTR(console->source->data.file.path), vm->def->name);
@@ -604,7 +606,7 @@ nitroDomainOpenConsole(virDomainPtr dom,
         !(console = nitroDomainFindConsole(vm, alias)))
         goto cleanup;
 
-    ret = nitroConsoleOpenStream(vm->def, console, priv->consoleFd, priv->reader, st);
+    ret = nitroConsoleOpenStream(vm->def, console, priv->run.consoleFd, priv->reader, st);
 
  cleanup:
     virDomainObjEndAPI(&vm);
@@ -648,8 +650,8 @@ nitroDomainAwaitJob(nitroDriver *driver,
     int ret = 0;
 
     if (vm && !virDomainObjIsActive(vm) && !vm->removing) {
-        if ((ret = nitroProcessBeginStartJob(driver, vm)) == 0)
-            nitroProcessEndStartJob(vm);
+        if ((ret = nitroStartBeginJob(driver, vm)) == 0)
+            nitroStartEndJob(vm);
     }
     virDomainObjEndAPI(&vm);
     return ret;
@@ -669,7 +671,7 @@ nitroDomainAddLive(nitroDriver *driver,
 {
     virDomainObj *vm;
 
-    if (nitroProcessPrepareHost(driver, *def) < 0 ||
+    if (nitroStartPrepareHost(driver, *def) < 0 ||
         nitroDomainAwaitJob(driver, *def) < 0 ||
         !(vm = virDomainObjListAdd(driver->domains, def, driver->xmlopt,
                                    VIR_DOMAIN_OBJ_LIST_ADD_LIVE |
@@ -680,7 +682,7 @@ nitroDomainAddLive(nitroDriver *driver,
         virReportError(VIR_ERR_OPERATION_INVALID,
                        _("domain '%s' is being changed by another client: try again"),
                        vm->def->name);
-    } else if (nitroProcessBeginStartJob(driver, vm) == 0) {
+    } else if (nitroStartBeginJob(driver, vm) == 0) {
         return vm;
     }
     /* An inactive definition of the same domain is as it was. */
@@ -711,9 +713,9 @@ nitroDomainCreateXML(virConnectPtr conn,
         return NULL;
 
     nitroRestartCancel(vm);
-    if (nitroProcessStart(driver, vm) == 0)
+    if (nitroStartDomain(driver, vm) == 0)
         dom = virGetDomain(conn, vm->def->name, vm->def->uuid, vm->def->id);
-    nitroProcessEndStartJob(vm);
+    nitroStartEndJob(vm);
 
     if (!dom && !virDomainObjIsActive(vm)) {
         virDomainObjRemoveTransientDef(vm);
@@ -745,12 +747,12 @@ nitroDomainCreateWithFlags(virDomainPtr dom,
                        _("domain '%s' is already running"), vm->def->name);
         goto cleanup;
     }
-    if (nitroProcessBeginStartJob(driver, vm) < 0)
+    if (nitroStartBeginJob(driver, vm) < 0)
         goto cleanup;
     nitroRestartCancel(vm);
-    if ((ret = nitroProcessStart(driver, vm)) == 0)
+    if ((ret = nitroStartDomain(driver, vm)) == 0)
         dom->id = vm->def->id;
-    nitroProcessEndStartJob(vm);
+    nitroStartEndJob(vm);
     nitroDomainRemoveInactive(driver, vm);
 
  cleanup:
@@ -787,7 +789,7 @@ nitroDomainStop(nitroDriver *driver,
     if (nitroRestartCancel(vm) && !virDomainObjIsActive(vm)) {
         ret = 0;
     } else if (virDomainObjCheckActive(vm) == 0 &&
-               (ret = nitroProcessStop(driver, vm, reason)) > 0) {
+               (ret = nitroEndDomain(driver, vm, reason)) > 0) {
         nitroDomainEventLifecycle(driver, vm, VIR_DOMAIN_EVENT_STOPPED, detail);
         ret = 0;
     }
@@ -1107,6 +1109,7 @@ nitroStateNew(bool privileged,
     nitro_driver->privileged = privileged;
     nitro_driver->inhibitCallback = callback;
     nitro_driver->inhibitOpaque = opaque;
+    nitro_driver->restart = nitroRestartSchedule;
 
     if (virMutexInit(&nitro_driver->lock) < 0 ||
         virCondInit(&nitro_driver->threadDone) < 0) {
@@ -1124,7 +1127,7 @@ nitroStateNew(bool privileged,
     if (nitroDriverConfigLoadFile(nitro_driver->config, conf) < 0 ||
         !(nitro_driver->domains = virDomainObjListNew()) ||
         !(nitro_driver->domainEventState = virObjectEventStateNew()) ||
-        !(nitro_driver->workers = virThreadPoolNewFull(0, NITRO_WORKERS_MAX, 0, nitroProcessWorker,
+        !(nitro_driver->workers = virThreadPoolNewFull(0, NITRO_WORKERS_MAX, 0, nitroEndWorker,
                                                        "nitro-end", NULL, nitro_driver)) ||
         nitroDriverConfigMakeDirs(nitro_driver->config) < 0 ||
         (nitro_driver->lockFD = virPidFileAcquire(nitro_driver->config->stateDir, "driver",
@@ -1165,7 +1168,7 @@ nitroStateInitialize(bool privileged,
         goto error;
 
     nitroDriverConfigManage(config);
-    nitroProcessReconnectAll(nitro_driver);
+    nitroTakeoverAll(nitro_driver);
     if (autostart)
         nitroAutostartAll(nitro_driver);
     return VIR_DRV_STATE_INIT_COMPLETE;
@@ -1182,7 +1185,7 @@ static int
 nitroStateShutdownPrepare(void)
 {
     if (nitro_driver)
-        nitroProcessQuit(nitro_driver);
+        nitroDriverQuit(nitro_driver);
     return 0;
 }
 

@@ -40,9 +40,9 @@ nitroStatsGetCpus(virDomainObj *vm,
     g_autofree unsigned int *cpus = NULL;
     size_t ncpus = 0;
 
-    if (virDomainObjIsActive(vm) && def == vm->def && priv->ncpus == def->maxvcpus) {
-        cpus = g_new0(unsigned int, priv->ncpus);
-        memcpy(cpus, priv->cpus, priv->ncpus * sizeof(*cpus));
+    if (virDomainObjIsActive(vm) && def == vm->def && priv->run.ncpus == def->maxvcpus) {
+        cpus = g_new0(unsigned int, priv->run.ncpus);
+        memcpy(cpus, priv->run.cpus, priv->run.ncpus * sizeof(*cpus));
         return g_steal_pointer(&cpus);
     }
 
@@ -200,8 +200,8 @@ nitroStatsAddState(virDomainObj *vm,
     if (vm->def->vsock && vm->def->vsock->guest_cid > 0 &&
         virTypedParamListAddUInt(params, vm->def->vsock->guest_cid, "nitro.cid") < 0)
         return -1;
-    if (priv->bootTime > 0 &&
-        virTypedParamListAddULLong(params, priv->bootTime, "nitro.boot-time") < 0)
+    if (priv->run.bootTime > 0 &&
+        virTypedParamListAddULLong(params, priv->run.bootTime, "nitro.boot-time") < 0)
         return -1;
     return 0;
 }
@@ -403,7 +403,7 @@ nitroDomainGetControlInfo(virDomainPtr dom,
     priv = vm->privateData;
     memset(info, 0, sizeof(*info));
     info->state = VIR_DOMAIN_CONTROL_OK;
-    if (priv->ended) {
+    if (priv->run.ended) {
         info->state = VIR_DOMAIN_CONTROL_ERROR;
         info->details = VIR_DOMAIN_CONTROL_ERROR_REASON_MONITOR;
     } else if (vm->job && (vm->job->active || vm->job->asyncJob)) {

@@ -14,8 +14,9 @@
 #include <config.h>
 
 #include "nitro_domain.h"
-#include "nitro_process.h"
+#include "nitro_end.h"
 #include "nitro_restart.h"
+#include "nitro_start.h"
 #include "nitro_wait.h"
 #include "virerror.h"
 #include "virlog.h"
@@ -80,16 +81,16 @@ nitroRestartTry(nitroDriver *driver,
     int ret = 0;
 
     priv->restarts++;
-    if (nitroProcessBeginStartJob(driver, vm) < 0)
+    if (nitroStartBeginJob(driver, vm) < 0)
         return -1;
 
     if (priv->restartPending && !virDomainObjIsActive(vm) && !vm->removing) {
-        ret = nitroProcessStart(driver, vm);
+        ret = nitroStartDomain(driver, vm);
         /* Somebody has destroyed it, or the daemon ends. */
         if (ret < 0 && virGetLastErrorCode() == VIR_ERR_OPERATION_ABORTED)
             ret = 0;
     }
-    nitroProcessEndStartJob(vm);
+    nitroStartEndJob(vm);
     return ret;
 }
 
@@ -161,11 +162,11 @@ nitroRestartDo(nitroDriver *driver,
 
     virObjectEventStateQueue(driver->domainEventState, virDomainEventRebootNewFromObj(vm));
     priv->restartPending = true;
-    if ((rc = nitroProcessStop(driver, vm, VIR_DOMAIN_SHUTOFF_SHUTDOWN)) > 0) {
+    if ((rc = nitroEndDomain(driver, vm, VIR_DOMAIN_SHUTOFF_SHUTDOWN)) > 0) {
         nitroDomainEventLifecycle(driver, vm, VIR_DOMAIN_EVENT_STOPPED,
                                   VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN);
         if (priv->restartPending)
-            ret = nitroProcessStart(driver, vm);
+            ret = nitroStartDomain(driver, vm);
         else
             rc = 0;
     }
@@ -185,13 +186,13 @@ nitroRestartNow(nitroDriver *driver,
     nitroDomainObjPrivate *priv = vm->privateData;
     int ret;
 
-    if (virDomainObjCheckActive(vm) < 0 || nitroProcessBeginStartJob(driver, vm) < 0)
+    if (virDomainObjCheckActive(vm) < 0 || nitroStartBeginJob(driver, vm) < 0)
         return -1;
 
     ret = nitroRestartDo(driver, vm);
     if (ret == 0)
         priv->restarts = 0;
-    nitroProcessEndStartJob(vm);
+    nitroStartEndJob(vm);
     nitroDomainRemoveInactive(driver, vm);
     return ret;
 }
