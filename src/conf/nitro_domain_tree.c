@@ -24,31 +24,80 @@
 /* Without a namespace <vsock> is a device of libvirt's: it is told by its place alone. */
 static const char *ourNames[] = { "enclave", "heartbeat", "measurement", "services", NULL };
 
-/* The elements of libvirt's schema, of all versions to date. */
+/*
+ * The elements of libvirt's schema in those that a domain of ours can have: what all versions to
+ * date have in them once (of a second one nobody reads), and any number of times; and what they
+ * have, too, but the parser of libvirt 9.0 passes over, at least for an enclave.
+ */
+typedef struct {
+    const char *parent;
+    const char *name;
+    const char *const *once;
+    const char *const *many;
+    const char *const *unread;
+} nitroDomainTreeElement;
 
-static const char *domainOnce[] = {
-    "name", "uuid", "hwuuid", "genid", "title", "description", "metadata", "memory", "maxMemory",
-    "currentMemory", "memoryBacking", "vcpu", "vcpus", "iothreads", "iothreadids",
-    "defaultiothread", "throttlegroups", "blkiotune", "memtune", "cputune", "numatune", "resource",
-    "bootloader", "bootloader_args", "os", "clock", "features", "cpu", "pm", "perf", "idmap",
-    "keywrap", "launchSecurity", "on_reboot", "on_poweroff", "on_crash", "on_lockfailure",
-    "devices", NULL
-};
-static const char *domainMany[] = { "sysinfo", "seclabel", NULL };
+#define LIST(...) ((const char *const []) { __VA_ARGS__, NULL })
+#define NO_LIST ((const char *const []) { NULL })
 
-static const char *osOnce[] = {
-    "type", "firmware", "loader", "nvram", "varstore", "kernel", "initrd", "root", "cmdline",
-    "shim", "dtb", "bootmenu", "smbios", "bios", "acpi", "init", "initdir", "inituser",
-    "initgroup", NULL
-};
-static const char *osMany[] = { "boot", "initarg", "initenv", NULL };
-
-static const char *devicesOnce[] = { "emulator", NULL };
-static const char *devicesMany[] = {
-    "disk", "controller", "lease", "filesystem", "interface", "input", "sound", "audio", "hostdev",
-    "graphics", "video", "console", "parallel", "serial", "channel", "smartcard", "hub",
-    "redirdev", "redirfilter", "rng", "tpm", "shmem", "memory", "watchdog", "memballoon", "nvram",
-    "panic", "iommu", "vsock", "crypto", "pstore", NULL
+static const nitroDomainTreeElement elements[] = {
+    { NULL, "domain",
+      LIST("name", "uuid", "genid", "title", "description", "metadata", "memory", "maxMemory",
+           "currentMemory", "memoryBacking", "vcpu", "vcpus", "iothreads", "iothreadids",
+           "defaultiothread", "blkiotune", "memtune", "cputune", "numatune", "resource",
+           "bootloader", "bootloader_args", "os", "clock", "features", "cpu", "pm", "perf",
+           "idmap", "keywrap", "launchSecurity", "on_reboot", "on_poweroff", "on_crash",
+           "on_lockfailure", "devices"),
+      LIST("sysinfo", "seclabel"),
+      LIST("hwuuid", "throttlegroups") },
+    { "domain", "os",
+      LIST("type", "loader", "nvram", "kernel", "initrd", "root", "cmdline", "dtb", "bootmenu",
+           "smbios", "bios", "acpi"),
+      LIST("boot"),
+      LIST("firmware", "init", "initarg", "initenv", "initdir", "inituser", "initgroup", "shim",
+           "varstore") },
+    { "domain", "memoryBacking",
+      LIST("hugepages", "nosharepages", "locked", "source", "access", "allocation", "discard"),
+      NO_LIST, NO_LIST },
+    { "memoryBacking", "hugepages", NO_LIST, LIST("page"), NO_LIST },
+    { "domain", "cputune",
+      LIST("shares", "period", "quota", "global_period", "global_quota", "emulator_period",
+           "emulator_quota", "iothread_period", "iothread_quota", "emulatorpin", "emulatorsched"),
+      LIST("vcpupin", "iothreadpin", "vcpusched", "iothreadsched", "cachetune", "memorytune"),
+      NO_LIST },
+    { "domain", "numatune", LIST("memory"), LIST("memnode"), NO_LIST },
+    { "domain", "resource", LIST("partition", "fibrechannel"), NO_LIST, NO_LIST },
+    { "domain", "cpu",
+      LIST("model", "vendor", "topology", "cache", "maxphysaddr", "numa"),
+      LIST("feature"),
+      LIST("arch", "signature", "microcode", "counter") },
+    { "domain", "clock", NO_LIST, LIST("timer"), NO_LIST },
+    { "domain", "pm", LIST("suspend-to-mem", "suspend-to-disk"), NO_LIST, NO_LIST },
+    { "domain", "perf", NO_LIST, LIST("event"), NO_LIST },
+    { "domain", "seclabel", LIST("label", "imagelabel", "baselabel"), NO_LIST, NO_LIST },
+    { "domain", "devices",
+      LIST("emulator"),
+      LIST("disk", "controller", "lease", "filesystem", "interface", "input", "sound", "audio",
+           "hostdev", "graphics", "video", "console", "parallel", "serial", "channel", "smartcard",
+           "hub", "redirdev", "redirfilter", "rng", "tpm", "shmem", "memory", "watchdog",
+           "memballoon", "nvram", "panic", "iommu", "vsock"),
+      LIST("crypto", "pstore") },
+    { "devices", "vsock",
+      LIST("cid", "driver", "alias", "address", "acpi"),
+      NO_LIST,
+      LIST("source", "boot", "rom") },
+    { "devices", "console",
+      LIST("source", "target", "log", "alias", "address", "acpi"),
+      NO_LIST,
+      LIST("protocol", "boot", "rom") },
+    { "devices", "serial",
+      LIST("source", "target", "log", "alias", "address", "acpi"),
+      NO_LIST,
+      LIST("protocol", "boot", "rom") },
+    { "console", "target", LIST("model"), NO_LIST, NO_LIST },
+    { "serial", "target", LIST("model"), NO_LIST, NO_LIST },
+    { "console", "source", LIST("reconnect"), LIST("seclabel"), NO_LIST },
+    { "serial", "source", LIST("reconnect"), LIST("seclabel"), NO_LIST },
 };
 
 
@@ -168,6 +217,13 @@ nitroDomainTreeCheckAttributes(const xmlNode *node)
             return -1;
         }
 
+        /* libvirt reads it of a TCP socket alone, and what it protects is not one */
+        if (xmlStrEqual(node->name, BAD_CAST "source") && xmlStrEqual(attr->name, BAD_CAST "tls")) {
+            virReportError(VIR_ERR_CONFIG_UNSUPPORTED, "%s",
+                           _("<source tls=> is not supported for the console of an enclave"));
+            return -1;
+        }
+
         for (text = attr->children; text; text = text->next) {
             if (text->type == XML_ENTITY_REF_NODE)
                 return nitroDomainTreeReportEntity(text);
@@ -205,34 +261,108 @@ nitroDomainTreeCheckInside(const xmlNode *parent,
 }
 
 
-/* Refuses what of @parent is in neither list, and a second one of @once. */
-static int
-nitroDomainTreeCheckKnown(xmlNodePtr parent,
-                          const char *const *once,
-                          const char *const *many)
+static const nitroDomainTreeElement *
+nitroDomainTreeFindElement(const char *parent,
+                           const char *name)
 {
-    g_autoptr(GHashTable) seen = g_hash_table_new(g_str_hash, g_str_equal);
-    xmlNodePtr node;
+    size_t i;
 
-    for (node = xmlFirstElementChild(parent); node; node = xmlNextElementSibling(node)) {
-        const char *name = (const char *) node->name;
+    for (i = 0; i < G_N_ELEMENTS(elements); i++) {
+        if (STREQ(elements[i].name, name) && STREQ_NULLABLE(elements[i].parent, parent))
+            return &elements[i];
+    }
 
-        if (node->ns || g_strv_contains(many, name))
+    return NULL;
+}
+
+
+/* Whether @node may stand in an element as @known; @seen: the names of those before it */
+static int
+nitroDomainTreeCheckChild(const xmlNode *node,
+                          const nitroDomainTreeElement *known,
+                          GHashTable *seen)
+{
+    const char *name = (const char *) node->name;
+
+    if (g_strv_contains(known->many, name))
+        return 0;
+
+    if (g_strv_contains(known->unread, name)) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("<%s> of <%s> is not supported for an enclave"), name, known->name);
+        return -1;
+    }
+
+    if (!g_strv_contains(known->once, name)) {
+        virReportError(VIR_ERR_XML_ERROR,
+                       _("element <%s> is not one of <%s>: nobody would read it"),
+                       name, known->name);
+        return -1;
+    }
+
+    if (!g_hash_table_add(seen, (char *) name)) {
+        virReportError(VIR_ERR_XML_ERROR,
+                       _("element <%s> stands in <%s> more than once: the second one would be read by nobody"),
+                       name, known->name);
+        return -1;
+    }
+
+    return 0;
+}
+
+
+/*
+ * Whether @node is something else with other elements in it: an OS that is no 'hvm', a console
+ * that is a TCP socket. It is refused for that, later on.
+ */
+static bool
+nitroDomainTreeIsOtherKind(xmlNodePtr node)
+{
+    const char *const consoles[] = { "pty", "file", "unix", "null", NULL };
+    xmlNodePtr child;
+
+    if (virXMLNodeNameEqual(node, "console") || virXMLNodeNameEqual(node, "serial")) {
+        g_autofree char *type = virXMLPropString(node, "type");
+
+        return type && !g_strv_contains(consoles, type);
+    }
+
+    if (!virXMLNodeNameEqual(node, "os"))
+        return false;
+
+    for (child = xmlFirstElementChild(node); child; child = xmlNextElementSibling(child)) {
+        if (virXMLNodeNameEqual(child, "type")) {
+            g_autofree char *type = virXMLNodeContentString(child);
+
+            return STRNEQ_NULLABLE(type, "hvm");
+        }
+    }
+
+    return false;
+}
+
+
+/* Checks that libvirt's elements in @node, which is one of @parent, are read. */
+static int
+nitroDomainTreeCheckKnown(xmlNodePtr node,
+                          const char *parent)
+{
+    const char *name = (const char *) node->name;
+    const nitroDomainTreeElement *known = nitroDomainTreeFindElement(parent, name);
+    g_autoptr(GHashTable) seen = NULL;
+    xmlNodePtr child;
+
+    if (!known || nitroDomainTreeIsOtherKind(node))
+        return 0;
+
+    seen = g_hash_table_new(g_str_hash, g_str_equal);
+    for (child = node->children; child; child = child->next) {
+        if (child->type != XML_ELEMENT_NODE || child->ns)
             continue;
 
-        if (!g_strv_contains(once, name)) {
-            virReportError(VIR_ERR_XML_ERROR,
-                           _("element <%s> is not one of <%s>: nobody would read it"),
-                           name, parent->name);
+        if (nitroDomainTreeCheckChild(child, known, seen) < 0 ||
+            nitroDomainTreeCheckKnown(child, name) < 0)
             return -1;
-        }
-
-        if (!g_hash_table_add(seen, (char *) name)) {
-            virReportError(VIR_ERR_XML_ERROR,
-                           _("element <%s> stands in <%s> more than once: the second one would be read by nobody"),
-                           name, parent->name);
-            return -1;
-        }
     }
 
     return 0;
@@ -242,21 +372,10 @@ nitroDomainTreeCheckKnown(xmlNodePtr parent,
 int
 nitroDomainTreeCheck(xmlNodePtr domain)
 {
-    xmlNodePtr node;
-
-    if (nitroDomainTreeCheckInside(domain, true) < 0 ||
-        nitroDomainTreeCheckKnown(domain, domainOnce, domainMany) < 0)
+    if (nitroDomainTreeCheckInside(domain, true) < 0)
         return -1;
 
-    for (node = xmlFirstElementChild(domain); node; node = xmlNextElementSibling(node)) {
-        if ((virXMLNodeNameEqual(node, "os") &&
-             nitroDomainTreeCheckKnown(node, osOnce, osMany) < 0) ||
-            (virXMLNodeNameEqual(node, "devices") &&
-             nitroDomainTreeCheckKnown(node, devicesOnce, devicesMany) < 0))
-            return -1;
-    }
-
-    return 0;
+    return nitroDomainTreeCheckKnown(domain, NULL);
 }
 
 
@@ -277,8 +396,9 @@ nitroDomainTreeCheckDevice(const char *xml)
         return -1;
     }
 
-    if (nitroDomainTreeCheckNamespace(root, false) < 0)
+    if (nitroDomainTreeCheckNamespace(root, false) < 0 ||
+        nitroDomainTreeCheckInside(root, false) < 0)
         return -1;
 
-    return nitroDomainTreeCheckInside(root, false);
+    return nitroDomainTreeCheckKnown(root, "devices");
 }

@@ -20,11 +20,11 @@ bool nitroDomainTreeIsOurs(const xmlNode *node);
  * - the driver's own elements without their namespace, in another one or with a prefix that is
  *   not declared, at another place than directly in <domain>; attributes likewise,
  * - elements of other namespaces, which configure other hypervisors,
- * - elements of <domain>, <os> and <devices> that no version of libvirt knows there, and a second
- *   one of those of which libvirt reads the first only,
+ * - elements that no version of libvirt knows at their place, or that libvirt 9.0 does not read
+ *   there, and a second one of those of which it reads the first only,
  * - entities, whose elements no XPath expression finds.
  *
- * Returns 0, or -1 with VIR_ERR_XML_ERROR set (VIR_ERR_CONFIG_UNSUPPORTED for the elements of
+ * Returns 0, or -1 with VIR_ERR_XML_ERROR set (VIR_ERR_CONFIG_UNSUPPORTED for what has a meaning for
  * other hypervisors) that names the element and what to change.
  */
 int nitroDomainTreeCheck(xmlNodePtr domain);

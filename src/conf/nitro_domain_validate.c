@@ -263,8 +263,15 @@ nitroDomainDefValidateSeclabels(const virDomainDef *def)
         if (nitroDomainTextCheck("seclabel model=", label->model, false) < 0)
             return -1;
 
+        if (label->baselabel) {
+            virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                           _("<%s> of <%s> is not supported for an enclave"),
+                           "baselabel", "seclabel");
+            return -1;
+        }
+
         if (label->type != VIR_DOMAIN_SECLABEL_NONE &&
-            (label->type != VIR_DOMAIN_SECLABEL_DYNAMIC || label->model || label->baselabel)) {
+            (label->type != VIR_DOMAIN_SECLABEL_DYNAMIC || label->model)) {
             virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
                            _("<seclabel type='%s' model='%s'> is not supported: for an enclave only 'none', and 'dynamic' without a model, are"),
                            virDomainSeclabelTypeToString(label->type), NULLSTR_EMPTY(label->model));
