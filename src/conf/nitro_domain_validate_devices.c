@@ -204,7 +204,8 @@ nitroDomainChrDefValidate(const virDomainChrDef *chr)
         chr->deviceType != VIR_DOMAIN_CHR_DEVICE_TYPE_SERIAL)
         return nitroDomainReportDevice(element);
 
-    if (chr->target.port > 0) {
+    /* libvirt numbers the consoles itself */
+    if (chr->deviceType == VIR_DOMAIN_CHR_DEVICE_TYPE_SERIAL && chr->target.port > 0) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
                        _("<target port='%d'> of <%s> is not supported: the one port of an enclave is 0"),
                        chr->target.port, element);
