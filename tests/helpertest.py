@@ -252,6 +252,8 @@ class OptionsTest(HelperCase):
         cases = [
             ([], 'Option --machine nitro needs --device-fd'),
             (device, 'Option --machine nitro needs --broker-fd or --no-heartbeat'),
+            (device + broker + ['--lock-memory'],
+             'Option --lock-memory needs --machine nitro-enclave'),
             (device + broker + ['--no-heartbeat'],
              'Option --broker-fd needs --machine nitro, without --no-heartbeat'),
         ]
@@ -864,6 +866,24 @@ class EndTest(HelperCase):
                              set(f.read().rstrip(b'\0').split(b'\0')))
         links = [os.readlink(f'/proc/{qemu}/fd/{fd}') for fd in os.listdir(f'/proc/{qemu}/fd')]
         self.assertFalse([link for link in links if link.startswith(self.dir)])
+
+    def test_locked_memory(self):
+        """All of the enclave's memory is locked, or it does not start."""
+        client = self.start(self.tiny(), '--cid', '5', '--lock-memory')
+        if self.may_lock():
+            client.event('booted')
+            with open(f'/proc/{self.qemu()}/status', encoding='ascii') as f:
+                fields = dict(line.split(':', 1) for line in f)
+            self.assertGreaterEqual(int(fields['VmLck'].split()[0]) * 1024, 64 * MIB)
+        else:
+            self.assert_failed(client, 'resource', 'lock')
+
+    @staticmethod
+    def may_lock():
+        with open('/proc/self/status', encoding='ascii') as f:
+            fields = dict(line.split(':', 1) for line in f)
+        ipc_lock = 14  # CAP_IPC_LOCK
+        return int(fields['CapEff'], 16) >> ipc_lock & 1 == 1
 
     def test_messages_are_limited(self):
         script = self.path('qemu', b'#!/bin/sh\ni=0\nwhile [ $i -lt 20000 ]; do\n'

@@ -335,6 +335,13 @@ optionsSetConsoleLogFd(Options *options, const char *value)
 }
 
 static char *
+optionsSetLockMemory(Options *options, const char *value G_GNUC_UNUSED)
+{
+    options->lockMemory = true;
+    return NULL;
+}
+
+static char *
 optionsSetNoHeartbeat(Options *options, const char *value G_GNUC_UNUSED)
 {
     options->heartbeat = false;
@@ -444,6 +451,7 @@ static const Option optionTable[] = {
     {"--memory", true, false, optionsSetMemory},
     {"--page-size", true, false, optionsSetPageSize},
     {"--numa-node", true, false, optionsSetNumaNode},
+    {"--lock-memory", false, false, optionsSetLockMemory},
     {"--vcpus", true, false, optionsSetVcpus},
     {"--cpus", true, false, optionsSetCpus},
     {"--cid", true, false, optionsSetCid},
@@ -494,6 +502,8 @@ optionsCheckDevice(const Options *options)
         return g_strdup("Option --device-fd needs --machine nitro");
     if (!nitro && options->numaNode >= 0)
         return g_strdup("Option --numa-node needs --machine nitro");
+    if (nitro && options->lockMemory)
+        return g_strdup("Option --lock-memory needs --machine nitro-enclave");
     return NULL;
 }
 
@@ -671,6 +681,7 @@ optionsHelp(void)
            "  --memory BYTES           memory of the enclave\n"
            "  --page-size BYTES        size of the huge pages that the memory is made of\n"
            "  --numa-node NODE         NUMA node that the huge pages are taken from\n"
+           "  --lock-memory            keep the memory from being swapped out\n"
            "  --vcpus NUMBER           number of vCPUs\n"
            "  --cpus LIST              ids of the CPUs to use, such as 1,3 or 2-5\n"
            "  --cid CID                context id of the enclave\n"

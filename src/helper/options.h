@@ -67,6 +67,7 @@ struct _Options {
     uint64_t memory;   /* bytes */
     uint64_t pageSize; /* bytes; 0: any */
     int numaNode;      /* of the huge pages; -1: any */
+    bool lockMemory;   /* machine "nitro-enclave" only: huge pages are not swapped out */
     unsigned int vcpus;
     GArray *cpus;      /* of unsigned int, as given; NULL: not given */
     bool hasCid;

@@ -85,6 +85,10 @@ nitroCommandAddMemory(virCommand *cmd,
         virCommandAddArg(cmd, "--numa-node");
         virCommandAddArgFormat(cmd, "%d", ctxt->numaNode);
     }
+
+    /* The device's memory is huge pages, which are never swapped out. */
+    if (def->mem.locked && nitroDomainDefGetMachine(def) == NITRO_MACHINE_EMULATED)
+        virCommandAddArg(cmd, "--lock-memory");
 }
 
 

@@ -14,6 +14,7 @@
 
 #include "datatypes.h"
 #include "nitro_domain.h"
+#include "nitro_rundir.h"
 #include "virerror.h"
 #include "virfile.h"
 #include "viruuid.h"
@@ -159,9 +160,7 @@ char *
 nitroDomainGetRunDir(nitroDriver *driver,
                      const virDomainDef *def)
 {
-    g_autofree char *name = virDomainDefGetShortName(def);
-
-    return g_strdup_printf("%s/domain-%s", driver->config->stateDir, name);
+    return nitroRunDirPath(driver->config->stateDir, def->id, def->name);
 }
 
 
