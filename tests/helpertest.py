@@ -215,6 +215,8 @@ class OptionsTest(HelperCase):
              'names none of the registers 0, 1, 2 and 8, which come from the image'),
             ('expect-pcr', '0=00', 'has 2 hexadecimal digits where SHA-384 has 96'),
             ('expect-pcr', '0=' + 'g' * 96, 'holds a character that is no hexadecimal digit'),
+            ('signed-pcr0', 'ab', 'has 2 hexadecimal digits where SHA-384 has 96'),
+            ('signed-pcr0', ' ' * 96, 'holds a character that is no hexadecimal digit'),
             ('qemu', 'qemu', 'is not an absolute path'),
             ('accel', 'hvf', "is none of 'auto', 'kvm' and 'tcg'"),
         ]
@@ -465,6 +467,44 @@ class RefusalTest(HelperCase):
             fd = self.fd(self.path('initrd', b'x'))
             self.assert_failed(self.start(image, '--initrd-fd', str(fd), fds=[fd]), 'config',
                                'initrd')
+
+    def test_unusual_eif(self):
+        """What the hypervisor decides about boots here, is measured, and is logged."""
+        if not QEMU:
+            self.skipTest('there is no qemu-system-x86_64')
+        image = eifwriter.simple(kernel=tinyguest.kernel(b''), flags=0x8000)
+        for section in image.sections:
+            section.gap = os.urandom(100000)
+            section.flags = 1
+        client = self.start(image.write(self.path('eif')), '--expect-pcr',
+                            f'0={image.pcrs()[0]}')
+        client.event('booted')
+        client.send(command='terminate', id=1)
+        self.assert_exited(client, 'terminated')
+        log = self.log()
+        self.assertIn('The image is unusual: EIF header: flags is 0x8000, ', log)
+        self.assertEqual(log.count('bytes before section'), len(image.sections))
+
+        data = bytearray(image.to_bytes())
+        data[548 + 99999] ^= 1
+        self.assert_failed(self.start(self.path('eif', data)), 'image', 'checksum')
+
+    def test_signed_pcr0(self):
+        image = eifwriter.simple(kernel=tinyguest.kernel(b''))
+        pcr0, other = image.pcrs()[0], 'ab' * 48
+        image.write(self.path('eif'))
+        self.assert_failed(self.start(self.path('eif'), '--signed-pcr0', other,
+                                      '--expect-pcr', f'0={other}'), 'image',
+                           'The image cannot be used: the image is not the one that was signed: '
+                           f'its PCR0 is {pcr0}, and {other} was signed')
+        self.assert_failed(self.start(self.path('eif'), '--signed-pcr0', pcr0,
+                                      '--expect-pcr', f'0={other}'), 'image',
+                           f'its PCR0 is {pcr0}, but {other} is expected')
+        if QEMU:
+            client = self.start(self.path('eif'), '--signed-pcr0', pcr0)
+            client.event('booted')
+            client.send(command='terminate', id=1)
+            self.assert_exited(client, 'terminated')
 
     def test_expected_pcr(self):
         image = eifwriter.simple(kernel=tinyguest.kernel(b''))

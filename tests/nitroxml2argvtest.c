@@ -406,12 +406,12 @@ testHostDefaults(void)
     } cases[] = {
         { "minimal", "--page-size 1073741824 --numa-node 3 " },
         { "minimal", "--heartbeat-timeout 77 " },
-        { "minimal", "--expect-pcr 0=abcdef" },
+        { "minimal", "--signed-pcr0 abcdef" },
         { "hugepages-2m", "--page-size 1073741824 " },
         { "numatune-strict", "--numa-node 3 " },
         { "heartbeat-timeout", "--heartbeat-timeout 120 " },
         { "heartbeat-off", "--no-heartbeat " },
-        { "measurements", "--expect-pcr 0=0123" },
+        { "measurements", "--signed-pcr0 abcdef --expect-pcr 0=0123" },
     };
     size_t i;
 

@@ -21,6 +21,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/log.h"
 #include "helper_protocol.h"
 #include "nitro_gettext.h"
 
@@ -113,6 +114,17 @@ imageHostArch(void)
 #endif
 }
 
+/* Whether an enclave boots with these, the hypervisor decides. */
+static void
+imageLogRemarks(const EifImage *eif)
+{
+    g_auto(GStrv) remarks = eifImageGetRemarks(eif);
+    size_t i;
+
+    for (i = 0; remarks[i]; i++)
+        logWarning("The image is unusual: %s", remarks[i]);
+}
+
 static int
 imageOpenEif(Image *image, const Options *options, Failure *failure)
 {
@@ -138,6 +150,7 @@ imageOpenEif(Image *image, const Options *options, Failure *failure)
         return -1;
     }
 
+    imageLogRemarks(&image->eif);
     image->isEif = true;
     image->size = image->eif.fileSize;
     return 0;
@@ -211,6 +224,7 @@ int
 imageOpen(Image *image, const Options *options, Failure *failure)
 {
     *image = (Image){
+        .signedPcr0 = options->signedPcr0,
         .fd = options->imageFd,
         .initrdFd = options->initrdFd,
         .cmdline = options->cmdline ? options->cmdline : "",
@@ -494,9 +508,16 @@ imageUnpackLinux(const Image *image, ImageUnpacker *unpacker, GError **error)
 }
 
 static int
-imageCompare(const EifMeasurements *found, const EifMeasurements *expected, Failure *failure)
+imageCompare(const Image *image, const EifMeasurements *found, const EifMeasurements *expected,
+             Failure *failure)
 {
+    g_autoptr(GError) error = NULL;
     size_t i;
+
+    if (image->signedPcr0 && eifMeasurementsCheckSigned(found, image->signedPcr0, &error) < 0) {
+        failureSet(failure, NITRO_FAILURE_IMAGE, "The image cannot be used: %s", error->message);
+        return -1;
+    }
 
     for (i = 0; i < EIF_PCR_COUNT; i++) {
         g_autofree char *want = NULL;
@@ -517,8 +538,8 @@ imageCompare(const EifMeasurements *found, const EifMeasurements *expected, Fail
 }
 
 static int
-imagePartsCompare(ImageParts *parts, EifMeasurer *measurer, const EifMeasurements *expected,
-                  Failure *failure)
+imagePartsCompare(const Image *image, ImageParts *parts, EifMeasurer *measurer,
+                  const EifMeasurements *expected, Failure *failure)
 {
     g_autoptr(GError) error = NULL;
 
@@ -528,7 +549,7 @@ imagePartsCompare(ImageParts *parts, EifMeasurer *measurer, const EifMeasurement
         return -1;
     }
     parts->measured = true;
-    return imageCompare(&parts->measurements, expected, failure);
+    return imageCompare(image, &parts->measurements, expected, failure);
 }
 
 ImageParts *
@@ -551,7 +572,7 @@ imageUnpack(const Image *image, const EifMeasurements *expected, const int *canc
         return NULL;
     }
 
-    if ((expected && imagePartsCompare(parts, measurer, expected, failure) < 0) ||
+    if ((expected && imagePartsCompare(image, parts, measurer, expected, failure) < 0) ||
         imagePartsSeal(parts, failure) < 0)
         return NULL;
     return g_steal_pointer(&parts);
@@ -697,7 +718,7 @@ imageLoad(const Image *image, void *buf, const EifMeasurements *expected,
                    error->message);
         return -1;
     }
-    return imageCompare(measurements, expected, failure);
+    return imageCompare(image, measurements, expected, failure);
 }
 
 static int

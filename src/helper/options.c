@@ -375,23 +375,12 @@ optionsSetListenFd(Options *options, const char *value)
     return optionsSetListener(&options->listenFd, value);
 }
 
+/* Reads the value of a register, @hex, into @pcr. */
 static char *
-optionsSetExpectPcr(Options *options, const char *value)
+optionsParsePcr(const char *hex, uint8_t pcr[EIF_PCR_SIZE])
 {
-    const char *hex = strchr(value, '=');
-    g_autofree char *index = NULL;
-    uint64_t pcr;
     size_t i;
 
-    if (!hex)
-        return g_strdup("is not of the form INDEX=HEX");
-    index = g_strndup(value, hex - value);
-    hex++;
-
-    if (!optionsParseNumber(index, 0, EIF_PCR_COUNT - 1, &pcr) || (pcr > 2 && pcr != 8))
-        return g_strdup("names none of the registers 0, 1, 2 and 8, which come from the image");
-    if (options->expected.valid[pcr])
-        return g_strdup_printf("names register %u again", (unsigned int)pcr);
     if (strlen(hex) != 2 * EIF_PCR_SIZE)
         return g_strdup_printf("has %zu hexadecimal digits where SHA-384 has %d", strlen(hex),
                                2 * EIF_PCR_SIZE);
@@ -402,11 +391,38 @@ optionsSetExpectPcr(Options *options, const char *value)
 
         if (high < 0 || low < 0)
             return g_strdup("holds a character that is no hexadecimal digit");
-        options->expected.pcr[pcr][i] = (uint8_t)(high * 16 + low);
+        pcr[i] = (uint8_t)(high * 16 + low);
     }
+    return NULL;
+}
+
+static char *
+optionsSetExpectPcr(Options *options, const char *value)
+{
+    const char *hex = strchr(value, '=');
+    g_autofree char *index = NULL;
+    uint64_t pcr;
+
+    if (!hex)
+        return g_strdup("is not of the form INDEX=HEX");
+    index = g_strndup(value, hex - value);
+
+    if (!optionsParseNumber(index, 0, EIF_PCR_COUNT - 1, &pcr) || (pcr > 2 && pcr != 8))
+        return g_strdup("names none of the registers 0, 1, 2 and 8, which come from the image");
+    if (options->expected.valid[pcr])
+        return g_strdup_printf("names register %u again", (unsigned int)pcr);
+
     options->expected.valid[pcr] = true;
     options->expectsPcr = true;
-    return NULL;
+    return optionsParsePcr(hex + 1, options->expected.pcr[pcr]);
+}
+
+static char *
+optionsSetSignedPcr0(Options *options, const char *value)
+{
+    options->signedPcr0 = g_malloc0(EIF_PCR_SIZE);
+    options->expectsPcr = true;
+    return optionsParsePcr(value, options->signedPcr0);
 }
 
 static char *
@@ -457,6 +473,7 @@ static const Option optionTable[] = {
     {"--heartbeat-timeout", true, false, optionsSetHeartbeatTimeout},
     {"--broker-fd", true, false, optionsSetBrokerFd},
     {"--expect-pcr", true, true, optionsSetExpectPcr},
+    {"--signed-pcr0", true, false, optionsSetSignedPcr0},
     {"--qemu", true, false, optionsSetQemu},
     {"--accel", true, false, optionsSetAccel},
     {"--broker", false, false, optionsSetBroker},
@@ -647,6 +664,7 @@ optionsFree(Options *options)
     g_free(options->name);
     g_free(options->uuid);
     g_free(options->cmdline);
+    g_free(options->signedPcr0);
     g_free(options->qemu);
     if (options->cpus)
         g_array_unref(options->cpus);
@@ -684,6 +702,7 @@ optionsHelp(void)
            "  --heartbeat-timeout S    seconds to wait for it\n"
            "  --broker-fd FD           connection with the heartbeat broker\n"
            "  --expect-pcr INDEX=HEX   refuse an image that measures differently\n"
+           "  --signed-pcr0 HEX        what it was signed for: refuse it with another PCR0\n"
            "  --qemu PATH              QEMU of the emulated machine\n"
            "  --accel KIND             auto, kvm or tcg\n"
            "  --broker                 be the host's heartbeat broker, with --listen-fd alone\n"

@@ -81,8 +81,9 @@ struct _Options {
     unsigned int heartbeatTimeout; /* seconds; 0: the default */
     int brokerFd;                  /* connected with the heartbeat broker */
     int listenFd;                  /* of the broker itself */
-    bool expectsPcr;               /* whether any register of @expected is valid */
+    bool expectsPcr;               /* whether the image is measured for one of the next two */
     EifMeasurements expected;
+    uint8_t *signedPcr0;           /* what the image was signed for, EIF_PCR_SIZE bytes, or NULL */
     char *qemu; /* NULL: look for it in PATH */
     OptionsAccel accel;
 };

@@ -611,8 +611,13 @@ class Signed(HostTest):
     def test_changed_after_signing(self):
         """the helper compares what was signed with what it has loaded"""
         path, image = self.image("changed.eif", eifsigner.Signer(), pcr0=bytes(48))
-        with self.refused(FAILED, path, f"PCR0 is {image.pcrs()[0]}", "0" * 96):
+        sentence = ("the image is not the one that was signed: its PCR0 is "
+                    f"{image.pcrs()[0]}, and {'0' * 96} was signed")
+        with self.refused(FAILED, path, sentence):
             self.conn.createXML(domain_xml("changed", boot=boot_image(path)))
+        verdict = subprocess.run([VIRT_EIF, "verify", path], check=False, capture_output=True,
+                                 text=True)
+        self.assertIn(sentence, verdict.stderr)
 
     def test_not_as_expected(self):
         """a definition that expects another image: known from what was signed"""
