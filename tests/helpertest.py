@@ -10,6 +10,7 @@
 import json
 import os
 import pty
+import re
 import select
 import shutil
 import signal
@@ -46,6 +47,13 @@ def output(text):
     os.write(12, text)
 '''
 FOR_EVER = 'while True: time.sleep(60)\n'
+
+
+def limit(name):
+    """A number of src/nitro_limits.h, which driver and helper share"""
+    header = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../src/nitro_limits.h')
+    with open(header, encoding='ascii') as f:
+        return int(re.search(rf'^#define {name} (\d+)$', f.read(), re.MULTILINE)[1])
 
 
 class HelperCase(helpercase.HelperCase):
@@ -174,8 +182,8 @@ class OptionsTest(HelperCase):
             ('memory', '', 'is not a size in bytes'),
             ('memory', '64M', 'is not a size in bytes'),
             ('memory', '99999999999999999999', 'is not a size in bytes'),
-            ('vcpus', '0', 'is not a number of vCPUs from 1 to 65536'),
-            ('vcpus', '+1', 'is not a number of vCPUs from 1 to 65536'),
+            ('vcpus', '0', f"is not a number of vCPUs from 1 to {limit('NITRO_VCPUS_MAX')}"),
+            ('vcpus', '+1', f"is not a number of vCPUs from 1 to {limit('NITRO_VCPUS_MAX')}"),
         ]
         for option, value, text in cases:
             with self.subTest(f'{option}={value}'):
@@ -269,8 +277,8 @@ class RefusalTest(HelperCase):
         self.assert_failed(self.start(self.tiny(), heartbeat=None), 'config', 'heartbeat', 'CID')
 
     def test_vcpus(self):
-        self.assert_failed(self.start(self.tiny(), vcpus=('--vcpus', '10000')), 'config',
-                           '10000 vCPUs')
+        self.assert_failed(self.start(self.tiny(), vcpus=('--vcpus', '4096')), 'config',
+                           '4096 vCPUs')
 
     def test_cpus(self):
         client = self.start(self.tiny(), vcpus=('--cpus', '0,8000'))
@@ -426,6 +434,18 @@ class RefusalTest(HelperCase):
                 self.skipTest('this host has free huge pages')
         client = self.start(self.tiny(), '--page-size', str(2 * MIB))
         self.assert_failed(client, 'resource')
+
+    def test_most_vcpus(self):
+        """As many as the driver's capabilities say"""
+        most = limit('NITRO_VCPUS_MAX_EMULATED')
+        self.assert_failed(self.start(self.tiny(), vcpus=('--vcpus', str(most + 1))), 'config',
+                           f'{most + 1} vCPUs are too many', f'at most {most}')
+        if not QEMU:
+            self.skipTest('there is no qemu-system-x86_64')
+        client = self.start(self.tiny(), vcpus=('--vcpus', str(most)))
+        client.event('booted', helpercase.LONG)
+        client.send(command='terminate', id=1)
+        self.assert_exited(client, 'terminated', helpercase.LONG)
 
     def test_not_an_image(self):
         for content in (b'', b'x', b'.ei', b'\0' * 5000):

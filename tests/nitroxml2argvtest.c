@@ -223,7 +223,7 @@ static const TestCase tests[] = {
     { "numatune-auto", true },
     { "vcpu-0", true },
     { "vcpu-10000", true },
-    { "vcpu-289-emulated", true },
+    { "vcpu-256-emulated", true },
     { "vcpu-current", true },
     { "vcpu-placement-auto", true },
     { "vcpu-individual", true },

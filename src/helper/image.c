@@ -24,19 +24,18 @@
 #include "common/log.h"
 #include "helper_protocol.h"
 #include "nitro_gettext.h"
+#include "nitro_limits.h"
 
 #define MIB (1024 * 1024ULL)
 
-#define IMAGE_MEMORY_MIN (64 * MIB)
-#define IMAGE_MEMORY_STEP (2 * MIB)
+#define IMAGE_MEMORY_MIN (NITRO_MEMORY_MIN_KIB * 1024ULL)
+#define IMAGE_MEMORY_STEP (NITRO_MEMORY_STEP_KIB * 1024ULL)
 
 /* No memory is as large as four of these, and no sum of such sizes overflows; bytes. */
 #define IMAGE_SIZE_MAX (1ULL << 50)
 
 /* Linux takes an argument of 128 KiB at most, and kernels a command line of 2 KiB; bytes. */
 #define IMAGE_CMDLINE_MAX (64 * 1024)
-/* The enclave keeps its root file system, unpacked from the image, in its memory. */
-#define IMAGE_MEMORY_FACTOR 4
 
 #define IMAGE_PIECE_SIZE (64 * 1024)
 
@@ -90,13 +89,13 @@ imageCheckMemory(const Options *options, uint64_t imageSize, Failure *failure)
                    imageSize / 1024);
         return -1;
     }
-    if (memory / IMAGE_MEMORY_FACTOR < imageSize) {
-        least = imageSize * IMAGE_MEMORY_FACTOR;
+    if (memory / NITRO_IMAGE_MEMORY_FACTOR < imageSize) {
+        least = imageSize * NITRO_IMAGE_MEMORY_FACTOR;
         least = (least + IMAGE_MEMORY_STEP - 1) / IMAGE_MEMORY_STEP * IMAGE_MEMORY_STEP;
         failureSet(failure, NITRO_FAILURE_CONFIG,
                    "Memory of %" PRIu64 " KiB is too small for the image of %" PRIu64 " KiB: it "
-                   "must be at least 4 times as large, %" PRIu64 " KiB", memory / 1024,
-                   imageSize / 1024, least / 1024);
+                   "must be at least %d times as large, %" PRIu64 " KiB", memory / 1024,
+                   imageSize / 1024, NITRO_IMAGE_MEMORY_FACTOR, least / 1024);
         return -1;
     }
     return 0;

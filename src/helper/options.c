@@ -212,8 +212,8 @@ optionsSetVcpus(Options *options, const char *value)
 {
     uint64_t number;
 
-    if (!optionsParseNumber(value, 1, OPTIONS_VCPUS_MAX, &number))
-        return g_strdup_printf("is not a number of vCPUs from 1 to %d", OPTIONS_VCPUS_MAX);
+    if (!optionsParseNumber(value, 1, NITRO_VCPUS_MAX, &number))
+        return g_strdup_printf("is not a number of vCPUs from 1 to %d", NITRO_VCPUS_MAX);
     options->vcpus = (unsigned int)number;
     return NULL;
 }
@@ -226,8 +226,8 @@ optionsAddCpus(GArray *cpus, const char *part)
     uint64_t first;
     uint64_t last;
 
-    if (!ends[0] || !optionsParseNumber(ends[0], 0, OPTIONS_CPU_MAX, &first) ||
-        !optionsParseNumber(ends[1] ? ends[1] : ends[0], first, OPTIONS_CPU_MAX, &last))
+    if (!ends[0] || !optionsParseNumber(ends[0], 0, NITRO_CPU_MAX, &first) ||
+        !optionsParseNumber(ends[1] ? ends[1] : ends[0], first, NITRO_CPU_MAX, &last))
         return g_strdup_printf("is not a list of CPU ids such as '1,3' or '2-5' (part '%s')", part);
 
     for (; first <= last; first++) {
@@ -267,8 +267,8 @@ optionsSetCid(Options *options, const char *value)
     uint64_t number;
 
     /* Below 4: hypervisor, local, host, parent. The highest one means "any". */
-    if (!optionsParseNumber(value, 4, G_MAXUINT32 - 1, &number))
-        return g_strdup_printf("is not a CID from 4 to %u", G_MAXUINT32 - 1);
+    if (!optionsParseNumber(value, NITRO_CID_MIN, G_MAXUINT32 - 1, &number))
+        return g_strdup_printf("is not a CID from %d to %u", NITRO_CID_MIN, G_MAXUINT32 - 1);
     options->cid = (uint32_t)number;
     options->hasCid = true;
     return NULL;
@@ -346,9 +346,9 @@ optionsSetHeartbeatTimeout(Options *options, const char *value)
 {
     uint64_t number;
 
-    if (!optionsParseNumber(value, 1, OPTIONS_HEARTBEAT_TIMEOUT_MAX, &number))
+    if (!optionsParseNumber(value, 1, NITRO_HEARTBEAT_TIMEOUT_MAX, &number))
         return g_strdup_printf("is not a number of seconds from 1 to %d",
-                               OPTIONS_HEARTBEAT_TIMEOUT_MAX);
+                               NITRO_HEARTBEAT_TIMEOUT_MAX);
     options->heartbeatTimeout = (unsigned int)number;
     return NULL;
 }

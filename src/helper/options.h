@@ -17,14 +17,9 @@
 #include <stdint.h>
 
 #include "eif.h"
-
-/* vCPUs that --vcpus and --cpus can name; the highest CPU id that --cpus can */
-#define OPTIONS_VCPUS_MAX 65536
-#define OPTIONS_CPU_MAX 8191
+#include "nitro_limits.h"
 
 #define OPTIONS_NUMA_NODE_MAX 1023
-
-#define OPTIONS_HEARTBEAT_TIMEOUT_MAX 86400 /* seconds */
 
 typedef enum {
     OPTIONS_RUN,     /* run an enclave */

@@ -168,8 +168,8 @@ class Node(HostTest):
         self.assertEqual(len(cpus), self.conn.getCPUMap()[2])
         self.assertEqual([cpu for cpu in cpus if not cpu.get("siblings")], [])
         machines = {m.text: m.get("maxCpus") for m in caps.findall("guest/arch/machine")}
-        self.assertEqual(machines, {"nitro": None, "nitro-enclave": "288"})
-        self.assertEqual(self.conn.getMaxVcpus("nitro"), 288)
+        self.assertEqual(machines, {"nitro": None, "nitro-enclave": "255"})
+        self.assertEqual(self.conn.getMaxVcpus("nitro"), 255)
 
     def test_no_device(self):
         self.refuse(UNSUPPORTED, "/dev/nitro_enclaves", "machine 'nitro-enclave'",
@@ -211,13 +211,13 @@ class Pool(HostTest):
             self.assertEqual(cpus[cpu], {"id": str(cpu)})
         caps = ElementTree.fromstring(self.conn.getCapabilities())
         machines = {m.text: m.get("maxCpus") for m in caps.findall("guest/arch/machine")}
-        self.assertEqual(machines, {"nitro": "12", "nitro-enclave": "288"})
+        self.assertEqual(machines, {"nitro": "12", "nitro-enclave": "255"})
         self.assertIn("2048", {p.get("size") for p in caps.findall(
             "host/topology/cells/cell/pages")})
 
     def test_max_vcpus(self):
         self.assertEqual(self.conn.getMaxVcpus("nitro"), 12)
-        for machine, most in (("nitro", "12"), (None, "12"), ("nitro-enclave", "288")):
+        for machine, most in (("nitro", "12"), (None, "12"), ("nitro-enclave", "255")):
             caps = self.conn.getDomainCapabilities(None, None, machine, None)
             self.assertEqual(ElementTree.fromstring(caps).find("vcpu").get("max"), most)
 

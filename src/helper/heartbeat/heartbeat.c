@@ -32,7 +32,7 @@ heartbeatTimeout(const Options *options, uint64_t imageSize)
         return options->heartbeatTimeout;
     steps = heartbeatSteps(imageSize, HEARTBEAT_IMAGE_STEP) +
             heartbeatSteps(options->memory, HEARTBEAT_MEMORY_STEP);
-    return (unsigned int)MIN(steps * HEARTBEAT_SECONDS, OPTIONS_HEARTBEAT_TIMEOUT_MAX);
+    return (unsigned int)MIN(steps * HEARTBEAT_SECONDS, NITRO_HEARTBEAT_TIMEOUT_MAX);
 }
 
 void
