@@ -1098,6 +1098,46 @@ class ConsoleTest(HelperCase):
                 os.close(fd)
             time.sleep(0.3)
 
+    LAST = 'The last lines of the enclave\'s console:\n'
+
+    def last_lines(self):
+        """What the log has of the console"""
+        return [line.split(': console: ', 1)[1] for line in self.log().splitlines()
+                if ': console: ' in line]
+
+    def test_last_lines(self):
+        """The end of the console is in the log, bounded, and cannot command a terminal."""
+        text = (b'the first line\r\n' + b''.join(b'line %d\n' % n for n in range(18)) + b'\r\n'
+                + b'\x1b[2J\x9b2J\r\xe2\x80\xaeabc\xc3\xa9\x07\n' + b'x' * 300 + b'\n' + b'no end')
+        client = self.start_tiny('--debug', text=text, action=tinyguest.RESET)
+        self.assert_exited(client, 'reboot')
+        lines = [f'line {n}' for n in range(1, 18)]
+        self.assertEqual(self.last_lines(),
+                         [*lines, '?[2J?2J??abcé?', 'x' * 200, 'no end'])
+        self.assertEqual(self.log().count(self.LAST), 1)
+        self.assertEqual([c for c in self.log() if not c.isprintable() and c != '\n'], [])
+
+    def test_last_lines_of_a_flood(self):
+        client = self.start_tiny('--debug', text=b'0123456789\n', action=tinyguest.AGAIN)
+        time.sleep(1)
+        os.kill(self.qemu(), signal.SIGKILL)
+        self.assert_exited(client, 'crashed')
+        self.assertEqual(len(self.last_lines()), 20)
+        self.assertLess(len(self.log()), 8192)
+
+    def test_no_last_lines(self):
+        """Of an enclave that is not in debug mode, or ends on request, the log has nothing."""
+        for words, ending in (((), None), (('--debug',), 'terminated')):
+            with self.subTest(words):
+                client = self.start_tiny(*words, text=b'secret\n', action=tinyguest.RESET
+                                         if not ending else tinyguest.HANG)
+                time.sleep(0.5)
+                if ending:
+                    client.send(command='terminate', id=1)
+                self.assert_exited(client, ending or 'reboot')
+                self.assertNotIn('secret', self.log())
+                self.assertNotIn(self.LAST, self.log())
+
     def test_pty_unread_output(self):
         """What one reader left unread is not the first that the next one gets."""
         client, name = self.start_pty(text=b'0123456789abcdefghijklmnopqrstu\r\n',
