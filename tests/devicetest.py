@@ -222,6 +222,25 @@ class ImageTest(DeviceCase):
         image = eifwriter.signed(kernel=os.urandom(3 * MIB), ramdisks=(b'', os.urandom(MIB)))
         self.load(image.write(self.path('eif')), image.to_bytes())
 
+    def test_unusual(self):
+        """Gaps and reserved bits reach the hypervisor as they are: it decides."""
+        image = eifwriter.simple(kernel=os.urandom(3 * MIB), flags=0x8000)
+        for section in image.sections:
+            section.gap = os.urandom(70000)
+            section.flags = 0x4000
+        self.load(image.write(self.path('eif')), image.to_bytes())
+        self.assertIn('bytes before section 0 (kernel) belong to no section', self.log())
+
+    def test_order(self):
+        """A ramdisk before the kernel: refused before anything is asked of the device"""
+        image = eifwriter.simple()
+        image.sections.insert(0, image.sections.pop(2))
+        before = len(self.mock.transcript())
+        client = self.run_device(image.write(self.path('eif')))
+        self.assert_failed(client, 'image', 'section 0 (ramdisk) is before the kernel, section 1')
+        self.assertFalse([line for line in self.mock.transcript()[before:]
+                          if 'MEMORY' in line or 'START' in line])
+
     def test_offset(self):
         for offset in (0, 4096, PAGE, 3 * MIB + 4096, 40 * MIB):
             with self.subTest(offset):
@@ -284,6 +303,14 @@ class ImageTest(DeviceCase):
             client = self.run_device(path, '--expect-pcr', '2=' + 'ab' * 48)
             self.assert_failed(client, 'image', 'PCR2', image.pcrs()[2], 'ab' * 48)
             self.assertFalse([line for line in self.calls() if 'enclave 2: NE_START' in line])
+        with self.subTest('signed'):
+            client = self.run_device(path, '--signed-pcr0', 'ab' * 48)
+            self.assert_failed(client, 'image', 'is not the one that was signed: its PCR0 is '
+                               f"{image.pcrs()[0]}, and {'ab' * 48} was signed")
+            self.assertFalse([line for line in self.calls() if 'enclave 3: NE_START' in line])
+            client = self.run_device(path, '--signed-pcr0', image.pcrs()[0])
+            client.event('booted')
+            self.terminate(client)
         with self.subTest('assembled'):
             kernel = tinyguest.kernel(b'')
             pcrs = eifwriter.simple(kernel=kernel, cmdline=b'x', ramdisks=(b'',)).pcrs()

@@ -247,7 +247,7 @@ static const TestCase tests[] = {
     { "numatune-auto", true },
     { "vcpu-0", true },
     { "vcpu-10000", true },
-    { "vcpu-289-emulated", true },
+    { "vcpu-256-emulated", true },
     { "vcpu-current", true },
     { "vcpu-placement-auto", true },
     { "vcpu-individual", true },
@@ -535,12 +535,12 @@ testHostDefaults(void)
     } cases[] = {
         { "minimal", "--page-size 1073741824 --numa-node 3 " },
         { "minimal", "--heartbeat-timeout 77 " },
-        { "minimal", "--expect-pcr 0=abcdef" },
+        { "minimal", "--signed-pcr0 abcdef" },
         { "hugepages-2m", "--page-size 1073741824 " },
         { "numatune-strict", "--numa-node 3 " },
         { "heartbeat-timeout", "--heartbeat-timeout 120 " },
         { "heartbeat-off", "--no-heartbeat " },
-        { "measurements", "--expect-pcr 0=0123" },
+        { "measurements", "--signed-pcr0 abcdef --expect-pcr 0=0123" },
     };
     size_t i;
 

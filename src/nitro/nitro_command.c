@@ -182,12 +182,12 @@ nitroCommandAddMeasurements(virCommand *cmd,
 {
     unsigned int pcr;
 
+    /* A signed image that was changed would not boot, without a word. */
+    if (ctxt->signedPcr0)
+        virCommandAddArgList(cmd, "--signed-pcr0", ctxt->signedPcr0, NULL);
+
     for (pcr = 0; pcr < NITRO_PCR_COUNT; pcr++) {
         const char *hex = nitroDomainDefGetMeasurement(def, pcr);
-
-        /* A signed image that was changed would not boot, without a word. */
-        if (!hex && pcr == 0)
-            hex = ctxt->signedPcr0;
 
         if (hex) {
             virCommandAddArg(cmd, "--expect-pcr");
