@@ -41,6 +41,9 @@
 /* How long the end on request waits for the thread that loads the image, in milliseconds */
 #define LIFECYCLE_CANCEL_MS 2000
 
+/* How often the log is looked at while nothing of ours is written to it */
+#define LIFECYCLE_ROTATE_SECONDS 60
+
 typedef enum {
     PHASE_IMAGE,
     PHASE_PREPARE,
@@ -461,6 +464,37 @@ lifecycleOnCommand(const char *command, JsonWriter *reply, char **text, void *op
     return NITRO_ERROR_UNKNOWN_COMMAND;
 }
 
+/* QEMU writes to the log as well, which it has inherited. */
+static gboolean
+lifecycleOnRotate(gpointer opaque G_GNUC_UNUSED)
+{
+    logRotate();
+    return G_SOURCE_CONTINUE;
+}
+
+/* The consoles, and how large their files grow */
+static void
+lifecycleOpenConsoles(Lifecycle *lifecycle)
+{
+    const Options *options = lifecycle->options;
+
+    lifecycle->console = consoleNew(options->consoleType, options->consoleFd);
+    if (options->consoleLogFd >= 0)
+        lifecycle->consoleLog = consoleNew(OPTIONS_CONSOLE_FILE, options->consoleLogFd);
+
+    if (options->logMaxSize == 0)
+        return;
+    if (options->consoleType == OPTIONS_CONSOLE_FILE)
+        consoleSetRotation(lifecycle->console,
+                           rotationNew(options->consoleFd, options->consoleBackupFds,
+                                       options->logMaxSize));
+    if (lifecycle->consoleLog)
+        consoleSetRotation(lifecycle->consoleLog,
+                           rotationNew(options->consoleLogFd, options->consoleLogBackupFds,
+                                       options->logMaxSize));
+    g_timeout_add_seconds(LIFECYCLE_ROTATE_SECONDS, lifecycleOnRotate, NULL);
+}
+
 LifecycleExit
 lifecycleRun(const Options *options)
 {
@@ -470,9 +504,7 @@ lifecycleRun(const Options *options)
     lifecycle->options = options;
     lifecycle->loop = g_main_loop_new(NULL, FALSE);
     lifecycle->control = controlNew(options->controlFd, lifecycleOnCommand, lifecycle);
-    lifecycle->console = consoleNew(options->consoleType, options->consoleFd);
-    if (options->consoleLogFd >= 0)
-        lifecycle->consoleLog = consoleNew(OPTIONS_CONSOLE_FILE, options->consoleLogFd);
+    lifecycleOpenConsoles(lifecycle);
     g_unix_signal_add(SIGTERM, lifecycleOnSignal, lifecycle);
     g_unix_signal_add(SIGINT, lifecycleOnSignal, lifecycle);
 
