@@ -24,6 +24,8 @@ nitroDriverConfigNew(bool privileged)
     config->device = g_strdup(NITRO_DEVICE);
     config->user = (uid_t)-1;
     config->group = (gid_t)-1;
+    config->logMaxSize = NITRO_LOG_MAX_SIZE;
+    config->logMaxBackups = NITRO_LOG_MAX_BACKUPS;
 
     if (privileged) {
         config->configDir = g_strdup(SYSCONFDIR "/libvirt/nitro");

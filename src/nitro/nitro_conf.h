@@ -13,6 +13,7 @@
 #include "nitro_cid.h"
 #include "nitro_cpus.h"
 #include "nitro_hugepages.h"
+#include "nitro_uses.h"
 #include "vircommand.h"
 #include "virdomainobjlist.h"
 #include "virthread.h"
@@ -26,6 +27,10 @@
 
 /* The device of the Nitro Hypervisor, unless nitro.conf says otherwise */
 #define NITRO_DEVICE "/dev/nitro_enclaves"
+
+/* Of files that are written to, unless nitro.conf says otherwise: as virtlogd */
+#define NITRO_LOG_MAX_SIZE (2 * 1024 * 1024)
+#define NITRO_LOG_MAX_BACKUPS 3
 
 /* Directories and programs, and what nitro.conf says; immutable once made */
 typedef struct _nitroDriverConfig nitroDriverConfig;
@@ -42,6 +47,8 @@ struct _nitroDriverConfig {
     gid_t group;                   /* likewise */
     unsigned int pageSize;         /* KiB, of domains on the device that name none; 0: any */
     unsigned int heartbeatTimeout; /* seconds, of domains that name none; 0: by size */
+    unsigned long long logMaxSize; /* bytes, of each file that is written to; 0: without limit */
+    unsigned int logMaxBackups;    /* how many of such size are kept besides */
     bool manage;                   /* set up what follows when the driver starts */
     virBitmap *poolCpus;           /* NULL: leave the CPU pool as it is */
     nitroHugepages *poolPages;     /* to reserve; @npoolPages of them */
@@ -65,6 +72,7 @@ struct _nitroDriver {
     virObjectEventState *domainEventState;
     nitroCids *cids;
     nitroCpus *cpus;
+    nitroUses *uses;
     virThreadPool *workers; /* ends of enclaves, which need jobs, are handled here */
 
     /* The main thread's */

@@ -37,7 +37,6 @@ nitroDomainObjPrivateAlloc(void *opaque)
 void
 nitroDomainObjPrivateReset(nitroDomainObjPrivate *priv)
 {
-    priv->consoleOpened = false;
     VIR_FORCE_CLOSE(priv->consoleFd);
     priv->booted = false;
     priv->ended = false;

@@ -18,7 +18,6 @@ struct _nitroDomainObjPrivate {
     nitroConsoleReader *reader; /* of the console; NULL: nobody has been it yet */
 
     unsigned int cid;    /* taken from the driver's; 0: none */
-    bool consoleOpened;  /* what nitroConsoleOpen() makes is ours to remove */
 
     bool restartPending;   /* see nitro_restart.h */
     unsigned int restarts; /* in a row, by <on_*> actions */

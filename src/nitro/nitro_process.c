@@ -34,6 +34,7 @@
 #include "nitro_host.h"
 #include "nitro_host_check.h"
 #include "nitro_image.h"
+#include "nitro_outputs.h"
 #include "nitro_process.h"
 #include "nitro_socket.h"
 #include "nitro_restart.h"
@@ -43,7 +44,6 @@
 #include "virstring.h"
 #include "virpidfile.h"
 #include "virprocess.h"
-#include "virtime.h"
 #include "viruuid.h"
 
 #define VIR_FROM_THIS VIR_FROM_DOMAIN
@@ -74,12 +74,11 @@ struct _nitroProcessFds {
     int console;
     int broker;
     int device;
-    int consoleLog;
-    int log;
+    nitroOutputs *outputs;
     char *signedPcr0; /* what the image is signed for (hex); NULL: it is not signed */
 };
 
-#define NITRO_PROCESS_FDS_INIT { -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, NULL }
+#define NITRO_PROCESS_FDS_INIT { -1, -1, -1, -1, -1, -1, -1, -1, -1, NULL, NULL }
 
 static void
 nitroProcessFdsClose(nitroProcessFds *fds)
@@ -93,8 +92,7 @@ nitroProcessFdsClose(nitroProcessFds *fds)
     VIR_FORCE_CLOSE(fds->console);
     VIR_FORCE_CLOSE(fds->broker);
     VIR_FORCE_CLOSE(fds->device);
-    VIR_FORCE_CLOSE(fds->consoleLog);
-    VIR_FORCE_CLOSE(fds->log);
+    g_clear_pointer(&fds->outputs, nitroOutputsFree);
     g_clear_pointer(&fds->signedPcr0, g_free);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(nitroProcessFds, nitroProcessFdsClose);
@@ -368,27 +366,6 @@ nitroProcessOpenVsock(nitroDriver *driver,
 }
 
 
-/* Opens the log of the domain and writes a line that tells the runs apart. */
-static int
-nitroProcessOpenLog(nitroDriver *driver,
-                    virDomainObj *vm,
-                    nitroProcessFds *fds)
-{
-    g_autofree char *path = g_strdup_printf("%s/%s.log", driver->config->logDir, vm->def->name);
-    g_autofree char *now = virTimeStringNow();
-    g_autofree char *line = NULL;
-
-    if ((fds->log = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600)) < 0) {
-        virReportSystemError(errno, _("cannot open the log file '%s'"), path);
-        return -1;
-    }
-    line = g_strdup_printf("%s: starting up, libvirt-nitro %s\n", NULLSTR(now), NITRO_VERSION);
-    if (safewrite(fds->log, line, strlen(line)) < 0)
-        VIR_WARN("Unable to write to '%s': %s", path, g_strerror(errno));
-    return 0;
-}
-
-
 /* The helper gets the device open: it need not be able to open it itself. */
 static int
 nitroProcessOpenDevice(nitroDriver *driver,
@@ -456,7 +433,7 @@ nitroProcessLaunch(nitroDriver *driver,
         .consoleFd = fds->console,
         .brokerFd = fds->broker,
         .deviceFd = fds->device,
-        .consoleLogFd = fds->consoleLog,
+        .outputs = fds->outputs,
         .qemu = qemu,
         .accel = accel,
         .pageSize = nitroHostGetPageSize(driver->config, vm->def),
@@ -467,7 +444,7 @@ nitroProcessLaunch(nitroDriver *driver,
     g_autoptr(virCommand) cmd = NULL;
     nitroDomainObjPrivate *priv = vm->privateData;
     g_autofree char *pidfile = nitroProcessPidFile(driver, vm);
-    int logfd = fds->log;
+    int logfd = fds->outputs->log.fd;
     int rc;
 
     if (!(cmd = nitroCommandBuild(vm->def, &ctxt)))
@@ -479,8 +456,10 @@ nitroProcessLaunch(nitroDriver *driver,
     virCommandSetUmask(cmd, 0077);
     nitroDriverConfigSetUser(driver->config, cmd);
     virCommandDaemonize(cmd);
-    virCommandWriteArgLog(cmd, fds->log);
 
+    if (nitroOutputsBegin(fds->outputs) < 0)
+        return -1;
+    virCommandWriteArgLog(cmd, logfd);
     if (virCommandRun(cmd, NULL) < 0)
         return -1;
     if ((rc = virPidFileReadPath(pidfile, &vm->pid)) < 0) {
@@ -605,6 +584,7 @@ nitroProcessPrepare(nitroDriver *driver,
                     nitroProcessFds *fds)
 {
     nitroDomainObjPrivate *priv = vm->privateData;
+    g_autofree char *rundir = nitroDomainGetRunDir(driver, vm->def);
 
     /* The directories may have been cleaned away since the daemon's start. */
     if (nitroDriverConfigMakeDirs(driver->config) < 0 ||
@@ -612,12 +592,10 @@ nitroProcessPrepare(nitroDriver *driver,
         nitroHostTakeCpus(driver, vm->def) < 0 ||
         nitroProcessOpenControl(driver, vm, fds) < 0 ||
         nitroProcessOpenVsock(driver, vm, fds) < 0 ||
-        nitroProcessOpenLog(driver, vm, fds) < 0 ||
-        nitroConsoleOpenLog(vm->def, &fds->consoleLog) < 0 ||
-        nitroConsoleOpen(vm->def, &fds->console) < 0)
+        !(fds->outputs = nitroOutputsOpen(driver, vm->def, fds->image, fds->initrd)) ||
+        nitroConsoleOpen(vm->def, rundir, &fds->console) < 0)
         return -1;
 
-    priv->consoleOpened = true;
     if (fds->console >= 0)
         priv->consoleFd = nitroConsoleHold(vm->def);
     if (nitroProcessOpenDevice(driver, vm, fds) < 0)
@@ -896,6 +874,7 @@ nitroProcessStop(nitroDriver *driver,
                  virDomainShutoffReason reason)
 {
     nitroDomainObjPrivate *priv = vm->privateData;
+    g_autofree char *rundir = nitroDomainGetRunDir(driver, vm->def);
     int id = vm->def->id;
 
     if (!virDomainObjIsActive(vm))
@@ -906,9 +885,8 @@ nitroProcessStop(nitroDriver *driver,
     if (vm->def->id != id)
         return 0;
 
-    if (priv->consoleOpened)
-        nitroConsoleClose(vm->def);
-    priv->consoleOpened = false;
+    nitroConsoleClose(vm->def, rundir);
+    nitroOutputsRelease(driver, vm->def);
     VIR_FORCE_CLOSE(priv->consoleFd);
     /* A client that has not seen the end of its stream yet does not keep the next run's. */
     g_clear_pointer(&priv->reader, virObjectUnref);
@@ -1127,7 +1105,6 @@ nitroProcessReconnectThread(nitroDriver *driver,
         return;
     }
 
-    priv->consoleOpened = true;
     if (nitroProcessReconnect(driver, vm) == 0) {
         nitroProcessSetRunning(driver, vm);
         /* The earlier daemon did not get to say so. */
@@ -1160,6 +1137,7 @@ nitroProcessReserve(nitroDriver *driver,
 
     if (nitroDomainDefGetMachine(vm->def) == NITRO_MACHINE_NITRO)
         nitroCpusNote(driver->cpus, vm->def);
+    nitroOutputsRetake(driver, vm->def);
     if (cid == 0)
         return;
     if (nitroCidsTake(driver->cids, vm->def->name, &cid) == 0)
