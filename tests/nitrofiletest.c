@@ -416,6 +416,15 @@ testSocket(void)
         g_assert_cmpint(nitroFileRemove(&place, &id), ==, 0);
         g_assert_true(virFileExists(path));
     }
+    /* a file that is no socket stays as well */
+    g_assert_cmpint(nitroFileRemove(&place, &other), ==, 0);
+    makeFile("socket", geteuid(), "text");
+    g_assert_cmpint(nitroFileListen(&place, &id), ==, -EADDRINUSE);
+    g_assert_true(virFileExists(path));
+    g_assert_cmpint(unlink(path), ==, 0);
+    VIR_FORCE_CLOSE(second);
+    g_assert_cmpint(second = nitroFileListen(&place, &other), >=, 0);
+
     /* another file under its name */
     g_assert_cmpint(nitroFileRemove(&place, &other), ==, 0);
     g_assert_false(virFileExists(path));

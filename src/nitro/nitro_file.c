@@ -242,7 +242,7 @@ nitroFileFind(const char *path,
         if (nitroFileEnter(&walk, next) < 0)
             return -1;
     }
-    return 0;
+    return nitroFileIsOpen(&place->sb) ? nitroFileReportOpen(path, place->name) : 0;
 }
 
 
@@ -318,13 +318,9 @@ nitroFileOpenExisting(const nitroFilePlace *place)
 static int
 nitroFileCreate(const nitroFilePlace *place)
 {
-    int fd;
+    int fd = openat(place->dir, place->name,
+                    O_RDWR | O_APPEND | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 
-    if (nitroFileIsOpen(&place->sb))
-        return nitroFileReportOpen(place->path, place->name);
-
-    fd = openat(place->dir, place->name,
-                O_RDWR | O_APPEND | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0 && errno == EEXIST)
         return -2;
     if (fd < 0) {
@@ -399,9 +395,6 @@ nitroFileListen(const nitroFilePlace *place,
     VIR_AUTOCLOSE fd = -1;
     struct stat sb;
     int ret;
-
-    if (nitroFileIsOpen(&place->sb))
-        return -EACCES;
 
     nitroFileRemoveStale(place);
     ret = fd = nitroSocketBind(path);
