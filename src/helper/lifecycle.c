@@ -41,9 +41,6 @@
 /* How long the end on request waits for the thread that loads the image, in milliseconds */
 #define LIFECYCLE_CANCEL_MS 2000
 
-/* How often the log is looked at while nothing of ours is written to it */
-#define LIFECYCLE_ROTATE_SECONDS 60
-
 typedef enum {
     PHASE_IMAGE,
     PHASE_PREPARE,
@@ -464,14 +461,6 @@ lifecycleOnCommand(const char *command, JsonWriter *reply, char **text, void *op
     return NITRO_ERROR_UNKNOWN_COMMAND;
 }
 
-/* QEMU writes to the log as well, which it has inherited. */
-static gboolean
-lifecycleOnRotate(gpointer opaque G_GNUC_UNUSED)
-{
-    logRotate();
-    return G_SOURCE_CONTINUE;
-}
-
 /* The consoles, and how large their files grow */
 static void
 lifecycleOpenConsoles(Lifecycle *lifecycle)
@@ -492,7 +481,6 @@ lifecycleOpenConsoles(Lifecycle *lifecycle)
         consoleSetRotation(lifecycle->consoleLog,
                            rotationNew(options->consoleLogFd, options->consoleLogBackupFds,
                                        options->logMaxSize));
-    g_timeout_add_seconds(LIFECYCLE_ROTATE_SECONDS, lifecycleOnRotate, NULL);
 }
 
 LifecycleExit

@@ -52,7 +52,6 @@ void
 logSetRotation(Rotation *rotation)
 {
     logRotation = rotation;
-    logRotate();
 }
 
 /* That old lines are lost cannot be told anywhere, nor that this one is. */
@@ -64,15 +63,9 @@ logWriteLine(const char *line, size_t len)
 
     if (logRotation)
         rotationMakeRoom(logRotation, len);
-    if (len > 0 && poll(&pfd, 1, 0) == 1 && (pfd.revents & POLLOUT) &&
+    if (poll(&pfd, 1, 0) == 1 && (pfd.revents & POLLOUT) &&
         write(STDERR_FILENO, line, len) < 0)
         return;
-}
-
-void
-logRotate(void)
-{
-    logWriteLine("", 0);
 }
 
 static void

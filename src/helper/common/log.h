@@ -21,12 +21,8 @@ typedef enum {
     LOG_LEVEL_ERROR,
 } LogLevel;
 
-/*
- * Has stderr written by @rotation from now on, and forever; before other threads log.
- * logRotate() is for what others write there, which have inherited it.
- */
+/* Has stderr written by @rotation from now on, and forever; before other threads log. */
 void logSetRotation(Rotation *rotation);
-void logRotate(void);
 
 /*
  * Writes one line; control characters and bytes that are no UTF-8 become '?'. A line that

@@ -37,7 +37,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Rotation, rotationFree)
 ssize_t rotationWrite(Rotation *rotation, const void *buf, size_t len, bool *lost);
 
 /*
- * Rotates a file that others have made too large, as programs do that have inherited it, or
- * that has no room for @len more bytes. Returns false when old output could not be kept.
+ * Rotates a file that has no room for @len more bytes, or is too large already.
+ * Returns false when old output could not be kept.
  */
 bool rotationMakeRoom(Rotation *rotation, size_t len);
