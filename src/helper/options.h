@@ -21,6 +21,9 @@
 
 #define OPTIONS_NUMA_NODE_MAX 1023
 
+/* Bytes that --log-max-size can be at least: a line of our log fits in. */
+#define OPTIONS_LOG_SIZE_MIN 4096
+
 typedef enum {
     OPTIONS_RUN,     /* run an enclave */
     OPTIONS_HELP,    /* --help was given */
@@ -72,7 +75,11 @@ struct _Options {
     bool debug;
     OptionsConsole consoleType;
     int consoleFd;
+    GArray *consoleBackupFds; /* of int; NULL: not given, likewise below */
     int consoleLogFd;  /* -1: no log of the console */
+    GArray *consoleLogBackupFds;
+    GArray *logBackupFds;
+    uint64_t logMaxSize; /* bytes, of a console's file, its log and stderr; 0: no limit */
     bool heartbeat;
     unsigned int heartbeatTimeout; /* seconds; 0: the default */
     int brokerFd;                  /* connected with the heartbeat broker */

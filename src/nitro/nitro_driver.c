@@ -1100,6 +1100,7 @@ nitroStateCleanup(void)
     virObjectUnref(nitro_driver->domainEventState);
     nitroCidsFree(nitro_driver->cids);
     nitroCpusFree(nitro_driver->cpus);
+    nitroUsesFree(nitro_driver->uses);
     g_free(nitro_driver->accel);
     if (nitro_driver->lockFD != -1)
         virPidFileRelease(nitro_driver->config->stateDir, "driver", nitro_driver->lockFD);
@@ -1135,6 +1136,7 @@ nitroStateNew(bool privileged,
     nitro_driver->cids = nitroCidsNew();
     nitro_driver->cpus = nitroCpusNew();
     nitro_driver->asides = nitroAsidesNew();
+    nitro_driver->uses = nitroUsesNew();
     nitro_driver->xmlopt = nitroDomainXMLOptionNew(nitro_driver->config->helper,
                                                    &nitroDomainPrivateDataCallbacks,
                                                    &nitroDomainJobConfig);

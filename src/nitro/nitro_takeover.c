@@ -338,12 +338,9 @@ void
 nitroTakeoverBegin(nitroDriver *driver,
                    virDomainObj *vm)
 {
-    nitroDomainObjPrivate *priv = vm->privateData;
-
     nitroDriverReserveDomainId(driver, vm->def->id);
     nitroDriverDomainStarted(driver);
     nitroRunReserve(driver, vm);
-    priv->run.consoleOpened = true;
     nitroDriverRun(driver->takeovers, nitroTakeoverTask, vm, 0);
 }
 
