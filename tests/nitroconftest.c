@@ -106,6 +106,7 @@ testValues(void)
     nitroDriverConfig *config = testLoad("device = \"/dev/other\"\n"
                                          "huge_page_size = \"1G\"\n"
                                          "heartbeat_timeout = 86400\n"
+                                         "max_starts = 3\n"
                                          "pool_cpus = \"2-3,7\"\n"
                                          "pool_huge_pages = [ \"64x2M\", \"4x1g\", \"1x32M\" ]\n");
     g_autofree char *cpus = virBitmapFormat(config->poolCpus);
@@ -113,6 +114,7 @@ testValues(void)
     g_assert_cmpstr(config->device, ==, "/dev/other");
     g_assert_cmpuint(config->pageSize, ==, 1048576);
     g_assert_cmpuint(config->heartbeatTimeout, ==, 86400);
+    g_assert_cmpuint(config->maxStarts, ==, 3);
     g_assert_cmpstr(cpus, ==, "2-3,7");
     g_assert_cmpuint(config->npoolPages, ==, 3);
     g_assert_cmpuint(config->poolPages[0].count, ==, 64);
@@ -185,6 +187,8 @@ static const struct {
     { "heartbeat_timeout = -1", "'heartbeat_timeout'", "expected an unsigned integer" },
     { "heartbeat_timeout = 86401", "'heartbeat_timeout'", "must be at most 86400" },
     { "heartbeat_timeout = 4294967296", "'heartbeat_timeout'", "must be in range" },
+    { "max_starts = 0", "'max_starts'", "1 to 64" },
+    { "max_starts = 65", "'max_starts'", "1 to 64" },
     { "pool_cpus = 3", "'pool_cpus'", "expected a string" },
     { "pool_cpus = \"\"", "'pool_cpus'", "a list of CPUs" },
     { "pool_cpus = \"1-\"", "'pool_cpus'", "'1-', and must be a list of CPUs" },

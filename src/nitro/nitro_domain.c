@@ -30,6 +30,7 @@ nitroDomainObjPrivateAlloc(void *opaque)
     nitroDomainObjPrivate *priv = g_new0(nitroDomainObjPrivate, 1);
 
     priv->run.consoleFd = -1;
+    priv->run.watch = -1;
     return priv;
 }
 
@@ -57,8 +58,9 @@ nitroDomainObjPrivateFormat(virBuffer *buf,
     nitroDomainObjPrivate *priv = vm->privateData;
 
     virBufferAsprintf(buf, "<boot time='%llu' restarts='%u'/>\n", priv->run.bootTime, priv->restarts);
-    if (priv->run.helperStart > 0)
-        virBufferAsprintf(buf, "<helper start='%llu'/>\n", priv->run.helperStart);
+    if (priv->run.helper)
+        virBufferAsprintf(buf, "<helper start='%llu'/>\n",
+                          nitroHelperGetStart(priv->run.helper));
     if (priv->run.cpusShown)
         virBufferAddLit(buf, "<cpusShown/>\n");
     return 0;
@@ -72,13 +74,16 @@ nitroDomainObjPrivateParse(xmlXPathContextPtr ctxt,
                            virDomainDefParserConfig *config G_GNUC_UNUSED)
 {
     nitroDomainObjPrivate *priv = vm->privateData;
+    unsigned long long start;
 
     if (virXPathULongLong("string(./boot/@time)", ctxt, &priv->run.bootTime) < 0)
         priv->run.bootTime = 0;
     if (virXPathUInt("string(./boot/@restarts)", ctxt, &priv->restarts) < 0)
         priv->restarts = 0;
-    if (virXPathULongLong("string(./helper/@start)", ctxt, &priv->run.helperStart) < 0)
-        priv->run.helperStart = 0;
+    if (virXPathULongLong("string(./helper/@start)", ctxt, &start) < 0)
+        start = 0;
+    if (vm->pid > 0)
+        priv->run.helper = nitroHelperNew(vm->pid, start);
     priv->run.cpusShown = virXPathBoolean("boolean(./cpusShown)", ctxt) == 1;
     return 0;
 }

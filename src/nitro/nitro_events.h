@@ -13,6 +13,3 @@
 
 /* Takes an event of the helper of the domain @opaque: a nitroMonitorCallback. */
 void nitroEventsFromMonitor(nitroMonitor *mon, const nitroMonitorEvent *event, void *opaque);
-
-/* The helper of @vm has ended: a worker makes the domain inactive. */
-void nitroEventsNoteEnd(virDomainObj *vm);

@@ -23,6 +23,7 @@
 #include "nitro_run.h"
 #include "nitro_socket.h"
 #include "virerror.h"
+#include "virevent.h"
 #include "virfile.h"
 #include "virlog.h"
 #include "virtime.h"
@@ -51,10 +52,25 @@ nitroRunFdsClose(nitroRunFds *fds)
 
 
 void
+nitroRunUnwatch(nitroRun *run)
+{
+    if (run->watch >= 0)
+        virEventRemoveHandle(run->watch);
+    run->watch = -1;
+}
+
+
+void
 nitroRunReset(nitroRun *run)
 {
     run->consoleOpened = false;
     VIR_FORCE_CLOSE(run->consoleFd);
+    nitroRunUnwatch(run);
+    g_clear_pointer(&run->helper, nitroHelperUnref);
+    g_clear_pointer(&run->aside, g_free);
+    run->tries = 0;
+    run->place = NULL;
+    run->shortage = false;
     run->booted = false;
     run->ended = false;
     g_clear_pointer(&run->exitReason, g_free);
@@ -62,19 +78,60 @@ nitroRunReset(nitroRun *run)
     g_clear_pointer(&run->failureText, g_free);
     g_clear_pointer(&run->cpus, g_free);
     run->ncpus = 0;
-    run->helperStart = 0;
     run->startTime = 0;
     run->bootTime = 0;
 }
 
 
-char *
-nitroRunPidFile(nitroDriver *driver,
-                virDomainObj *vm)
+static char *
+nitroRunGetPidPath(nitroDriver *driver,
+                   virDomainObj *vm)
 {
     g_autofree char *dir = nitroDomainGetRunDir(driver, vm->def);
 
     return g_strdup_printf("%s/pid", dir);
+}
+
+
+nitroHelperState
+nitroRunFindHelper(nitroDriver *driver,
+                   virDomainObj *vm)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+    g_autofree char *pidfile = NULL;
+    int rc;
+
+    /* A run of this daemon has noted its helper before that began. */
+    if (!priv->run.helper && priv->run.startTime != 0)
+        return NITRO_HELPER_GONE;
+    if (!priv->run.helper) {
+        /* A daemon of version 0.1.0 that was killed may not have got to save it. */
+        pidfile = nitroRunGetPidPath(driver, vm);
+        rc = nitroHelperReadFile(pidfile, &priv->run.helper);
+        if (rc < 0) {
+            errno = -rc;
+            return rc == -ENOENT ? NITRO_HELPER_GONE : NITRO_HELPER_UNKNOWN;
+        }
+        vm->pid = nitroHelperGetPid(priv->run.helper);
+    }
+    return nitroHelperFind(priv->run.helper, vm->def->uuid);
+}
+
+
+int
+nitroRunNoteHelper(nitroDriver *driver,
+                   virDomainObj *vm,
+                   pid_t pid)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+    g_autofree char *pidfile = nitroRunGetPidPath(driver, vm);
+
+    if (!(priv->run.helper = nitroHelperNewAlive(pid)))
+        return -1;
+    vm->pid = pid;
+    if (nitroHelperWriteFile(priv->run.helper, pidfile) < 0)
+        return -1;
+    return nitroDomainSaveStatus(driver, vm);
 }
 
 
@@ -264,6 +321,20 @@ nitroRunKeepCid(nitroDriver *driver,
 }
 
 
+/* Whether the CPUs are there is one thing, whether others have them at present another. */
+static int
+nitroRunTakeCpus(nitroDriver *driver,
+                 virDomainObj *vm)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+
+    if (nitroHostTakeCpus(driver, vm->def) == 0)
+        return 0;
+    priv->run.shortage = virGetLastErrorCode() == VIR_ERR_OPERATION_FAILED;
+    return -1;
+}
+
+
 int
 nitroRunAcquire(nitroDriver *driver,
                 virDomainObj *vm,
@@ -274,7 +345,7 @@ nitroRunAcquire(nitroDriver *driver,
     /* The directories may have been cleaned away since the daemon's start. */
     if (nitroDriverConfigMakeDirs(driver->config) < 0 ||
         nitroImageOpen(vm->def, &fds->image, &fds->initrd, &fds->signedPcr0) < 0 ||
-        nitroHostTakeCpus(driver, vm->def) < 0 ||
+        nitroRunTakeCpus(driver, vm) < 0 ||
         nitroRunOpenControl(driver, vm, fds) < 0 ||
         nitroRunOpenVsock(driver, vm, fds) < 0 ||
         nitroRunOpenLog(driver, vm, fds) < 0 ||
@@ -290,20 +361,19 @@ nitroRunAcquire(nitroDriver *driver,
 
 
 /*
- * Finds the console of the enclave again. A process that exits loses its arguments before its
- * descriptors: a helper that has them still has the other end of the console, which was
- * its before this looked for it.
+ * Finds the console of the enclave again. A helper that lives has the other end of the console,
+ * which was its before this looked for it.
  */
 static void
 nitroRunHoldConsole(nitroDriver *driver,
                     virDomainObj *vm)
 {
     nitroDomainObjPrivate *priv = vm->privateData;
-    char uuid[VIR_UUID_STRING_BUFLEN];
 
-    virUUIDFormat(vm->def->uuid, uuid);
+    if (priv->run.consoleFd >= 0)
+        return;
     priv->run.consoleFd = nitroConsoleHold(vm->def);
-    if (!nitroHelperFindPid(driver, vm) || !nitroHelperHasArg(vm->pid, uuid))
+    if (nitroRunFindHelper(driver, vm) != NITRO_HELPER_ALIVE)
         VIR_FORCE_CLOSE(priv->run.consoleFd);
 }
 
@@ -317,7 +387,7 @@ nitroRunReserve(nitroDriver *driver,
 
     if (nitroDomainDefGetMachine(vm->def) == NITRO_MACHINE_NITRO)
         nitroCpusNote(driver->cpus, vm->def);
-    if (cid != 0) {
+    if (cid != 0 && priv->run.cid == 0) {
         if (nitroCidsTake(driver->cids, vm->def->name, &cid) == 0)
             priv->run.cid = cid;
         else
@@ -351,6 +421,7 @@ nitroRunRelease(nitroDriver *driver,
         nitroConsoleClose(vm->def);
     priv->run.consoleOpened = false;
     VIR_FORCE_CLOSE(priv->run.consoleFd);
+    nitroRunUnwatch(&priv->run);
     nitroCidsRelease(driver->cids, priv->run.cid);
     priv->run.cid = 0;
     nitroCpusRelease(driver->cpus, vm->def->name);

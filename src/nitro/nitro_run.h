@@ -12,6 +12,7 @@
 #pragma once
 
 #include "nitro_conf.h"
+#include "nitro_helper.h"
 #include "nitro_monitor.h"
 
 /* What a start opens for the helper; closed in the daemon when the helper has it */
@@ -43,8 +44,12 @@ struct _nitroRun {
     bool consoleOpened;  /* what nitroConsoleOpen() makes is ours to remove */
     int consoleFd;       /* nitroConsoleHold(); -1: none */
     bool cpusShown;      /* as pins of the live definition, which has none of its own */
-    nitroMonitor *mon;   /* NULL until the helper runs */
-    unsigned long long helperStart; /* when its process started: ticks since boot; 0: not known */
+    nitroQueuePlace *place; /* while it waits for its turn to start; its start's to give back */
+    nitroHelper *helper; /* NULL until it runs */
+    nitroMonitor *mon;   /* NULL until the helper runs, and while it cannot be talked to */
+    char *aside;         /* why not, and the domain is left alone; NULL: it can */
+    int watch;           /* of the helper's process meanwhile; -1: none */
+    unsigned int tries;  /* to take it over, in a row */
 
     /* What the helper has told: */
     bool booted;
@@ -55,6 +60,7 @@ struct _nitroRun {
     unsigned int *cpus;  /* host CPUs of the vCPUs, in their order; NULL: not known */
     size_t ncpus;
 
+    bool shortage;       /* the start failed as the host is short of something at present */
     gint64 startTime;             /* of the start, us of the monotonic clock; 0: another daemon's */
     unsigned long long bootTime;  /* ms from the start until it had booted; 0: not known */
 };
@@ -62,8 +68,19 @@ struct _nitroRun {
 /* Forgets what @run knows of a run that is over, or begins. */
 void nitroRunReset(nitroRun *run);
 
-/* The paths of the pid file and of the control socket of the run of @vm (g_free) */
-char *nitroRunPidFile(nitroDriver *driver, virDomainObj *vm);
+/*
+ * What is known of the helper of @vm, which nitroHelperFind() knows of its process, and that
+ * there has never been one. With NITRO_HELPER_UNKNOWN errno says why not more is.
+ */
+nitroHelperState nitroRunFindHelper(nitroDriver *driver, virDomainObj *vm);
+
+/*
+ * Notes that @pid is the helper of @vm, which waits for that before it begins: with what is saved
+ * here, any daemon finds it. Returns 0, or -1 with an error set.
+ */
+int nitroRunNoteHelper(nitroDriver *driver, virDomainObj *vm, pid_t pid);
+
+/* The path of the control socket of the run of @vm (g_free) */
 char *nitroRunGetControlPath(nitroDriver *driver, virDomainObj *vm);
 
 /*
@@ -75,7 +92,10 @@ char *nitroRunGetControlPath(nitroDriver *driver, virDomainObj *vm);
  */
 int nitroRunAcquire(nitroDriver *driver, virDomainObj *vm, nitroRunFds *fds);
 
-/* Takes what the enclave of an earlier daemon has: CPUs, CID and console. */
+/* The process of the helper is not watched any more: there is a monitor, or no run. */
+void nitroRunUnwatch(nitroRun *run);
+
+/* Takes what the enclave of an earlier daemon has: CPUs, CID and console. May be repeated. */
 void nitroRunReserve(nitroDriver *driver, virDomainObj *vm);
 
 /* Gives all back that the run of @vm, whose helper has ended, has taken, and removes its files. */
