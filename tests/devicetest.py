@@ -7,7 +7,8 @@
 # The shipped helper runs under nitrodevmock, which keeps the kernel driver's rules, and is
 # driven over its control socket (helpercase). What is compared: the calls that the device
 # sees, with files of devicedata, one for each set of options; the bytes in the enclave's
-# memory, with those of an independent writer (eifwriter); the sentences for each error.
+# memory, with those of an independent writer (eifwriter); the sentences for each error, with
+# devicedata/errors.txt.
 #
 # DEVICETEST_UPDATE=1 writes the files of devicedata anew.
 # Huge pages of 2 MiB are reserved for the time of the tests; they are skipped without.
@@ -113,6 +114,16 @@ def option_sets():
     return sets
 
 
+def compare_data(test, name, text):
+    """The file @name of devicedata holds @text."""
+    path = os.path.join(DATA, name)
+    if os.environ.get('DEVICETEST_UPDATE'):
+        with open(path, 'w', encoding='utf-8') as f:
+            f.write(text)
+    with open(path, encoding='utf-8') as f:
+        test.assertEqual(f.read(), text)
+
+
 class TranscriptTest(DeviceCase):
     """The calls that the device sees, for each definition that nitroxml2argvtest knows"""
 
@@ -164,15 +175,7 @@ class TranscriptTest(DeviceCase):
         if number:
             lines = [line.replace(f'enclave {number[1]}', 'enclave N') for line in lines]
         lines.append(outcome.get('reason') or f'{outcome["code"]}: {outcome["text"]}')
-        self.compare(name, '\n'.join(lines) + '\n')
-
-    def compare(self, name, text):
-        path = os.path.join(DATA, f'{name}.transcript')
-        if os.environ.get('DEVICETEST_UPDATE'):
-            with open(path, 'w', encoding='utf-8') as f:
-                f.write(text)
-        with open(path, encoding='utf-8') as f:
-            self.assertEqual(f.read(), text)
+        compare_data(self, f'{name}.transcript', '\n'.join(lines) + '\n')
 
     def test_definitions(self):
         sets = option_sets()
@@ -472,26 +475,26 @@ ERRORS = [
     (START, 274, 'unsupported', ['NE_START_ENCLAVE', 'newer kernel']),
     (INFO, 274, 'unsupported', ['NE_GET_IMAGE_LOAD_INFO', 'newer kernel']),
     (START, 275, 'config', ["a CID of the hypervisor's choice", "auto='yes'"]),
-    (CREATE, 'EINVAL', 'resource', ['4 at most']),
-    (MEMORY, 'EINVAL', 'resource', ['65536 KiB', 'smaller']),
-    (VCPU, 'EINVAL', 'resource', ['refuses']),
-    (START, 'EINVAL', 'resource', ["a CID of the hypervisor's choice"]),
+    (CREATE, 'ENOMEM', 'resource', ['kernel has no memory', 'free memory']),
+    (CREATE, 'EMFILE', 'resource', ['descriptor', 'limit']),
+    (CREATE, 'ENFILE', 'resource', ['descriptor', 'file-max']),
+    (MEMORY, 'ENOMEM', 'resource', ['65536 KiB', 'kernel has no memory', 'free memory']),
     (MEMORY, 'EFAULT', 'resource', ['65536 KiB', 'hugetlb limits']),
-    (MEMORY, 'EIO', 'internal', [MEMORY, 'Input/output error']),
+    (START, 'ENOTTY', 'unsupported', ['not that of Nitro Enclaves', '/dev/nitro_enclaves']),
 ] + [
-    (call, number, code, texts)
+    (call, 'ETIMEDOUT', 'resource', [call, 'not answered'])
     for call in (CREATE, INFO, MEMORY, VCPU, START)
-    for number, code, texts in [
-        ('ENOENT', 'unsupported', [call, 'start it again']),
-        ('EACCES', 'unsupported', [call, 'group ne']),
-        ('EPERM', 'unsupported', [call, 'group ne']),
-        ('ENODEV', 'unsupported', ['module nitro_enclaves', 'EC2']),
-        ('EBUSY', 'resource', ['try again']),
-        ('ENOMEM', 'resource', ['no memory', 'free memory']),
-        ('ETIMEDOUT', 'resource', [call, 'not answered']),
-        ('EMFILE', 'resource', ['descriptor', 'limit']),
-        ('ENFILE', 'resource', ['descriptor', 'file-max']),
-    ]
+] + [
+    # what the driver never returns by itself
+    (call, number, 'resource', [f'Hypervisor refused {call}: {text}: ', advice])
+    for call, advice in ((CREATE, '4 enclaves at most'), (INFO, 'try again'),
+                         (MEMORY, '65536 KiB (huge pages of 2048 KiB)'),
+                         (VCPU, 'a CPU of the pool'), (START, "a CID of the hypervisor's choice"))
+    for number, text in (('EPERM', 'Operation not permitted'), ('EACCES', 'Permission denied'),
+                         ('EIO', 'Input/output error'), ('EEXIST', 'File exists'),
+                         ('EAGAIN', 'Resource temporarily unavailable'),
+                         ('EINVAL', 'Invalid argument'), ('EBUSY', 'Device or resource busy'),
+                         ('ENODEV', 'No such device'))
 ]
 
 
@@ -513,24 +516,32 @@ class ErrorTest(DeviceCase):
 
     def test_table(self):
         self.eif()
+        sentences = []
         for call, err, code, texts in ERRORS:
             with self.subTest((call, err)):
                 self.mock.configure(faults=[])
                 failure = self.failure(call, err)
+                sentences.append(f'{call} {err}: {code}: {failure["text"]}\n')
                 self.assertEqual((code, call, self.number(err)),
                                  (failure['code'], failure['ioctl'], failure['errno']))
                 for text in texts:
                     self.assertIn(text, failure['text'])
                 self.assertNotRegex(failure['text'], r'[{}\n]|Unknown error')
+        compare_data(self, 'errors.txt', ''.join(sentences))
 
     def test_every_number(self):
         """The table above has all of the driver's numbers."""
         self.assertEqual(set(range(256, 276)), {err for _, err, *_ in ERRORS
                                                 if isinstance(err, int)})
 
-    def test_unknown(self):
+    def test_hypervisor(self):
+        """A number of its own: told as it is, and never an internal error. neerrortest has all."""
         self.eif()
-        self.assertIn('Level 2 halted', self.failure(START, errno.EL2HLT)['text'])
+        for err, text in ((errno.EL2HLT, 'Level 2 halted'), (300, '300')):
+            self.mock.configure(faults=[])
+            failure = self.failure(START, err)
+            self.assertEqual('resource', failure['code'])
+            self.assertRegex(failure['text'], f'refused {START}: .*{text}: ')
 
     def test_wrong_ids(self):
         """What the driver itself says to ids that cannot be had"""
