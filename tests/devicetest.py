@@ -17,6 +17,7 @@ import concurrent.futures
 import contextlib
 import errno
 import glob
+import json
 import os
 import re
 import signal
@@ -92,6 +93,13 @@ class DeviceCase(helpercase.HelperCase):
         client.send(command='terminate', id=ident)
         self.assert_exited(client, 'terminated')
         self.process = None
+
+    def has_thread(self, name):
+        for path in glob.glob(f'/proc/{self.process.pid}/task/*/comm'):
+            with contextlib.suppress(FileNotFoundError), open(path, encoding='ascii') as f:
+                if f.read() == name + '\n':
+                    return True
+        return False
 
     def calls(self):
         """The transcript without what the shell does."""
@@ -705,13 +713,6 @@ class EndTest(DeviceCase):
         self.process = None
         self.mock.wait_closed(60)
 
-    def has_thread(self, name):
-        for path in glob.glob(f'/proc/{self.process.pid}/task/*/comm'):
-            with contextlib.suppress(FileNotFoundError), open(path, encoding='ascii') as f:
-                if f.read() == name + '\n':
-                    return True
-        return False
-
     def test_kill_in_each_phase(self):
         image = self.eif()[0]
         for call in (CREATE, INFO, MEMORY, VCPU, START):
@@ -737,6 +738,82 @@ class EndTest(DeviceCase):
         with open(f'/proc/{self.process.pid}/maps', encoding='ascii') as f:
             self.assertNotIn('enclave-memory', f.read())
         self.terminate(client)
+
+
+class BrokerTest(DeviceCase):
+    """The connection with the heartbeat broker, which the test plays"""
+
+    GREETING = {'libvirt-nitro-broker': {'protocol': 1}}
+    TIMEOUT = 60
+
+    def run_broker(self, timeout=TIMEOUT):
+        """Starts the helper; returns its client and the broker's end of the connection."""
+        ours, theirs = socket.socketpair()
+        self.clients.append(ours) # closed at the end
+        ours.settimeout(SHORT)
+        with theirs:
+            client = self.run_device(self.eif()[0], '--broker-fd', str(theirs.fileno()),
+                                     '--heartbeat-timeout', str(timeout), heartbeat=None,
+                                     fds=[theirs.fileno()])
+        return client, ours
+
+    def say(self, broker, *messages):
+        for message in messages:
+            broker.sendall(json.dumps(message).encode() + b'\n')
+
+    def assert_left(self, broker):
+        self.assertEqual(b'', broker.recv(1))
+
+    def test_greets_late(self):
+        """All that comes before the enclave's start is done meanwhile."""
+        client, broker = self.run_broker()
+        wait_for(lambda: len([line for line in self.calls() if VCPU in line]) == 2)
+        time.sleep(1)
+        self.assertFalse([line for line in self.calls() if START in line])
+        self.say(broker, self.GREETING, {'event': 'listening'})
+        line = json.loads(broker.makefile().readline())
+        self.assertEqual({'command': 'expect', 'cid': 16, 'timeout': self.TIMEOUT}, line)
+        self.say(broker, {'event': 'heartbeat', 'cid': 16})
+        client.event('booted')
+        # the port is for others: the enclave has booted
+        self.assert_left(broker)
+        self.terminate(client)
+
+    def test_never_greets(self):
+        client, broker = self.run_broker(timeout=1)
+        self.assert_failed(client, 'timeout', 'broker', 'not answered in 1 seconds', 'timeout=')
+        self.assert_left(broker)
+
+    def test_busy_for_good(self):
+        """A broker that answers is not blamed."""
+        client, broker = self.run_broker(timeout=1)
+        self.say(broker, self.GREETING, {'event': 'port-busy', 'errno': errno.EADDRINUSE})
+        self.assert_failed(client, 'resource', 'Port 9000', 'for 1 seconds')
+        self.assert_left(broker)
+
+    def test_ends(self):
+        for messages, text in (([], 'before it had answered'),
+                               ([self.GREETING], 'before the enclave had booted'),
+                               ([self.GREETING, {'event': 'listening'}], 'had booted')):
+            with self.subTest(messages):
+                client, broker = self.run_broker()
+                self.say(broker, *messages)
+                broker.close()
+                self.assert_failed(client, 'internal', 'broker', text, 'again')
+
+    def test_left_at_once(self):
+        """The port is for others as soon as the start fails, though the enclave takes its time."""
+        client, broker = self.run_broker()
+        self.mock.fault(START, hang=20)
+        self.say(broker, self.GREETING, {'event': 'listening'})
+        wait_for(lambda: self.has_thread('start'))
+        client.send(command='terminate', id=1)
+        broker.settimeout(1.5) # half of what the end takes
+        self.assert_left(broker)
+        self.assertEqual({'reason': 'terminated'}, client.event('exited'))
+        self.process.wait(SHORT)
+        self.process = None
+        self.mock.wait_closed(60)
 
 
 class ManyTest(DeviceCase):

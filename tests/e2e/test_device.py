@@ -291,6 +291,7 @@ class Broker(DeviceTest):
             os.unlink(path)
         with socket.socket(socket.AF_UNIX) as broker:
             broker.bind(path)
+            self.addCleanup(os.unlink, path)
             broker.listen()
             creation = self.begin("waits")
             conn = broker.accept()[0]
