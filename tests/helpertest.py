@@ -213,6 +213,11 @@ class OptionsTest(HelperCase):
             ('console-type', 'null', "is none of 'pty', 'file' and 'unix'"),
             ('console-fd', 'x', 'is not the number of a file descriptor'),
             ('console-log-fd', 'x', 'is not the number of a file descriptor'),
+            ('console-backup-fds', 'x', 'is not the number of a file descriptor'),
+            ('console-log-backup-fds', '0,', 'has 0, which is not a regular file'),
+            ('log-backup-fds', '', 'names no file descriptor'),
+            ('log-max-size', '4095', 'is not a number of bytes from 4096 on'),
+            ('log-max-size', '1M', 'is not a number of bytes from 4096 on'),
             ('initrd-fd', '999', 'is not an open file descriptor'),
             ('heartbeat-timeout', '0', 'is not a number of seconds from 1 to 86400'),
             ('broker-fd', 'x', 'is not the number of a file descriptor'),
@@ -240,6 +245,12 @@ class OptionsTest(HelperCase):
             (['--cpus', '1'], 'Options --vcpus and --cpus exclude each other'),
             (['--console-type', 'pty'], 'Option --console-type needs --console-fd'),
             (['--console-fd', '0'], 'Option --console-fd needs --console-type'),
+            (['--console-backup-fds', str(self.image)],
+             'Option --console-backup-fds needs --console-type file'),
+            (['--console-log-backup-fds', str(self.image)],
+             'Option --console-log-backup-fds needs --console-log-fd'),
+            (['--log-backup-fds', str(self.image)],
+             'Option --log-max-size is missing, which backups need'),
             (['--vsock-listen-fd', str(self.listener.fileno())],
              'Option --vsock-listen-fd needs --cid'),
             (['--device-fd', '0'], 'Option --device-fd needs --machine nitro'),
@@ -262,6 +273,8 @@ class OptionsTest(HelperCase):
         cases = [
             ([], 'Option --machine nitro needs --device-fd'),
             (device, 'Option --machine nitro needs --broker-fd or --no-heartbeat'),
+            (device + broker + ['--lock-memory'],
+             'Option --lock-memory needs --machine nitro-enclave'),
             (device + broker + ['--no-heartbeat'],
              'Option --broker-fd needs --machine nitro, without --no-heartbeat'),
         ]
@@ -925,6 +938,24 @@ class EndTest(HelperCase):
         links = [os.readlink(f'/proc/{qemu}/fd/{fd}') for fd in os.listdir(f'/proc/{qemu}/fd')]
         self.assertFalse([link for link in links if link.startswith(self.dir)])
 
+    def test_locked_memory(self):
+        """All of the enclave's memory is locked, or it does not start."""
+        client = self.start(self.tiny(), '--cid', '5', '--lock-memory')
+        if self.may_lock():
+            client.event('booted')
+            with open(f'/proc/{self.qemu()}/status', encoding='ascii') as f:
+                fields = dict(line.split(':', 1) for line in f)
+            self.assertGreaterEqual(int(fields['VmLck'].split()[0]) * 1024, 64 * MIB)
+        else:
+            self.assert_failed(client, 'resource', 'lock')
+
+    @staticmethod
+    def may_lock():
+        with open('/proc/self/status', encoding='ascii') as f:
+            fields = dict(line.split(':', 1) for line in f)
+        ipc_lock = 14  # CAP_IPC_LOCK
+        return int(fields['CapEff'], 16) >> ipc_lock & 1 == 1
+
     def test_messages_are_limited(self):
         script = self.path('qemu', b'#!/bin/sh\ni=0\nwhile [ $i -lt 20000 ]; do\n'
                            b'echo "message $i of very many" >&2\ni=$((i + 1))\ndone\nexit 1\n')
@@ -1268,6 +1299,32 @@ class ConsoleTest(HelperCase):
         with open(self.path('console'), 'rb') as f:
             data = f.read()
         self.assertEqual((line * (len(data) // len(line) + 1))[:len(data)], data)
+
+    def test_file_rotates(self):
+        """A file and its log of a size, with files for old output: all of the end is there."""
+        size, names = 100000, ('con', 'con.0', 'con.1', 'copy', 'copy.0')
+        fds = [self.fd(self.path(name), os.O_RDWR | os.O_CREAT |
+                       (0 if name[-1].isdigit() else os.O_APPEND)) for name in names]
+        con, con0, con1, copy, copy0 = map(str, fds)
+        line = b'0123456789' * 6 + b'\r\n'
+        client = self.start_tiny('--console-type', 'file', '--console-fd', con,
+                                 '--console-backup-fds', f'{con0},{con1}', '--console-log-fd', copy,
+                                 '--console-log-backup-fds', copy0, '--log-max-size', str(size),
+                                 fds=fds, text=line, action=tinyguest.AGAIN)
+        end = time.monotonic() + LONG
+        while os.path.getsize(self.path('con.1')) == 0 or time.monotonic() < end - LONG + 3:
+            for name in names:
+                self.assertLessEqual(os.path.getsize(self.path(name)), size)
+            self.assertLess(time.monotonic(), end)
+        client.send(command='terminate', id=1)
+        self.assert_exited(client, 'terminated')
+        for kept in (('con.1', 'con.0', 'con'), ('copy.0', 'copy')):
+            data = b''
+            for name in kept:
+                with open(self.path(name), 'rb') as f:
+                    data += f.read()
+            self.assertGreater(len(data), (len(kept) - 1) * (size - len(line)))
+            self.assertEqual((line * (len(data) // len(line) + 1))[:len(data)], data)
 
     def test_file_full(self):
         """A full disk is logged once, and the enclave goes on."""

@@ -38,6 +38,7 @@
 struct _Console {
     OptionsConsole type;
     int fd;
+    Rotation *rotation; /* NULL: a file grows without limit */
     bool listening;  /* @fd is a socket that readers connect to */
     int reader;      /* descriptor that output goes to; -1: nobody reads */
     guint timer;     /* looks for a reader */
@@ -48,6 +49,7 @@ struct _Console {
     uint64_t total;  /* bytes of output so far */
     uint64_t sent;   /* how many of them the reader has got or lost */
     bool failed;     /* writing to the file has failed, and it was logged */
+    bool lost;       /* old output could not be kept, and it was logged */
     uint8_t ring[CONSOLE_RING_SIZE]; /* byte n of the output is at n modulo the size */
 };
 
@@ -166,6 +168,23 @@ consoleDetach(Console *console)
     console->reader = -1;
 }
 
+/* As write(), with less than @len bytes now and then */
+static ssize_t
+consoleWriteFile(Console *console, const void *buf, size_t len)
+{
+    bool lost = false;
+    ssize_t n;
+
+    if (!console->rotation)
+        return write(console->reader, buf, len);
+
+    n = rotationWrite(console->rotation, buf, len, &lost);
+    if (lost && !console->lost)
+        logWarning("Old console output could not be kept: is the disk full?");
+    console->lost |= lost;
+    return n;
+}
+
 /* Writes what the reader takes. Returns false when it has gone. */
 static bool
 consolePump(Console *console)
@@ -179,6 +198,8 @@ consolePump(Console *console)
 
         if (console->type == OPTIONS_CONSOLE_UNIX)
             n = send(console->reader, console->ring + start, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+        else if (console->type == OPTIONS_CONSOLE_FILE)
+            n = consoleWriteFile(console, console->ring + start, len);
         else
             n = write(console->reader, console->ring + start, len);
 
@@ -318,6 +339,13 @@ consoleNew(OptionsConsole type, int fd)
 }
 
 void
+consoleSetRotation(Console *console, Rotation *rotation)
+{
+    g_clear_pointer(&console->rotation, rotationFree);
+    console->rotation = rotation;
+}
+
+void
 consoleFree(Console *console)
 {
     if (!console)
@@ -340,6 +368,7 @@ consoleFree(Console *console)
         g_source_remove(console->listener);
     if (console->watch > 0)
         g_source_remove(console->watch);
+    g_clear_pointer(&console->rotation, rotationFree);
     g_free(console);
 }
 

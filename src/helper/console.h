@@ -15,6 +15,7 @@
 #include <glib.h>
 #include <stddef.h>
 
+#include "common/rotation.h"
 #include "options.h"
 
 #define CONSOLE_RING_SIZE (256 * 1024) /* bytes */
@@ -27,6 +28,9 @@ typedef struct _Console Console;
  * by consoleFree(), -1 for OPTIONS_CONSOLE_NONE. Never NULL.
  */
 Console *consoleNew(OptionsConsole type, int fd);
+
+/* Has the file of @console, of the type OPTIONS_CONSOLE_FILE, written by @rotation, which becomes its. */
+void consoleSetRotation(Console *console, Rotation *rotation);
 
 /* Writes what the reader takes at once, and ends. */
 void consoleFree(Console *console);

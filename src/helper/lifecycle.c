@@ -514,6 +514,28 @@ lifecycleOnCommand(const char *command, JsonWriter *reply, char **text, void *op
     return NITRO_ERROR_UNKNOWN_COMMAND;
 }
 
+/* The consoles, and how large their files grow */
+static void
+lifecycleOpenConsoles(Lifecycle *lifecycle)
+{
+    const Options *options = lifecycle->options;
+
+    lifecycle->console = consoleNew(options->consoleType, options->consoleFd);
+    if (options->consoleLogFd >= 0)
+        lifecycle->consoleLog = consoleNew(OPTIONS_CONSOLE_FILE, options->consoleLogFd);
+
+    if (options->logMaxSize == 0)
+        return;
+    if (options->consoleType == OPTIONS_CONSOLE_FILE)
+        consoleSetRotation(lifecycle->console,
+                           rotationNew(options->consoleFd, options->consoleBackupFds,
+                                       options->logMaxSize));
+    if (lifecycle->consoleLog)
+        consoleSetRotation(lifecycle->consoleLog,
+                           rotationNew(options->consoleLogFd, options->consoleLogBackupFds,
+                                       options->logMaxSize));
+}
+
 LifecycleExit
 lifecycleRun(const Options *options)
 {
@@ -523,9 +545,7 @@ lifecycleRun(const Options *options)
     lifecycle->options = options;
     lifecycle->loop = g_main_loop_new(NULL, FALSE);
     lifecycle->control = controlNew(options->controlFd, lifecycleOnCommand, lifecycle);
-    lifecycle->console = consoleNew(options->consoleType, options->consoleFd);
-    if (options->consoleLogFd >= 0)
-        lifecycle->consoleLog = consoleNew(OPTIONS_CONSOLE_FILE, options->consoleLogFd);
+    lifecycleOpenConsoles(lifecycle);
     g_unix_signal_add(SIGTERM, lifecycleOnSignal, lifecycle);
     g_unix_signal_add(SIGINT, lifecycleOnSignal, lifecycle);
 

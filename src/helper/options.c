@@ -334,6 +334,61 @@ optionsSetConsoleLogFd(Options *options, const char *value)
     return optionsSetFd(&options->consoleLogFd, value);
 }
 
+/* "20,21,22": regular files, opened for reading and writing */
+static char *
+optionsSetFds(GArray **fds, const char *value)
+{
+    g_auto(GStrv) parts = g_strsplit(value, ",", -1);
+    size_t i;
+
+    *fds = g_array_new(FALSE, FALSE, sizeof(int));
+    for (i = 0; parts[i]; i++) {
+        struct stat st;
+        int fd = -1;
+        char *error = optionsSetFd(&fd, parts[i]);
+
+        if (error)
+            return error;
+        if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+            return g_strdup_printf("has %d, which is not a regular file", fd);
+        g_array_append_val(*fds, fd);
+    }
+    return (*fds)->len > 0 ? NULL : g_strdup("names no file descriptor");
+}
+
+static char *
+optionsSetConsoleBackupFds(Options *options, const char *value)
+{
+    return optionsSetFds(&options->consoleBackupFds, value);
+}
+
+static char *
+optionsSetConsoleLogBackupFds(Options *options, const char *value)
+{
+    return optionsSetFds(&options->consoleLogBackupFds, value);
+}
+
+static char *
+optionsSetLogBackupFds(Options *options, const char *value)
+{
+    return optionsSetFds(&options->logBackupFds, value);
+}
+
+static char *
+optionsSetLogMaxSize(Options *options, const char *value)
+{
+    if (!optionsParseNumber(value, OPTIONS_LOG_SIZE_MIN, G_MAXINT64, &options->logMaxSize))
+        return g_strdup_printf("is not a number of bytes from %d on", OPTIONS_LOG_SIZE_MIN);
+    return NULL;
+}
+
+static char *
+optionsSetLockMemory(Options *options, const char *value G_GNUC_UNUSED)
+{
+    options->lockMemory = true;
+    return NULL;
+}
+
 static char *
 optionsSetNoHeartbeat(Options *options, const char *value G_GNUC_UNUSED)
 {
@@ -460,6 +515,7 @@ static const Option optionTable[] = {
     {"--memory", true, false, optionsSetMemory},
     {"--page-size", true, false, optionsSetPageSize},
     {"--numa-node", true, false, optionsSetNumaNode},
+    {"--lock-memory", false, false, optionsSetLockMemory},
     {"--vcpus", true, false, optionsSetVcpus},
     {"--cpus", true, false, optionsSetCpus},
     {"--cid", true, false, optionsSetCid},
@@ -468,7 +524,11 @@ static const Option optionTable[] = {
     {"--debug", false, false, optionsSetDebug},
     {"--console-type", true, false, optionsSetConsoleType},
     {"--console-fd", true, false, optionsSetConsoleFd},
+    {"--console-backup-fds", true, false, optionsSetConsoleBackupFds},
     {"--console-log-fd", true, false, optionsSetConsoleLogFd},
+    {"--console-log-backup-fds", true, false, optionsSetConsoleLogBackupFds},
+    {"--log-backup-fds", true, false, optionsSetLogBackupFds},
+    {"--log-max-size", true, false, optionsSetLogMaxSize},
     {"--no-heartbeat", false, false, optionsSetNoHeartbeat},
     {"--heartbeat-timeout", true, false, optionsSetHeartbeatTimeout},
     {"--broker-fd", true, false, optionsSetBrokerFd},
@@ -511,6 +571,8 @@ optionsCheckDevice(const Options *options)
         return g_strdup("Option --device-fd needs --machine nitro");
     if (!nitro && options->numaNode >= 0)
         return g_strdup("Option --numa-node needs --machine nitro");
+    if (nitro && options->lockMemory)
+        return g_strdup("Option --lock-memory needs --machine nitro-enclave");
     return NULL;
 }
 
@@ -526,6 +588,20 @@ optionsCheckBroker(const Options *options)
         return g_strdup("Option --broker-fd needs --machine nitro, without --no-heartbeat");
     if (options->listenFd >= 0)
         return g_strdup("Option --listen-fd needs --broker");
+    return NULL;
+}
+
+/* Nothing is ever moved to a backup without a limit. */
+static char *
+optionsCheckRotation(const Options *options)
+{
+    if (options->consoleBackupFds && options->consoleType != OPTIONS_CONSOLE_FILE)
+        return g_strdup("Option --console-backup-fds needs --console-type file");
+    if (options->consoleLogBackupFds && options->consoleLogFd < 0)
+        return g_strdup("Option --console-log-backup-fds needs --console-log-fd");
+    if (options->logMaxSize == 0 && (options->consoleBackupFds || options->consoleLogBackupFds ||
+                                     options->logBackupFds))
+        return g_strdup("Option --log-max-size is missing, which backups need");
     return NULL;
 }
 
@@ -559,7 +635,9 @@ optionsCheck(const OptionsParser *parser)
         return g_strdup("Option --vsock-listen-fd needs --cid");
     if (!options->heartbeat && options->heartbeatTimeout > 0)
         return g_strdup("Options --no-heartbeat and --heartbeat-timeout exclude each other");
-    error = optionsCheckDevice(options);
+    error = optionsCheckRotation(options);
+    if (!error)
+        error = optionsCheckDevice(options);
     return error ? error : optionsCheckBroker(options);
 }
 
@@ -668,6 +746,12 @@ optionsFree(Options *options)
     g_free(options->qemu);
     if (options->cpus)
         g_array_unref(options->cpus);
+    if (options->consoleBackupFds)
+        g_array_unref(options->consoleBackupFds);
+    if (options->consoleLogBackupFds)
+        g_array_unref(options->consoleLogBackupFds);
+    if (options->logBackupFds)
+        g_array_unref(options->logBackupFds);
     g_free(options);
 }
 
@@ -689,6 +773,7 @@ optionsHelp(void)
            "  --memory BYTES           memory of the enclave\n"
            "  --page-size BYTES        size of the huge pages that the memory is made of\n"
            "  --numa-node NODE         NUMA node that the huge pages are taken from\n"
+           "  --lock-memory            keep the memory from being swapped out\n"
            "  --vcpus NUMBER           number of vCPUs\n"
            "  --cpus LIST              ids of the CPUs to use, such as 1,3 or 2-5\n"
            "  --cid CID                context id of the enclave\n"
@@ -697,7 +782,12 @@ optionsHelp(void)
            "  --debug                  start in debug mode\n"
            "  --console-type TYPE      pty, file or unix\n"
            "  --console-fd FD          pty master, file, or UNIX stream socket\n"
+           "  --console-backup-fds FDS files for old output of a console of type file\n"
            "  --console-log-fd FD      file that gets the console output as well\n"
+           "  --console-log-backup-fds FDS\n"
+           "                           files for old output of that one\n"
+           "  --log-backup-fds FDS     files for old output of stderr\n"
+           "  --log-max-size BYTES     size of these files, above which they are rotated\n"
            "  --no-heartbeat           do not wait for the boot heartbeat\n"
            "  --heartbeat-timeout S    seconds to wait for it\n"
            "  --broker-fd FD           connection with the heartbeat broker\n"

@@ -21,6 +21,9 @@
 
 #define OPTIONS_NUMA_NODE_MAX 1023
 
+/* Bytes that --log-max-size can be at least: a line of our log fits in. */
+#define OPTIONS_LOG_SIZE_MIN 4096
+
 typedef enum {
     OPTIONS_RUN,     /* run an enclave */
     OPTIONS_HELP,    /* --help was given */
@@ -62,6 +65,7 @@ struct _Options {
     uint64_t memory;   /* bytes */
     uint64_t pageSize; /* bytes; 0: any */
     int numaNode;      /* of the huge pages; -1: any */
+    bool lockMemory;   /* machine "nitro-enclave" only: huge pages are not swapped out */
     unsigned int vcpus;
     GArray *cpus;      /* of unsigned int, as given; NULL: not given */
     bool hasCid;
@@ -71,7 +75,11 @@ struct _Options {
     bool debug;
     OptionsConsole consoleType;
     int consoleFd;
+    GArray *consoleBackupFds; /* of int; NULL: not given, likewise below */
     int consoleLogFd;  /* -1: no log of the console */
+    GArray *consoleLogBackupFds;
+    GArray *logBackupFds;
+    uint64_t logMaxSize; /* bytes, of a console's file, its log and stderr; 0: no limit */
     bool heartbeat;
     unsigned int heartbeatTimeout; /* seconds; 0: the default */
     int brokerFd;                  /* connected with the heartbeat broker */

@@ -13,11 +13,16 @@
 
 #include <glib.h>
 
+#include "common/rotation.h"
+
 typedef enum {
     LOG_LEVEL_INFO,
     LOG_LEVEL_WARNING,
     LOG_LEVEL_ERROR,
 } LogLevel;
+
+/* Has stderr written by @rotation from now on, and forever; before other threads log. */
+void logSetRotation(Rotation *rotation);
 
 /*
  * Writes one line; control characters and bytes that are no UTF-8 become '?'. A line that

@@ -268,6 +268,8 @@ emulatedAddMemory(const Options *options, GPtrArray *argv)
         g_string_append_printf(object, ",hugetlb=on,hugetlbsize=%" G_GUINT64_FORMAT ",prealloc=on",
                                options->pageSize);
     emulatedAdd(argv, "-object", g_strdup(object->str));
+    if (options->lockMemory)
+        emulatedAdd(argv, "-overcommit", g_strdup("mem-lock=on"));
 }
 
 /*

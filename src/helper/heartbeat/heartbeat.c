@@ -69,6 +69,15 @@ heartbeatFailBusy(Failure *failure, unsigned int seconds)
 }
 
 void
+heartbeatFailSilent(Failure *failure, unsigned int seconds)
+{
+    failureSet(failure, NITRO_FAILURE_TIMEOUT,
+               "The heartbeat broker (libvirt_nitro --broker) has not answered in %u seconds: look "
+               "at its log, or give the domain more time with <nitro:heartbeat timeout=>, as this "
+               "host is very busy", seconds);
+}
+
+void
 heartbeatFailPort(Failure *failure, int err)
 {
     failureSet(failure, NITRO_FAILURE_RESOURCE,
