@@ -14,8 +14,7 @@
 #pragma once
 
 #include "domain_conf.h"
-
-typedef struct _nitroDriver nitroDriver; /* nitro_conf.h */
+#include "nitro_conf.h"
 
 /* One file. Descriptors are the struct's. */
 typedef struct _nitroOutput nitroOutput;
@@ -40,8 +39,9 @@ struct _nitroOutputs {
  * image in the register of @driver; @imageFd and @initrdFd (-1: none) are what nitroImageOpen() has
  * opened. Nothing is written to them yet.
  *
- * Returns the outputs (nitroOutputsFree), or NULL with an error set: VIR_ERR_CONFIG_UNSUPPORTED for a
- * file that is in use already, or that nitro_file.h refuses. nitroOutputsRelease() is due in both cases.
+ * Returns the outputs (nitroOutputsFree), or NULL with an error set: VIR_ERR_CONFIG_UNSUPPORTED
+ * for a file that is in use already, or that nitro_file.h refuses. nitroOutputsRelease() is due
+ * in both cases.
  */
 nitroOutputs *nitroOutputsOpen(nitroDriver *driver,
                                const virDomainDef *def,
