@@ -110,6 +110,7 @@ testValues(void)
     nitroDriverConfig *config = testLoad("device = \"/dev/other\"\n"
                                          "huge_page_size = \"1G\"\n"
                                          "heartbeat_timeout = 86400\n"
+                                         "max_starts = 3\n"
                                          "log_max_size = 5000000000\n"
                                          "log_max_backups = 100\n"
                                          "pool_cpus = \"2-3,7\"\n"
@@ -119,6 +120,7 @@ testValues(void)
     g_assert_cmpstr(config->device, ==, "/dev/other");
     g_assert_cmpuint(config->pageSize, ==, 1048576);
     g_assert_cmpuint(config->heartbeatTimeout, ==, 86400);
+    g_assert_cmpuint(config->maxStarts, ==, 3);
     g_assert_cmpuint(config->logMaxSize, ==, 5000000000);
     g_assert_cmpuint(config->logMaxBackups, ==, 100);
     g_assert_cmpstr(cpus, ==, "2-3,7");
@@ -202,6 +204,8 @@ static const struct {
     { "heartbeat_timeout = -1", "'heartbeat_timeout'", "expected an unsigned integer" },
     { "heartbeat_timeout = 86401", "'heartbeat_timeout'", "must be at most 86400" },
     { "heartbeat_timeout = 4294967296", "'heartbeat_timeout'", "must be in range" },
+    { "max_starts = 0", "'max_starts'", "1 to 64" },
+    { "max_starts = 65", "'max_starts'", "1 to 64" },
     { "log_max_size = \"2M\"", "'log_max_size'", "expected an unsigned integer" },
     { "log_max_size = 4095", "'log_max_size'", "at least 4096, or 0" },
     { "log_max_size = -1", "'log_max_size'", "expected an unsigned integer" },

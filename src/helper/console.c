@@ -372,6 +372,49 @@ consoleFree(Console *console)
     g_free(console);
 }
 
+/* The last bytes of output in one piece, at most @max; their number goes to @len. */
+static char *
+consoleCopyLast(const Console *console, size_t max, size_t *len)
+{
+    uint64_t kept = console->total - consoleOldest(console);
+    g_autofree char *copy = NULL;
+    size_t i;
+
+    *len = MIN(kept, max);
+    copy = g_malloc(*len + 1);
+    for (i = 0; i < *len; i++)
+        copy[i] = (char)console->ring[(console->total - *len + i) % CONSOLE_RING_SIZE];
+    copy[*len] = '\0';
+    return g_steal_pointer(&copy);
+}
+
+char **
+consoleGetLastLines(const Console *console)
+{
+    GPtrArray *lines = g_ptr_array_new();
+    g_autofree char *copy = NULL;
+    size_t end;
+
+    /* From the end, as a guest can write any number of lines, and of any length. */
+    copy = consoleCopyLast(console, CONSOLE_LAST_LINES * CONSOLE_LAST_LINE_MAX, &end);
+    while (end > 0 && lines->len < CONSOLE_LAST_LINES) {
+        const char *before = memrchr(copy, '\n', end);
+        size_t start = before ? before - copy + 1 : 0;
+        g_autofree char *line = NULL;
+
+        /* A serial line ends with both. */
+        while (end > start && copy[end - 1] == '\r')
+            end--;
+        line = logSanitize(copy + start, MIN(end - start, CONSOLE_LAST_LINE_MAX));
+        if (*line)
+            g_ptr_array_insert(lines, 0, g_steal_pointer(&line));
+        end = before ? start - 1 : 0;
+    }
+
+    g_ptr_array_add(lines, NULL);
+    return (char **)g_ptr_array_free(lines, FALSE);
+}
+
 /* What is longer than the ring goes through it in parts, so that a file gets all of it. */
 void
 consoleWrite(Console *console, const void *buf, size_t len)

@@ -17,17 +17,12 @@
 #include <stdint.h>
 
 #include "eif.h"
-
-/* vCPUs that --vcpus and --cpus can name; the highest CPU id that --cpus can */
-#define OPTIONS_VCPUS_MAX 65536
-#define OPTIONS_CPU_MAX 8191
+#include "nitro_limits.h"
 
 #define OPTIONS_NUMA_NODE_MAX 1023
 
 /* Bytes that --log-max-size can be at least: a line of our log fits in. */
 #define OPTIONS_LOG_SIZE_MIN 4096
-
-#define OPTIONS_HEARTBEAT_TIMEOUT_MAX 86400 /* seconds */
 
 typedef enum {
     OPTIONS_RUN,     /* run an enclave */
@@ -70,6 +65,7 @@ struct _Options {
     uint64_t memory;   /* bytes */
     uint64_t pageSize; /* bytes; 0: any */
     int numaNode;      /* of the huge pages; -1: any */
+    bool lockMemory;   /* machine "nitro-enclave" only: huge pages are not swapped out */
     unsigned int vcpus;
     GArray *cpus;      /* of unsigned int, as given; NULL: not given */
     bool hasCid;
@@ -88,8 +84,9 @@ struct _Options {
     unsigned int heartbeatTimeout; /* seconds; 0: the default */
     int brokerFd;                  /* connected with the heartbeat broker */
     int listenFd;                  /* of the broker itself */
-    bool expectsPcr;               /* whether any register of @expected is valid */
+    bool expectsPcr;               /* whether the image is measured for one of the next two */
     EifMeasurements expected;
+    uint8_t *signedPcr0;           /* what the image was signed for, EIF_PCR_SIZE bytes, or NULL */
     char *qemu; /* NULL: look for it in PATH */
     OptionsAccel accel;
 };

@@ -85,6 +85,10 @@ nitroCommandAddMemory(virCommand *cmd,
         virCommandAddArg(cmd, "--numa-node");
         virCommandAddArgFormat(cmd, "%d", ctxt->numaNode);
     }
+
+    /* The device's memory is huge pages, which are never swapped out. */
+    if (def->mem.locked && nitroDomainDefGetMachine(def) == NITRO_MACHINE_EMULATED)
+        virCommandAddArg(cmd, "--lock-memory");
 }
 
 
@@ -226,12 +230,12 @@ nitroCommandAddMeasurements(virCommand *cmd,
 {
     unsigned int pcr;
 
+    /* A signed image that was changed would not boot, without a word. */
+    if (ctxt->signedPcr0)
+        virCommandAddArgList(cmd, "--signed-pcr0", ctxt->signedPcr0, NULL);
+
     for (pcr = 0; pcr < NITRO_PCR_COUNT; pcr++) {
         const char *hex = nitroDomainDefGetMeasurement(def, pcr);
-
-        /* A signed image that was changed would not boot, without a word. */
-        if (!hex && pcr == 0)
-            hex = ctxt->signedPcr0;
 
         if (hex) {
             virCommandAddArg(cmd, "--expect-pcr");

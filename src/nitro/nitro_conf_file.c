@@ -42,7 +42,8 @@ VIR_LOG_INIT("nitro.nitro_conf_file");
 
 static const char *const nitroConfKeys[] = {
     "device", "user", "group", "huge_page_size", "heartbeat_timeout",
-    "log_max_size", "log_max_backups", "manage_pool", "pool_cpus", "pool_huge_pages",
+    "max_starts", "log_max_size", "log_max_backups", "manage_pool", "pool_cpus",
+    "pool_huge_pages",
 };
 
 
@@ -210,6 +211,24 @@ nitroConfLoadHeartbeat(nitroDriverConfig *config,
 
 
 static int
+nitroConfLoadStarts(nitroDriverConfig *config,
+                    virConf *conf,
+                    const char *path)
+{
+    if (virConfGetValueUInt(conf, "max_starts", &config->maxStarts) < 0)
+        return -1;
+
+    if (config->maxStarts < 1 || config->maxStarts > NITRO_QUEUE_CALLS) {
+        virReportError(VIR_ERR_CONF_SYNTAX,
+                       _("%s: 'max_starts' is %u, and must be 1 to %d domains"),
+                       path, config->maxStarts, NITRO_QUEUE_CALLS);
+        return -1;
+    }
+    return 0;
+}
+
+
+static int
 nitroConfLoadLog(nitroDriverConfig *config,
                  virConf *conf,
                  const char *path)
@@ -341,6 +360,7 @@ nitroDriverConfigLoadFile(nitroDriverConfig *config,
         nitroConfLoadUser(config, conf, path) < 0 ||
         nitroConfLoadPageSize(config, conf, path) < 0 ||
         nitroConfLoadHeartbeat(config, conf, path) < 0 ||
+        nitroConfLoadStarts(config, conf, path) < 0 ||
         nitroConfLoadLog(config, conf, path) < 0 ||
         nitroConfLoadPoolCpus(config, conf, path) < 0 ||
         nitroConfLoadPoolPages(config, conf, path) < 0 ||

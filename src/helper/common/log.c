@@ -15,6 +15,7 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* A pipe that polls as writable takes this much without blocking (PIPE_BUF). */
@@ -46,6 +47,18 @@ logSanitize(const char *text, size_t len)
     *out = '\0';
 
     return g_strstrip(clean);
+}
+
+char *
+logGetPath(void)
+{
+    g_autofree char *link = g_strdup_printf("/proc/self/fd/%d", STDERR_FILENO);
+    g_autofree char *path = g_file_read_link(link, NULL);
+    struct stat st;
+
+    if (!path || fstat(STDERR_FILENO, &st) < 0 || !S_ISREG(st.st_mode) || st.st_nlink == 0)
+        return NULL;
+    return logSanitize(path, strlen(path));
 }
 
 void
