@@ -286,7 +286,7 @@ nitroOutputEmpty(const nitroOutput *output)
 
 
 int
-nitroOutputsBegin(nitroOutputs *outputs)
+nitroOutputsBegin(const nitroOutputs *outputs)
 {
     g_autofree char *now = virTimeStringNow();
     g_autofree char *line = g_strdup_printf("%s: starting up, libvirt-nitro %s\n",
@@ -345,6 +345,7 @@ nitroOutputsRetake(nitroDriver *driver,
         return;
     }
 
+    nitroUsesRelease(driver->uses, def->name);
     for (i = 0; lines[i]; i++) {
         g_auto(nitroOutputsNote) note = { 0 };
 

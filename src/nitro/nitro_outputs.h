@@ -54,14 +54,14 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(nitroOutputs, nitroOutputsFree);
 
 /*
  * Empties those that begin so, and writes a line to the log that tells the runs apart: what was
- * there is lost, so this is the last thing before the helper runs.
+ * there is lost, so this is the last thing before the helper begins.
  * Returns 0, or -1 with an error set.
  */
-int nitroOutputsBegin(nitroOutputs *outputs);
+int nitroOutputsBegin(const nitroOutputs *outputs);
 
 /*
  * A domain runs that an earlier daemon has started: its files are taken again. What cannot
- * be, for the notes of that daemon are missing, is a warning in the log.
+ * be, for the notes of that daemon are missing, is a warning in the log. May be repeated.
  */
 void nitroOutputsRetake(nitroDriver *driver, const virDomainDef *def);
 
