@@ -48,6 +48,9 @@ virDomainXMLOption *nitroDomainXMLOptionNew(const char *emulator,
                                             virDomainXMLPrivateDataCallbacks *priv,
                                             virDomainJobObjConfig *jobConfig);
 
+/* The most vCPUs of a domain of @machine; NULL and unknown names count as "nitro". */
+unsigned int nitroMachineGetVcpusMax(const char *machine);
+
 /* The machine type of a definition that has been through the parser. */
 nitroMachine nitroDomainDefGetMachine(const virDomainDef *def);
 
