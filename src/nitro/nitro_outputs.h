@@ -60,13 +60,14 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(nitroOutputs, nitroOutputsFree);
 int nitroOutputsBegin(const nitroOutputs *outputs);
 
 /*
- * A domain runs that an earlier daemon has started: its files are taken again. What cannot
- * be, for the notes of that daemon are missing, is a warning in the log. May be repeated.
+ * The enclave of the domain @name, with the run directory @rundir, runs, and an earlier daemon has
+ * started it: its files are taken again. Notes of that daemon that are missing are a
+ * warning in the log. May be repeated.
  */
-void nitroOutputsRetake(nitroDriver *driver, const virDomainDef *def);
+void nitroOutputsRetake(nitroDriver *driver, const char *name, const char *rundir);
 
 /*
- * The run of the domain is over, and its run directory still exists: gives back all that the
- * register has, and removes old output that is empty. Does nothing when there is nothing.
+ * The run is over, and its run directory still exists: gives back all that the register has for
+ * @name, and removes old output that is empty. Does nothing when there is nothing.
  */
-void nitroOutputsRelease(nitroDriver *driver, const virDomainDef *def);
+void nitroOutputsRelease(nitroDriver *driver, const char *name, const char *rundir);
