@@ -206,7 +206,7 @@ class InjectedTest(QuickTest):
                          ([RUNNING, BOOTED], self.usual["bystander"][0]))
         expected = {pid for _, pid in self.usual.values()}
         for what, look, wanted in (
-                ("processes", lambda: set(self.living()), expected),
+                ("processes", lambda: self.living().items(), {(pid, "libvirt_nitro") for pid in expected}),
                 ("files", self.daemon.files, self.usual_files),
                 ("descriptors", self.daemon.descriptors, self.usual_descriptors)):
             with contextlib.suppress(TimeoutError):
@@ -255,6 +255,7 @@ class End(InjectedTest):
 
     def play(self, site, error, end, event):
         """The domain is running, and @end ends it: now, or once the fault is over."""
+        self.events.seen.clear()
         self.dom.create()
         self.events.wait("fault", *STARTED)
         self.events.seen.clear()
