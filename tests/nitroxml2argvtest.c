@@ -28,28 +28,59 @@ enum {
     TEST_DEVICE_FD,
     TEST_BROKER_FD,
     TEST_CONSOLE_LOG_FD,
+    TEST_LOG_BACKUP_FD = 50,         /* and the next one, here and below */
+    TEST_CONSOLE_BACKUP_FD = 60,
+    TEST_CONSOLE_LOG_BACKUP_FD = 70,
 };
 
 typedef struct {
     const char *name;
     bool refused;      /* there is an .err file in place of the .args file */
     const char *accel;
+    bool rotation;     /* files have a largest size */
 } TestCase;
 
 static virDomainXMLOption *xmlopt;
+
+
+/* The files that are written to, as nitroOutputsOpen() opens them; those of the last call */
+static const nitroOutputs *
+testOpenOutputs(const virDomainDef *def,
+                bool rotation)
+{
+    static int backups[3][2] = {
+        { TEST_LOG_BACKUP_FD, TEST_LOG_BACKUP_FD + 1 },
+        { TEST_CONSOLE_BACKUP_FD, TEST_CONSOLE_BACKUP_FD + 1 },
+        { TEST_CONSOLE_LOG_BACKUP_FD, TEST_CONSOLE_LOG_BACKUP_FD + 1 },
+    };
+    static nitroOutputs outputs;
+    size_t n = rotation ? G_N_ELEMENTS(backups[0]) : 0;
+    const virDomainChrDef *console = nitroDomainDefGetConsole(def);
+    bool debug = nitroDomainDefIsDebug(def);
+    bool file = console && debug && console->source->type == VIR_DOMAIN_CHR_TYPE_FILE;
+    bool log = console && debug && console->source->logfile;
+
+    outputs = (nitroOutputs) {
+        .log = { .backups = backups[0], .nbackups = n },
+        .console = { file ? TEST_CONSOLE_FD : -1, backups[1], n },
+        .consoleLog = { log ? TEST_CONSOLE_LOG_FD : -1, backups[2], n },
+        .maxSize = rotation ? NITRO_LOG_MAX_SIZE : 0,
+    };
+    return &outputs;
+}
 
 
 /* The context as the start of a domain prepares it. */
 static void
 testFillContext(nitroCommandContext *ctxt,
                 const virDomainDef *def,
-                const char *accel)
+                const TestCase *test)
 {
     ctxt->controlFd = TEST_CONTROL_FD;
     ctxt->imageFd = TEST_IMAGE_FD;
     ctxt->initrdFd = def->os.initrd ? TEST_INITRD_FD : -1;
     ctxt->consoleFd = nitroDomainDefIsDebug(def) ? TEST_CONSOLE_FD : -1;
-    ctxt->consoleLogFd = nitroDomainDefIsDebug(def) ? TEST_CONSOLE_LOG_FD : -1;
+    ctxt->outputs = testOpenOutputs(def, test->rotation);
     ctxt->vsockDirFd = ctxt->vsockListenFd = ctxt->deviceFd = ctxt->brokerFd = -1;
     ctxt->pageSize = nitroDomainDefGetPageSize(def);
     ctxt->numaNode = nitroDomainDefGetNumaNode(def);
@@ -62,7 +93,7 @@ testFillContext(nitroCommandContext *ctxt,
 
     if (nitroDomainDefGetMachine(def) == NITRO_MACHINE_EMULATED) {
         ctxt->qemu = "/usr/bin/qemu-system-x86_64";
-        ctxt->accel = accel;
+        ctxt->accel = test->accel;
         ctxt->vsockDirFd = TEST_VSOCK_DIR_FD;
         ctxt->vsockListenFd = TEST_VSOCK_LISTEN_FD;
     }
@@ -79,7 +110,7 @@ testCompareArgs(virDomainDef *def,
     g_autofree char *text = NULL;
     nitroCommandContext ctxt = { 0 };
 
-    testFillContext(&ctxt, def, test->accel);
+    testFillContext(&ctxt, def, test);
     cmd = nitroCommandBuild(def, &ctxt);
     g_assert_nonnull(cmd);
 
@@ -164,6 +195,8 @@ static const TestCase tests[] = {
     { "console-file" },
     { "console-log" },
     { "console-log-null" },
+    { "console-rotation", .rotation = true },
+    { "log-rotation", .rotation = true },
     { "console-unix" },
     { "console-null" },
     { "console-virtio" },
@@ -247,7 +280,7 @@ static const TestCase tests[] = {
     { "numatune-auto", true },
     { "vcpu-0", true },
     { "vcpu-10000", true },
-    { "vcpu-289-emulated", true },
+    { "vcpu-256-emulated", true },
     { "vcpu-current", true },
     { "vcpu-placement-auto", true },
     { "vcpu-individual", true },
@@ -512,8 +545,7 @@ testNoDescriptors(void)
     g_autofree char *error = NULL;
     nitroCommandContext ctxt = { .controlFd = -1, .imageFd = -1, .initrdFd = -1,
                                  .vsockDirFd = -1, .vsockListenFd = -1, .consoleFd = -1,
-                                 .deviceFd = -1, .brokerFd = -1, .numaNode = -1,
-                                 .consoleLogFd = -1 };
+                                 .deviceFd = -1, .brokerFd = -1, .numaNode = -1 };
 
     def = virDomainDefParseFile(path, xmlopt, NULL, VIR_DOMAIN_DEF_PARSE_INACTIVE);
     g_assert_nonnull(def);
@@ -535,13 +567,14 @@ testHostDefaults(void)
     } cases[] = {
         { "minimal", "--page-size 1073741824 --numa-node 3 " },
         { "minimal", "--heartbeat-timeout 77 " },
-        { "minimal", "--expect-pcr 0=abcdef" },
+        { "minimal", "--signed-pcr0 abcdef" },
         { "hugepages-2m", "--page-size 1073741824 " },
         { "numatune-strict", "--numa-node 3 " },
         { "heartbeat-timeout", "--heartbeat-timeout 120 " },
         { "heartbeat-off", "--no-heartbeat " },
-        { "measurements", "--expect-pcr 0=0123" },
+        { "measurements", "--signed-pcr0 abcdef --expect-pcr 0=0123" },
     };
+    const TestCase plain = { 0 };
     size_t i;
 
     for (i = 0; i < G_N_ELEMENTS(cases); i++) {
@@ -553,7 +586,7 @@ testHostDefaults(void)
 
         def = virDomainDefParseFile(path, xmlopt, NULL, VIR_DOMAIN_DEF_PARSE_INACTIVE);
         g_assert_nonnull(def);
-        testFillContext(&ctxt, def, NULL);
+        testFillContext(&ctxt, def, &plain);
         ctxt.pageSize = 1048576;
         ctxt.numaNode = 3;
         ctxt.heartbeatTimeout = 77;

@@ -15,6 +15,7 @@
 #include "nitro_domain_postparse.h"
 #include "nitro_domain_conf.h"
 #include "nitro_domain_text.h"
+#include "nitro_domain_validate.h"
 #include "virerror.h"
 
 #define VIR_FROM_THIS VIR_FROM_DOMAIN
@@ -36,13 +37,8 @@ nitroDomainDefPostParseBasic(virDomainDef *def,
 static int
 nitroDomainDefPostParseType(const virDomainDef *def)
 {
-    if (def->virtType != VIR_DOMAIN_VIRT_NITRO) {
-        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("domain type '%s' is not for this driver, whose domains have type '%s'"),
-                       virDomainVirtTypeToString(def->virtType),
-                       virDomainVirtTypeToString(VIR_DOMAIN_VIRT_NITRO));
+    if (nitroDomainVirtTypeValidate(def->virtType) < 0)
         return -1;
-    }
 
     if (def->os.type != VIR_DOMAIN_OSTYPE_HVM) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,

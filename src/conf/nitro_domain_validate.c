@@ -37,6 +37,20 @@ nitroDomainDefValidateTexts(const virDomainDef *def)
 }
 
 
+int
+nitroDomainVirtTypeValidate(virDomainVirtType type)
+{
+    if (type == VIR_DOMAIN_VIRT_NITRO)
+        return 0;
+
+    virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                   _("domain type '%s' is not for this driver, whose domains have type '%s'"),
+                   virDomainVirtTypeToString(type),
+                   virDomainVirtTypeToString(VIR_DOMAIN_VIRT_NITRO));
+    return -1;
+}
+
+
 static int
 nitroDomainDefValidatePath(const char *element,
                            const char *path)

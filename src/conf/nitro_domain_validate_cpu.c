@@ -23,10 +23,7 @@ static int
 nitroDomainDefValidateVcpuCount(const virDomainDef *def)
 {
     unsigned int vcpus = virDomainDefGetVcpusMax(def);
-    unsigned int max = NITRO_VCPUS_MAX;
-
-    if (nitroDomainDefGetMachine(def) == NITRO_MACHINE_EMULATED)
-        max = NITRO_VCPUS_MAX_EMULATED;
+    unsigned int max = nitroMachineGetVcpusMax(def->os.machine);
 
     if (vcpus < 1 || vcpus > max) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
@@ -219,6 +216,17 @@ nitroDomainDefHasVcpuSched(const virDomainDef *def)
 }
 
 
+int
+nitroDomainReportCputune(const char *element)
+{
+    virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                   _("an enclave can not have %s: its CPUs are its own, not scheduled by "
+                     "the host"),
+                   element);
+    return -1;
+}
+
+
 static int
 nitroDomainDefValidateCputune(const virDomainDef *def)
 {
@@ -248,13 +256,8 @@ nitroDomainDefValidateCputune(const virDomainDef *def)
     }
 
     for (i = 0; i < G_N_ELEMENTS(refused); i++) {
-        if (refused[i].present) {
-            virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                           _("an enclave can not have %s: its CPUs are its own, not scheduled by "
-                             "the host"),
-                           refused[i].element);
-            return -1;
-        }
+        if (refused[i].present)
+            return nitroDomainReportCputune(refused[i].element);
     }
 
     return 0;

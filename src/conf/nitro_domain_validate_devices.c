@@ -20,7 +20,7 @@
 #define VIR_FROM_THIS VIR_FROM_DOMAIN
 
 
-static int
+int
 nitroDomainReportDevice(const char *element)
 {
     virReportError(VIR_ERR_CONFIG_UNSUPPORTED,

@@ -18,7 +18,7 @@
 #include "nitro_domain.h"
 #include "nitro_helper.h"
 #include "nitro_monitor.h"
-#include "nitro_takeover.h"
+#include "nitro_outputs.h"
 #include "virerror.h"
 #include "virfile.h"
 #include "virlog.h"
@@ -43,11 +43,13 @@ struct _nitroAside {
     nitroHelper *helper; /* NULL: not found out yet */
     bool told;           /* in the log */
     bool accounted;      /* its CPUs and its CID */
+    bool noted;          /* its files */
     unsigned int cid;    /* taken from the driver's; 0: none */
 };
 
 struct _nitroAsides {
     GMutex lock;
+    nitroAsideTakeover takeover;
     GPtrArray *list; /* nitroAside * */
     unsigned int looks;
 };
@@ -216,11 +218,13 @@ nitroAsideAccount(nitroDriver *driver,
     g_autofree char *path = g_strdup_printf("%s/%s/control", driver->config->stateDir, aside->dir);
     g_auto(nitroMonitorStatus) status = { .cid = -1 };
     g_autoptr(nitroMonitor) mon = NULL;
+    /* Its definition is not known. */
+    const nitroMonitorEnclave enclave = { .choosesCid = true, .vcpus = VIR_DOMAIN_CPUMASK_LEN };
     unsigned int cid;
     int fd;
 
     if ((fd = nitroMonitorConnect(path)) < 0 ||
-        !(mon = nitroMonitorOpen(fd, nitroAsideFromMonitor, NULL, NULL)) ||
+        !(mon = nitroMonitorOpen(fd, aside->dir, &enclave, nitroAsideFromMonitor, NULL, NULL)) ||
         nitroMonitorQueryStatus(mon, NITRO_ASIDE_TIMEOUT, &status) < 0) {
         VIR_WARN("What the enclave in '%s' has is not known: %s", aside->dir,
                  virGetLastErrorMessage());
@@ -242,10 +246,11 @@ nitroAsideRelease(nitroDriver *driver,
                   nitroAside *aside)
 {
     nitroCidsRelease(driver->cids, aside->cid);
+    nitroUsesRelease(driver->uses, aside->dir);
     if (aside->accounted)
         nitroCpusRelease(driver->cpus, aside->dir);
     aside->cid = 0;
-    aside->accounted = false;
+    aside->accounted = aside->noted = false;
 }
 
 
@@ -292,9 +297,13 @@ nitroAsideLook(nitroDriver *driver,
 
     if (state == NITRO_HELPER_ALIVE) {
         nitroAsideTell(driver, aside);
+        if (!aside->noted)
+            nitroOutputsRetake(driver, aside->dir, dir);
+        aside->noted = true;
         if (ask && !aside->accounted)
             nitroAsideAccount(driver, aside);
     } else if (state == NITRO_HELPER_GONE) {
+        nitroOutputsRelease(driver, aside->dir, dir);
         nitroAsideRelease(driver, aside);
         if (nitroDomainRemoveRunDir(dir) < 0)
             VIR_ERROR(_("cannot remove '%s': %s"), dir, virGetLastErrorMessage());
@@ -322,14 +331,14 @@ nitroAsideAddDomain(nitroDriver *driver,
     private = vm->privateData;
     vm->privateData = obj->privateData;
     obj->privateData = private;
-    nitroTakeoverBegin(driver, vm);
+    driver->asides->takeover(driver, vm);
     virDomainObjEndAPI(&vm);
     return 0;
 }
 
 
-/* Tries to read the status @file once more. Returns whether it belongs to a domain now. */
-static bool
+/* Tries to read the status @file once more: then it belongs to a domain. */
+static void
 nitroAsideLoad(nitroDriver *driver,
                const char *file)
 {
@@ -348,7 +357,6 @@ nitroAsideLoad(nitroDriver *driver,
     }
     if (rc < 0)
         VIR_DEBUG("status '%s': %s", path, virGetLastErrorMessage());
-    return rc == 0;
 }
 
 
@@ -416,19 +424,15 @@ nitroAsideForget(nitroDriver *driver,
 }
 
 
-/* Makes those of @files domains that can be read after all. Returns whether there were any. */
-static bool
+/* Makes those of @files domains that can be read after all. */
+static void
 nitroAsideLoadAll(nitroDriver *driver,
                   GPtrArray *files)
 {
-    bool any = false;
     size_t i;
 
-    for (i = 0; i < files->len; i++) {
-        if (nitroAsideLoad(driver, g_ptr_array_index(files, i)))
-            any = true;
-    }
-    return any;
+    for (i = 0; i < files->len; i++)
+        nitroAsideLoad(driver, g_ptr_array_index(files, i));
 }
 
 
@@ -449,12 +453,6 @@ nitroAsideLookAll(nitroDriver *driver,
         VIR_ERROR(_("cannot look for enclaves of an earlier daemon: %s"), virGetLastErrorMessage());
         return true;
     }
-    /* What cannot be read is an error in the log each time: it is tried ever more seldom. */
-    driver->asides->looks++;
-    if ((driver->asides->looks & (driver->asides->looks - 1)) == 0 &&
-        nitroAsideLoadAll(driver, files))
-        return nitroAsideLookAll(driver, ask);
-
     nitroAsideForget(driver, dirs);
     for (i = 0; i < dirs->len; i++) {
         nitroAside *aside = nitroAsideGet(driver->asides, g_ptr_array_index(dirs, i));
@@ -464,9 +462,15 @@ nitroAsideLookAll(nitroDriver *driver,
         else
             left = true;
     }
-    if (!left)
+    if (!left) {
         nitroAsideRemoveFiles(driver, files);
-    return left;
+        return false;
+    }
+    /* What cannot be read is an error in the log each time: it is tried ever more seldom. */
+    driver->asides->looks++;
+    if ((driver->asides->looks & (driver->asides->looks - 1)) == 0)
+        nitroAsideLoadAll(driver, files);
+    return true;
 }
 
 
@@ -481,8 +485,17 @@ nitroAsideTask(nitroDriver *driver,
 
 
 void
-nitroAsidesFind(nitroDriver *driver)
+nitroAsidesFindLater(nitroDriver *driver)
 {
+    nitroDriverRun(driver->takeovers, nitroAsideTask, NULL, NITRO_ASIDE_PAUSE);
+}
+
+
+void
+nitroAsidesFind(nitroDriver *driver,
+                nitroAsideTakeover takeover)
+{
+    driver->asides->takeover = takeover;
     if (nitroAsideLookAll(driver, false))
         nitroDriverRun(driver->takeovers, nitroAsideTask, NULL, 0);
 }

@@ -33,9 +33,14 @@ void nitroAsidesFree(nitroAsides *asides);
 /*
  * Sets aside what runs in the state directory and belongs to no domain in the list, and removes
  * what belongs to nothing that runs. Call it when the status files have been loaded, and before
- * anything else is. Looks again every now and then while there is any.
+ * anything else is. Looks again every now and then while there is any. @takeover takes over a
+ * domain whose status could be read after all; it is locked and in the list.
  */
-void nitroAsidesFind(struct _nitroDriver *driver);
+typedef void (*nitroAsideTakeover)(struct _nitroDriver *driver, virDomainObj *vm);
+void nitroAsidesFind(struct _nitroDriver *driver, nitroAsideTakeover takeover);
+
+/* Removes after a while what a run that has ended could not remove itself. */
+void nitroAsidesFindLater(struct _nitroDriver *driver);
 
 /*
  * Whether no enclave of the domain @def is set aside, so that it may start. Returns 0, or -1

@@ -29,6 +29,8 @@ nitroDriverConfigNew(bool privileged)
     config->user = (uid_t)-1;
     config->group = (gid_t)-1;
     config->maxStarts = NITRO_QUEUE_STARTS;
+    config->logMaxSize = NITRO_LOG_MAX_SIZE;
+    config->logMaxBackups = NITRO_LOG_MAX_BACKUPS;
 
     if (privileged) {
         config->configDir = g_strdup(SYSCONFDIR "/libvirt/nitro");

@@ -15,6 +15,7 @@
 #include "nitro_cpus.h"
 #include "nitro_hugepages.h"
 #include "nitro_queue.h"
+#include "nitro_uses.h"
 #include "vircommand.h"
 #include "virdomainobjlist.h"
 #include "virthread.h"
@@ -28,6 +29,10 @@
 
 /* The device of the Nitro Hypervisor, unless nitro.conf says otherwise */
 #define NITRO_DEVICE "/dev/nitro_enclaves"
+
+/* Of files that are written to, unless nitro.conf says otherwise: as virtlogd */
+#define NITRO_LOG_MAX_SIZE (2 * 1024 * 1024)
+#define NITRO_LOG_MAX_BACKUPS 3
 
 /* Directories and programs, and what nitro.conf says; immutable once made */
 typedef struct _nitroDriverConfig nitroDriverConfig;
@@ -45,6 +50,8 @@ struct _nitroDriverConfig {
     unsigned int pageSize;         /* KiB, of domains on the device that name none; 0: any */
     unsigned int heartbeatTimeout; /* seconds, of domains that name none; 0: by size */
     unsigned int maxStarts;        /* domains that start at once */
+    unsigned long long logMaxSize; /* bytes, of each file that is written to; 0: without limit */
+    unsigned int logMaxBackups;    /* how many of such size are kept besides */
     bool manage;                   /* set up what follows when the driver starts */
     virBitmap *poolCpus;           /* NULL: leave the CPU pool as it is */
     nitroHugepages *poolPages;     /* to reserve; @npoolPages of them */
@@ -82,6 +89,7 @@ struct _nitroDriver {
     nitroDriverPool *ends;      /* handles what helpers tell, with a job of the domain */
     nitroDriverPool *takeovers; /* of what an earlier daemon has left */
     nitroDriverPool *starts;    /* on the daemon's own account */
+    nitroUses *uses;
 
     /* The main thread's */
     virThread quitThread; /* wakes what waits when the daemon ends; joined at the very end */

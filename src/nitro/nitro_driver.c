@@ -22,6 +22,7 @@
 #include "nitro_console.h"
 #include "nitro_domain.h"
 #include "nitro_domain_conf.h"
+#include "nitro_domain_xml.h"
 #include "nitro_driver.h"
 #include "nitro_driver_node.h"
 #include "nitro_driver_security.h"
@@ -225,13 +226,14 @@ nitroConnectDomainXMLToNative(virConnectPtr conn,
                               unsigned int flags)
 {
     nitroDriver *driver = conn->privateData;
+    g_autoptr(nitroDomainXml) doc = NULL;
     g_autoptr(virDomainDef) def = NULL;
 
     virCheckFlags(0, NULL);
 
     if (virConnectDomainXMLToNativeEnsureACL(conn) < 0 ||
-        !(def = virDomainDefParseString(xml, driver->xmlopt, NULL,
-                                        VIR_DOMAIN_DEF_PARSE_INACTIVE)))
+        !(doc = nitroDomainXmlRead(xml)) ||
+        !(def = nitroDomainXmlParse(doc, driver->xmlopt, false)))
         return NULL;
     return nitroNativeFormat(format, def);
 }
@@ -620,30 +622,6 @@ nitroDomainOpenConsole(virDomainPtr dom,
 
 /* The life of a domain */
 
-/*
- * Parses the XML of a definition or of a new domain; @validate: against the
- * schema, too. Returns the definition, or NULL with an error set.
- */
-static virDomainDef *
-nitroDomainParse(nitroDriver *driver,
-                 const char *xml,
-                 bool validate)
-{
-    g_autoptr(virDomainDef) def = NULL;
-    unsigned int flags = VIR_DOMAIN_DEF_PARSE_INACTIVE;
-
-    if (validate)
-        flags |= VIR_DOMAIN_DEF_PARSE_VALIDATE_SCHEMA;
-
-    if (!(def = virDomainDefParseString(xml, driver->xmlopt, NULL, flags)))
-        return NULL;
-    /* The name is a file name, and a line of lists. */
-    if (virXMLCheckIllegalChars("name", def->name, "\n") < 0)
-        return NULL;
-    return g_steal_pointer(&def);
-}
-
-
 /* Waits until an inactive domain that is to be replaced has no job: one that was destroyed
  * while it started still has. */
 static int
@@ -703,14 +681,16 @@ nitroDomainCreateXML(virConnectPtr conn,
                      unsigned int flags)
 {
     nitroDriver *driver = conn->privateData;
+    g_autoptr(nitroDomainXml) doc = NULL;
     g_autoptr(virDomainDef) def = NULL;
     virDomainObj *vm = NULL;
     virDomainPtr dom = NULL;
 
     virCheckFlags(VIR_DOMAIN_START_VALIDATE, NULL);
 
-    if (!(def = nitroDomainParse(driver, xml, flags & VIR_DOMAIN_START_VALIDATE)) ||
-        virDomainCreateXMLEnsureACL(conn, def) < 0)
+    if (!(doc = nitroDomainXmlRead(xml)) ||
+        virDomainCreateXMLEnsureACL(conn, nitroDomainXmlGetIDs(doc)) < 0 ||
+        !(def = nitroDomainXmlParse(doc, driver->xmlopt, flags & VIR_DOMAIN_START_VALIDATE)))
         return NULL;
 
     if (nitroQueueBeginCall(driver->queue) < 0)
@@ -917,6 +897,7 @@ nitroDomainDefineXMLFlags(virConnectPtr conn,
                           unsigned int flags)
 {
     nitroDriver *driver = conn->privateData;
+    g_autoptr(nitroDomainXml) doc = NULL;
     g_autoptr(virDomainDef) def = NULL;
     g_autoptr(virDomainDef) oldDef = NULL;
     virDomainObj *vm = NULL;
@@ -924,8 +905,9 @@ nitroDomainDefineXMLFlags(virConnectPtr conn,
 
     virCheckFlags(VIR_DOMAIN_DEFINE_VALIDATE, NULL);
 
-    if (!(def = nitroDomainParse(driver, xml, flags & VIR_DOMAIN_DEFINE_VALIDATE)) ||
-        virDomainDefineXMLFlagsEnsureACL(conn, def) < 0)
+    if (!(doc = nitroDomainXmlRead(xml)) ||
+        virDomainDefineXMLFlagsEnsureACL(conn, nitroDomainXmlGetIDs(doc)) < 0 ||
+        !(def = nitroDomainXmlParse(doc, driver->xmlopt, flags & VIR_DOMAIN_DEFINE_VALIDATE)))
         return NULL;
 
     if (!(vm = virDomainObjListAdd(driver->domains, &def, driver->xmlopt, 0, &oldDef)))
@@ -1100,6 +1082,7 @@ nitroStateCleanup(void)
     virObjectUnref(nitro_driver->domainEventState);
     nitroCidsFree(nitro_driver->cids);
     nitroCpusFree(nitro_driver->cpus);
+    nitroUsesFree(nitro_driver->uses);
     g_free(nitro_driver->accel);
     if (nitro_driver->lockFD != -1)
         virPidFileRelease(nitro_driver->config->stateDir, "driver", nitro_driver->lockFD);
@@ -1135,6 +1118,7 @@ nitroStateNew(bool privileged,
     nitro_driver->cids = nitroCidsNew();
     nitro_driver->cpus = nitroCpusNew();
     nitro_driver->asides = nitroAsidesNew();
+    nitro_driver->uses = nitroUsesNew();
     nitro_driver->xmlopt = nitroDomainXMLOptionNew(nitro_driver->config->helper,
                                                    &nitroDomainPrivateDataCallbacks,
                                                    &nitroDomainJobConfig);
@@ -1177,7 +1161,7 @@ nitroStateInitialize(bool privileged,
     if (virDomainObjListLoadAllConfigs(nitro_driver->domains, config->stateDir, NULL, true,
                                        nitro_driver->xmlopt, NULL, NULL) < 0)
         goto error;
-    nitroAsidesFind(nitro_driver);
+    nitroAsidesFind(nitro_driver, nitroTakeoverBegin);
 
     if (virDomainObjListLoadAllConfigs(nitro_driver->domains, config->configDir,
                                        config->autostartDir, false,

@@ -150,15 +150,6 @@ nitroDomainGetMaxMemory(virDomainPtr dom)
 
 /* vCPUs */
 
-/* The most vCPUs that a domain of the machine of @def can have */
-static unsigned int
-nitroConfigGetVcpusLimit(const virDomainDef *def)
-{
-    return nitroDomainDefGetMachine(def) == NITRO_MACHINE_EMULATED ?
-        NITRO_VCPUS_MAX_EMULATED : NITRO_VCPUS_MAX;
-}
-
-
 int
 nitroDomainSetVcpusFlags(virDomainPtr dom,
                          unsigned int nvcpus,
@@ -181,7 +172,7 @@ nitroDomainSetVcpusFlags(virDomainPtr dom,
         !(def = nitroConfigCopy(driver, vm, flags)))
         goto cleanup;
 
-    max = nitroConfigGetVcpusLimit(def);
+    max = nitroMachineGetVcpusMax(def->os.machine);
     if (nvcpus > max) {
         virReportError(VIR_ERR_INVALID_ARG,
                        _("%u vCPUs are too many: a domain of machine '%s' can have %u"),
@@ -242,7 +233,7 @@ nitroDomainGetMaxVcpus(virDomainPtr dom)
     /* As libvirt has it: of a running domain what it was started with, else what is possible */
     if (virDomainGetMaxVcpusEnsureACL(dom->conn, vm->def) == 0)
         ret = virDomainObjIsActive(vm) ? virDomainDefGetVcpusMax(vm->def) :
-            nitroConfigGetVcpusLimit(vm->def);
+            nitroMachineGetVcpusMax(vm->def->os.machine);
 
     virDomainObjEndAPI(&vm);
     return ret;

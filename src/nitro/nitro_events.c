@@ -69,3 +69,25 @@ nitroEventsFromMonitor(nitroMonitor *mon,
         nitroEndNote(nitro_driver, vm);
     virDomainObjBroadcast(vm);
 }
+
+
+int
+nitroEventsWatch(virDomainObj *vm,
+                 int fd,
+                 bool fromStart,
+                 nitroMonitorCallback callback)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+    const nitroMonitorEnclave enclave = {
+        .cid = vm->def->vsock->guest_cid,
+        .choosesCid = nitroDomainDefGetMachine(vm->def) == NITRO_MACHINE_NITRO,
+        .vcpus = virDomainDefGetVcpusMax(vm->def),
+        .fromStart = fromStart,
+    };
+
+    if (!(priv->run.mon = nitroMonitorOpen(fd, vm->def->name, &enclave, callback,
+                                           vm, virObjectUnref)))
+        return -1;
+    virObjectRef(vm); /* the monitor's */
+    return 0;
+}

@@ -26,7 +26,6 @@
 #include "virevent.h"
 #include "virfile.h"
 #include "virlog.h"
-#include "virtime.h"
 #include "viruuid.h"
 
 #define VIR_FROM_THIS VIR_FROM_DOMAIN
@@ -45,8 +44,7 @@ nitroRunFdsClose(nitroRunFds *fds)
     VIR_FORCE_CLOSE(fds->console);
     VIR_FORCE_CLOSE(fds->broker);
     VIR_FORCE_CLOSE(fds->device);
-    VIR_FORCE_CLOSE(fds->consoleLog);
-    VIR_FORCE_CLOSE(fds->log);
+    g_clear_pointer(&fds->outputs, nitroOutputsFree);
     g_clear_pointer(&fds->signedPcr0, g_free);
 }
 
@@ -63,7 +61,6 @@ nitroRunUnwatch(nitroRun *run)
 void
 nitroRunReset(nitroRun *run)
 {
-    run->consoleOpened = false;
     VIR_FORCE_CLOSE(run->consoleFd);
     nitroRunUnwatch(run);
     g_clear_pointer(&run->helper, nitroHelperUnref);
@@ -272,27 +269,6 @@ nitroRunOpenVsock(nitroDriver *driver,
 }
 
 
-/* Opens the log of the domain and writes a line that tells the runs apart. */
-static int
-nitroRunOpenLog(nitroDriver *driver,
-                virDomainObj *vm,
-                nitroRunFds *fds)
-{
-    g_autofree char *path = g_strdup_printf("%s/%s.log", driver->config->logDir, vm->def->name);
-    g_autofree char *now = virTimeStringNow();
-    g_autofree char *line = NULL;
-
-    if ((fds->log = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600)) < 0) {
-        virReportSystemError(errno, _("cannot open the log file '%s'"), path);
-        return -1;
-    }
-    line = g_strdup_printf("%s: starting up, libvirt-nitro %s\n", NULLSTR(now), NITRO_VERSION);
-    if (safewrite(fds->log, line, strlen(line)) < 0)
-        VIR_WARN("Unable to write to '%s': %s", path, g_strerror(errno));
-    return 0;
-}
-
-
 /* The helper gets the device open: it need not be able to open it itself. */
 static int
 nitroRunOpenDevice(nitroDriver *driver,
@@ -341,6 +317,7 @@ nitroRunAcquire(nitroDriver *driver,
                 nitroRunFds *fds)
 {
     nitroDomainObjPrivate *priv = vm->privateData;
+    g_autofree char *rundir = nitroDomainGetRunDir(driver, vm->def);
 
     /* The directories may have been cleaned away since the daemon's start. */
     if (nitroDriverConfigMakeDirs(driver->config) < 0 ||
@@ -348,12 +325,10 @@ nitroRunAcquire(nitroDriver *driver,
         nitroRunTakeCpus(driver, vm) < 0 ||
         nitroRunOpenControl(driver, vm, fds) < 0 ||
         nitroRunOpenVsock(driver, vm, fds) < 0 ||
-        nitroRunOpenLog(driver, vm, fds) < 0 ||
-        nitroConsoleOpenLog(vm->def, &fds->consoleLog) < 0 ||
-        nitroConsoleOpen(vm->def, &fds->console) < 0)
+        !(fds->outputs = nitroOutputsOpen(driver, vm->def, fds->image, fds->initrd)) ||
+        nitroConsoleOpen(vm->def, rundir, &fds->console) < 0)
         return -1;
 
-    priv->run.consoleOpened = true;
     if (fds->console >= 0)
         priv->run.consoleFd = nitroConsoleHold(vm->def);
     return nitroRunOpenDevice(driver, vm, fds);
@@ -383,10 +358,12 @@ nitroRunReserve(nitroDriver *driver,
                 virDomainObj *vm)
 {
     nitroDomainObjPrivate *priv = vm->privateData;
+    g_autofree char *rundir = nitroDomainGetRunDir(driver, vm->def);
     unsigned int cid = vm->def->vsock->guest_cid;
 
     if (nitroDomainDefGetMachine(vm->def) == NITRO_MACHINE_NITRO)
         nitroCpusNote(driver->cpus, vm->def);
+    nitroOutputsRetake(driver, vm->def->name, rundir);
     if (cid != 0 && priv->run.cid == 0) {
         if (nitroCidsTake(driver->cids, vm->def->name, &cid) == 0)
             priv->run.cid = cid;
@@ -397,17 +374,44 @@ nitroRunReserve(nitroDriver *driver,
 }
 
 
+/*
+ * Removes the status file @path, or empties it, so that the next daemon does not take the run for one
+ * that has crashed. Returns 0, or -1 with errno set when it is still there.
+ */
+static int
+nitroRunRemoveStatus(const char *path)
+{
+    int saved;
+
+    if (unlink(path) == 0 || errno == ENOENT)
+        return 0;
+    saved = errno;
+    if (truncate(path, 0) < 0)
+        VIR_ERROR(_("the status '%s' of a run that is over can neither be removed nor emptied: %s"),
+                  path, g_strerror(errno));
+    errno = saved;
+    return -1;
+}
+
+
 static void
 nitroRunRemoveFiles(nitroDriver *driver,
                     virDomainObj *vm)
 {
     g_autofree char *dir = nitroDomainGetRunDir(driver, vm->def);
     g_autofree char *status = virDomainConfigFile(driver->config->stateDir, vm->def->name);
+    bool left = false;
 
-    if (nitroDomainRemoveRunDir(dir) < 0)
-        VIR_WARN("Unable to remove '%s': %s", dir, virGetLastErrorMessage());
-    if (status && unlink(status) < 0 && errno != ENOENT)
+    if (status && nitroRunRemoveStatus(status) < 0) {
         VIR_WARN("Unable to remove '%s': %s", status, g_strerror(errno));
+        left = true;
+    }
+    if (nitroDomainRemoveRunDir(dir) < 0) {
+        VIR_WARN("Unable to remove '%s': %s", dir, virGetLastErrorMessage());
+        left = true;
+    }
+    if (left)
+        nitroAsidesFindLater(driver);
 }
 
 
@@ -416,10 +420,10 @@ nitroRunRelease(nitroDriver *driver,
                 virDomainObj *vm)
 {
     nitroDomainObjPrivate *priv = vm->privateData;
+    g_autofree char *rundir = nitroDomainGetRunDir(driver, vm->def);
 
-    if (priv->run.consoleOpened)
-        nitroConsoleClose(vm->def);
-    priv->run.consoleOpened = false;
+    nitroConsoleClose(vm->def, rundir);
+    nitroOutputsRelease(driver, vm->def->name, rundir);
     VIR_FORCE_CLOSE(priv->run.consoleFd);
     nitroRunUnwatch(&priv->run);
     nitroCidsRelease(driver->cids, priv->run.cid);

@@ -14,6 +14,7 @@
 #include "nitro_conf.h"
 #include "nitro_helper.h"
 #include "nitro_monitor.h"
+#include "nitro_outputs.h"
 
 /* What a start opens for the helper; closed in the daemon when the helper has it */
 typedef struct _nitroRunFds nitroRunFds;
@@ -27,12 +28,11 @@ struct _nitroRunFds {
     int console;
     int broker;
     int device;
-    int consoleLog;
-    int log;
+    nitroOutputs *outputs; /* with the log, where the helper's own words go */
     char *signedPcr0; /* what the image is signed for (hex); NULL: it is not signed */
 };
 
-#define NITRO_RUN_FDS_INIT { -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, NULL }
+#define NITRO_RUN_FDS_INIT { -1, -1, -1, -1, -1, -1, -1, -1, -1, NULL, NULL }
 
 void nitroRunFdsClose(nitroRunFds *fds);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(nitroRunFds, nitroRunFdsClose);
@@ -41,7 +41,6 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(nitroRunFds, nitroRunFdsClose);
 typedef struct _nitroRun nitroRun;
 struct _nitroRun {
     unsigned int cid;    /* taken from the driver's; 0: none */
-    bool consoleOpened;  /* what nitroConsoleOpen() makes is ours to remove */
     int consoleFd;       /* nitroConsoleHold(); -1: none */
     bool cpusShown;      /* as pins of the live definition, which has none of its own */
     nitroQueuePlace *place; /* while it waits for its turn to start; its start's to give back */
@@ -85,7 +84,7 @@ char *nitroRunGetControlPath(nitroDriver *driver, virDomainObj *vm);
 
 /*
  * Opens and takes what the enclave of the domain @vm needs, in @fds what is for its helper:
- * image, CPUs, run directory, control socket, CID, log, console and device. What has been
+ * image, CPUs, run directory, control socket, CID, outputs, console and device. What has been
  * taken when it fails is given back with the rest: nitroRunRelease().
  *
  * Returns 0, or -1 with an error set.
@@ -95,7 +94,7 @@ int nitroRunAcquire(nitroDriver *driver, virDomainObj *vm, nitroRunFds *fds);
 /* The process of the helper is not watched any more: there is a monitor, or no run. */
 void nitroRunUnwatch(nitroRun *run);
 
-/* Takes what the enclave of an earlier daemon has: CPUs, CID and console. May be repeated. */
+/* Takes what the enclave of an earlier daemon has: CPUs, CID, files and console. May be repeated. */
 void nitroRunReserve(nitroDriver *driver, virDomainObj *vm);
 
 /* Gives all back that the run of @vm, whose helper has ended, has taken, and removes its files. */

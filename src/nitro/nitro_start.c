@@ -146,6 +146,7 @@ static int
 nitroStartCommand(nitroDriver *driver,
                   virDomainObj *vm,
                   virCommand *cmd,
+                  const nitroOutputs *outputs,
                   int *report)
 {
     pid_t pid;
@@ -165,6 +166,11 @@ nitroStartCommand(nitroDriver *driver,
     }
     if (nitroRunNoteHelper(driver, vm, pid) < 0)
         return -1;
+
+    /* This empties files, so there is nothing left that can fail. */
+    if (nitroOutputsBegin(outputs) < 0)
+        return -1;
+    virCommandWriteArgLog(cmd, outputs->log.fd);
     return virCommandHandshakeNotify(cmd);
 }
 
@@ -186,7 +192,7 @@ nitroStartLaunch(nitroDriver *driver,
         .consoleFd = fds->console,
         .brokerFd = fds->broker,
         .deviceFd = fds->device,
-        .consoleLogFd = fds->consoleLog,
+        .outputs = fds->outputs,
         .qemu = qemu,
         .accel = accel,
         .pageSize = nitroHostGetPageSize(driver->config, vm->def),
@@ -196,7 +202,7 @@ nitroStartLaunch(nitroDriver *driver,
     };
     virCommand *cmd;
     int report[2] = { -1, -1 };
-    int logfd = fds->log;
+    int logfd = fds->outputs->log.fd;
     char byte;
     int rc;
 
@@ -211,8 +217,7 @@ nitroStartLaunch(nitroDriver *driver,
     virCommandSetErrorFD(cmd, &logfd);
     virCommandSetUmask(cmd, 0077);
     nitroDriverConfigSetUser(driver->config, cmd);
-    virCommandWriteArgLog(cmd, fds->log);
-    rc = nitroStartCommand(driver, vm, cmd, report);
+    rc = nitroStartCommand(driver, vm, cmd, fds->outputs, report);
 
     /* This ends a process that still waits. */
     virCommandFree(cmd);
@@ -315,7 +320,6 @@ nitroStartRun(nitroDriver *driver,
               const char *qemu,
               const char *accel)
 {
-    nitroDomainObjPrivate *priv = vm->privateData;
     int monitor;
 
     if (nitroStartLaunch(driver, vm, fds, qemu, accel) < 0)
@@ -323,11 +327,8 @@ nitroStartRun(nitroDriver *driver,
 
     monitor = fds->monitor;
     fds->monitor = -1;
-    if (!(priv->run.mon = nitroMonitorOpen(monitor, nitroEventsFromMonitor,
-                                           vm, virObjectUnref)))
+    if (nitroEventsWatch(vm, monitor, true, nitroEventsFromMonitor) < 0)
         return -1;
-    virObjectRef(vm); /* the monitor's */
-
     /* The helper alone holds the image, the console and the socket from now on. */
     nitroRunFdsClose(fds);
 

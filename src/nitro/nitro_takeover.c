@@ -83,6 +83,9 @@ nitroTakeoverFromMonitor(nitroMonitor *mon,
 {
     virDomainObj *vm = opaque;
 
+    /* That is no end: the enclave may be well. */
+    if (nitroMonitorIsForeign(mon))
+        return;
     nitroEventsFromMonitor(mon, event, vm);
     if (STREQ_NULLABLE(event->name, NITRO_EVENT_BOOTED))
         nitroDriverRun(nitro_driver->ends, nitroTakeoverBooted, vm, 0);
@@ -94,14 +97,12 @@ static int
 nitroTakeoverConnect(nitroDriver *driver,
                      virDomainObj *vm)
 {
-    nitroDomainObjPrivate *priv = vm->privateData;
     g_autofree char *path = nitroRunGetControlPath(driver, vm);
     int fd;
 
     if ((fd = nitroMonitorConnect(path)) < 0 ||
-        !(priv->run.mon = nitroMonitorOpen(fd, nitroTakeoverFromMonitor, vm, virObjectUnref)))
+        nitroEventsWatch(vm, fd, false, nitroTakeoverFromMonitor) < 0)
         return -1;
-    virObjectRef(vm); /* the monitor's */
     return 0;
 }
 
@@ -337,12 +338,9 @@ void
 nitroTakeoverBegin(nitroDriver *driver,
                    virDomainObj *vm)
 {
-    nitroDomainObjPrivate *priv = vm->privateData;
-
     nitroDriverReserveDomainId(driver, vm->def->id);
     nitroDriverDomainStarted(driver);
     nitroRunReserve(driver, vm);
-    priv->run.consoleOpened = true;
     nitroDriverRun(driver->takeovers, nitroTakeoverTask, vm, 0);
 }
 
