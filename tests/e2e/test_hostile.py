@@ -527,6 +527,15 @@ class Takeover(HostileTest):
             self.assertIn(word, self.log())
         self.forget(dom)
 
+    def wait_taken(self, dom):
+        """Waits until there is a helper that answers."""
+        def answers():
+            with contextlib.suppress(libvirt.libvirtError):
+                return dom.launchSecurityInfo()
+            return None
+
+        wait_until(answers, 20, "the takeover")
+
     def test_good(self):
         """one of version 1 is taken over, and says what it says once"""
         dom, _ = self.define("good", "helper.boot()\nhelper.serve()")
@@ -546,9 +555,25 @@ class Takeover(HostileTest):
         for status in ({"phase": "running", "cid": 4294967295}, {"phase": "running", "cid": 5},
                        {"phase": "running", "cpus": [1, 2]}, {"phase": NASTY}, {}):
             with self.subTest(status):
-                self.take_over("helper.greet()\nname, number = helper.command()\n"
-                               f"helper.say({{'return': {status!r}, 'id': number}})\n"
-                               "helper.serve()", "makes no sense")
+                self.take_over("while True:\n    helper.greet()\n"
+                               "    name, number = helper.command()\n"
+                               f"    helper.say({{'return': {status!r}, 'id': number}})\n"
+                               "    helper.accept()", "makes no sense")
+
+    def test_status_once(self):
+        """a status that makes no sense once, and then does: it is taken over"""
+        dom, _ = self.define("hostile", "helper.boot()\nhelper.control.recv(1)\nhelper.accept()\n"
+                             "helper.greet()\nname, number = helper.command()\n"
+                             "helper.say({'return': {}, 'id': number})\nhelper.serve()")
+        dom.create()
+        helper = self.helper_of(dom)
+        self.daemon.restart()
+        self.reconnect()
+        dom = self.conn.lookupByName("hostile")
+        self.wait_taken(dom)
+        self.assertState(dom, RUNNING, BOOTED)
+        self.assertEqual(self.helper_of(dom), helper)
+        dom.destroy()
 
     def test_breaks(self):
         """floods, and events that cannot come"""
