@@ -353,6 +353,7 @@ testExamples(gconstpointer opaque)
     g_autoptr(GError) error = NULL;
     g_autoptr(GDir) dir = g_dir_open(path, 0, &error);
     const char *file;
+    size_t count = 0;
 
     g_assert_no_error(error);
 
@@ -363,6 +364,7 @@ testExamples(gconstpointer opaque)
         if (!g_str_has_suffix(file, ".xml"))
             continue;
 
+        count++;
         def = virDomainDefParseFile(xml, xmlopt, NULL, VIR_DOMAIN_DEF_PARSE_INACTIVE);
         if (!def) {
             g_autofree char *reason = nitroTestTakeError();
@@ -371,6 +373,7 @@ testExamples(gconstpointer opaque)
             g_test_fail();
         }
     }
+    g_assert_cmpuint(count, >, 0);
 }
 
 
