@@ -149,7 +149,9 @@ class Processes:
             for pid, (parent, state, session, name) in self._table().items() if dead else ():
                 if (parent == os.getpid() and state == "Z" and session != os.getsid(0) and
                         name.startswith(("libvirt_nitro", "qemu-", "rpc-", "nitro-"))):
-                    os.waitpid(pid, 0)
+                    # end() may have been first
+                    with contextlib.suppress(ChildProcessError):
+                        os.waitpid(pid, 0)
             time.sleep(0.02)
 
     def kill(self):

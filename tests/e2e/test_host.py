@@ -168,8 +168,8 @@ class Node(HostTest):
         self.assertEqual(len(cpus), self.conn.getCPUMap()[2])
         self.assertEqual([cpu for cpu in cpus if not cpu.get("siblings")], [])
         machines = {m.text: m.get("maxCpus") for m in caps.findall("guest/arch/machine")}
-        self.assertEqual(machines, {"nitro": None, "nitro-enclave": "288"})
-        self.assertEqual(self.conn.getMaxVcpus("nitro"), 288)
+        self.assertEqual(machines, {"nitro": None, "nitro-enclave": "255"})
+        self.assertEqual(self.conn.getMaxVcpus("nitro"), 255)
 
     def test_no_device(self):
         self.refuse(UNSUPPORTED, "/dev/nitro_enclaves", "machine 'nitro-enclave'",
@@ -211,13 +211,13 @@ class Pool(HostTest):
             self.assertEqual(cpus[cpu], {"id": str(cpu)})
         caps = ElementTree.fromstring(self.conn.getCapabilities())
         machines = {m.text: m.get("maxCpus") for m in caps.findall("guest/arch/machine")}
-        self.assertEqual(machines, {"nitro": "12", "nitro-enclave": "288"})
+        self.assertEqual(machines, {"nitro": "12", "nitro-enclave": "255"})
         self.assertIn("2048", {p.get("size") for p in caps.findall(
             "host/topology/cells/cell/pages")})
 
     def test_max_vcpus(self):
         self.assertEqual(self.conn.getMaxVcpus("nitro"), 12)
-        for machine, most in (("nitro", "12"), (None, "12"), ("nitro-enclave", "288")):
+        for machine, most in (("nitro", "12"), (None, "12"), ("nitro-enclave", "255")):
             caps = self.conn.getDomainCapabilities(None, None, machine, None)
             self.assertEqual(ElementTree.fromstring(caps).find("vcpu").get("max"), most)
 
@@ -650,8 +650,13 @@ class Signed(HostTest):
     def test_changed_after_signing(self):
         """the helper compares what was signed with what it has loaded"""
         path, image = self.image("changed.eif", eifsigner.Signer(), pcr0=bytes(48))
-        with self.refused(FAILED, path, f"PCR0 is {image.pcrs()[0]}", "0" * 96):
+        sentence = ("the image is not the one that was signed: its PCR0 is "
+                    f"{image.pcrs()[0]}, and {'0' * 96} was signed")
+        with self.refused(FAILED, path, sentence):
             self.conn.createXML(domain_xml("changed", boot=boot_image(path)))
+        verdict = subprocess.run([VIRT_EIF, "verify", path], check=False, capture_output=True,
+                                 text=True)
+        self.assertIn(sentence, verdict.stderr)
 
     def test_not_as_expected(self):
         """a definition that expects another image: known from what was signed"""

@@ -187,7 +187,7 @@ neCountList(const char *list, const unsigned int *cpu)
         guint64 first = g_ascii_strtoull(parts[i], NULL, 10);
         guint64 last = dash ? g_ascii_strtoull(dash + 1, NULL, 10) : first;
 
-        if (!*parts[i] || last < first || last > OPTIONS_CPU_MAX)
+        if (!*parts[i] || last < first || last > NITRO_CPU_MAX)
             continue;
         if (!cpu)
             count += last - first + 1;

@@ -33,7 +33,7 @@
 #include "common/json_stream.h"
 #include "common/listener.h"
 #include "common/log.h"
-#include "options.h"
+#include "nitro_limits.h"
 
 /* More than any host has enclaves; who comes later waits in the socket. */
 #define BROKER_CLIENTS_MAX 64
@@ -281,8 +281,8 @@ brokerExpect(BrokerClient *client, uint32_t cid, JsonObject *request)
     client->cid = cid;
     if (!client->timed) {
         if (!jsonGetInteger(request, "timeout", &seconds) || seconds < 1 ||
-            seconds > OPTIONS_HEARTBEAT_TIMEOUT_MAX)
-            seconds = OPTIONS_HEARTBEAT_TIMEOUT_MAX;
+            seconds > NITRO_HEARTBEAT_TIMEOUT_MAX)
+            seconds = NITRO_HEARTBEAT_TIMEOUT_MAX;
         brokerSetTime(client, (unsigned int)seconds + BROKER_EXTRA_SECONDS);
         client->timed = true;
     }

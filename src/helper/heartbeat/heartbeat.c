@@ -32,15 +32,15 @@ heartbeatTimeout(const Options *options, uint64_t imageSize)
         return options->heartbeatTimeout;
     steps = heartbeatSteps(imageSize, HEARTBEAT_IMAGE_STEP) +
             heartbeatSteps(options->memory, HEARTBEAT_MEMORY_STEP);
-    return (unsigned int)MIN(steps * HEARTBEAT_SECONDS, OPTIONS_HEARTBEAT_TIMEOUT_MAX);
+    return (unsigned int)MIN(steps * HEARTBEAT_SECONDS, NITRO_HEARTBEAT_TIMEOUT_MAX);
 }
 
 void
 heartbeatFailLate(Failure *failure, unsigned int seconds)
 {
     failureSet(failure, NITRO_FAILURE_TIMEOUT,
-               "The enclave has sent no heartbeat in %u seconds: look at its console, or, if the "
-               "image sends none, switch it off with <nitro:heartbeat enabled='no'/>", seconds);
+               "The enclave has sent no heartbeat in %u seconds: if its image sends none, switch it "
+               "off with <nitro:heartbeat enabled='no'/>", seconds);
 }
 
 void
@@ -56,7 +56,7 @@ heartbeatFailClosed(Failure *failure)
 {
     failureSet(failure, NITRO_FAILURE_GUEST,
                "The enclave has closed the connection of its heartbeat, port %d, without sending a "
-               "byte: look at its console", VSOCK_HEARTBEAT_PORT);
+               "byte", VSOCK_HEARTBEAT_PORT);
 }
 
 void
