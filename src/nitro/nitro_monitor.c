@@ -141,7 +141,8 @@ static void
 nitroMonitorBreak(nitroMonitor *mon,
                   const char *why)
 {
-    g_autofree char *text = g_strdup_printf(_("the helper has broken the control protocol: %s"), why);
+    g_autofree char *text = g_strdup_printf(_("the helper has broken the control protocol: %s"),
+                                            why);
     const nitroMonitorEvent failed = {
         .name = NITRO_EVENT_FAILED,
         .cid = -1,

@@ -138,7 +138,8 @@ class HostileTest(EnclaveTest):
 
     def crash(self, body, *words, **more):
         """A helper whose enclave runs does @body, is ended, and the domain has crashed."""
-        dom, path = self.define("hostile", "helper.boot()\nhelper.await_file('go')\n" + body, **more)
+        dom, path = self.define("hostile", "helper.boot()\nhelper.await_file('go')\n" + body,
+                                **more)
         dom.create()
         self.assertState(dom, RUNNING, BOOTED)
         self.tell(path, "go")
@@ -299,7 +300,8 @@ class Lies(HostileTest):
 
     def test_bytes(self):
         """what is no line of the protocol, before and after the boot"""
-        for data in (b"\0\n", b"{}\0\n", b"\xff\xfe\n", b"GET / HTTP/1.0\r\n\r\n", b"[1]\n", b"{}{}\n",
+        for data in (b"\0\n", b"{}\0\n", b"\xff\xfe\n", b"GET / HTTP/1.0\r\n\r\n", b"[1]\n",
+                     b"{}{}\n",
                      b'{"event": "booted", "event": "x", "data": {}}\n',
                      b'{"x\\u001b[31m": 1, "x\\u001b[31m": 2}\n', b'{"event": "\x1b[31m"}\n',
                      b'{"event": 1' + b"0" * 60000 + b"}\n"):
@@ -467,7 +469,7 @@ class Disobedience(HostileTest):
 
     def test_exited_while_starting(self):
         """the end of an enclave that has not booted, from a helper that goes, or does not"""
-        for end, seconds in (("", 5), ("helper.stay()", 20)):
+        for end, seconds in (("", 8), ("helper.stay()", 30)):
             with self.subTest(end or "goes"):
                 begin = time.monotonic()
                 self.refuse("helper.greet()\nhelper.event('exited', reason='poweroff')\n" + end,
@@ -478,7 +480,8 @@ class Disobedience(HostileTest):
     def test_exited_lives_on(self):
         """one that has told its end and keeps its connection is ended"""
         dom, path = self.define("undead", "helper.boot()\nhelper.await_file('go')\n"
-                                          "helper.event('exited', reason='poweroff')\nhelper.stay()")
+                                          "helper.event('exited', reason='poweroff')\n"
+                                          "helper.stay()")
         dom.create()
         self.tell(path, "go")
         self.check_ended(dom, libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN)
@@ -544,7 +547,8 @@ class Takeover(HostileTest):
         """floods, and events that cannot come"""
         for body in ("helper.greet()\nhelper.flood(b'{\"event\": \"news\"}\\n')",
                      "helper.flood(b'x' * 65536)",
-                     "helper.greet()\nhelper.event('booted')\nhelper.event('booted')\nhelper.stay()"):
+                     "helper.greet()\nhelper.event('booted')\nhelper.event('booted')\n"
+                     "helper.stay()"):
             with self.subTest(body):
                 self.take_over(body, BROKEN)
 

@@ -38,7 +38,7 @@ fuzzSocketPair(int fds[2])
         abort();
 }
 
-/* Sends what the other side takes. The other side may have closed its end, and then takes nothing. */
+/* Sends what the other side takes; one that has closed its end takes nothing. */
 static inline void
 fuzzSend(int fd, const void *data, size_t size)
 {
