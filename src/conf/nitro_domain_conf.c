@@ -49,6 +49,14 @@ nitroDomainXMLOptionNew(const char *emulator,
 }
 
 
+unsigned int
+nitroMachineGetVcpusMax(const char *machine)
+{
+    return machine && nitroMachineTypeFromString(machine) == NITRO_MACHINE_EMULATED ?
+        NITRO_VCPUS_MAX_EMULATED : NITRO_VCPUS_MAX;
+}
+
+
 nitroMachine
 nitroDomainDefGetMachine(const virDomainDef *def)
 {

@@ -14,6 +14,8 @@
 
 #include "nitro_domain_postparse.h"
 #include "nitro_domain_conf.h"
+#include "nitro_domain_text.h"
+#include "nitro_domain_validate.h"
 #include "virerror.h"
 
 #define VIR_FROM_THIS VIR_FROM_DOMAIN
@@ -35,13 +37,8 @@ nitroDomainDefPostParseBasic(virDomainDef *def,
 static int
 nitroDomainDefPostParseType(const virDomainDef *def)
 {
-    if (def->virtType != VIR_DOMAIN_VIRT_NITRO) {
-        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("domain type '%s' is not for this driver, whose domains have type '%s'"),
-                       virDomainVirtTypeToString(def->virtType),
-                       virDomainVirtTypeToString(VIR_DOMAIN_VIRT_NITRO));
+    if (nitroDomainVirtTypeValidate(def->virtType) < 0)
         return -1;
-    }
 
     if (def->os.type != VIR_DOMAIN_OSTYPE_HVM) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
@@ -118,6 +115,11 @@ nitroDomainDefPostParse(virDomainDef *def,
                         void *opaque G_GNUC_UNUSED,
                         void *parseOpaque G_GNUC_UNUSED)
 {
+    /* A stored name that has changed with its file is not loaded, as undefine would leave the file.
+     * Of an enclave that runs nothing is refused. */
+    if (!(parseFlags & VIR_DOMAIN_DEF_PARSE_STATUS) && nitroDomainNameCheck(def->name) < 0)
+        return -1;
+
     if (nitroDomainDefPostParseType(def) < 0 ||
         nitroDomainDefPostParseMachine(def) < 0 ||
         nitroDomainDefPostParseMemory(def) < 0)

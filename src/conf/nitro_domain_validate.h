@@ -24,6 +24,17 @@ int nitroDomainDeviceDefValidate(const virDomainDeviceDef *dev,
                                  void *opaque,
                                  void *parseOpaque);
 
+/* The domain type is this driver's. */
+int nitroDomainVirtTypeValidate(virDomainVirtType type);
+
+/*
+ * For what is refused before libvirt's parser sees it (nitro_domain_xml.c): the same errors.
+ * @element is a name; in nitroDomainReportCputune() with its angle brackets. Return -1.
+ */
+int nitroDomainReportDevice(const char *element);
+int nitroDomainReportCputune(const char *element);
+int nitroDomainReportCells(void);
+
 /* vCPUs, the host CPUs for them, <cpu>, <cputune> (nitro_domain_validate_cpu.c). */
 int nitroDomainDefValidateCpus(const virDomainDef *def);
 

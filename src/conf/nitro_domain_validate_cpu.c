@@ -23,10 +23,7 @@ static int
 nitroDomainDefValidateVcpuCount(const virDomainDef *def)
 {
     unsigned int vcpus = virDomainDefGetVcpusMax(def);
-    unsigned int max = NITRO_VCPUS_MAX;
-
-    if (nitroDomainDefGetMachine(def) == NITRO_MACHINE_EMULATED)
-        max = NITRO_VCPUS_MAX_EMULATED;
+    unsigned int max = nitroMachineGetVcpusMax(def->os.machine);
 
     if (vcpus < 1 || vcpus > max) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
@@ -149,6 +146,31 @@ nitroDomainDefValidateHostCpus(const virDomainDef *def)
 }
 
 
+/* Whether <cpu> names no CPU at all: libvirt's parser takes it for 'custom' when it has no mode. */
+static bool
+nitroDomainCpuIsOpen(const virCPUDef *cpu)
+{
+    return cpu->mode == VIR_CPU_MODE_CUSTOM && !cpu->model && !cpu->vendor;
+}
+
+
+static int
+nitroDomainDefValidateTopology(const virDomainDef *def)
+{
+    const virCPUDef *cpu = def->cpu;
+    unsigned long long product = (unsigned long long) cpu->sockets * cpu->dies * cpu->cores *
+                                 cpu->threads;
+
+    if (cpu->sockets == 0 || product == virDomainDefGetVcpusMax(def))
+        return 0;
+
+    virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                   _("<topology> of <cpu> makes %llu vCPUs, and <vcpu> %u: leave it out, an enclave has CPUs of the host as they are"),
+                   product, virDomainDefGetVcpusMax(def));
+    return -1;
+}
+
+
 static int
 nitroDomainDefValidateCpuModel(const virDomainDef *def)
 {
@@ -157,7 +179,7 @@ nitroDomainDefValidateCpuModel(const virDomainDef *def)
     if (!cpu)
         return 0;
 
-    if (cpu->mode != VIR_CPU_MODE_HOST_PASSTHROUGH) {
+    if (cpu->mode != VIR_CPU_MODE_HOST_PASSTHROUGH && !nitroDomainCpuIsOpen(cpu)) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
                        _("<cpu mode='%s'> is not supported: an enclave has CPUs of the host, leave "
                          "<cpu> out or use '%s'"),
@@ -166,17 +188,17 @@ nitroDomainDefValidateCpuModel(const virDomainDef *def)
         return -1;
     }
 
-    if (cpu->sockets || cpu->nfeatures > 0 || cpu->cache || cpu->addr) {
+    if (cpu->model || cpu->nfeatures > 0 || cpu->cache || cpu->addr) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
                        _("<%s> of <cpu> is not supported: an enclave has CPUs of the host as they "
                          "are"),
-                       cpu->sockets ? "topology" :
+                       cpu->model ? "model" :
                        cpu->nfeatures > 0 ? "feature" :
                        cpu->cache ? "cache" : "maxphysaddr");
         return -1;
     }
 
-    return 0;
+    return nitroDomainDefValidateTopology(def);
 }
 
 
@@ -194,6 +216,17 @@ nitroDomainDefHasVcpuSched(const virDomainDef *def)
 }
 
 
+int
+nitroDomainReportCputune(const char *element)
+{
+    virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                   _("an enclave can not have %s: its CPUs are its own, not scheduled by "
+                     "the host"),
+                   element);
+    return -1;
+}
+
+
 static int
 nitroDomainDefValidateCputune(const virDomainDef *def)
 {
@@ -202,7 +235,6 @@ nitroDomainDefValidateCputune(const virDomainDef *def)
         bool present;
         const char *element;
     } refused[] = {
-        { tune->sharesSpecified, "<shares>" },
         { tune->period || tune->quota, "<period> and <quota>" },
         { tune->global_period || tune->global_quota, "<global_period> and <global_quota>" },
         { tune->emulator_period || tune->emulator_quota, "<emulator_period> and <emulator_quota>" },
@@ -215,14 +247,17 @@ nitroDomainDefValidateCputune(const virDomainDef *def)
     };
     size_t i;
 
+    /* on the device it has its CPUs for itself, which is a share of all of them */
+    if (tune->sharesSpecified && nitroDomainDefGetMachine(def) == NITRO_MACHINE_EMULATED) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("<shares> of <cputune> is not supported for machine '%s': nobody weighs its vCPUs against others of the host"),
+                       def->os.machine);
+        return -1;
+    }
+
     for (i = 0; i < G_N_ELEMENTS(refused); i++) {
-        if (refused[i].present) {
-            virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                           _("an enclave can not have %s: its CPUs are its own, not scheduled by "
-                             "the host"),
-                           refused[i].element);
-            return -1;
-        }
+        if (refused[i].present)
+            return nitroDomainReportCputune(refused[i].element);
     }
 
     return 0;

@@ -101,8 +101,6 @@ nitroDomainDefValidateMemoryTuning(const virDomainDef *def)
         { mem->dump_core == VIR_TRISTATE_SWITCH_ON, "memory dumpCore='on'" },
         { mem->dump_core == VIR_TRISTATE_SWITCH_OFF, "memory dumpCore='off'" },
         { mem->max_memory > 0 || mem->memory_slots > 0, "maxMemory" },
-        { mem->nosharepages, "nosharepages" },
-        { mem->locked, "locked" },
         { mem->source, "source" },
         { mem->access, "access" },
         { mem->allocation || mem->allocation_threads > 0, "allocation" },
@@ -126,17 +124,23 @@ nitroDomainDefValidateMemoryTuning(const virDomainDef *def)
 }
 
 
+int
+nitroDomainReportCells(void)
+{
+    virReportError(VIR_ERR_CONFIG_UNSUPPORTED, "%s",
+                   _("<numa> of <cpu> is not supported: an enclave has no NUMA nodes"));
+    return -1;
+}
+
+
 static int
 nitroDomainDefValidateNuma(const virDomainDef *def)
 {
     virDomainNumatuneMemMode mode = VIR_DOMAIN_NUMATUNE_MEM_STRICT;
     virBitmap *nodes;
 
-    if (virDomainNumaGetNodeCount(def->numa) > 0) {
-        virReportError(VIR_ERR_CONFIG_UNSUPPORTED, "%s",
-                       _("<numa> of <cpu> is not supported: an enclave has no NUMA nodes"));
-        return -1;
-    }
+    if (virDomainNumaGetNodeCount(def->numa) > 0)
+        return nitroDomainReportCells();
 
     if (virDomainNumatuneHasPerNodeBinding(def->numa)) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED, "%s",

@@ -132,8 +132,9 @@
 
 /*
  * The heartbeat broker (libvirt_nitro --broker) inherits a listening UNIX stream socket, too
- * (--listen-fd). The daemon connects and passes the connection to a helper (--broker-fd) that
- * is to run an enclave on the device. Lines are as above.
+ * (--listen-fd). The daemon connects, which does not wait for the broker, and passes the
+ * connection to a helper (--broker-fd) that is to run an enclave on the device. Lines are as
+ * above.
  *
  * Broker to client, the greeting, then at once and with every change how it is with port 9000
  * of the host's vsock, which the broker has, or tries to get, while it has any client:
@@ -144,9 +145,10 @@
  *
  * Client to broker, after NE_START_ENCLAVE, as only then the CID is known for sure; the port
  * must be "listening" before. A heartbeat that came before this command is held for some
- * seconds:
+ * seconds. "timeout" is how many seconds the client waits; older helpers do not tell, and
+ * have a day:
  *
- *   {"command": "expect", "cid": 16}
+ *   {"command": "expect", "cid": 16, "timeout": 180}
  *
  * Broker to client, once for each such command, when the enclave has sent its heartbeat. It
  * has been answered, unless there is a "reason", one sentence that says what is wrong with it:
@@ -154,8 +156,9 @@
  *   {"event": "heartbeat", "cid": 16}
  *   {"event": "heartbeat", "cid": 16, "reason": "..."}
  *
- * The broker closes the connection of a client that it does not understand. Members, events
- * and commands that are not known are ignored. It ends soon after its last client.
+ * The broker closes the connection of a client that it does not understand, and of one that
+ * is still there when its time is over. Members, events and commands that are not known are
+ * ignored. It ends soon after its last client; a connection that was made before is served.
  */
 
 #define NITRO_BROKER_PROTOCOL_VERSION 1

@@ -14,6 +14,7 @@
 
 #include "datatypes.h"
 #include "nitro_domain.h"
+#include "nitro_rundir.h"
 #include "virerror.h"
 #include "virfile.h"
 #include "viruuid.h"
@@ -30,6 +31,7 @@ nitroDomainObjPrivateAlloc(void *opaque)
     nitroDomainObjPrivate *priv = g_new0(nitroDomainObjPrivate, 1);
 
     priv->run.consoleFd = -1;
+    priv->run.watch = -1;
     return priv;
 }
 
@@ -57,8 +59,9 @@ nitroDomainObjPrivateFormat(virBuffer *buf,
     nitroDomainObjPrivate *priv = vm->privateData;
 
     virBufferAsprintf(buf, "<boot time='%llu' restarts='%u'/>\n", priv->run.bootTime, priv->restarts);
-    if (priv->run.helperStart > 0)
-        virBufferAsprintf(buf, "<helper start='%llu'/>\n", priv->run.helperStart);
+    if (priv->run.helper)
+        virBufferAsprintf(buf, "<helper start='%llu'/>\n",
+                          nitroHelperGetStart(priv->run.helper));
     if (priv->run.cpusShown)
         virBufferAddLit(buf, "<cpusShown/>\n");
     return 0;
@@ -72,13 +75,16 @@ nitroDomainObjPrivateParse(xmlXPathContextPtr ctxt,
                            virDomainDefParserConfig *config G_GNUC_UNUSED)
 {
     nitroDomainObjPrivate *priv = vm->privateData;
+    unsigned long long start;
 
     if (virXPathULongLong("string(./boot/@time)", ctxt, &priv->run.bootTime) < 0)
         priv->run.bootTime = 0;
     if (virXPathUInt("string(./boot/@restarts)", ctxt, &priv->restarts) < 0)
         priv->restarts = 0;
-    if (virXPathULongLong("string(./helper/@start)", ctxt, &priv->run.helperStart) < 0)
-        priv->run.helperStart = 0;
+    if (virXPathULongLong("string(./helper/@start)", ctxt, &start) < 0)
+        start = 0;
+    if (vm->pid > 0)
+        priv->run.helper = nitroHelperNew(vm->pid, start);
     priv->run.cpusShown = virXPathBoolean("boolean(./cpusShown)", ctxt) == 1;
     return 0;
 }
@@ -154,9 +160,7 @@ char *
 nitroDomainGetRunDir(nitroDriver *driver,
                      const virDomainDef *def)
 {
-    g_autofree char *name = virDomainDefGetShortName(def);
-
-    return g_strdup_printf("%s/domain-%s", driver->config->stateDir, name);
+    return nitroRunDirPath(driver->config->stateDir, def->id, def->name);
 }
 
 

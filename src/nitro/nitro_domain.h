@@ -18,6 +18,7 @@ struct _nitroDomainObjPrivate {
     nitroConsoleReader *reader; /* of the console; NULL: nobody has been it yet */
 
     bool restartPending;   /* see nitro_restart.h */
+    gint64 restartDue;     /* when, us of the monotonic clock */
     unsigned int restarts; /* in a row, by <on_*> actions */
     gint64 runningSince;   /* us of the monotonic clock, as far as this daemon knows; 0: never */
 

@@ -22,6 +22,7 @@
 #include "nitro_console.h"
 #include "nitro_domain.h"
 #include "nitro_domain_conf.h"
+#include "nitro_domain_xml.h"
 #include "nitro_driver.h"
 #include "nitro_driver_node.h"
 #include "nitro_driver_security.h"
@@ -30,7 +31,6 @@
 #include "nitro_driver_stats.h"
 #include "nitro_end.h"
 #include "nitro_native.h"
-#include "nitro_orphan.h"
 #include "nitro_restart.h"
 #include "nitro_start.h"
 #include "nitro_takeover.h"
@@ -47,7 +47,12 @@
 VIR_LOG_INIT("nitro.nitro_driver");
 
 /* Workers: one end of an enclave is handled at a time by each */
-#define NITRO_WORKERS_MAX 16
+#define NITRO_ENDS_MAX 16
+
+/* Threads that take over enclaves, and that start domains on the daemon's own account: fewer
+ * than may start at once, so that clients have their turn as well */
+#define NITRO_TAKEOVERS_MAX 8
+#define NITRO_STARTS_MAX 8
 
 nitroDriver *nitro_driver;
 
@@ -221,13 +226,14 @@ nitroConnectDomainXMLToNative(virConnectPtr conn,
                               unsigned int flags)
 {
     nitroDriver *driver = conn->privateData;
+    g_autoptr(nitroDomainXml) doc = NULL;
     g_autoptr(virDomainDef) def = NULL;
 
     virCheckFlags(0, NULL);
 
     if (virConnectDomainXMLToNativeEnsureACL(conn) < 0 ||
-        !(def = virDomainDefParseString(xml, driver->xmlopt, NULL,
-                                        VIR_DOMAIN_DEF_PARSE_INACTIVE)))
+        !(doc = nitroDomainXmlRead(xml)) ||
+        !(def = nitroDomainXmlParse(doc, driver->xmlopt, false)))
         return NULL;
     return nitroNativeFormat(format, def);
 }
@@ -616,30 +622,6 @@ nitroDomainOpenConsole(virDomainPtr dom,
 
 /* The life of a domain */
 
-/*
- * Parses the XML of a definition or of a new domain; @validate: against the
- * schema, too. Returns the definition, or NULL with an error set.
- */
-static virDomainDef *
-nitroDomainParse(nitroDriver *driver,
-                 const char *xml,
-                 bool validate)
-{
-    g_autoptr(virDomainDef) def = NULL;
-    unsigned int flags = VIR_DOMAIN_DEF_PARSE_INACTIVE;
-
-    if (validate)
-        flags |= VIR_DOMAIN_DEF_PARSE_VALIDATE_SCHEMA;
-
-    if (!(def = virDomainDefParseString(xml, driver->xmlopt, NULL, flags)))
-        return NULL;
-    /* The name is a file name, and a line of lists. */
-    if (virXMLCheckIllegalChars("name", def->name, "\n") < 0)
-        return NULL;
-    return g_steal_pointer(&def);
-}
-
-
 /* Waits until an inactive domain that is to be replaced has no job: one that was destroyed
  * while it started still has. */
 static int
@@ -699,23 +681,30 @@ nitroDomainCreateXML(virConnectPtr conn,
                      unsigned int flags)
 {
     nitroDriver *driver = conn->privateData;
+    g_autoptr(nitroDomainXml) doc = NULL;
     g_autoptr(virDomainDef) def = NULL;
     virDomainObj *vm = NULL;
     virDomainPtr dom = NULL;
 
     virCheckFlags(VIR_DOMAIN_START_VALIDATE, NULL);
 
-    if (!(def = nitroDomainParse(driver, xml, flags & VIR_DOMAIN_START_VALIDATE)) ||
-        virDomainCreateXMLEnsureACL(conn, def) < 0)
+    if (!(doc = nitroDomainXmlRead(xml)) ||
+        virDomainCreateXMLEnsureACL(conn, nitroDomainXmlGetIDs(doc)) < 0 ||
+        !(def = nitroDomainXmlParse(doc, driver->xmlopt, flags & VIR_DOMAIN_START_VALIDATE)))
         return NULL;
 
-    if (!(vm = nitroDomainAddLive(driver, &def)))
+    if (nitroQueueBeginCall(driver->queue) < 0)
         return NULL;
+    if (!(vm = nitroDomainAddLive(driver, &def))) {
+        nitroQueueEndCall(driver->queue);
+        return NULL;
+    }
 
     nitroRestartCancel(vm);
     if (nitroStartDomain(driver, vm) == 0)
         dom = virGetDomain(conn, vm->def->name, vm->def->uuid, vm->def->id);
     nitroStartEndJob(vm);
+    nitroQueueEndCall(driver->queue);
 
     if (!dom && !virDomainObjIsActive(vm)) {
         virDomainObjRemoveTransientDef(vm);
@@ -747,12 +736,15 @@ nitroDomainCreateWithFlags(virDomainPtr dom,
                        _("domain '%s' is already running"), vm->def->name);
         goto cleanup;
     }
-    if (nitroStartBeginJob(driver, vm) < 0)
+    if (nitroQueueBeginCall(driver->queue) < 0)
         goto cleanup;
-    nitroRestartCancel(vm);
-    if ((ret = nitroStartDomain(driver, vm)) == 0)
-        dom->id = vm->def->id;
-    nitroStartEndJob(vm);
+    if (nitroStartBeginJob(driver, vm) == 0) {
+        nitroRestartCancel(vm);
+        if ((ret = nitroStartDomain(driver, vm)) == 0)
+            dom->id = vm->def->id;
+        nitroStartEndJob(vm);
+    }
+    nitroQueueEndCall(driver->queue);
     nitroDomainRemoveInactive(driver, vm);
 
  cleanup:
@@ -905,6 +897,7 @@ nitroDomainDefineXMLFlags(virConnectPtr conn,
                           unsigned int flags)
 {
     nitroDriver *driver = conn->privateData;
+    g_autoptr(nitroDomainXml) doc = NULL;
     g_autoptr(virDomainDef) def = NULL;
     g_autoptr(virDomainDef) oldDef = NULL;
     virDomainObj *vm = NULL;
@@ -912,8 +905,9 @@ nitroDomainDefineXMLFlags(virConnectPtr conn,
 
     virCheckFlags(VIR_DOMAIN_DEFINE_VALIDATE, NULL);
 
-    if (!(def = nitroDomainParse(driver, xml, flags & VIR_DOMAIN_DEFINE_VALIDATE)) ||
-        virDomainDefineXMLFlagsEnsureACL(conn, def) < 0)
+    if (!(doc = nitroDomainXmlRead(xml)) ||
+        virDomainDefineXMLFlagsEnsureACL(conn, nitroDomainXmlGetIDs(doc)) < 0 ||
+        !(def = nitroDomainXmlParse(doc, driver->xmlopt, flags & VIR_DOMAIN_DEFINE_VALIDATE)))
         return NULL;
 
     if (!(vm = virDomainObjListAdd(driver->domains, &def, driver->xmlopt, 0, &oldDef)))
@@ -1078,18 +1072,21 @@ nitroStateCleanup(void)
     if (nitro_driver->quitThreadRuns)
         virThreadJoin(&nitro_driver->quitThread);
     /* Workers use all the rest, so they end first. */
-    if (nitro_driver->workers)
-        virThreadPoolFree(nitro_driver->workers);
+    nitroDriverPoolFree(nitro_driver->starts);
+    nitroDriverPoolFree(nitro_driver->takeovers);
+    nitroDriverPoolFree(nitro_driver->ends);
+    nitroAsidesFree(nitro_driver->asides);
+    nitroQueueFree(nitro_driver->queue);
     virObjectUnref(nitro_driver->domains);
     virObjectUnref(nitro_driver->xmlopt);
     virObjectUnref(nitro_driver->domainEventState);
     nitroCidsFree(nitro_driver->cids);
     nitroCpusFree(nitro_driver->cpus);
+    nitroUsesFree(nitro_driver->uses);
     g_free(nitro_driver->accel);
     if (nitro_driver->lockFD != -1)
         virPidFileRelease(nitro_driver->config->stateDir, "driver", nitro_driver->lockFD);
     nitroDriverConfigFree(nitro_driver->config);
-    virCondDestroy(&nitro_driver->threadDone);
     virMutexDestroy(&nitro_driver->lock);
     g_clear_pointer(&nitro_driver, g_free);
     return 0;
@@ -1111,9 +1108,8 @@ nitroStateNew(bool privileged,
     nitro_driver->inhibitOpaque = opaque;
     nitro_driver->restart = nitroRestartSchedule;
 
-    if (virMutexInit(&nitro_driver->lock) < 0 ||
-        virCondInit(&nitro_driver->threadDone) < 0) {
-        virReportSystemError(errno, "%s", _("cannot initialize the driver's locks"));
+    if (virMutexInit(&nitro_driver->lock) < 0) {
+        virReportSystemError(errno, "%s", _("cannot initialize the driver's lock"));
         g_clear_pointer(&nitro_driver, g_free);
         return -1;
     }
@@ -1121,18 +1117,24 @@ nitroStateNew(bool privileged,
     nitro_driver->config = nitroDriverConfigNew(privileged);
     nitro_driver->cids = nitroCidsNew();
     nitro_driver->cpus = nitroCpusNew();
+    nitro_driver->asides = nitroAsidesNew();
+    nitro_driver->uses = nitroUsesNew();
     nitro_driver->xmlopt = nitroDomainXMLOptionNew(nitro_driver->config->helper,
                                                    &nitroDomainPrivateDataCallbacks,
                                                    &nitroDomainJobConfig);
     if (nitroDriverConfigLoadFile(nitro_driver->config, conf) < 0 ||
         !(nitro_driver->domains = virDomainObjListNew()) ||
         !(nitro_driver->domainEventState = virObjectEventStateNew()) ||
-        !(nitro_driver->workers = virThreadPoolNewFull(0, NITRO_WORKERS_MAX, 0, nitroEndWorker,
-                                                       "nitro-end", NULL, nitro_driver)) ||
+        !(nitro_driver->ends = nitroDriverPoolNew(nitro_driver, NITRO_ENDS_MAX, "nitro-end")) ||
+        !(nitro_driver->takeovers = nitroDriverPoolNew(nitro_driver, NITRO_TAKEOVERS_MAX,
+                                                       "nitro-takeover")) ||
+        !(nitro_driver->starts = nitroDriverPoolNew(nitro_driver, NITRO_STARTS_MAX,
+                                                    "nitro-start")) ||
         nitroDriverConfigMakeDirs(nitro_driver->config) < 0 ||
         (nitro_driver->lockFD = virPidFileAcquire(nitro_driver->config->stateDir, "driver",
                                                   false, getpid())) < 0)
         return -1;
+    nitro_driver->queue = nitroQueueNew(nitro_driver->config->maxStarts);
     return 0;
 }
 
@@ -1159,7 +1161,7 @@ nitroStateInitialize(bool privileged,
     if (virDomainObjListLoadAllConfigs(nitro_driver->domains, config->stateDir, NULL, true,
                                        nitro_driver->xmlopt, NULL, NULL) < 0)
         goto error;
-    nitroOrphanRemoveAll(nitro_driver);
+    nitroAsidesFind(nitro_driver, nitroTakeoverBegin);
 
     if (virDomainObjListLoadAllConfigs(nitro_driver->domains, config->configDir,
                                        config->autostartDir, false,
@@ -1194,8 +1196,9 @@ static int
 nitroStateShutdownWait(void)
 {
     if (nitro_driver) {
-        virThreadPoolDrain(nitro_driver->workers);
-        nitroDriverWaitThreads(nitro_driver);
+        nitroDriverPoolDrain(nitro_driver->starts);
+        nitroDriverPoolDrain(nitro_driver->takeovers);
+        nitroDriverPoolDrain(nitro_driver->ends);
     }
     return 0;
 }

@@ -23,6 +23,7 @@
 #include "nitro_conf.h"
 #include "nitro_domain.h"
 #include "nitro_domain_conf.h"
+#include "nitro_domain_text.h"
 #include "nitro_driver_config.h"
 #include "viraccessapicheck.h"
 #include "virerror.h"
@@ -149,15 +150,6 @@ nitroDomainGetMaxMemory(virDomainPtr dom)
 
 /* vCPUs */
 
-/* The most vCPUs that a domain of the machine of @def can have */
-static unsigned int
-nitroConfigGetVcpusLimit(const virDomainDef *def)
-{
-    return nitroDomainDefGetMachine(def) == NITRO_MACHINE_EMULATED ?
-        NITRO_VCPUS_MAX_EMULATED : NITRO_VCPUS_MAX;
-}
-
-
 int
 nitroDomainSetVcpusFlags(virDomainPtr dom,
                          unsigned int nvcpus,
@@ -180,7 +172,7 @@ nitroDomainSetVcpusFlags(virDomainPtr dom,
         !(def = nitroConfigCopy(driver, vm, flags)))
         goto cleanup;
 
-    max = nitroConfigGetVcpusLimit(def);
+    max = nitroMachineGetVcpusMax(def->os.machine);
     if (nvcpus > max) {
         virReportError(VIR_ERR_INVALID_ARG,
                        _("%u vCPUs are too many: a domain of machine '%s' can have %u"),
@@ -241,7 +233,7 @@ nitroDomainGetMaxVcpus(virDomainPtr dom)
     /* As libvirt has it: of a running domain what it was started with, else what is possible */
     if (virDomainGetMaxVcpusEnsureACL(dom->conn, vm->def) == 0)
         ret = virDomainObjIsActive(vm) ? virDomainDefGetVcpusMax(vm->def) :
-            nitroConfigGetVcpusLimit(vm->def);
+            nitroMachineGetVcpusMax(vm->def->os.machine);
 
     virDomainObjEndAPI(&vm);
     return ret;
@@ -379,6 +371,12 @@ nitroDomainSetMetadata(virDomainPtr dom,
     if (!(vm = nitroDomainObjFromDomain(dom)))
         return -1;
     if (virDomainSetMetadataEnsureACL(dom->conn, vm->def, flags) < 0)
+        goto cleanup;
+
+    /* What is an element has been through a parser. */
+    if (type != VIR_DOMAIN_METADATA_ELEMENT &&
+        nitroDomainTextCheck(type == VIR_DOMAIN_METADATA_TITLE ? "title" : "description",
+                             metadata, type == VIR_DOMAIN_METADATA_DESCRIPTION) < 0)
         goto cleanup;
 
     ret = virDomainObjSetMetadata(vm, type, metadata, key, uri, driver->xmlopt,
@@ -584,8 +582,10 @@ nitroConfigCheckName(const char *name)
         virReportError(VIR_ERR_XML_ERROR, "%s", _("the name of a domain cannot be empty"));
         return -1;
     }
-    /* as of a new definition: the name is a file name, and a line of lists */
-    return virXMLCheckIllegalChars("name", name, "/\n");
+    /* as of a new definition */
+    if (virXMLCheckIllegalChars("name", name, "/") < 0)
+        return -1;
+    return nitroDomainNameCheck(name);
 }
 
 

@@ -25,6 +25,9 @@
 
 #define VIR_FROM_THIS VIR_FROM_DOMAIN
 
+/* REMOTE_NODE_MAX_CELLS: the most that libvirt's protocol carries */
+#define NITRO_NODE_PAGES_MAX 1024
+
 
 /* The host and its CPUs */
 
@@ -168,6 +171,24 @@ nitroNodeGetFreeMemory(virConnectPtr conn)
 }
 
 
+/*
+ * Clients choose both numbers, and the caller's array is as long as their product, which
+ * libvirt up to 12.6 computes in 32 bits (CVE-2026-18917).
+ */
+static int
+nitroNodeCheckPages(unsigned int npages,
+                    unsigned int cellCount)
+{
+    if ((unsigned long long) npages * cellCount <= NITRO_NODE_PAGES_MAX)
+        return 0;
+
+    virReportError(VIR_ERR_INVALID_ARG,
+                   _("%u page sizes of %u NUMA nodes are too many numbers to ask for at once: at most %d are possible"),
+                   npages, cellCount, NITRO_NODE_PAGES_MAX);
+    return -1;
+}
+
+
 int
 nitroNodeGetFreePages(virConnectPtr conn,
                       unsigned int npages,
@@ -182,6 +203,7 @@ nitroNodeGetFreePages(virConnectPtr conn,
     virCheckFlags(0, -1);
 
     if (virNodeGetFreePagesEnsureACL(conn) < 0 ||
+        nitroNodeCheckPages(npages, cellCount) < 0 ||
         (lastCell = nitroNodeGetLastCell()) < 0)
         return -1;
     return virHostMemGetFreePages(npages, pages, startCell, cellCount, lastCell, counts);

@@ -434,11 +434,34 @@ nitroStatsGetRisks(const virDomainDef *def)
 }
 
 
+/* What of @vm is worth a message, the state of its run first; a list of strings */
+static char **
+nitroStatsGetMessages(nitroDriver *driver,
+                      virDomainObj *vm)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+    g_auto(GStrv) risks = nitroStatsGetRisks(vm->def);
+    char **list = g_new0(char *, g_strv_length(risks) + 3);
+    size_t n = 0;
+    size_t i;
+
+    if (priv->run.place && nitroQueueIsWaiting(driver->queue, priv->run.place))
+        list[n++] = g_strdup(_("waits for its turn: as many domains start as may at once (max_starts in nitro.conf)"));
+    if (priv->run.aside)
+        list[n++] = g_strdup_printf(_("set aside: the helper, process %lld, cannot be talked to: %s"),
+                                    (long long) vm->pid, priv->run.aside);
+    for (i = 0; risks[i]; i++)
+        list[n++] = g_strdup(risks[i]);
+    return list;
+}
+
+
 int
 nitroDomainGetMessages(virDomainPtr dom,
                        char ***messages,
                        unsigned int flags)
 {
+    nitroDriver *driver = dom->conn->privateData;
     virDomainObj *vm;
     int ret = -1;
 
@@ -452,7 +475,7 @@ nitroDomainGetMessages(virDomainPtr dom,
 
     /* There is nothing deprecated yet. */
     if (flags == 0 || (flags & VIR_DOMAIN_MESSAGE_TAINTING))
-        *messages = nitroStatsGetRisks(vm->def);
+        *messages = nitroStatsGetMessages(driver, vm);
     else
         *messages = g_new0(char *, 1);
     ret = g_strv_length(*messages);

@@ -4,22 +4,19 @@
  * Copyright (C) 2026 The libvirt-nitro authors
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * By words, then by force; and a domain becomes inactive only when its helper is known to be
+ * gone. While that cannot be found out, it stays as it is.
  */
 
 #include <config.h>
 
 #include <signal.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "helper_protocol.h"
 #include "nitro_domain.h"
 #include "nitro_end.h"
-#include "nitro_events.h"
-#include "nitro_helper.h"
-#include "nitro_run.h"
 #include "virerror.h"
-#include "virfile.h"
 #include "virlog.h"
 
 #define VIR_FROM_THIS VIR_FROM_DOMAIN
@@ -35,50 +32,116 @@ VIR_LOG_INIT("nitro.nitro_end");
 /* ms: how long a process that was killed may take to be gone */
 #define NITRO_KILL_TIMEOUT 15000
 
+/* ms: until the end of an enclave that could not be handled is tried again */
+#define NITRO_END_PAUSE 1000
+
+static void nitroEndTask(nitroDriver *driver, virDomainObj *vm);
+
+
+void
+nitroEndNote(nitroDriver *driver,
+             virDomainObj *vm)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+
+    if (priv->run.ended)
+        return;
+
+    priv->run.ended = true;
+    /* A start that waits sees it too; the worker then finds nothing to do. */
+    nitroDriverRun(driver->ends, nitroEndTask, vm, 0);
+}
+
+
+/* Waits for the end of the process that has got @signum. Returns whether it is gone. */
+static bool
+nitroEndSignal(nitroHelper *helper,
+               int signum,
+               int timeout)
+{
+    if (nitroHelperSignal(helper, signum) < 0)
+        VIR_WARN("Unable to send the signal %d to process %lld: %s", signum,
+                 (long long) nitroHelperGetPid(helper), g_strerror(errno));
+    return nitroHelperAwaitExit(helper, timeout);
+}
+
+
+/* Ends the living process @helper, by words if it listens to @mon, and by force if it does not. */
+static bool
+nitroEndProcess(nitroHelper *helper,
+                nitroMonitor *mon)
+{
+    bool gone = false;
+
+    /* A helper that has closed its connection has nothing left to do but to exit. */
+    if (!mon)
+        gone = nitroEndSignal(helper, SIGTERM, NITRO_TERMINATE_TIMEOUT);
+    else if (nitroMonitorTerminate(mon, NITRO_TERMINATE_TIMEOUT))
+        gone = nitroHelperAwaitExit(helper, NITRO_EXIT_TIMEOUT);
+
+    return gone || nitroEndSignal(helper, SIGKILL, NITRO_KILL_TIMEOUT);
+}
+
+
+/* The helper of @vm could not be ended: the domain runs on, with its monitor @mon. */
+static void
+nitroEndGiveUp(nitroDriver *driver,
+               virDomainObj *vm,
+               nitroMonitor *mon)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+
+    /* Of two who try at a time only one has taken it away. */
+    if (mon)
+        priv->run.mon = virObjectRef(mon);
+    /* Nobody has heard of it if the helper has closed its connection meanwhile, as it was told. */
+    if (priv->run.mon && nitroMonitorIsGone(priv->run.mon) && !priv->run.ended) {
+        if (!priv->run.exitReason)
+            priv->run.exitReason = g_strdup(NITRO_EXIT_TERMINATED);
+        nitroEndNote(driver, vm);
+        virDomainObjBroadcast(vm);
+    }
+    virReportError(VIR_ERR_OPERATION_TIMEOUT,
+                   _("process %lld, the helper of domain '%s', cannot be ended: try again when the hypervisor answers"),
+                   (long long) vm->pid, vm->def->name);
+}
+
+
 /*
- * Ends the helper of @vm, by words if it listens, and by force if it does not. Returns
- * false with VIR_ERR_OPERATION_TIMEOUT set when it cannot be ended: it may be waiting for
- * a hypervisor that does not answer.
+ * Ends the helper of @vm. Returns false with an error set when it cannot be ended: it may be
+ * waiting for a hypervisor that does not answer; or when it cannot be found out whether it runs.
  */
 static bool
 nitroEndKill(nitroDriver *driver,
              virDomainObj *vm)
 {
     nitroDomainObjPrivate *priv = vm->privateData;
-    g_autoptr(nitroMonitor) mon = g_steal_pointer(&priv->run.mon);
-    VIR_AUTOCLOSE pidfd = nitroHelperOpen(driver, vm);
-    pid_t pid = vm->pid;
+    g_autoptr(nitroHelper) helper = NULL;
+    g_autoptr(nitroMonitor) mon = NULL;
+    nitroHelperState state = nitroRunFindHelper(driver, vm);
     int id = vm->def->id;
-    bool gone = pidfd < 0;
+    bool gone = state == NITRO_HELPER_GONE;
 
-    virObjectUnlock(vm);
-    /* A helper that has closed its connection has nothing left to do but to exit. */
-    if (mon && nitroMonitorTerminate(mon, NITRO_TERMINATE_TIMEOUT))
-        gone = gone || nitroHelperAwaitExit(pidfd, NITRO_EXIT_TIMEOUT);
+    if (state == NITRO_HELPER_UNKNOWN) {
+        virReportError(VIR_ERR_OPERATION_FAILED,
+                       _("cannot find out whether process %lld, the helper of domain '%s', still runs (%s): try again"),
+                       (long long) vm->pid, vm->def->name, g_strerror(errno));
+        return false;
+    }
+
+    mon = g_steal_pointer(&priv->run.mon);
     if (!gone) {
-        ignore_value(syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0));
-        gone = nitroHelperAwaitExit(pidfd, NITRO_KILL_TIMEOUT);
+        helper = nitroHelperRef(priv->run.helper);
+        virObjectUnlock(vm);
+        gone = nitroEndProcess(helper, mon);
+        virObjectLock(vm);
     }
     if (gone && mon)
         nitroMonitorClose(mon);
-    virObjectLock(vm);
-
     if (gone || vm->def->id != id)
         return true;
 
-    /* Of two who try at a time only one has taken it away. */
-    if (mon)
-        priv->run.mon = g_steal_pointer(&mon);
-    /* Nobody has heard of it if the helper has closed its connection meanwhile, as it was told. */
-    if (priv->run.mon && nitroMonitorIsGone(priv->run.mon) && !priv->run.ended) {
-        if (!priv->run.exitReason)
-            priv->run.exitReason = g_strdup(NITRO_EXIT_TERMINATED);
-        nitroEventsNoteEnd(vm);
-        virDomainObjBroadcast(vm);
-    }
-    virReportError(VIR_ERR_OPERATION_TIMEOUT,
-                   _("process %lld, the helper of domain '%s', cannot be ended: try again when the hypervisor answers"),
-                   (long long) pid, vm->def->name);
+    nitroEndGiveUp(driver, vm, mon);
     return false;
 }
 
@@ -99,6 +162,9 @@ nitroEndDomain(nitroDriver *driver,
     if (vm->def->id != id)
         return 0;
 
+    if (priv->run.place)
+        nitroQueueCancel(driver->queue, priv->run.place);
+    priv->run.place = NULL;
     /* A client that has not seen the end of its stream yet does not keep the next run's. */
     g_clear_pointer(&priv->reader, virObjectUnref);
     nitroRunRelease(driver, vm);
@@ -146,53 +212,82 @@ nitroEndGetKind(virDomainObj *vm)
 
 
 /*
- * Makes the domain inactive whose enclave has ended, unless somebody else has done
- * so. Returns true when the domain is to be restarted.
+ * Makes @vm inactive, with a job. Returns as nitroEndDomain() does, and in @restart whether the
+ * domain is to be restarted.
  */
-static bool
-nitroEndHandle(nitroDriver *driver,
-               virDomainObj *vm)
+static int
+nitroEndFinish(nitroDriver *driver,
+               virDomainObj *vm,
+               bool *restart)
 {
-    nitroDomainObjPrivate *priv = vm->privateData;
-    nitroEndKind end;
-    bool restart = false;
-    int rc;
+    nitroEndKind end = nitroEndGetKind(vm);
+    int rc = nitroEndDomain(driver, vm, end.reason);
 
-    /* Jobs of a domain are bounded in time, and the end of its enclave must not be lost. */
-    while (virDomainObjBeginJob(vm, VIR_JOB_MODIFY) < 0) {
-        if (!virDomainObjIsActive(vm) || vm->removing || g_atomic_int_get(&driver->quitting))
-            return false;
-        VIR_WARN("The end of domain '%s' waits for a job", vm->def->name);
-    }
-
-    if (virDomainObjIsActive(vm) && priv->run.ended) {
-        end = nitroEndGetKind(vm);
+    *restart = false;
+    if (rc > 0) {
         if (end.reboot)
             virObjectEventStateQueue(driver->domainEventState,
                                      virDomainEventRebootNewFromObj(vm));
-        /* A hypervisor that does not answer holds its helper for two minutes. */
-        while ((rc = nitroEndDomain(driver, vm, end.reason)) < 0 &&
-               !g_atomic_int_get(&driver->quitting))
-            VIR_WARN("The helper of domain '%s' has still not ended", vm->def->name);
-        if (rc > 0) {
-            nitroDomainEventLifecycle(driver, vm, VIR_DOMAIN_EVENT_STOPPED, end.detail);
-            restart = end.action == VIR_DOMAIN_LIFECYCLE_ACTION_RESTART;
-        }
+        nitroDomainEventLifecycle(driver, vm, VIR_DOMAIN_EVENT_STOPPED, end.detail);
+        *restart = end.action == VIR_DOMAIN_LIFECYCLE_ACTION_RESTART;
     }
-    virDomainObjEndJob(vm);
+    return rc;
+}
+
+
+bool
+nitroEndLost(nitroDriver *driver,
+             virDomainObj *vm)
+{
+    bool restart;
+
+    if (nitroEndFinish(driver, vm, &restart) < 0)
+        nitroEndNote(driver, vm);
     return restart;
 }
 
 
-void
-nitroEndWorker(void *jobdata,
-               void *opaque)
+/*
+ * Handles the end of the enclave of @vm, unless somebody else has done so. Returns 0, with
+ * @restart set, or -1 with an error set when it is to be tried again.
+ */
+static int
+nitroEndHandle(nitroDriver *driver,
+               virDomainObj *vm,
+               bool *restart)
 {
-    nitroDriver *driver = opaque;
-    virDomainObj *vm = jobdata;
+    nitroDomainObjPrivate *priv = vm->privateData;
+    int rc = 0;
 
+    *restart = false;
+    if (!virDomainObjIsActive(vm) || !priv->run.ended)
+        return 0;
+    /* Jobs of a domain are bounded in time, and the end of its enclave must not be lost. */
+    if (virDomainObjBeginJob(vm, VIR_JOB_MODIFY) < 0)
+        return -1;
+
+    if (virDomainObjIsActive(vm) && priv->run.ended)
+        rc = nitroEndFinish(driver, vm, restart);
+    virDomainObjEndJob(vm);
+    return rc < 0 ? -1 : 0;
+}
+
+
+/* A function for nitroDriverRun() */
+static void
+nitroEndTask(nitroDriver *driver,
+             virDomainObj *vm)
+{
+    bool restart;
+
+    virObjectRef(vm);
     virObjectLock(vm);
-    if (!nitroEndHandle(driver, vm) || !driver->restart(driver, vm))
+    if (nitroEndHandle(driver, vm, &restart) < 0) {
+        /* A hypervisor that does not answer holds its helper for two minutes. */
+        VIR_WARN("The end of domain '%s' is not over: %s", vm->def->name, virGetLastErrorMessage());
+        nitroDriverRun(driver->ends, nitroEndTask, vm, NITRO_END_PAUSE);
+    } else if (!restart || !driver->restart(driver, vm)) {
         nitroDomainRemoveInactive(driver, vm);
+    }
     virDomainObjEndAPI(&vm);
 }

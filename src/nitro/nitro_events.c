@@ -6,7 +6,7 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * Events arrive in the event loop's thread, which notes them in the run and wakes up who
- * waits; the end of an enclave that nobody waits for goes to a worker, which can wait for a job.
+ * waits; the end of an enclave goes to a worker, which can wait for a job.
  */
 
 #include <config.h>
@@ -14,6 +14,7 @@
 #include "helper_protocol.h"
 #include "nitro_domain.h"
 #include "nitro_driver.h"
+#include "nitro_end.h"
 #include "nitro_events.h"
 #include "virerror.h"
 #include "virlog.h"
@@ -49,25 +50,7 @@ nitroEventsNote(virDomainObj *vm,
 }
 
 
-/* The helper of @vm has ended: a worker makes the domain inactive. */
 void
-nitroEventsNoteEnd(virDomainObj *vm)
-{
-    nitroDomainObjPrivate *priv = vm->privateData;
-
-    if (priv->run.ended)
-        return;
-
-    priv->run.ended = true;
-    /* A start that waits sees it too; the worker then finds nothing to do. */
-    if (virThreadPoolSendJob(nitro_driver->workers, 0, virObjectRef(vm)) < 0) {
-        VIR_ERROR(_("cannot handle the end of domain '%s'"), vm->def->name);
-        virObjectUnref(vm);
-    }
-}
-
-
-static void
 nitroEventsFromMonitor(nitroMonitor *mon,
                        const nitroMonitorEvent *event,
                        void *opaque)
@@ -83,7 +66,7 @@ nitroEventsFromMonitor(nitroMonitor *mon,
     if (event->name)
         nitroEventsNote(vm, event);
     else
-        nitroEventsNoteEnd(vm);
+        nitroEndNote(nitro_driver, vm);
     virDomainObjBroadcast(vm);
 }
 
@@ -91,7 +74,8 @@ nitroEventsFromMonitor(nitroMonitor *mon,
 int
 nitroEventsWatch(virDomainObj *vm,
                  int fd,
-                 bool fromStart)
+                 bool fromStart,
+                 nitroMonitorCallback callback)
 {
     nitroDomainObjPrivate *priv = vm->privateData;
     const nitroMonitorEnclave enclave = {
@@ -101,7 +85,7 @@ nitroEventsWatch(virDomainObj *vm,
         .fromStart = fromStart,
     };
 
-    if (!(priv->run.mon = nitroMonitorOpen(fd, vm->def->name, &enclave, nitroEventsFromMonitor,
+    if (!(priv->run.mon = nitroMonitorOpen(fd, vm->def->name, &enclave, callback,
                                            vm, virObjectUnref)))
         return -1;
     virObjectRef(vm); /* the monitor's */

@@ -11,11 +11,12 @@
 #include "nitro_conf.h"
 #include "nitro_monitor.h"
 
-/*
- * Has the events noted that come on the connection @fd, which is taken over, with the helper of
- * @vm. @fromStart: that runs only from now on. Returns 0, or -1 with an error set.
- */
-int nitroEventsWatch(virDomainObj *vm, int fd, bool fromStart);
+/* Takes an event of the helper of the domain @opaque: a nitroMonitorCallback. */
+void nitroEventsFromMonitor(nitroMonitor *mon, const nitroMonitorEvent *event, void *opaque);
 
-/* The helper of @vm has ended: a worker makes the domain inactive. */
-void nitroEventsNoteEnd(virDomainObj *vm);
+/*
+ * Has @callback told of the events that come on the connection @fd, which is taken over, with the
+ * helper of @vm, which is its opaque data. @fromStart: that runs only from now on. Returns 0,
+ * or -1 with an error set.
+ */
+int nitroEventsWatch(virDomainObj *vm, int fd, bool fromStart, nitroMonitorCallback callback);

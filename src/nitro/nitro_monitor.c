@@ -41,6 +41,9 @@ VIR_LOG_INIT("nitro.nitro_monitor");
 /* ms: how long a helper is left alone that has not measured its image yet */
 #define NITRO_MONITOR_MEASURE_PAUSE 50
 
+/* ms: until it is read again what could not be read */
+#define NITRO_MONITOR_READ_PAUSE 100
+
 struct _nitroMonitor {
     virObjectLockable parent;
 
@@ -236,6 +239,34 @@ nitroMonitorHandleLine(nitroMonitor *mon,
 }
 
 
+/* The time of a pause is over. */
+static void
+nitroMonitorResume(int timer,
+                   void *opaque)
+{
+    nitroMonitor *mon = opaque;
+
+    VIR_WITH_OBJECT_LOCK_GUARD(mon) {
+        if (mon->watch >= 0 && !mon->gone)
+            virEventUpdateHandle(mon->watch, VIR_EVENT_HANDLE_READABLE);
+    }
+    virEventRemoveTimeout(timer);
+}
+
+
+/* What cannot be read now, as the host is short of something, is read later. errno is set. */
+static void
+nitroMonitorPause(nitroMonitor *mon)
+{
+    VIR_WARN("Unable to read what the helper of domain '%s' says: %s", mon->name, g_strerror(errno));
+    if (virEventAddTimeout(NITRO_MONITOR_READ_PAUSE, nitroMonitorResume,
+                           virObjectRef(mon), virObjectUnref) < 0)
+        virObjectUnref(mon);
+    else
+        virEventUpdateHandle(mon->watch, 0);
+}
+
+
 /* Returns 0, or -1 at the end of the connection. */
 static int
 nitroMonitorRead(nitroMonitor *mon,
@@ -246,8 +277,14 @@ nitroMonitorRead(nitroMonitor *mon,
     const char *line;
     const char *newline;
 
-    if ((got = recv(fd, buf, sizeof(buf), MSG_DONTWAIT)) < 0)
-        return errno == EAGAIN || errno == EINTR ? 0 : -1;
+    if ((got = recv(fd, buf, sizeof(buf), MSG_DONTWAIT)) < 0) {
+        if (errno == ECONNRESET)
+            return -1;
+        /* Any other error is one of this host, and says nothing of the helper. */
+        if (errno != EAGAIN && errno != EINTR)
+            nitroMonitorPause(mon);
+        return 0;
+    }
     if (got == 0)
         return -1;
 

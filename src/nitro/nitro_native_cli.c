@@ -298,10 +298,16 @@ nitroNativeCliCheckRequired(virJSONValue *object)
         }
     }
 
-    if (count == ids) {
+    if (!count && !ids) {
         virReportError(VIR_ERR_INVALID_ARG, "%s",
                        _("nitro-cli's configuration needs one of the members 'cpu_count' and "
                          "'cpu_ids'"));
+        return -1;
+    }
+    if (count && ids) {
+        virReportError(VIR_ERR_INVALID_ARG, "%s",
+                       _("nitro-cli's configuration has both members 'cpu_count' and 'cpu_ids': "
+                         "remove one of them"));
         return -1;
     }
     return 0;
@@ -313,16 +319,12 @@ nitroNativeParseCli(const char *config,
                     virDomainDef *def,
                     virDomainXMLOption *xmlopt)
 {
-    g_autoptr(virJSONValue) object = virJSONValueFromString(config);
+    g_autoptr(virJSONValue) object = NULL;
     size_t i;
 
-    /* libvirt's own sentence would repeat the whole text */
-    if (!object || !virJSONValueIsObject(object)) {
-        virReportError(VIR_ERR_INVALID_ARG, "%s",
-                       _("the description for format 'nitro-cli' is not a JSON object, or it has "
-                         "a member twice"));
+    if (nitroNativeCheckJson(config) < 0 ||
+        !(object = virJSONValueFromString(config)))
         return -1;
-    }
 
     if (nitroNativeCliCheckMembers(object) < 0 ||
         nitroNativeCliCheckRequired(object) < 0)

@@ -23,9 +23,9 @@
 #include "nitro_run.h"
 #include "nitro_socket.h"
 #include "virerror.h"
+#include "virevent.h"
 #include "virfile.h"
 #include "virlog.h"
-#include "virtime.h"
 #include "viruuid.h"
 
 #define VIR_FROM_THIS VIR_FROM_DOMAIN
@@ -44,17 +44,30 @@ nitroRunFdsClose(nitroRunFds *fds)
     VIR_FORCE_CLOSE(fds->console);
     VIR_FORCE_CLOSE(fds->broker);
     VIR_FORCE_CLOSE(fds->device);
-    VIR_FORCE_CLOSE(fds->consoleLog);
-    VIR_FORCE_CLOSE(fds->log);
+    g_clear_pointer(&fds->outputs, nitroOutputsFree);
     g_clear_pointer(&fds->signedPcr0, g_free);
+}
+
+
+void
+nitroRunUnwatch(nitroRun *run)
+{
+    if (run->watch >= 0)
+        virEventRemoveHandle(run->watch);
+    run->watch = -1;
 }
 
 
 void
 nitroRunReset(nitroRun *run)
 {
-    run->consoleOpened = false;
     VIR_FORCE_CLOSE(run->consoleFd);
+    nitroRunUnwatch(run);
+    g_clear_pointer(&run->helper, nitroHelperUnref);
+    g_clear_pointer(&run->aside, g_free);
+    run->tries = 0;
+    run->place = NULL;
+    run->shortage = false;
     run->booted = false;
     run->ended = false;
     g_clear_pointer(&run->exitReason, g_free);
@@ -62,19 +75,60 @@ nitroRunReset(nitroRun *run)
     g_clear_pointer(&run->failureText, g_free);
     g_clear_pointer(&run->cpus, g_free);
     run->ncpus = 0;
-    run->helperStart = 0;
     run->startTime = 0;
     run->bootTime = 0;
 }
 
 
-char *
-nitroRunPidFile(nitroDriver *driver,
-                virDomainObj *vm)
+static char *
+nitroRunGetPidPath(nitroDriver *driver,
+                   virDomainObj *vm)
 {
     g_autofree char *dir = nitroDomainGetRunDir(driver, vm->def);
 
     return g_strdup_printf("%s/pid", dir);
+}
+
+
+nitroHelperState
+nitroRunFindHelper(nitroDriver *driver,
+                   virDomainObj *vm)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+    g_autofree char *pidfile = NULL;
+    int rc;
+
+    /* A run of this daemon has noted its helper before that began. */
+    if (!priv->run.helper && priv->run.startTime != 0)
+        return NITRO_HELPER_GONE;
+    if (!priv->run.helper) {
+        /* A daemon of version 0.1.0 that was killed may not have got to save it. */
+        pidfile = nitroRunGetPidPath(driver, vm);
+        rc = nitroHelperReadFile(pidfile, &priv->run.helper);
+        if (rc < 0) {
+            errno = -rc;
+            return rc == -ENOENT ? NITRO_HELPER_GONE : NITRO_HELPER_UNKNOWN;
+        }
+        vm->pid = nitroHelperGetPid(priv->run.helper);
+    }
+    return nitroHelperFind(priv->run.helper, vm->def->uuid);
+}
+
+
+int
+nitroRunNoteHelper(nitroDriver *driver,
+                   virDomainObj *vm,
+                   pid_t pid)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+    g_autofree char *pidfile = nitroRunGetPidPath(driver, vm);
+
+    if (!(priv->run.helper = nitroHelperNewAlive(pid)))
+        return -1;
+    vm->pid = pid;
+    if (nitroHelperWriteFile(priv->run.helper, pidfile) < 0)
+        return -1;
+    return nitroDomainSaveStatus(driver, vm);
 }
 
 
@@ -215,27 +269,6 @@ nitroRunOpenVsock(nitroDriver *driver,
 }
 
 
-/* Opens the log of the domain and writes a line that tells the runs apart. */
-static int
-nitroRunOpenLog(nitroDriver *driver,
-                virDomainObj *vm,
-                nitroRunFds *fds)
-{
-    g_autofree char *path = g_strdup_printf("%s/%s.log", driver->config->logDir, vm->def->name);
-    g_autofree char *now = virTimeStringNow();
-    g_autofree char *line = NULL;
-
-    if ((fds->log = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600)) < 0) {
-        virReportSystemError(errno, _("cannot open the log file '%s'"), path);
-        return -1;
-    }
-    line = g_strdup_printf("%s: starting up, libvirt-nitro %s\n", NULLSTR(now), NITRO_VERSION);
-    if (safewrite(fds->log, line, strlen(line)) < 0)
-        VIR_WARN("Unable to write to '%s': %s", path, g_strerror(errno));
-    return 0;
-}
-
-
 /* The helper gets the device open: it need not be able to open it itself. */
 static int
 nitroRunOpenDevice(nitroDriver *driver,
@@ -264,25 +297,38 @@ nitroRunKeepCid(nitroDriver *driver,
 }
 
 
+/* Whether the CPUs are there is one thing, whether others have them at present another. */
+static int
+nitroRunTakeCpus(nitroDriver *driver,
+                 virDomainObj *vm)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+
+    if (nitroHostTakeCpus(driver, vm->def) == 0)
+        return 0;
+    priv->run.shortage = virGetLastErrorCode() == VIR_ERR_OPERATION_FAILED;
+    return -1;
+}
+
+
 int
 nitroRunAcquire(nitroDriver *driver,
                 virDomainObj *vm,
                 nitroRunFds *fds)
 {
     nitroDomainObjPrivate *priv = vm->privateData;
+    g_autofree char *rundir = nitroDomainGetRunDir(driver, vm->def);
 
     /* The directories may have been cleaned away since the daemon's start. */
     if (nitroDriverConfigMakeDirs(driver->config) < 0 ||
         nitroImageOpen(vm->def, &fds->image, &fds->initrd, &fds->signedPcr0) < 0 ||
-        nitroHostTakeCpus(driver, vm->def) < 0 ||
+        nitroRunTakeCpus(driver, vm) < 0 ||
         nitroRunOpenControl(driver, vm, fds) < 0 ||
         nitroRunOpenVsock(driver, vm, fds) < 0 ||
-        nitroRunOpenLog(driver, vm, fds) < 0 ||
-        nitroConsoleOpenLog(vm->def, &fds->consoleLog) < 0 ||
-        nitroConsoleOpen(vm->def, &fds->console) < 0)
+        !(fds->outputs = nitroOutputsOpen(driver, vm->def, fds->image, fds->initrd)) ||
+        nitroConsoleOpen(vm->def, rundir, &fds->console) < 0)
         return -1;
 
-    priv->run.consoleOpened = true;
     if (fds->console >= 0)
         priv->run.consoleFd = nitroConsoleHold(vm->def);
     return nitroRunOpenDevice(driver, vm, fds);
@@ -290,20 +336,19 @@ nitroRunAcquire(nitroDriver *driver,
 
 
 /*
- * Finds the console of the enclave again. A process that exits loses its arguments before its
- * descriptors: a helper that has them still has the other end of the console, which was
- * its before this looked for it.
+ * Finds the console of the enclave again. A helper that lives has the other end of the console,
+ * which was its before this looked for it.
  */
 static void
 nitroRunHoldConsole(nitroDriver *driver,
                     virDomainObj *vm)
 {
     nitroDomainObjPrivate *priv = vm->privateData;
-    char uuid[VIR_UUID_STRING_BUFLEN];
 
-    virUUIDFormat(vm->def->uuid, uuid);
+    if (priv->run.consoleFd >= 0)
+        return;
     priv->run.consoleFd = nitroConsoleHold(vm->def);
-    if (!nitroHelperFindPid(driver, vm) || !nitroHelperHasArg(vm->pid, uuid))
+    if (nitroRunFindHelper(driver, vm) != NITRO_HELPER_ALIVE)
         VIR_FORCE_CLOSE(priv->run.consoleFd);
 }
 
@@ -313,11 +358,13 @@ nitroRunReserve(nitroDriver *driver,
                 virDomainObj *vm)
 {
     nitroDomainObjPrivate *priv = vm->privateData;
+    g_autofree char *rundir = nitroDomainGetRunDir(driver, vm->def);
     unsigned int cid = vm->def->vsock->guest_cid;
 
     if (nitroDomainDefGetMachine(vm->def) == NITRO_MACHINE_NITRO)
         nitroCpusNote(driver->cpus, vm->def);
-    if (cid != 0) {
+    nitroOutputsRetake(driver, vm->def->name, rundir);
+    if (cid != 0 && priv->run.cid == 0) {
         if (nitroCidsTake(driver->cids, vm->def->name, &cid) == 0)
             priv->run.cid = cid;
         else
@@ -327,17 +374,44 @@ nitroRunReserve(nitroDriver *driver,
 }
 
 
+/*
+ * Removes the status file @path, or empties it, so that the next daemon does not take the run for one
+ * that has crashed. Returns 0, or -1 with errno set when it is still there.
+ */
+static int
+nitroRunRemoveStatus(const char *path)
+{
+    int saved;
+
+    if (unlink(path) == 0 || errno == ENOENT)
+        return 0;
+    saved = errno;
+    if (truncate(path, 0) < 0)
+        VIR_ERROR(_("the status '%s' of a run that is over can neither be removed nor emptied: %s"),
+                  path, g_strerror(errno));
+    errno = saved;
+    return -1;
+}
+
+
 static void
 nitroRunRemoveFiles(nitroDriver *driver,
                     virDomainObj *vm)
 {
     g_autofree char *dir = nitroDomainGetRunDir(driver, vm->def);
     g_autofree char *status = virDomainConfigFile(driver->config->stateDir, vm->def->name);
+    bool left = false;
 
-    if (nitroDomainRemoveRunDir(dir) < 0)
-        VIR_WARN("Unable to remove '%s': %s", dir, virGetLastErrorMessage());
-    if (status && unlink(status) < 0 && errno != ENOENT)
+    if (status && nitroRunRemoveStatus(status) < 0) {
         VIR_WARN("Unable to remove '%s': %s", status, g_strerror(errno));
+        left = true;
+    }
+    if (nitroDomainRemoveRunDir(dir) < 0) {
+        VIR_WARN("Unable to remove '%s': %s", dir, virGetLastErrorMessage());
+        left = true;
+    }
+    if (left)
+        nitroAsidesFindLater(driver);
 }
 
 
@@ -346,11 +420,12 @@ nitroRunRelease(nitroDriver *driver,
                 virDomainObj *vm)
 {
     nitroDomainObjPrivate *priv = vm->privateData;
+    g_autofree char *rundir = nitroDomainGetRunDir(driver, vm->def);
 
-    if (priv->run.consoleOpened)
-        nitroConsoleClose(vm->def);
-    priv->run.consoleOpened = false;
+    nitroConsoleClose(vm->def, rundir);
+    nitroOutputsRelease(driver, vm->def->name, rundir);
     VIR_FORCE_CLOSE(priv->run.consoleFd);
+    nitroRunUnwatch(&priv->run);
     nitroCidsRelease(driver->cids, priv->run.cid);
     priv->run.cid = 0;
     nitroCpusRelease(driver->cpus, vm->def->name);

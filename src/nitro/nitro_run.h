@@ -12,7 +12,9 @@
 #pragma once
 
 #include "nitro_conf.h"
+#include "nitro_helper.h"
 #include "nitro_monitor.h"
+#include "nitro_outputs.h"
 
 /* What a start opens for the helper; closed in the daemon when the helper has it */
 typedef struct _nitroRunFds nitroRunFds;
@@ -26,12 +28,11 @@ struct _nitroRunFds {
     int console;
     int broker;
     int device;
-    int consoleLog;
-    int log;
+    nitroOutputs *outputs; /* with the log, where the helper's own words go */
     char *signedPcr0; /* what the image is signed for (hex); NULL: it is not signed */
 };
 
-#define NITRO_RUN_FDS_INIT { -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, NULL }
+#define NITRO_RUN_FDS_INIT { -1, -1, -1, -1, -1, -1, -1, -1, -1, NULL, NULL }
 
 void nitroRunFdsClose(nitroRunFds *fds);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(nitroRunFds, nitroRunFdsClose);
@@ -40,11 +41,14 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(nitroRunFds, nitroRunFdsClose);
 typedef struct _nitroRun nitroRun;
 struct _nitroRun {
     unsigned int cid;    /* taken from the driver's; 0: none */
-    bool consoleOpened;  /* what nitroConsoleOpen() makes is ours to remove */
     int consoleFd;       /* nitroConsoleHold(); -1: none */
     bool cpusShown;      /* as pins of the live definition, which has none of its own */
-    nitroMonitor *mon;   /* NULL until the helper runs */
-    unsigned long long helperStart; /* when its process started: ticks since boot; 0: not known */
+    nitroQueuePlace *place; /* while it waits for its turn to start; its start's to give back */
+    nitroHelper *helper; /* NULL until it runs */
+    nitroMonitor *mon;   /* NULL until the helper runs, and while it cannot be talked to */
+    char *aside;         /* why not, and the domain is left alone; NULL: it can */
+    int watch;           /* of the helper's process meanwhile; -1: none */
+    unsigned int tries;  /* to take it over, in a row */
 
     /* What the helper has told: */
     bool booted;
@@ -55,6 +59,7 @@ struct _nitroRun {
     unsigned int *cpus;  /* host CPUs of the vCPUs, in their order; NULL: not known */
     size_t ncpus;
 
+    bool shortage;       /* the start failed as the host is short of something at present */
     gint64 startTime;             /* of the start, us of the monotonic clock; 0: another daemon's */
     unsigned long long bootTime;  /* ms from the start until it had booted; 0: not known */
 };
@@ -62,20 +67,34 @@ struct _nitroRun {
 /* Forgets what @run knows of a run that is over, or begins. */
 void nitroRunReset(nitroRun *run);
 
-/* The paths of the pid file and of the control socket of the run of @vm (g_free) */
-char *nitroRunPidFile(nitroDriver *driver, virDomainObj *vm);
+/*
+ * What is known of the helper of @vm, which nitroHelperFind() knows of its process, and that
+ * there has never been one. With NITRO_HELPER_UNKNOWN errno says why not more is.
+ */
+nitroHelperState nitroRunFindHelper(nitroDriver *driver, virDomainObj *vm);
+
+/*
+ * Notes that @pid is the helper of @vm, which waits for that before it begins: with what is saved
+ * here, any daemon finds it. Returns 0, or -1 with an error set.
+ */
+int nitroRunNoteHelper(nitroDriver *driver, virDomainObj *vm, pid_t pid);
+
+/* The path of the control socket of the run of @vm (g_free) */
 char *nitroRunGetControlPath(nitroDriver *driver, virDomainObj *vm);
 
 /*
  * Opens and takes what the enclave of the domain @vm needs, in @fds what is for its helper:
- * image, CPUs, run directory, control socket, CID, log, console and device. What has been
+ * image, CPUs, run directory, control socket, CID, outputs, console and device. What has been
  * taken when it fails is given back with the rest: nitroRunRelease().
  *
  * Returns 0, or -1 with an error set.
  */
 int nitroRunAcquire(nitroDriver *driver, virDomainObj *vm, nitroRunFds *fds);
 
-/* Takes what the enclave of an earlier daemon has: CPUs, CID and console. */
+/* The process of the helper is not watched any more: there is a monitor, or no run. */
+void nitroRunUnwatch(nitroRun *run);
+
+/* Takes what the enclave of an earlier daemon has: CPUs, CID, files and console. May be repeated. */
 void nitroRunReserve(nitroDriver *driver, virDomainObj *vm);
 
 /* Gives all back that the run of @vm, whose helper has ended, has taken, and removes its files. */

@@ -5,10 +5,13 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Checks (host, definition, image) -> what the run takes -> helper -> monitor -> wait for "booted".
+ * Checks (host, definition) -> wait for its turn -> what the run takes -> helper -> monitor -> wait
+ * for "booted". The helper does nothing before it is written down where any daemon finds it.
  */
 
 #include <config.h>
+
+#include <unistd.h>
 
 #include "domain_postparse.h"
 #include "domain_validate.h"
@@ -25,9 +28,9 @@
 #include "nitro_run.h"
 #include "nitro_start.h"
 #include "virerror.h"
+#include "virfile.h"
 #include "virlog.h"
-#include "virpidfile.h"
-#include "virprocess.h"
+#include "virutil.h"
 
 #define VIR_FROM_THIS VIR_FROM_DOMAIN
 
@@ -121,7 +124,58 @@ nitroStartOpenBroker(nitroDriver *driver,
 }
 
 
-/* Runs the helper as a daemon of its own; on return it has been executed. */
+/* Runs in the process that is to become the helper: tells who it is. A pre-exec hook. */
+static int
+nitroStartTellPid(void *opaque)
+{
+    int fd = *(int *)opaque;
+    pid_t pid = getpid();
+
+    if (safewrite(fd, &pid, sizeof(pid)) != sizeof(pid) || virSetInherit(fd, false) < 0)
+        return -1;
+    return 0;
+}
+
+
+/*
+ * Runs @cmd as a daemon of its own that is known, and can be found by any other daemon, before
+ * it does anything. @report is both ends of a pipe, whose writing end closes when the helper
+ * is executed, or has ended. Returns 0, or -1 with an error set.
+ */
+static int
+nitroStartCommand(nitroDriver *driver,
+                  virDomainObj *vm,
+                  virCommand *cmd,
+                  const nitroOutputs *outputs,
+                  int *report)
+{
+    pid_t pid;
+
+    virCommandPassFD(cmd, report[1], 0);
+    virCommandSetPreExecHook(cmd, nitroStartTellPid, &report[1]);
+    virCommandRequireHandshake(cmd);
+    virCommandDaemonize(cmd);
+
+    if (virCommandRun(cmd, NULL) < 0 || virCommandHandshakeWait(cmd) < 0)
+        return -1;
+    VIR_FORCE_CLOSE(report[1]);
+    if (saferead(report[0], &pid, sizeof(pid)) != sizeof(pid)) {
+        virReportError(VIR_ERR_INTERNAL_ERROR,
+                       _("the helper of domain '%s' ended before it ran"), vm->def->name);
+        return -1;
+    }
+    if (nitroRunNoteHelper(driver, vm, pid) < 0)
+        return -1;
+
+    /* This empties files, so there is nothing left that can fail. */
+    if (nitroOutputsBegin(outputs) < 0)
+        return -1;
+    virCommandWriteArgLog(cmd, outputs->log.fd);
+    return virCommandHandshakeNotify(cmd);
+}
+
+
+/* Runs the helper; on return it has been executed. On failure no process of it is left. */
 static int
 nitroStartLaunch(nitroDriver *driver,
                  virDomainObj *vm,
@@ -138,7 +192,7 @@ nitroStartLaunch(nitroDriver *driver,
         .consoleFd = fds->console,
         .brokerFd = fds->broker,
         .deviceFd = fds->device,
-        .consoleLogFd = fds->consoleLog,
+        .outputs = fds->outputs,
         .qemu = qemu,
         .accel = accel,
         .pageSize = nitroHostGetPageSize(driver->config, vm->def),
@@ -146,33 +200,31 @@ nitroStartLaunch(nitroDriver *driver,
         .heartbeatTimeout = driver->config->heartbeatTimeout,
         .signedPcr0 = fds->signedPcr0,
     };
-    g_autoptr(virCommand) cmd = NULL;
-    nitroDomainObjPrivate *priv = vm->privateData;
-    g_autofree char *pidfile = nitroRunPidFile(driver, vm);
-    int logfd = fds->log;
+    virCommand *cmd;
+    int report[2] = { -1, -1 };
+    int logfd = fds->outputs->log.fd;
+    char byte;
     int rc;
 
     if (!(cmd = nitroCommandBuild(vm->def, &ctxt)))
         return -1;
+    if (virPipe(report) < 0) {
+        virCommandFree(cmd);
+        return -1;
+    }
 
     virCommandSetOutputFD(cmd, &logfd);
     virCommandSetErrorFD(cmd, &logfd);
-    virCommandSetPidFile(cmd, pidfile);
     virCommandSetUmask(cmd, 0077);
     nitroDriverConfigSetUser(driver->config, cmd);
-    virCommandDaemonize(cmd);
-    virCommandWriteArgLog(cmd, fds->log);
+    rc = nitroStartCommand(driver, vm, cmd, fds->outputs, report);
 
-    if (virCommandRun(cmd, NULL) < 0)
-        return -1;
-    if ((rc = virPidFileReadPath(pidfile, &vm->pid)) < 0) {
-        virReportSystemError(-rc, _("cannot read the pid file '%s'"), pidfile);
-        return -1;
-    }
-    /* A helper that has ended at once tells so otherwise. */
-    if (virProcessGetStartTime(vm->pid, &priv->run.helperStart) < 0)
-        virResetLastError();
-    return 0;
+    /* This ends a process that still waits. */
+    virCommandFree(cmd);
+    VIR_FORCE_CLOSE(report[1]);
+    ignore_value(saferead(report[0], &byte, 1));
+    VIR_FORCE_CLOSE(report[0]);
+    return rc;
 }
 
 
@@ -206,7 +258,7 @@ nitroStartFailureToError(const char *code)
  * its own time limit, so this wait has none. Returns 0, or -1 with an error set; the
  * run may be over then, as somebody may have destroyed it.
  */
-int
+static int
 nitroStartWaitBooted(nitroDriver *driver,
                      virDomainObj *vm,
                      int id)
@@ -270,16 +322,12 @@ nitroStartRun(nitroDriver *driver,
 {
     int monitor;
 
-    /* Before and after the helper's start, so that a daemon that is killed between these
-     * leaves no enclave that the next one does not know. */
-    if (nitroDomainSaveStatus(driver, vm) < 0 ||
-        nitroStartLaunch(driver, vm, fds, qemu, accel) < 0)
+    if (nitroStartLaunch(driver, vm, fds, qemu, accel) < 0)
         return -1;
 
     monitor = fds->monitor;
     fds->monitor = -1;
-    if (nitroEventsWatch(vm, monitor, true) < 0 ||
-        nitroDomainSaveStatus(driver, vm) < 0)
+    if (nitroEventsWatch(vm, monitor, true, nitroEventsFromMonitor) < 0)
         return -1;
     /* The helper alone holds the image, the console and the socket from now on. */
     nitroRunFdsClose(fds);
@@ -294,6 +342,9 @@ nitroStartCheck(nitroDriver *driver,
                 virDomainObj *vm,
                 char **qemu)
 {
+    nitroDomainObjPrivate *priv = vm->privateData;
+
+    priv->run.shortage = false;
     if (virDomainObjIsActive(vm)) {
         virReportError(VIR_ERR_OPERATION_INVALID,
                        _("domain '%s' is already running"), vm->def->name);
@@ -308,9 +359,94 @@ nitroStartCheck(nitroDriver *driver,
     if ((vm->def->postParseFailed &&
          virDomainDefPostParse(vm->def, 0, driver->xmlopt, NULL) < 0) ||
         virDomainDefValidate(vm->def, 0, driver->xmlopt, NULL) < 0 ||
-        nitroHostCheckDomain(driver, vm->def, qemu) < 0)
+        nitroAsidesCheck(driver->asides, vm->def) < 0)
         return -1;
+
+    if (nitroHostCheckDomain(driver, vm->def, qemu) < 0) {
+        priv->run.shortage = virGetLastErrorCode() == VIR_ERR_OPERATION_FAILED;
+        return -1;
+    }
     return 0;
+}
+
+
+/*
+ * Waits until it is the turn of @vm, without its lock: the run may be over then. Returns 0, or -1
+ * with an error set. @place is to be given back in any case.
+ */
+static int
+nitroStartAwaitTurn(nitroDriver *driver,
+                    virDomainObj *vm,
+                    nitroQueuePlace **place)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+    int id = vm->def->id;
+    bool turn;
+
+    priv->run.place = *place = nitroQueueJoin(driver->queue);
+    virObjectUnlock(vm);
+    turn = nitroQueueWait(driver->queue, *place);
+    virObjectLock(vm);
+    if (nitroStartCheckRun(vm, id) < 0)
+        return -1;
+
+    priv->run.place = NULL;
+    if (turn)
+        return 0;
+    virReportError(VIR_ERR_OPERATION_ABORTED,
+                   _("virtnitrod ends while domain '%s' waits for its start"), vm->def->name);
+    return -1;
+}
+
+
+/* Whether @err says that the host is short of something, which it may have again later */
+static bool
+nitroStartIsShortage(const nitroRun *run,
+                     virErrorPtr err)
+{
+    if (run->shortage || STREQ_NULLABLE(run->failureCode, NITRO_FAILURE_RESOURCE))
+        return true;
+    if (err->code == VIR_ERR_NO_MEMORY)
+        return true;
+    if (err->code != VIR_ERR_SYSTEM_ERROR)
+        return false;
+    switch (err->int1) {
+    case EAGAIN:
+    case EBUSY:
+    case EDQUOT:
+    case EIO:
+    case EMFILE:
+    case ENFILE:
+    case ENOBUFS:
+    case ENOMEM:
+    case ENOSPC:
+        return true;
+    default:
+        return false;
+    }
+}
+
+
+/* The run @id of @vm could not be started, with an error set that is kept. */
+static void
+nitroStartFail(nitroDriver *driver,
+               virDomainObj *vm,
+               int id)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+    virErrorPtr err = NULL;
+    bool shortage;
+
+    virErrorPreserveLast(&err);
+    shortage = nitroStartIsShortage(&priv->run, err);
+    /* The next daemon goes on with what this one leaves to it. */
+    if (vm->def->id == id && (!priv->run.helper || !g_atomic_int_get(&driver->quitting))) {
+        /* A helper that cannot be ended now is ended as soon as it can be. */
+        if (nitroEndDomain(driver, vm, VIR_DOMAIN_SHUTOFF_FAILED) < 0)
+            nitroEndNote(driver, vm);
+        priv->run.shortage = shortage;
+    }
+    virErrorRestore(&err);
 }
 
 
@@ -322,9 +458,10 @@ nitroStartDomain(nitroDriver *driver,
     g_auto(nitroRunFds) fds = NITRO_RUN_FDS_INIT;
     g_autofree char *qemu = NULL;
     g_autofree char *accel = NULL;
-    virErrorPtr err = NULL;
+    nitroQueuePlace *place = NULL;
     bool restart = priv->restartPending;
     int id;
+    int rc;
 
     if (nitroStartCheck(driver, vm, &qemu) < 0 ||
         virDomainObjSetDefTransient(driver->xmlopt, vm, NULL) < 0)
@@ -334,23 +471,25 @@ nitroStartDomain(nitroDriver *driver,
     priv->restartPending = false;
     if (!restart)
         priv->restarts = 0;
-    priv->run.startTime = g_get_monotonic_time();
     id = vm->def->id = nitroDriverNextDomainId(driver);
     virDomainObjSetState(vm, VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_STARTING_UP);
     nitroDriverDomainStarted(driver);
 
+    priv->run.startTime = g_get_monotonic_time();
+    if ((rc = nitroStartAwaitTurn(driver, vm, &place)) == 0)
+        priv->run.startTime = g_get_monotonic_time();
     /* A definition that became an emulated one while this waited for its job has none: the
      * helper then finds out by itself. */
     if (nitroDomainDefGetMachine(vm->def) == NITRO_MACHINE_EMULATED)
         accel = nitroHostGetAccel(driver);
-    if (nitroRunAcquire(driver, vm, &fds) < 0 ||
+    if (rc < 0 ||
+        nitroRunAcquire(driver, vm, &fds) < 0 ||
         nitroStartOpenBroker(driver, vm, &fds) < 0 ||
-        nitroStartRun(driver, vm, &fds, qemu, accel) < 0) {
-        virErrorPreserveLast(&err);
-        /* The next daemon goes on with what this one leaves to it. */
-        if (vm->def->id == id && !g_atomic_int_get(&driver->quitting))
-            nitroEndDomain(driver, vm, VIR_DOMAIN_SHUTOFF_FAILED);
-        virErrorRestore(&err);
+        nitroStartRun(driver, vm, &fds, qemu, accel) < 0)
+        rc = -1;
+    nitroQueueLeave(driver->queue, place);
+    if (rc < 0) {
+        nitroStartFail(driver, vm, id);
         return -1;
     }
 
@@ -362,8 +501,8 @@ nitroStartDomain(nitroDriver *driver,
 
 
 void
-nitroStartThread(nitroDriver *driver,
-                 virDomainObj *vm)
+nitroStartOwn(nitroDriver *driver,
+              virDomainObj *vm)
 {
     virObjectRef(vm);
     virObjectLock(vm);

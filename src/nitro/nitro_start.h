@@ -43,15 +43,8 @@ int nitroStartDomain(nitroDriver *driver, virDomainObj *vm);
 /* The job alone, for who finds the enclave started. Returns 0, or -1 with an error set. */
 int nitroStartBeginJobOnly(virDomainObj *vm);
 
-/*
- * Waits until the enclave of the run @id of the domain has booted. The helper has
- * its own time limit, so this wait has none. Returns 0, or -1 with an error set; the
- * run may be over then, as somebody may have destroyed it.
- */
-int nitroStartWaitBooted(nitroDriver *driver, virDomainObj *vm, int id);
-
 /* The enclave of @vm has booted. */
 void nitroStartSetRunning(nitroDriver *driver, virDomainObj *vm);
 
-/* Starts @vm on the daemon's own account: a function for nitroDriverRunThread(). */
-void nitroStartThread(nitroDriver *driver, virDomainObj *vm);
+/* Starts @vm on the daemon's own account, with errors in the log: a function for nitroDriverRun(). */
+void nitroStartOwn(nitroDriver *driver, virDomainObj *vm);

@@ -11,7 +11,10 @@
 #include "nitro_conf.h"
 
 /*
- * Takes over the enclaves that an earlier daemon has left running, in threads
- * of their own.
+ * Takes over the enclaves that an earlier daemon has left running, on the daemon's own account.
+ * Their CPUs and CIDs are theirs when this returns.
  */
 void nitroTakeoverAll(nitroDriver *driver);
+
+/* The same for the domain @vm alone, which is locked and in the list. Counts it as running. */
+void nitroTakeoverBegin(nitroDriver *driver, virDomainObj *vm);
