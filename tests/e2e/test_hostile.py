@@ -61,7 +61,7 @@ class HostileTest(EnclaveTest):
         self.good = set() # PIDs of helpers that live on
 
     def log(self):
-        """Returns what the daemon has logged during this test."""
+        """Returns what the daemon has logged since the last domain was forgotten."""
         with open(self.daemon.log, encoding="utf-8", errors="surrogateescape") as log:
             log.seek(self.log_start)
             return log.read()
@@ -119,6 +119,8 @@ class HostileTest(EnclaveTest):
         self.events.wait(name, libvirt.VIR_DOMAIN_EVENT_UNDEFINED,
                          libvirt.VIR_DOMAIN_EVENT_UNDEFINED_REMOVED)
         self.events.seen.clear()
+        self.check_log()
+        self.log_start = os.path.getsize(self.daemon.log)
 
     def check_ended(self, dom, reason):
         self.wait_state(dom, SHUTOFF, reason)
@@ -146,7 +148,7 @@ class HostileTest(EnclaveTest):
         self.check_ended(dom, libvirt.VIR_DOMAIN_SHUTOFF_CRASHED)
         self.events.check("hostile", [ADDED, STARTED, CRASHED])
         for word in words:
-            self.assertIn(word, self.log())
+            self.assertEqual(self.log().count(word), 1, self.log())
         self.forget(dom)
 
 
@@ -232,7 +234,6 @@ class Floods(HostileTest):
         self.crash("for _ in range(1000):\n"
                    "    helper.raw(b'{\"event\": \"news\"}\\n' * 1000)\nhelper.stay()",
                    "domain 'hostile': the helper " + BROKEN, "256 events")
-        self.assertEqual(self.log().count(BROKEN), 1)
 
     def test_news(self):
         """events of a newer helper, as many as there may be: nothing happens"""
@@ -441,9 +442,11 @@ class DeviceLies(DeviceTest, HostileTest):
                     wait_until(lambda dom=dom: dom.controlInfo()[0] == 0, 20, "the takeover")
                     self.assertState(dom, RUNNING, BOOTED)
                     self.assertEqual(self.cid_of(dom), told)
-                    dom.destroy()
                 else:
-                    self.check_ended(dom, libvirt.VIR_DOMAIN_SHUTOFF_CRASHED)
+                    # the enclave may be well: it is set aside
+                    wait_until(lambda: "is set aside" in self.log(), 20, "it")
+                    self.assertEqual(self.cid_of(dom), told)
+                dom.destroy()
                 self.forget(dom)
 
 
@@ -508,17 +511,12 @@ class Disobedience(HostileTest):
 class Takeover(HostileTest):
     """Helpers that behave well until another daemon comes"""
 
-    def take_over(self, body, *words, **more):
-        dom, _ = self.define("hostile", "helper.boot()\nhelper.control.recv(1)\nhelper.accept()\n"
-                             + body, **more)
-        dom.create()
+    def next_daemon(self, dom):
+        """Returns the domain as the next daemon has it."""
+        name = dom.name()
         self.daemon.restart()
         self.reconnect()
-        dom = self.conn.lookupByName("hostile")
-        self.check_ended(dom, libvirt.VIR_DOMAIN_SHUTOFF_CRASHED)
-        for word in words:
-            self.assertIn(word, self.log())
-        self.forget(dom)
+        return self.conn.lookupByName(name)
 
     def test_good(self):
         """one of version 1 is taken over, and says what it says once"""
@@ -535,13 +533,23 @@ class Takeover(HostileTest):
         dom.destroy()
 
     def test_status(self):
-        """a status with another CID, another's, or none at all"""
+        """a status with another CID, another's, or none: the enclave is set aside, not believed"""
         for status in ({"phase": "running", "cid": 4294967295}, {"phase": "running", "cid": 5},
                        {"phase": "running", "cpus": [1, 2]}, {"phase": NASTY}, {}):
             with self.subTest(status):
-                self.take_over("helper.greet()\nname, number = helper.command()\n"
-                               f"helper.say({{'return': {status!r}, 'id': number}})\n"
-                               "helper.serve()", "makes no sense")
+                dom, _ = self.define("hostile", "helper.boot()\n"
+                                     f"helper.answers['query-status'] = {status!r}\nhelper.serve()")
+                dom.create()
+                helper = self.helper_of(dom)
+                dom = self.next_daemon(dom)
+                wait_until(lambda: "is set aside" in self.log(), 20, "it")
+                self.assertIn("makes no sense", self.log())
+                self.assertState(dom, RUNNING, BOOTED)
+                self.assertIn("address='4'", dom.XMLDesc(0))
+                self.assertEqual(self.helper_of(dom), helper)
+                dom.destroy()
+                self.check_ended(dom, libvirt.VIR_DOMAIN_SHUTOFF_DESTROYED)
+                self.forget(dom)
 
     def test_breaks(self):
         """floods, and events that cannot come"""
@@ -550,7 +558,13 @@ class Takeover(HostileTest):
                      "helper.greet()\nhelper.event('booted')\nhelper.event('booted')\n"
                      "helper.stay()"):
             with self.subTest(body):
-                self.take_over(body, BROKEN)
+                dom, _ = self.define("hostile", "helper.boot()\nhelper.control.recv(1)\n"
+                                                "helper.accept()\n" + body)
+                dom.create()
+                dom = self.next_daemon(dom)
+                self.check_ended(dom, libvirt.VIR_DOMAIN_SHUTOFF_CRASHED)
+                self.assertIn(BROKEN, self.log())
+                self.forget(dom)
 
 
 class Descriptors(HostileTest):
@@ -592,7 +606,7 @@ os.rename(where + ".new", where)
                                      f"domain-{dom.ID()}-curious", "pid")
         self.pid_written = None
         with contextlib.suppress(FileNotFoundError), open(self.pid_file, encoding="ascii") as pid:
-            self.pid_written = (pid.read().strip(), str(self.helper_of(dom)))
+            self.pid_written = (pid.readline().strip(), str(self.helper_of(dom)))
         dom.destroy()
         return result
 
@@ -606,7 +620,8 @@ os.rename(where + ".new", where)
             with self.subTest(f"{fd}: {path}"):
                 # the image can be read, no more; the pid file has a test of its own
                 if regular and writable and path != self.pid_file:
-                    self.assertIn(path, mine)
+                    # and to what these become when they are long
+                    self.assertIn(re.sub(r"\.[0-9]+$", "", path), mine)
                 self.assertNotEqual(path, self.daemon.log)
 
     def test_pid_file(self):
