@@ -32,3 +32,6 @@
 #define NITRO_VCPUS_MAX_EMULATED 255
 
 #define NITRO_HEARTBEAT_TIMEOUT_MAX 86400 /* seconds: a day */
+
+/* Bytes that files which are written to can have, if there is a limit: any line of the log fits. */
+#define NITRO_LOG_SIZE_MIN 4096

@@ -437,6 +437,34 @@ testSocket(void)
 }
 
 
+/* How long a name can be does not depend on where it is, nor on the number of a descriptor. */
+static void
+testSocketName(void)
+{
+    g_autofree char *longest = g_strnfill(NITRO_FILE_SOCKET_NAME_MAX, 'n');
+    g_autofree char *tooLong = g_strnfill(NITRO_FILE_SOCKET_NAME_MAX + 1, 'n');
+    g_autofree char *deep = g_strnfill(100, 'd');
+    const char *names[] = { longest, tooLong };
+    size_t i;
+
+    makeDir(deep, geteuid(), 0700);
+    for (i = 0; i < G_N_ELEMENTS(names); i++) {
+        g_auto(nitroFilePlace) place = NITRO_FILE_PLACE_INIT;
+        g_autofree char *path = g_strdup_printf("%s/%s/%s", top, deep, names[i]);
+        nitroFileId id;
+        int fd;
+
+        find(path, &place);
+        fd = nitroFileListen(&place, &id);
+        if (i == 0)
+            g_assert_cmpint(fd, >=, 0);
+        else
+            g_assert_cmpint(fd, ==, -ENAMETOOLONG);
+        VIR_FORCE_CLOSE(fd);
+    }
+}
+
+
 /* A place is the directory that was found, whatever has its name since. */
 static void
 testSocketDirectory(void)
@@ -543,6 +571,7 @@ main(int argc,
         { "/file/hard-links", testHardLinks },
         { "/file/race", testRace },
         { "/socket/plain", testSocket },
+        { "/socket/name", testSocketName },
         { "/socket/directory", testSocketDirectory },
         { "/socket/others", testSocketOfOthers },
     };

@@ -62,6 +62,22 @@ testConflicts(void)
 }
 
 
+/* What runs has its files, also where they are in use twice. */
+static void
+testNote(void)
+{
+    nitroUses *uses = nitroUsesNew();
+
+    nitroUsesNote(uses, "old", &one, NITRO_USE_CONSOLE);
+    nitroUsesNote(uses, "new", &one, NITRO_USE_CONSOLE);
+    nitroUsesRelease(uses, "old");
+    refuse(uses, "c", NITRO_USE_LOG, "log of the domain", "<source>", "'new'");
+    nitroUsesRelease(uses, "new");
+    g_assert_cmpint(nitroUsesTake(uses, "c", &one, "/x", NITRO_USE_LOG), ==, 0);
+    nitroUsesFree(uses);
+}
+
+
 /* A domain gives back all that it has, and nothing of others. */
 static void
 testRelease(void)
@@ -94,6 +110,7 @@ main(int argc,
 
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/uses/conflicts", testConflicts);
+    g_test_add_func("/uses/note", testNote);
     g_test_add_func("/uses/release", testRelease);
     return g_test_run();
 }

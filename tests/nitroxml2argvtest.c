@@ -13,7 +13,6 @@
 
 #include "nitrotestutils.h"
 #include "nitro_command.h"
-#include "nitro_conf.h"
 #include "nitro_domain_conf.h"
 
 #define DATADIR "nitroxml2argvdata"

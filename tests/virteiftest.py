@@ -123,7 +123,7 @@ class Build(ToolTest):
         missing = self.path('missing')
         out = self.path('out.eif')
         end = ('-o', out)
-        json_error = 'it is not JSON: parse error: premature EOF'
+        json_error = 'it is not JSON in line 1, column 1: parse error: premature EOF'
         cases = [
             ("option --kernel is missing; see 'virt-eif build --help'", [*end]),
             ("option --output is missing; see 'virt-eif build --help'", ['-k', kernel]),
@@ -158,13 +158,14 @@ class Build(ToolTest):
     def test_metadata_refused(self):
         kernel = self.file('kernel', b'a kernel')
         for text, message in [
-                (b'{"a": 1,}',
-                 'it is not JSON: parse error: invalid object key (must be a string)'),
+                (b'{\n "\xc3\xa9": 1,}', 'it is not JSON in line 2, column 9: parse error: invalid '
+                 'object key (must be a string)'),
                 (b'[]', 'it is not a JSON object'),
                 (b'"{}"', 'it is not a JSON object'),
-                (b'{} x', 'it is not JSON: parse error: trailing garbage'),
-                (b'{"a": "\xff"}', 'it is not JSON: lexical error: invalid bytes in UTF8 string.'),
-                (b'{}\0', 'it is not JSON: parse error: trailing garbage')]:
+                (b'{} x', 'it is not JSON in line 1, column 4: parse error: trailing garbage'),
+                (b'{"a": "\xff"}', 'it is not JSON in line 1, column 8: lexical error: invalid bytes '
+                 'in UTF8 string.'),
+                (b'{}\0', 'it is not JSON in line 1, column 3: parse error: trailing garbage')]:
             with self.subTest(text):
                 path = self.file('metadata', text)
                 self.bad(f"metadata '{path}' is refused: {message}", 'build', '-k', kernel,
@@ -397,8 +398,8 @@ class Describe(ToolTest):
         path = eifwriter.simple(metadata=b'nonsense').write(self.path('image.eif'))
         described = self.describe(path)
         self.assertIsNone(described['Metadata'])
-        self.assertRegex(described['MetadataError'], '^it is not JSON: ')
-        self.assertIn('\nMetadata: wrong: it is not JSON: ', self.good('describe', path).decode())
+        self.assertRegex(described['MetadataError'], '^it is not JSON in line 1, column \\d: ')
+        self.assertIn('\nMetadata: wrong: it is not JSON in line 1, ', self.good('describe', path).decode())
 
     def test_wrong_checksum_is_described(self):
         path = eifwriter.simple(crc=0x1234).write(self.path('image.eif'))

@@ -377,8 +377,8 @@ optionsSetLogBackupFds(Options *options, const char *value)
 static char *
 optionsSetLogMaxSize(Options *options, const char *value)
 {
-    if (!optionsParseNumber(value, OPTIONS_LOG_SIZE_MIN, G_MAXINT64, &options->logMaxSize))
-        return g_strdup_printf("is not a number of bytes from %d on", OPTIONS_LOG_SIZE_MIN);
+    if (!optionsParseNumber(value, NITRO_LOG_SIZE_MIN, G_MAXINT64, &options->logMaxSize))
+        return g_strdup_printf("is not a number of bytes from %d on", NITRO_LOG_SIZE_MIN);
     return NULL;
 }
 

@@ -21,9 +21,6 @@
 
 #define OPTIONS_NUMA_NODE_MAX 1023
 
-/* Bytes that --log-max-size can be at least: a line of our log fits in. */
-#define OPTIONS_LOG_SIZE_MIN 4096
-
 typedef enum {
     OPTIONS_RUN,     /* run an enclave */
     OPTIONS_HELP,    /* --help was given */

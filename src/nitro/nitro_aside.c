@@ -18,6 +18,7 @@
 #include "nitro_domain.h"
 #include "nitro_helper.h"
 #include "nitro_monitor.h"
+#include "nitro_outputs.h"
 #include "virerror.h"
 #include "virfile.h"
 #include "virlog.h"
@@ -42,6 +43,7 @@ struct _nitroAside {
     nitroHelper *helper; /* NULL: not found out yet */
     bool told;           /* in the log */
     bool accounted;      /* its CPUs and its CID */
+    bool noted;          /* its files */
     unsigned int cid;    /* taken from the driver's; 0: none */
 };
 
@@ -244,10 +246,11 @@ nitroAsideRelease(nitroDriver *driver,
                   nitroAside *aside)
 {
     nitroCidsRelease(driver->cids, aside->cid);
+    nitroUsesRelease(driver->uses, aside->dir);
     if (aside->accounted)
         nitroCpusRelease(driver->cpus, aside->dir);
     aside->cid = 0;
-    aside->accounted = false;
+    aside->accounted = aside->noted = false;
 }
 
 
@@ -294,9 +297,13 @@ nitroAsideLook(nitroDriver *driver,
 
     if (state == NITRO_HELPER_ALIVE) {
         nitroAsideTell(driver, aside);
+        if (!aside->noted)
+            nitroOutputsRetake(driver, aside->dir, dir);
+        aside->noted = true;
         if (ask && !aside->accounted)
             nitroAsideAccount(driver, aside);
     } else if (state == NITRO_HELPER_GONE) {
+        nitroOutputsRelease(driver, aside->dir, dir);
         nitroAsideRelease(driver, aside);
         if (nitroDomainRemoveRunDir(dir) < 0)
             VIR_ERROR(_("cannot remove '%s': %s"), dir, virGetLastErrorMessage());

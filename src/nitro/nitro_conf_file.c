@@ -31,9 +31,6 @@ VIR_LOG_INIT("nitro.nitro_conf_file");
 /* No machine has more huge pages than this. */
 #define NITRO_POOL_PAGES_MAX (1ULL << 32)
 
-/* Bytes: a line of the helper's log fits in, whatever it says. */
-#define NITRO_LOG_SIZE_MIN 4096
-
 /* Each is open in the helper, for each of three files. */
 #define NITRO_LOG_BACKUPS_MAX 100
 

@@ -149,8 +149,8 @@ nitroConsoleOpenUnix(const virDomainChrSourceDef *source,
         return -1;
     if (sock == -ENAMETOOLONG)
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("the path '%s' of the console is too long for a UNIX socket: at most %zu bytes can be used"),
-                       path, NITRO_SOCKET_PATH_MAX);
+                       _("the path '%s' of the console is too long for a UNIX socket: at most %zu bytes can be used, and %d for the name of the socket"),
+                       path, NITRO_SOCKET_PATH_MAX, NITRO_FILE_SOCKET_NAME_MAX);
     else if (source->data.nix.listen)
         virReportSystemError(-sock, _("cannot listen on the UNIX socket '%s' of the console"),
                              path);

@@ -27,6 +27,10 @@
 /* As the kernel's own limit */
 #define NITRO_FILE_LINKS_MAX 40
 
+/* The name of a socket has to go behind the longest number of a descriptor. */
+G_STATIC_ASSERT(sizeof("/proc/self/fd/2147483647/") + NITRO_FILE_SOCKET_NAME_MAX <=
+                NITRO_SOCKET_PATH_MAX + 1);
+
 /* A file that comes and goes all the time is nobody's log. */
 #define NITRO_FILE_ATTEMPTS 10
 
@@ -395,6 +399,9 @@ nitroFileListen(const nitroFilePlace *place,
     VIR_AUTOCLOSE fd = -1;
     struct stat sb;
     int ret;
+
+    if (strlen(place->name) > NITRO_FILE_SOCKET_NAME_MAX)
+        return -ENAMETOOLONG;
 
     nitroFileRemoveStale(place);
     ret = fd = nitroSocketBind(path);

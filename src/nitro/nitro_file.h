@@ -39,6 +39,9 @@ struct _nitroFilePlace {
     char *name;       /* in it */
 };
 
+/* Bytes that the name of a socket can have in its directory, however long the path to that is */
+#define NITRO_FILE_SOCKET_NAME_MAX 82
+
 #define NITRO_FILE_PLACE_INIT { .dir = -1 }
 
 /*
@@ -65,7 +68,8 @@ int nitroFileOpenOutput(const nitroFilePlace *place);
 /*
  * Listens on a new UNIX stream socket @place, which only this user may connect to, and stores in
  * @id which it is. A socket that nobody listens on, as a killed run has left it, makes way.
- * Returns the descriptor, or -errno, without an error set.
+ * Returns the descriptor, or -errno, without an error set: -ENAMETOOLONG for a name of more
+ * than NITRO_FILE_SOCKET_NAME_MAX bytes.
  */
 int nitroFileListen(const nitroFilePlace *place, nitroFileId *id);
 

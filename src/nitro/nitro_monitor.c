@@ -216,12 +216,11 @@ nitroMonitorHandleLine(nitroMonitor *mon,
     g_auto(nitroMonitorMessage) message = { 0 };
     g_autofree char *why = NULL;
     int lastCommand = 0;
-    int rc;
 
     VIR_WITH_OBJECT_LOCK_GUARD(mon)
         lastCommand = mon->lastId;
 
-    if ((rc = nitroMonitorTalkHear(&mon->talk, line, len, lastCommand, &message, &why)) < 0) {
+    if (nitroMonitorTalkHear(&mon->talk, line, len, lastCommand, &message, &why) < 0) {
         VIR_WITH_OBJECT_LOCK_GUARD(mon)
             mon->foreign = mon->talk.foreign;
         nitroMonitorBreak(mon, why);

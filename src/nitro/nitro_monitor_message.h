@@ -132,4 +132,4 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(nitroMonitorMeasurements, nitroMonitorMeasureme
  */
 char *nitroMonitorCleanText(const char *text);
 
-#define NITRO_MONITOR_TEXT_MAX 1024
+#define NITRO_MONITOR_TEXT_MAX 2048

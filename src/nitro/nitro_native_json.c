@@ -17,6 +17,7 @@
 
 #include <yajl/yajl_parse.h>
 
+#include "nitro_json_position.h"
 #include "nitro_native.h"
 #include "virerror.h"
 
@@ -193,22 +194,13 @@ nitroNativeJsonReport(const char *config,
                       size_t offset,
                       const char *reason)
 {
-    unsigned int line = 1;
-    unsigned int column = 0; /* in characters: bytes but for those that continue one */
-    size_t i;
+    unsigned int line;
+    unsigned int column;
 
-    for (i = 0; i < offset; i++) {
-        if (config[i] == '\n') {
-            line++;
-            column = 0;
-        } else if ((config[i] & 0xc0) != 0x80) {
-            column++;
-        }
-    }
-
+    nitroJsonPosition(config, offset, &line, &column);
     virReportError(VIR_ERR_INVALID_ARG,
                    _("the description for format 'nitro-cli' is wrong in line %u, column %u: %s"),
-                   line, MAX(column, 1), reason);
+                   line, column, reason);
 }
 
 

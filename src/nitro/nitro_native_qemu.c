@@ -246,6 +246,8 @@ nitroQemuMachineProperty(nitroQemuArgs *args,
 
     if (args->machine != NITRO_MACHINE_EMULATED)
         return 1;
+    if (!*value)
+        return nitroQemuReportValue(args, value, _("a name"));
     if (STREQ(key, "vsock"))
         text = &args->vsock;
     else if (STREQ(key, "id"))
@@ -377,6 +379,8 @@ nitroQemuNameProperty(nitroQemuArgs *args,
         return 0;
     if (STRNEQ(key, "guest"))
         return 1;
+    if (!*value)
+        return nitroQemuReportValue(args, value, _("a name"));
 
     g_free(args->def->name);
     args->def->name = g_strdup(value);

@@ -81,21 +81,17 @@ nitroShellFindSyntax(const char *config)
 }
 
 
+/* Whether the UTF-8 @text has no control characters but those of @allowed. */
 static int
-nitroShellCheckCharacters(const char *config)
+nitroShellCheckControls(const char *text,
+                        const char *allowed)
 {
     const char *pos;
 
-    if (!g_utf8_validate(config, -1, NULL)) {
-        virReportError(VIR_ERR_INVALID_ARG, "%s",
-                       _("the command line of QEMU is not UTF-8"));
-        return -1;
-    }
-
-    for (pos = config; *pos; pos = g_utf8_next_char(pos)) {
+    for (pos = text; *pos; pos = g_utf8_next_char(pos)) {
         gunichar c = g_utf8_get_char(pos);
 
-        if (g_unichar_iscntrl(c) && c != '\n' && c != '\t') {
+        if (g_unichar_iscntrl(c) && !(c < 128 && strchr(allowed, (int)c))) {
             virReportError(VIR_ERR_INVALID_ARG,
                            _("the command line of QEMU has the control character U+%04lX"),
                            (unsigned long)c);
@@ -110,10 +106,16 @@ char **
 nitroNativeSplitShell(const char *config)
 {
     g_autoptr(GError) error = NULL;
-    char **argv = NULL;
+    g_auto(GStrv) argv = NULL;
     const char *syntax;
+    size_t i;
 
-    if (nitroShellCheckCharacters(config) < 0)
+    if (!g_utf8_validate(config, -1, NULL)) {
+        virReportError(VIR_ERR_INVALID_ARG, "%s",
+                       _("the command line of QEMU is not UTF-8"));
+        return NULL;
+    }
+    if (nitroShellCheckControls(config, SHELL_SPACE) < 0)
         return NULL;
 
     if ((syntax = nitroShellFindSyntax(config))) {
@@ -135,5 +137,11 @@ nitroNativeSplitShell(const char *config)
                        _("a quotation in the command line of QEMU does not end"));
         return NULL;
     }
-    return argv;
+
+    /* A line end in quotes is not between words. */
+    for (i = 0; argv[i]; i++) {
+        if (nitroShellCheckControls(argv[i], "") < 0)
+            return NULL;
+    }
+    return g_steal_pointer(&argv);
 }

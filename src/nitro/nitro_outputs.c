@@ -108,12 +108,9 @@ nitroOutputsParseNote(const char *line,
 
 
 static char *
-nitroOutputsNotesPath(nitroDriver *driver,
-                      const virDomainDef *def)
+nitroOutputsNotesPath(const char *rundir)
 {
-    g_autofree char *dir = nitroDomainGetRunDir(driver, def);
-
-    return g_strdup_printf("%s/outputs", dir);
+    return g_strdup_printf("%s/outputs", rundir);
 }
 
 
@@ -255,7 +252,8 @@ nitroOutputsOpen(nitroDriver *driver,
 {
     g_autoptr(nitroOutputs) outputs = g_new0(nitroOutputs, 1);
     nitroOutputsOpening opening = { driver, def, outputs, VIR_BUFFER_INITIALIZER };
-    g_autofree char *path = nitroOutputsNotesPath(driver, def);
+    g_autofree char *rundir = nitroDomainGetRunDir(driver, def);
+    g_autofree char *path = nitroOutputsNotesPath(rundir);
     g_autofree char *notes = NULL;
     int rc;
 
@@ -286,7 +284,7 @@ nitroOutputEmpty(const nitroOutput *output)
 
 
 int
-nitroOutputsBegin(nitroOutputs *outputs)
+nitroOutputsBegin(const nitroOutputs *outputs)
 {
     g_autofree char *now = virTimeStringNow();
     g_autofree char *line = g_strdup_printf("%s: starting up, libvirt-nitro %s\n",
@@ -318,12 +316,11 @@ nitroOutputsRemoveEmpty(const nitroOutputsNote *note)
 }
 
 
-/* Reads the notes of @def's run. Returns them (g_strfreev), or NULL with errno set. */
+/* Reads the notes of a run. Returns them (g_strfreev), or NULL with errno set. */
 static GStrv
-nitroOutputsReadNotes(nitroDriver *driver,
-                      const virDomainDef *def)
+nitroOutputsReadNotes(const char *rundir)
 {
-    g_autofree char *path = nitroOutputsNotesPath(driver, def);
+    g_autofree char *path = nitroOutputsNotesPath(rundir);
     g_autofree char *text = NULL;
 
     if (virFileReadAllQuiet(path, NITRO_OUTPUTS_NOTES_MAX, &text) < 0)
@@ -334,35 +331,34 @@ nitroOutputsReadNotes(nitroDriver *driver,
 
 void
 nitroOutputsRetake(nitroDriver *driver,
-                   const virDomainDef *def)
+                   const char *name,
+                   const char *rundir)
 {
-    g_auto(GStrv) lines = nitroOutputsReadNotes(driver, def);
+    g_auto(GStrv) lines = nitroOutputsReadNotes(rundir);
     size_t i;
 
     if (!lines) {
         VIR_WARN("Unable to find out which files domain '%s' uses, which another domain could be given: %s",
-                 def->name, g_strerror(errno));
+                 name, g_strerror(errno));
         return;
     }
 
+    nitroUsesRelease(driver->uses, name);
     for (i = 0; lines[i]; i++) {
         g_auto(nitroOutputsNote) note = { 0 };
 
-        if (!nitroOutputsParseNote(lines[i], &note))
-            continue;
-        if (nitroUsesTake(driver->uses, def->name, &note.id, note.path, note.use) < 0) {
-            VIR_WARN("%s", virGetLastErrorMessage());
-            virResetLastError();
-        }
+        if (nitroOutputsParseNote(lines[i], &note))
+            nitroUsesNote(driver->uses, name, &note.id, note.use);
     }
 }
 
 
 void
 nitroOutputsRelease(nitroDriver *driver,
-                    const virDomainDef *def)
+                    const char *name,
+                    const char *rundir)
 {
-    g_auto(GStrv) lines = nitroOutputsReadNotes(driver, def);
+    g_auto(GStrv) lines = nitroOutputsReadNotes(rundir);
     size_t i;
 
     /* While they are still taken: somebody else's empty files are not removed. */
@@ -372,5 +368,5 @@ nitroOutputsRelease(nitroDriver *driver,
         if (nitroOutputsParseNote(lines[i], &note) && note.backup)
             nitroOutputsRemoveEmpty(&note);
     }
-    nitroUsesRelease(driver->uses, def->name);
+    nitroUsesRelease(driver->uses, name);
 }

@@ -14,8 +14,7 @@
 #pragma once
 
 #include "domain_conf.h"
-
-typedef struct _nitroDriver nitroDriver; /* nitro_conf.h */
+#include "nitro_conf.h"
 
 /* One file. Descriptors are the struct's. */
 typedef struct _nitroOutput nitroOutput;
@@ -40,8 +39,9 @@ struct _nitroOutputs {
  * image in the register of @driver; @imageFd and @initrdFd (-1: none) are what nitroImageOpen() has
  * opened. Nothing is written to them yet.
  *
- * Returns the outputs (nitroOutputsFree), or NULL with an error set: VIR_ERR_CONFIG_UNSUPPORTED for a
- * file that is in use already, or that nitro_file.h refuses. nitroOutputsRelease() is due in both cases.
+ * Returns the outputs (nitroOutputsFree), or NULL with an error set: VIR_ERR_CONFIG_UNSUPPORTED
+ * for a file that is in use already, or that nitro_file.h refuses. nitroOutputsRelease() is due
+ * in both cases.
  */
 nitroOutputs *nitroOutputsOpen(nitroDriver *driver,
                                const virDomainDef *def,
@@ -54,19 +54,20 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(nitroOutputs, nitroOutputsFree);
 
 /*
  * Empties those that begin so, and writes a line to the log that tells the runs apart: what was
- * there is lost, so this is the last thing before the helper runs.
+ * there is lost, so this is the last thing before the helper begins.
  * Returns 0, or -1 with an error set.
  */
-int nitroOutputsBegin(nitroOutputs *outputs);
+int nitroOutputsBegin(const nitroOutputs *outputs);
 
 /*
- * A domain runs that an earlier daemon has started: its files are taken again. What cannot
- * be, for the notes of that daemon are missing, is a warning in the log.
+ * The enclave of the domain @name, with the run directory @rundir, runs, and an earlier daemon has
+ * started it: its files are taken again. Notes of that daemon that are missing are a
+ * warning in the log. May be repeated.
  */
-void nitroOutputsRetake(nitroDriver *driver, const virDomainDef *def);
+void nitroOutputsRetake(nitroDriver *driver, const char *name, const char *rundir);
 
 /*
- * The run of the domain is over, and its run directory still exists: gives back all that the
- * register has, and removes old output that is empty. Does nothing when there is nothing.
+ * The run is over, and its run directory still exists: gives back all that the register has for
+ * @name, and removes old output that is empty. Does nothing when there is nothing.
  */
-void nitroOutputsRelease(nitroDriver *driver, const virDomainDef *def);
+void nitroOutputsRelease(nitroDriver *driver, const char *name, const char *rundir);

@@ -358,11 +358,12 @@ nitroRunReserve(nitroDriver *driver,
                 virDomainObj *vm)
 {
     nitroDomainObjPrivate *priv = vm->privateData;
+    g_autofree char *rundir = nitroDomainGetRunDir(driver, vm->def);
     unsigned int cid = vm->def->vsock->guest_cid;
 
     if (nitroDomainDefGetMachine(vm->def) == NITRO_MACHINE_NITRO)
         nitroCpusNote(driver->cpus, vm->def);
-    nitroOutputsRetake(driver, vm->def);
+    nitroOutputsRetake(driver, vm->def->name, rundir);
     if (cid != 0 && priv->run.cid == 0) {
         if (nitroCidsTake(driver->cids, vm->def->name, &cid) == 0)
             priv->run.cid = cid;
@@ -422,7 +423,7 @@ nitroRunRelease(nitroDriver *driver,
     g_autofree char *rundir = nitroDomainGetRunDir(driver, vm->def);
 
     nitroConsoleClose(vm->def, rundir);
-    nitroOutputsRelease(driver, vm->def);
+    nitroOutputsRelease(driver, vm->def->name, rundir);
     VIR_FORCE_CLOSE(priv->run.consoleFd);
     nitroRunUnwatch(&priv->run);
     nitroCidsRelease(driver->cids, priv->run.cid);

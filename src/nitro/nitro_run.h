@@ -28,7 +28,7 @@ struct _nitroRunFds {
     int console;
     int broker;
     int device;
-    nitroOutputs *outputs;
+    nitroOutputs *outputs; /* with the log, where the helper's own words go */
     char *signedPcr0; /* what the image is signed for (hex); NULL: it is not signed */
 };
 
@@ -84,7 +84,7 @@ char *nitroRunGetControlPath(nitroDriver *driver, virDomainObj *vm);
 
 /*
  * Opens and takes what the enclave of the domain @vm needs, in @fds what is for its helper:
- * image, CPUs, run directory, control socket, CID, log, console and device. What has been
+ * image, CPUs, run directory, control socket, CID, outputs, console and device. What has been
  * taken when it fails is given back with the rest: nitroRunRelease().
  *
  * Returns 0, or -1 with an error set.
@@ -94,7 +94,7 @@ int nitroRunAcquire(nitroDriver *driver, virDomainObj *vm, nitroRunFds *fds);
 /* The process of the helper is not watched any more: there is a monitor, or no run. */
 void nitroRunUnwatch(nitroRun *run);
 
-/* Takes what the enclave of an earlier daemon has: CPUs, CID and console. May be repeated. */
+/* Takes what the enclave of an earlier daemon has: CPUs, CID, files and console. May be repeated. */
 void nitroRunReserve(nitroDriver *driver, virDomainObj *vm);
 
 /* Gives all back that the run of @vm, whose helper has ended, has taken, and removes its files. */

@@ -146,7 +146,7 @@ static int
 nitroStartCommand(nitroDriver *driver,
                   virDomainObj *vm,
                   virCommand *cmd,
-                  nitroOutputs *outputs,
+                  const nitroOutputs *outputs,
                   int *report)
 {
     pid_t pid;

@@ -115,6 +115,19 @@ nitroUsesFindConflict(const nitroUses *uses,
 }
 
 
+/* Adds an entry; the lock is held. */
+static void
+nitroUsesAdd(nitroUses *uses,
+             const char *name,
+             const nitroFileId *id,
+             nitroUse use)
+{
+    nitroUsesEntry entry = { *id, g_strdup(name), use };
+
+    g_array_append_val(uses->entries, entry);
+}
+
+
 int
 nitroUsesTake(nitroUses *uses,
               const char *name,
@@ -124,7 +137,6 @@ nitroUsesTake(nitroUses *uses,
 {
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&uses->lock);
     const nitroUsesEntry *other = nitroUsesFindConflict(uses, id, use);
-    nitroUsesEntry entry = { *id, NULL, use };
 
     if (other) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
@@ -134,9 +146,20 @@ nitroUsesTake(nitroUses *uses,
         return -1;
     }
 
-    entry.name = g_strdup(name);
-    g_array_append_val(uses->entries, entry);
+    nitroUsesAdd(uses, name, id, use);
     return 0;
+}
+
+
+void
+nitroUsesNote(nitroUses *uses,
+              const char *name,
+              const nitroFileId *id,
+              nitroUse use)
+{
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&uses->lock);
+
+    nitroUsesAdd(uses, name, id, use);
 }
 
 

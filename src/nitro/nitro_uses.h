@@ -49,5 +49,8 @@ int nitroUsesTake(nitroUses *uses,
                   const char *path,
                   nitroUse use);
 
+/* The domain @name runs and uses the file @id already, whoever else does: that is noted. */
+void nitroUsesNote(nitroUses *uses, const char *name, const nitroFileId *id, nitroUse use);
+
 /* Forgets all that the domain @name uses. */
 void nitroUsesRelease(nitroUses *uses, const char *name);

@@ -517,10 +517,49 @@ class System(HostTest):
             dom.destroy()
 
     def test_memory_parameters(self):
-        if not os.path.isdir("/sys/kernel/mm/ksm"):
+        """what is set is in the kernel's files, which are played: KSM is the whole host's"""
+        kernel = {"pages_to_scan": 100, "sleep_millisecs": 20, "merge_across_nodes": 1,
+                  "pages_shared": 1 << 33, "pages_sharing": 4, "pages_unshared": 5,
+                  "pages_volatile": 6, "full_scans": 7}
+        with self.played_ksm(kernel):
+            self.assertEqual(self.conn.getMemoryParameters(),
+                             {f"shm_{name}": value for name, value in kernel.items()})
+            self.conn.setMemoryParameters({"shm_pages_to_scan": 123, "shm_sleep_millisecs": 45})
+            kernel.update(pages_to_scan=123, sleep_millisecs=45)
+            self.assertEqual(self.ksm_files(), kernel)
+            self.virsh("node-memory-tune", "--shm-pages-to-scan", "77",
+                       "--shm-merge-across-nodes", "0")
+            kernel.update(pages_to_scan=77, merge_across_nodes=0)
+            self.assertEqual(self.ksm_files(), kernel)
+            self.assertEqual(self.conn.getMemoryParameters(),
+                             {f"shm_{name}": value for name, value in kernel.items()})
+            with self.refused(libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED, "shm_pages_shared"):
+                self.conn.setMemoryParameters({"shm_pages_shared": 1})
+            self.assertEqual(self.ksm_files(), kernel)
+
+    KSM = "/sys/kernel/mm/ksm"
+
+    @contextlib.contextmanager
+    def played_ksm(self, values):
+        """The files with @values are where the daemon, and nobody else, looks for KSM's."""
+        if not os.path.isdir(self.KSM):
             self.skipTest("the kernel has no KSM")
-        now = self.conn.getMemoryParameters()["shm_pages_to_scan"]
-        self.conn.setMemoryParameters({"shm_pages_to_scan": now})
+        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", self.KSM], check=True)
+        try:
+            for name, value in values.items():
+                with open(os.path.join(self.KSM, name), "w", encoding="ascii") as file:
+                    file.write(f"{value}\n")
+            yield
+        finally:
+            subprocess.run(["umount", self.KSM], check=True)
+
+    def ksm_files(self):
+        """{name: number} of KSM's files"""
+        found = {}
+        for name in os.listdir(self.KSM):
+            with open(os.path.join(self.KSM, name), encoding="ascii") as file:
+                found[name] = int(file.read())
+        return found
 
 
 class Measurements(HostTest):

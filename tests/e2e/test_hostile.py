@@ -108,7 +108,7 @@ class HostileTest(EnclaveTest):
         for word in words:
             self.assertIn(word, text)
         self.assertIsNone(UNPRINTABLE.search(text), text)
-        self.assertLess(len(text), 1500)
+        self.assertLess(len(text), 2500)
         self.check_ended(dom, libvirt.VIR_DOMAIN_SHUTOFF_FAILED)
         self.events.check("hostile", [ADDED])
         self.forget(dom)

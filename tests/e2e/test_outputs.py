@@ -186,6 +186,39 @@ class OneUse(OutputTest):
         dom.destroy()
         os.unlink(image)
 
+    def test_set_aside(self):
+        """an enclave whose status cannot be read, so that it is no domain, keeps its files"""
+        console = self.path("con")
+        dom = self.conn.createXML(quick_xml("lost", devices=file_console(console)), 0)
+        helper = self.helper_of(dom)
+        status = os.path.join(self.daemon.state_dir, "nitro", "run", "lost.xml")
+        self.daemon.stop()
+        with open(status, "rb") as file:
+            whole = file.read()
+        with open(status, "wb") as file:
+            file.write(b"nonsense")
+        self.daemon.start()
+        self.reconnect()
+        self.assertEqual(self.conn.listAllDomains(), [])
+        for path, use in ((console, CONSOLE), (self.domain_log("lost"), LOG)):
+            self.refuse(quick_xml("second", devices=file_console(path)), path, CONSOLE, use,
+                        "lost")
+        # it becomes a domain again
+        with open(status, "wb") as file:
+            file.write(whole)
+        wait_until(self.conn.listAllDomains, 30, "the domain")
+        wait_until(lambda: "'lost'" in self.try_start(quick_xml(
+            "second", devices=file_console(console))), 30, "the domain's files")
+        self.conn.lookupByName("lost").destroy()
+        self.assertNotIn(helper, self.living())
+        self.conn.createXML(quick_xml("second", devices=file_console(console)), 0).destroy()
+
+    def try_start(self, xml):
+        """Returns the error of a start, which must fail."""
+        with self.assertRaises(libvirt.libvirtError) as raised:
+            self.conn.createXML(xml, 0)
+        return str(raised.exception)
+
     def test_own_log(self):
         """a domain's log is no console of its own"""
         path = self.domain_log("self")

@@ -98,6 +98,9 @@ def eifs():
         yield b'\1' + signer.section(signer.cose(eifsigner.payload(pcr0, encode=encode)))
     yield b'\0' + image.to_bytes()
     yield b'\0' + signer.sign(image).to_bytes()
+    for section in image.sections:
+        section.gap, section.flags = b'between', 1
+    yield b'\0' + image.to_bytes()
 
 
 def vhostusers():
