@@ -148,6 +148,8 @@ class Rounds(QuickTest):
                 victim = rng.choice(sorted(victims))
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(victim, signal.SIGKILL)
+                wait_until(lambda victim=victim: victim not in self.living(), SETTLE_SECONDS,
+                           f"the end of {kind} {victim}")
                 killed.append(f"{kind} {victim}")
         return killed
 
@@ -180,21 +182,28 @@ class Rounds(QuickTest):
             found.append(f"{qemus} QEMUs for {emulated} emulated enclaves")
         return found
 
-    def look(self, number, rng, what):
+    def running(self):
+        """Returns {PID: name of the domain} of the helpers."""
+        names = {dom.UUIDString(): dom.name() for dom in self.conn.listAllDomains()}
+        return {pid: names.get(uuid, uuid) for uuid, pids in self.helpers().items()
+                for pid in pids}
+
+    def look(self, number, what):
         """The state of the domains settles, and then nothing is different."""
-        with contextlib.suppress(TimeoutError):
-            wait_until(lambda: not self.differences(), SETTLE_SECONDS, "the same")
-        self.assertEqual(self.differences(), [],
-                         f"round {number} of seed {SEED}, after: {', '.join(what)}")
-        survivors = {pid for pids in self.helpers().values() for pid in pids}
-        self.assertEqual(self.lasting_helpers - survivors - self.killed, set(),
-                         f"round {number} of seed {SEED}: helpers ended that nobody has killed")
+        end = time.monotonic() + SETTLE_SECONDS
+        # a restart can come between two looks at it
+        while (found := self.differences()) and time.monotonic() < end:
+            time.sleep(0.02)
+        self.assertEqual(found, [], f"round {number} of seed {SEED}, after: {', '.join(what)}")
+        lost = self.before.keys() - self.running().keys() - self.killed
+        self.assertEqual({pid: self.before[pid] for pid in lost}, {},
+                         f"round {number} of seed {SEED}, after: {', '.join(what)}: helpers "
+                         "have ended that nobody has killed")
 
     def play(self, number, rng):
         kinds = rng.choices(list(KILLS), KILLS.values())[0]
         self.start_some(rng)
-        self.lasting_helpers = {pid for pids in self.helpers().values() for pid in pids}
-        self.killed = set()
+        self.before = self.running()
         during = None
         if rng.random() < 0.3:
             # in the middle of a start
@@ -211,19 +220,20 @@ class Rounds(QuickTest):
         if self.daemon.process.poll() is not None:
             self.daemon.start()
             self.reconnect()
-        self.look(number, rng, what or [f"no {kinds}"])
+        self.look(number, what or [f"no {kinds}"])
         return kinds if what else f"no {kinds}"
 
     def killed_with(self, what):
         """A helper ends with its QEMU, and a start with its broker."""
         if any(word.startswith(("QEMU", "broker")) for word in what):
-            return set(self.lasting_helpers)
+            return self.before.keys()
         return {int(word.split()[1]) for word in what if word.startswith("helper")}
 
     def test_rounds(self):
-        print(f"seed {SEED}, {ROUNDS} rounds", flush=True)
         rng = random.Random(SEED)
-        for xml in self.definitions().values():
+        definitions = self.definitions()
+        print(f"seed {SEED}, {ROUNDS} rounds with {', '.join(definitions)}", flush=True)
+        for xml in definitions.values():
             self.conn.defineXML(xml)
         counts = {}
         begin = time.monotonic()
