@@ -15,7 +15,7 @@
  * and libc is not asked -> the list.
  *
  * Where a descriptor is all that a call is given, its path is what /proc/self/fd says. Calls
- * that libc makes itself do not come by here, such as those of fopen().
+ * that libc makes itself do not come by here, such as the reads of stdio.
  */
 
 /* With it, open() and others would be called open64() here. */
@@ -265,6 +265,15 @@ openat(int dir, const char *path, int flags, ...)
 }
 
 ALIAS(openat) int openat64(int dir, const char *path, int flags, ...);
+
+
+EXPORT FILE *
+fopen(const char *restrict path, const char *restrict mode)
+{
+    return fails("open", path) ? NULL : NEXT(fopen)(path, mode);
+}
+
+ALIAS(fopen) FILE *fopen64(const char *restrict path, const char *restrict mode);
 
 
 EXPORT DIR *

@@ -11,7 +11,7 @@ it does has its calls in .calls -> with fault(): one of these fails.
     mock.fault("connect", errno.EAGAIN, path="*/control", skip=1)
 
 has the second connect() to such a path fail; count=-1 means all from then on. Calls: open (and
-openat, opendir), read, write, fsync (and fdatasync), rename, unlink (and unlinkat), mkdir,
+openat, fopen, opendir), read, write, fsync (and fdatasync), rename, unlink (and unlinkat), mkdir,
 socket, bind, connect, accept, recv, send, pipe, fork, pthread_create, pidfd_open,
 pidfd_send_signal.
 """

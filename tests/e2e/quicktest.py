@@ -43,7 +43,8 @@ class QuickTest(EnclaveTest):
 
     @property
     def run_top(self):
-        return os.path.join(self.daemon.state_dir, "nitro", "run")
+        top = os.path.join(self.daemon.state_dir, "nitro")
+        return top if self.system else os.path.join(top, "run")
 
     def status_file(self, name):
         return os.path.join(self.run_top, f"{name}.xml")
