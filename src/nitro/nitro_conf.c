@@ -14,7 +14,7 @@
 #include "virfile.h"
 #include "virutil.h"
 
-#define VIR_FROM_THIS VIR_FROM_DOMAIN
+#define VIR_FROM_THIS VIR_FROM_NITRO
 
 nitroDriverConfig *
 nitroDriverConfigNew(bool privileged)

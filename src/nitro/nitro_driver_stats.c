@@ -22,7 +22,7 @@
 #include "virhostcpu.h"
 #include "virtypedparam.h"
 
-#define VIR_FROM_THIS VIR_FROM_DOMAIN
+#define VIR_FROM_THIS VIR_FROM_NITRO
 
 
 /* vCPUs */

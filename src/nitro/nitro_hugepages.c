@@ -16,7 +16,7 @@
 #include "virfile.h"
 #include "virnuma.h"
 
-#define VIR_FROM_THIS VIR_FROM_DOMAIN
+#define VIR_FROM_THIS VIR_FROM_NITRO
 
 #define NITRO_HUGEPAGES_PATH "/sys/kernel/mm/hugepages/hugepages-%ukB"
 

@@ -21,7 +21,7 @@
 #include "virfile.h"
 #include "virutil.h"
 
-#define VIR_FROM_THIS VIR_FROM_DOMAIN
+#define VIR_FROM_THIS VIR_FROM_NITRO
 
 /* What nitro-cli and the hypervisor want: memory for the image and for unpacking it */
 #define NITRO_IMAGE_MEMORY_FACTOR 4

@@ -27,7 +27,7 @@
 #include "virutil.h"
 #include "viruuid.h"
 
-#define VIR_FROM_THIS VIR_FROM_DOMAIN
+#define VIR_FROM_THIS VIR_FROM_NITRO
 
 #define QEMU_PREFIX "qemu-system-"
 #define QEMU_MEMORY_DEFAULT_KIB (128 * 1024)

@@ -18,7 +18,7 @@
 #include "virfile.h"
 #include "virstring.h"
 
-#define VIR_FROM_THIS VIR_FROM_DOMAIN
+#define VIR_FROM_THIS VIR_FROM_NITRO
 
 
 /* A new socket with @flags and the address @path in @addr. Returns the descriptor, or -errno. */
