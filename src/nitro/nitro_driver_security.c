@@ -1,5 +1,5 @@
 /*
- * nitro_driver_security.c: the entry points that are about what an enclave attests
+ * nitro_driver_security.c: the entry points about security: labels, and what an enclave attests
  *
  * Copyright (C) 2026 The libvirt-nitro authors
  *
@@ -19,7 +19,7 @@
 #include "virerror.h"
 #include "virtypedparam.h"
 
-#define VIR_FROM_THIS VIR_FROM_DOMAIN
+#define VIR_FROM_THIS VIR_FROM_NITRO
 
 /* ms: how long a helper may take to measure an image; it reads about 300 MiB in a second */
 #define NITRO_MEASURE_TIMEOUT 30000
@@ -103,4 +103,23 @@ nitroDomainGetLaunchSecurityInfo(virDomainPtr dom,
     *params = found;
     *nparams = nfound;
     return 0;
+}
+
+
+int
+nitroDomainGetSecurityLabelList(virDomainPtr dom,
+                                virSecurityLabelPtr *seclabels)
+{
+    virDomainObj *vm;
+    int ret = -1;
+
+    if (!(vm = nitroDomainObjFromDomain(dom)))
+        return -1;
+    if (virDomainGetSecurityLabelListEnsureACL(dom->conn, vm->def) == 0) {
+        *seclabels = NULL;
+        ret = 0;
+    }
+
+    virDomainObjEndAPI(&vm);
+    return ret;
 }

@@ -1,5 +1,5 @@
 /*
- * nitro_driver_security.h: the entry points that are about what an enclave attests
+ * nitro_driver_security.h: the entry points about security: labels, and what an enclave attests
  *
  * Copyright (C) 2026 The libvirt-nitro authors
  *
@@ -11,6 +11,9 @@
 #pragma once
 
 #include "driver.h"
+
+/* An enclave has no label of any security driver: the list is empty. */
+int nitroDomainGetSecurityLabelList(virDomainPtr dom, virSecurityLabelPtr *seclabels);
 
 /*
  * The parameters, all of the running domain:
