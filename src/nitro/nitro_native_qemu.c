@@ -534,7 +534,7 @@ nitroNativeParseQemu(const char *config,
     g_auto(GStrv) argv = NULL;
     int ret = -1;
     int n = 1;
-    int i;
+    size_t i;
 
     if (!g_shell_parse_argv(config, NULL, &argv, &error)) {
         virReportError(VIR_ERR_INVALID_ARG, "%s",

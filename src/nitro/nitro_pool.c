@@ -58,7 +58,7 @@ nitroPoolGetSiblings(const nitroPool *pool,
     virBitmap *siblings = virBitmapNew(0);
     unsigned int block = pool->stride * pool->threads;
     unsigned int first;
-    unsigned int i;
+    size_t i;
 
     if (pool->threads == 0)
         return siblings;
