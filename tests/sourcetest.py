@@ -150,13 +150,21 @@ class Driver(Tree):
         self.assertIn("expecting 'nitroDomainReset'", self.check_names().stderr)
 
     def test_versions(self):
-        """each entry of the table says since when it is there"""
+        """each entry says since when it is there: the page of what the driver has"""
+        page = self.top / 'hvsupport.html'
+        words = (SOURCE / 'scripts/hvsupport', LIBVIRT, self.top / DRIVER, page)
+        done = run(sys.executable, *words)
+        self.assertEqual((done.returncode, done.stderr), (0, ''))
+        rows = dict(re.findall(r'>(vir\w+)</a>\n</td>\n<td>[\d.]+</td>\n<td>(.*?)</td>',
+                               page.read_text(encoding='utf-8')))
+        self.assertGreater(len(rows), 200)
+        self.assertRegex(rows['virDomainCreateXML'], r'^\d+\.\d+\.\d+$')
+        self.assertEqual(rows['virDomainSuspend'], '')
         text = (SOURCE / DRIVER).read_text(encoding='utf-8')
-        table = re.search(r'virHypervisorDriver nitroHypervisorDriver = \{\n(.*?)\};', text,
-                          re.DOTALL).group(1)
-        for line in table.splitlines():
-            if not line.startswith('    .name'):
-                self.assertRegex(line, r'^    \.\w+ = \w+, /\* \d+\.\d+\.\d+ \*/$')
+        self.assertEqual(set(filter(None, rows.values())), set(re.findall(
+            r'^    \.\w+ = \w+, /\* (\d+\.\d+\.\d+) \*/$', text, re.MULTILINE)))
+        self.change(DRIVER, r'(\.domainReset = nitroDomainReset,) .*', r'\1')
+        self.assertIn('nitroDomainReset in', run(sys.executable, *words).stderr)
 
 
 class Syntax(Tree):

@@ -1196,7 +1196,7 @@ nitroStateReload(void)
 }
 
 
-/* Since which version of this project there is each: for the support matrix, docs/hvsupport */
+/* With the version of this project that each came with: scripts/hvsupport makes a page of it */
 static virHypervisorDriver nitroHypervisorDriver = {
     .name = NITRO_DRIVER_NAME,
     .connectURIProbe = nitroConnectURIProbe, /* 0.1.0 */
