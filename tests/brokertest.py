@@ -12,6 +12,7 @@ import errno
 import itertools
 import os
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -27,6 +28,9 @@ PORT = 9000
 BEAT = b'\xb7'
 GRACE = 2   # seconds, BROKER_GRACE_MS
 HOLD = 5    # seconds, HEARTBEAT_PORT_HOLD_MS
+SETUP = 3600    # seconds, BROKER_SETUP_SECONDS
+EXTRA = 10      # seconds, BROKER_EXTRA_SECONDS
+LONGEST = 86400 # seconds, NITRO_HEARTBEAT_TIMEOUT_MAX
 SHORT = 20
 LINE_MAX = 65536
 GREETING = {'libvirt-nitro-broker': {'protocol': 1}}
@@ -57,8 +61,8 @@ class Helper(Client):
         assert line == LISTENING, line
         return self
 
-    def expect(self, cid):
-        self.send(command='expect', cid=cid)
+    def expect(self, cid, **more):
+        self.send(command='expect', cid=cid, **more)
         return self
 
     def silent(self, seconds=0.3):
@@ -107,10 +111,12 @@ class BrokerCase(unittest.TestCase):
     def environment(self):
         return self.mock.environment(HELPER)
 
-    def start(self):
+    def start(self, before=lambda: None):
+        """@before is called when the socket is there and the broker does not run yet."""
         with socket.socket(socket.AF_UNIX) as listener, open(self.log_path, 'ab') as log:
             listener.bind(self.path)
             listener.listen(128)
+            before()
             self.process = subprocess.Popen(
                 [HELPER, '--broker', '--listen-fd', str(listener.fileno())],
                 stdin=subprocess.DEVNULL, stderr=log, pass_fds=[listener.fileno()],
@@ -150,7 +156,10 @@ class BrokerCase(unittest.TestCase):
             self.assertEqual(b'', sock.recv(1))
 
     def assert_served(self, cid=77):
-        """A helper and an enclave that come now are served as they should be."""
+        """
+        A helper and an enclave that come now are served as they should be; the helper is of a
+        version that does not tell its time.
+        """
         helper = self.helper().listening().expect(cid)
         self.assertEqual(BEAT, self.beat(cid).recv(1))
         self.assertEqual({'event': 'heartbeat', 'cid': cid}, helper.line())
@@ -365,6 +374,20 @@ class PortTest(BrokerCase):
         self.assertGreater(time.monotonic() - begin, GRACE - 1)
         self.assertNotIn('port is ours', self.log())
 
+    def test_client_before_the_broker(self):
+        """However long the broker takes, who has connected before it ran is served."""
+        helpers = []
+
+        def connect():
+            helpers.append(self.helper().expect(16, timeout=60))
+            self.helper().close()
+            time.sleep(GRACE + 1) # longer than it would wait for its first client
+
+        self.start(connect)
+        helper = helpers[0].listening()
+        self.assertEqual(BEAT, self.beat(16).recv(1))
+        self.assertEqual({'event': 'heartbeat', 'cid': 16}, helper.line())
+
     def test_killed(self):
         self.start()
         helper = self.helper().listening().expect(16)
@@ -377,6 +400,163 @@ class PortTest(BrokerCase):
         self.process.wait()
         self.start()
         self.assert_served()
+
+
+class LastMomentTest(BrokerCase):
+    """Clients that come while the broker ends: it is held in between, see holdmock.c."""
+
+    def environment(self):
+        self.fifo = os.path.join(self.mock.dir, 'fifo')
+        os.mkfifo(self.fifo)
+        library = os.path.join(nitrodevmock.BUILD, 'tests', 'holdmock.so')
+        env = self.mock.environment(HELPER)
+        return dict(env, LD_PRELOAD=f'{env["LD_PRELOAD"]} {library}', HOLDMOCK_SHUTDOWN=self.fifo)
+
+    def setUp(self):
+        super().setUp()
+        self.writer = None
+
+    def tearDown(self):
+        # SIGTERM finds it held again
+        if self.process and self.process.poll() is None:
+            self.process.terminate()
+            wait_for(self.is_held)
+            self.release()
+        super().tearDown()
+
+    def is_held(self):
+        try:
+            self.writer = os.open(self.fifo, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError as e:
+            self.assertEqual(errno.ENXIO, e.errno)
+        return self.writer is not None or self.process.poll() is not None
+
+    def release(self):
+        if self.writer is not None:
+            os.close(self.writer)
+        self.writer = None
+
+    def test_connected(self):
+        """It has found nobody, and removed its file; then somebody connects who has seen it."""
+        self.start(lambda: os.link(self.path, self.path + '.seen'))
+        wait_for(self.is_held)
+        self.assertFalse(os.path.exists(self.path))
+        helpers = [Helper(self.path + '.seen') for _ in range(3)]
+        self.open += helpers
+        self.release()
+        for helper in helpers:
+            helper.listening()
+        self.assertRaises(ConnectionRefusedError, Helper, self.path + '.seen')
+        helpers[0].expect(16, timeout=60)
+        self.assertEqual(BEAT, self.beat(16).recv(1))
+        self.assertEqual({'event': 'heartbeat', 'cid': 16}, helpers[0].line())
+        time.sleep(GRACE + 1) # it would have ended
+        self.assertIsNone(self.process.poll())
+        for helper in helpers:
+            helper.close()
+        self.assertEqual(0, self.process.wait(GRACE + SHORT))
+
+    def test_socket_of_the_next(self):
+        """It leaves alone what the daemon has put in the place of its socket."""
+        self.start()
+        wait_for(self.is_held)
+        with socket.socket(socket.AF_UNIX) as other:
+            other.bind(self.path)
+            self.release()
+            self.assertEqual(0, self.process.wait(GRACE + SHORT))
+        self.assertTrue(os.path.exists(self.path))
+        os.unlink(self.path)
+
+
+class TimeTest(BrokerCase):
+    """A client that does not leave, which keeps the port from others; see clockmock.c."""
+
+    def environment(self):
+        self.clock = os.path.join(self.mock.dir, 'clock')
+        self.set_clock(0)
+        library = os.path.join(nitrodevmock.BUILD, 'tests', 'clockmock.so')
+        env = self.mock.environment(HELPER)
+        return dict(env, LD_PRELOAD=f'{env["LD_PRELOAD"]} {library}',
+                    CLOCKMOCK_MONOTONIC=self.clock)
+
+    def set_clock(self, seconds):
+        # in place: the broker has mapped it
+        fd = os.open(self.clock, os.O_WRONLY | os.O_CREAT, 0o644)
+        os.write(fd, struct.pack('=q', seconds))
+        os.close(fd)
+
+    def assert_time(self, helper, seconds):
+        """
+        The broker drops @helper when @seconds have passed, and not much earlier. Who is served
+        wakes it, and comes after what the test has sent before.
+        """
+        self.assert_served()
+        self.set_clock(seconds - 100)
+        self.assert_served()
+        self.assertTrue(helper.silent())
+        self.set_clock(seconds + 5) # its timers are rounded
+        self.assert_served()
+        self.assertIsNone(helper.line())
+        self.assertIn('its time is over', self.log())
+
+    def test_silent(self):
+        self.start()
+        self.assert_time(self.helper().listening(), SETUP)
+
+    def test_silent_while_the_port_is_in_use(self):
+        """The port is not kept from anybody: the time begins with it."""
+        with self.other_tool():
+            self.start()
+            helper = self.helper().greeted()
+            self.assertEqual(BUSY, helper.line())
+            self.set_clock(10 * SETUP)
+            # tried again four times a second
+            self.assertTrue(helper.silent(1))
+        self.assertEqual(LISTENING, helper.line())
+        self.assert_time(helper, 11 * SETUP)
+
+    def test_told(self):
+        self.start()
+        self.assert_time(self.helper().listening().expect(16, timeout=1000), 1000 + EXTRA)
+
+    def test_told_in_real_time(self):
+        """The port is left to others, who did nothing to wake the broker."""
+        self.start()
+        helper = self.helper().listening().expect(16, timeout=1)
+        self.assertIsNone(helper.line(EXTRA + SHORT))
+        with self.other_tool():
+            self.assertEqual(0, self.process.wait(GRACE + SHORT))
+
+    def test_not_told(self):
+        """An older helper has the time that the slowest image can have."""
+        self.start()
+        self.assert_time(self.helper().listening().expect(16), LONGEST + EXTRA)
+
+    def test_more_than_the_longest(self):
+        self.start()
+        for timeout in (LONGEST + 1, 1 << 40, 0, -1, 'x', None):
+            with self.subTest(timeout):
+                self.set_clock(0)
+                helper = self.helper().listening().expect(16, timeout=timeout)
+                self.assert_time(helper, LONGEST + EXTRA)
+
+    def test_told_again(self):
+        """The time does not begin anew with every word."""
+        self.start()
+        helper = self.helper().listening().expect(16, timeout=1000)
+        self.assert_served()
+        self.set_clock(900)
+        helper.expect(17, timeout=1000).expect(16)
+        self.assert_time(helper, 1000 + EXTRA)
+
+    def test_served_meanwhile(self):
+        """A client that leaves in time has nothing to do with the others' time."""
+        self.start()
+        stuck = self.helper().listening()
+        for seconds in range(0, SETUP, SETUP // 4):
+            self.set_clock(seconds)
+            self.assert_served()
+        self.assert_time(stuck, SETUP)
 
 
 class KernelTest(BrokerCase):
@@ -487,19 +667,18 @@ class HostileTest(BrokerCase):
         helpers = [self.helper() for _ in range(64)]
         for helper in helpers:
             helper.listening()
-        self.assertIsNone(self.helper().line())
-        helpers.pop().close()
-        wait_for(self.can_connect)
+        late = [self.helper() for _ in range(20)]
+        for helper in late:
+            self.assertTrue(helper.silent(0.05))
         helpers[0].expect(16)
         self.assertEqual(BEAT, self.beat(16).recv(1))
         self.assertEqual({'event': 'heartbeat', 'cid': 16}, helpers[0].line())
-
-    def can_connect(self):
-        helper = self.helper()
-        try:
-            return helper.line() == GREETING
-        finally:
+        for helper in late:
+            helpers.pop().close()
+            helper.listening()
+        for helper in helpers + late:
             helper.close()
+        self.assert_served()
 
     def test_clients_that_come_and_go(self):
         self.start()

@@ -1,5 +1,5 @@
 /*
- * clockmock.c: a CLOCK_REALTIME that can be set, for tests: preloaded into the daemon
+ * clockmock.c: clocks that can be set, for tests: preloaded into the program under test
  *
  * Copyright (C) 2026 The libvirt-nitro authors
  *
@@ -10,6 +10,9 @@
  * waits until a time of this clock end when the clock has got there, also when it is set
  * meanwhile, and all other clocks go on. libfaketime looks at its offset once, when a wait
  * begins, so a wait would not notice.
+ *
+ * CLOCKMOCK_MONOTONIC does the same to CLOCK_MONOTONIC, for programs that need hours: a wait
+ * for descriptors does not notice by itself, so the test has to wake it up.
  */
 
 #include <errno.h>
@@ -29,21 +32,30 @@
 #define SECOND_NS 1000000000
 
 static const volatile int64_t *offset;
+static const volatile int64_t *monotonicOffset;
+
+
+/* What the file holds that the environment variable @name names, or NULL */
+static const volatile int64_t *
+clockmockMap(const char *name)
+{
+    const char *path = getenv(name);
+    void *map;
+    int fd;
+
+    if (!path || (fd = open(path, O_RDONLY | O_CLOEXEC)) < 0)
+        return NULL;
+    map = mmap(NULL, sizeof(*offset), PROT_READ, MAP_SHARED, fd, 0);
+    close(fd);
+    return map == MAP_FAILED ? NULL : map;
+}
 
 
 static void __attribute__((constructor))
 clockmockOpen(void)
 {
-    const char *path = getenv("CLOCKMOCK_OFFSET");
-    void *map;
-    int fd;
-
-    if (!path || (fd = open(path, O_RDONLY | O_CLOEXEC)) < 0)
-        return;
-    map = mmap(NULL, sizeof(*offset), PROT_READ, MAP_SHARED, fd, 0);
-    close(fd);
-    if (map != MAP_FAILED)
-        offset = map;
+    offset = clockmockMap("CLOCKMOCK_OFFSET");
+    monotonicOffset = clockmockMap("CLOCKMOCK_MONOTONIC");
 }
 
 
@@ -54,6 +66,8 @@ clock_gettime(clockid_t id, struct timespec *now)
         return -1;
     if (offset && (id == CLOCK_REALTIME || id == CLOCK_REALTIME_COARSE))
         now->tv_sec += *offset;
+    if (monotonicOffset && id == CLOCK_MONOTONIC)
+        now->tv_sec += *monotonicOffset;
     return 0;
 }
 

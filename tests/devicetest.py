@@ -7,7 +7,8 @@
 # The shipped helper runs under nitrodevmock, which keeps the kernel driver's rules, and is
 # driven over its control socket (helpercase). What is compared: the calls that the device
 # sees, with files of devicedata, one for each set of options; the bytes in the enclave's
-# memory, with those of an independent writer (eifwriter); the sentences for each error.
+# memory, with those of an independent writer (eifwriter); the sentences for each error, with
+# devicedata/errors.txt.
 #
 # DEVICETEST_UPDATE=1 writes the files of devicedata anew.
 # Huge pages of 2 MiB are reserved for the time of the tests; they are skipped without.
@@ -16,6 +17,7 @@ import concurrent.futures
 import contextlib
 import errno
 import glob
+import json
 import os
 import re
 import signal
@@ -92,6 +94,13 @@ class DeviceCase(helpercase.HelperCase):
         self.assert_exited(client, 'terminated')
         self.process = None
 
+    def has_thread(self, name):
+        for path in glob.glob(f'/proc/{self.process.pid}/task/*/comm'):
+            with contextlib.suppress(FileNotFoundError), open(path, encoding='ascii') as f:
+                if f.read() == name + '\n':
+                    return True
+        return False
+
     def calls(self):
         """The transcript without what the shell does."""
         return [line for line in self.mock.transcript() if line != 'open = ok']
@@ -111,6 +120,16 @@ def option_sets():
         if '--machine nitro ' in words:
             sets[name] = words
     return sets
+
+
+def compare_data(test, name, text):
+    """The file @name of devicedata holds @text."""
+    path = os.path.join(DATA, name)
+    if os.environ.get('DEVICETEST_UPDATE'):
+        with open(path, 'w', encoding='utf-8') as f:
+            f.write(text)
+    with open(path, encoding='utf-8') as f:
+        test.assertEqual(f.read(), text)
 
 
 class TranscriptTest(DeviceCase):
@@ -164,15 +183,7 @@ class TranscriptTest(DeviceCase):
         if number:
             lines = [line.replace(f'enclave {number[1]}', 'enclave N') for line in lines]
         lines.append(outcome.get('reason') or f'{outcome["code"]}: {outcome["text"]}')
-        self.compare(name, '\n'.join(lines) + '\n')
-
-    def compare(self, name, text):
-        path = os.path.join(DATA, f'{name}.transcript')
-        if os.environ.get('DEVICETEST_UPDATE'):
-            with open(path, 'w', encoding='utf-8') as f:
-                f.write(text)
-        with open(path, encoding='utf-8') as f:
-            self.assertEqual(f.read(), text)
+        compare_data(self, f'{name}.transcript', '\n'.join(lines) + '\n')
 
     def test_definitions(self):
         sets = option_sets()
@@ -221,6 +232,25 @@ class ImageTest(DeviceCase):
     def test_signed(self):
         image = eifwriter.signed(kernel=os.urandom(3 * MIB), ramdisks=(b'', os.urandom(MIB)))
         self.load(image.write(self.path('eif')), image.to_bytes())
+
+    def test_unusual(self):
+        """Gaps and reserved bits reach the hypervisor as they are: it decides."""
+        image = eifwriter.simple(kernel=os.urandom(3 * MIB), flags=0x8000)
+        for section in image.sections:
+            section.gap = os.urandom(70000)
+            section.flags = 0x4000
+        self.load(image.write(self.path('eif')), image.to_bytes())
+        self.assertIn('bytes before section 0 (kernel) belong to no section', self.log())
+
+    def test_order(self):
+        """A ramdisk before the kernel: refused before anything is asked of the device"""
+        image = eifwriter.simple()
+        image.sections.insert(0, image.sections.pop(2))
+        before = len(self.mock.transcript())
+        client = self.run_device(image.write(self.path('eif')))
+        self.assert_failed(client, 'image', 'section 0 (ramdisk) is before the kernel, section 1')
+        self.assertFalse([line for line in self.mock.transcript()[before:]
+                          if 'MEMORY' in line or 'START' in line])
 
     def test_offset(self):
         for offset in (0, 4096, PAGE, 3 * MIB + 4096, 40 * MIB):
@@ -284,6 +314,14 @@ class ImageTest(DeviceCase):
             client = self.run_device(path, '--expect-pcr', '2=' + 'ab' * 48)
             self.assert_failed(client, 'image', 'PCR2', image.pcrs()[2], 'ab' * 48)
             self.assertFalse([line for line in self.calls() if 'enclave 2: NE_START' in line])
+        with self.subTest('signed'):
+            client = self.run_device(path, '--signed-pcr0', 'ab' * 48)
+            self.assert_failed(client, 'image', 'is not the one that was signed: its PCR0 is '
+                               f"{image.pcrs()[0]}, and {'ab' * 48} was signed")
+            self.assertFalse([line for line in self.calls() if 'enclave 3: NE_START' in line])
+            client = self.run_device(path, '--signed-pcr0', image.pcrs()[0])
+            client.event('booted')
+            self.terminate(client)
         with self.subTest('assembled'):
             kernel = tinyguest.kernel(b'')
             pcrs = eifwriter.simple(kernel=kernel, cmdline=b'x', ramdisks=(b'',)).pcrs()
@@ -421,9 +459,11 @@ class OptionTest(DeviceCase):
         failure = client.event('failed')
         self.process.wait(SHORT)
         self.assertEqual('resource', failure['code'])
-        found = re.search(r'needs (\d+) more huge pages of 2048 KiB \((\d+) of the (\d+) of 2048 '
-                          r'KiB are free\): .* writing (\d+) to (\S+)/nr_hugepages',
-                          failure['text'])
+        # hosts have larger ones as well, or not
+        found = re.search(r'needs (\d+) more huge pages of 2048 KiB '
+                          r'\((?:\d+ of the \d+ of \d+ KiB are free, )*'
+                          r'(\d+) of the (\d+) of 2048 KiB are free\): '
+                          r'.* writing (\d+) to (\S+)/nr_hugepages', failure['text'])
         more, free, reserved, number = map(int, found.groups()[:4])
         # others may use huge pages at the same time
         self.assertEqual((memory // PAGE - free, reserved + more), (more, number), failure)
@@ -472,26 +512,26 @@ ERRORS = [
     (START, 274, 'unsupported', ['NE_START_ENCLAVE', 'newer kernel']),
     (INFO, 274, 'unsupported', ['NE_GET_IMAGE_LOAD_INFO', 'newer kernel']),
     (START, 275, 'config', ["a CID of the hypervisor's choice", "auto='yes'"]),
-    (CREATE, 'EINVAL', 'resource', ['4 at most']),
-    (MEMORY, 'EINVAL', 'resource', ['65536 KiB', 'smaller']),
-    (VCPU, 'EINVAL', 'resource', ['refuses']),
-    (START, 'EINVAL', 'resource', ["a CID of the hypervisor's choice"]),
+    (CREATE, 'ENOMEM', 'resource', ['kernel has no memory', 'free memory']),
+    (CREATE, 'EMFILE', 'resource', ['descriptor', 'limit']),
+    (CREATE, 'ENFILE', 'resource', ['descriptor', 'file-max']),
+    (MEMORY, 'ENOMEM', 'resource', ['65536 KiB', 'kernel has no memory', 'free memory']),
     (MEMORY, 'EFAULT', 'resource', ['65536 KiB', 'hugetlb limits']),
-    (MEMORY, 'EIO', 'internal', [MEMORY, 'Input/output error']),
+    (START, 'ENOTTY', 'unsupported', ['not that of Nitro Enclaves', '/dev/nitro_enclaves']),
 ] + [
-    (call, number, code, texts)
+    (call, 'ETIMEDOUT', 'resource', [call, 'not answered'])
     for call in (CREATE, INFO, MEMORY, VCPU, START)
-    for number, code, texts in [
-        ('ENOENT', 'unsupported', [call, 'start it again']),
-        ('EACCES', 'unsupported', [call, 'group ne']),
-        ('EPERM', 'unsupported', [call, 'group ne']),
-        ('ENODEV', 'unsupported', ['module nitro_enclaves', 'EC2']),
-        ('EBUSY', 'resource', ['try again']),
-        ('ENOMEM', 'resource', ['no memory', 'free memory']),
-        ('ETIMEDOUT', 'resource', [call, 'not answered']),
-        ('EMFILE', 'resource', ['descriptor', 'limit']),
-        ('ENFILE', 'resource', ['descriptor', 'file-max']),
-    ]
+] + [
+    # what the driver never returns by itself
+    (call, number, 'resource', [f'Hypervisor refused {call}: {text}: ', advice])
+    for call, advice in ((CREATE, '4 enclaves at most'), (INFO, 'try again'),
+                         (MEMORY, '65536 KiB (huge pages of 2048 KiB)'),
+                         (VCPU, 'a CPU of the pool'), (START, "a CID of the hypervisor's choice"))
+    for number, text in (('EPERM', 'Operation not permitted'), ('EACCES', 'Permission denied'),
+                         ('EIO', 'Input/output error'), ('EEXIST', 'File exists'),
+                         ('EAGAIN', 'Resource temporarily unavailable'),
+                         ('EINVAL', 'Invalid argument'), ('EBUSY', 'Device or resource busy'),
+                         ('ENODEV', 'No such device'))
 ]
 
 
@@ -513,24 +553,32 @@ class ErrorTest(DeviceCase):
 
     def test_table(self):
         self.eif()
+        sentences = []
         for call, err, code, texts in ERRORS:
             with self.subTest((call, err)):
                 self.mock.configure(faults=[])
                 failure = self.failure(call, err)
+                sentences.append(f'{call} {err}: {code}: {failure["text"]}\n')
                 self.assertEqual((code, call, self.number(err)),
                                  (failure['code'], failure['ioctl'], failure['errno']))
                 for text in texts:
                     self.assertIn(text, failure['text'])
                 self.assertNotRegex(failure['text'], r'[{}\n]|Unknown error')
+        compare_data(self, 'errors.txt', ''.join(sentences))
 
     def test_every_number(self):
         """The table above has all of the driver's numbers."""
         self.assertEqual(set(range(256, 276)), {err for _, err, *_ in ERRORS
                                                 if isinstance(err, int)})
 
-    def test_unknown(self):
+    def test_hypervisor(self):
+        """A number of its own: told as it is, and never an internal error. neerrortest has all."""
         self.eif()
-        self.assertIn('Level 2 halted', self.failure(START, errno.EL2HLT)['text'])
+        for err, text in ((errno.EL2HLT, 'Level 2 halted'), (300, '300')):
+            self.mock.configure(faults=[])
+            failure = self.failure(START, err)
+            self.assertEqual('resource', failure['code'])
+            self.assertRegex(failure['text'], f'refused {START}: .*{text}: ')
 
     def test_wrong_ids(self):
         """What the driver itself says to ids that cannot be had"""
@@ -694,13 +742,6 @@ class EndTest(DeviceCase):
         self.process = None
         self.mock.wait_closed(60)
 
-    def has_thread(self, name):
-        for path in glob.glob(f'/proc/{self.process.pid}/task/*/comm'):
-            with contextlib.suppress(FileNotFoundError), open(path, encoding='ascii') as f:
-                if f.read() == name + '\n':
-                    return True
-        return False
-
     def test_kill_in_each_phase(self):
         image = self.eif()[0]
         for call in (CREATE, INFO, MEMORY, VCPU, START):
@@ -726,6 +767,82 @@ class EndTest(DeviceCase):
         with open(f'/proc/{self.process.pid}/maps', encoding='ascii') as f:
             self.assertNotIn('enclave-memory', f.read())
         self.terminate(client)
+
+
+class BrokerTest(DeviceCase):
+    """The connection with the heartbeat broker, which the test plays"""
+
+    GREETING = {'libvirt-nitro-broker': {'protocol': 1}}
+    TIMEOUT = 60
+
+    def run_broker(self, timeout=TIMEOUT):
+        """Starts the helper; returns its client and the broker's end of the connection."""
+        ours, theirs = socket.socketpair()
+        self.clients.append(ours) # closed at the end
+        ours.settimeout(SHORT)
+        with theirs:
+            client = self.run_device(self.eif()[0], '--broker-fd', str(theirs.fileno()),
+                                     '--heartbeat-timeout', str(timeout), heartbeat=None,
+                                     fds=[theirs.fileno()])
+        return client, ours
+
+    def say(self, broker, *messages):
+        for message in messages:
+            broker.sendall(json.dumps(message).encode() + b'\n')
+
+    def assert_left(self, broker):
+        self.assertEqual(b'', broker.recv(1))
+
+    def test_greets_late(self):
+        """All that comes before the enclave's start is done meanwhile."""
+        client, broker = self.run_broker()
+        wait_for(lambda: len([line for line in self.calls() if VCPU in line]) == 2)
+        time.sleep(1)
+        self.assertFalse([line for line in self.calls() if START in line])
+        self.say(broker, self.GREETING, {'event': 'listening'})
+        line = json.loads(broker.makefile().readline())
+        self.assertEqual({'command': 'expect', 'cid': 16, 'timeout': self.TIMEOUT}, line)
+        self.say(broker, {'event': 'heartbeat', 'cid': 16})
+        client.event('booted')
+        # the port is for others: the enclave has booted
+        self.assert_left(broker)
+        self.terminate(client)
+
+    def test_never_greets(self):
+        client, broker = self.run_broker(timeout=1)
+        self.assert_failed(client, 'timeout', 'broker', 'not answered in 1 seconds', 'timeout=')
+        self.assert_left(broker)
+
+    def test_busy_for_good(self):
+        """A broker that answers is not blamed."""
+        client, broker = self.run_broker(timeout=1)
+        self.say(broker, self.GREETING, {'event': 'port-busy', 'errno': errno.EADDRINUSE})
+        self.assert_failed(client, 'resource', 'Port 9000', 'for 1 seconds')
+        self.assert_left(broker)
+
+    def test_ends(self):
+        for messages, text in (([], 'before it had answered'),
+                               ([self.GREETING], 'before the enclave had booted'),
+                               ([self.GREETING, {'event': 'listening'}], 'had booted')):
+            with self.subTest(messages):
+                client, broker = self.run_broker()
+                self.say(broker, *messages)
+                broker.close()
+                self.assert_failed(client, 'internal', 'broker', text, 'again')
+
+    def test_left_at_once(self):
+        """The port is for others as soon as the start fails, though the enclave takes its time."""
+        client, broker = self.run_broker()
+        self.mock.fault(START, hang=20)
+        self.say(broker, self.GREETING, {'event': 'listening'})
+        wait_for(lambda: self.has_thread('start'))
+        client.send(command='terminate', id=1)
+        broker.settimeout(1.5) # half of what the end takes
+        self.assert_left(broker)
+        self.assertEqual({'reason': 'terminated'}, client.event('exited'))
+        self.process.wait(SHORT)
+        self.process = None
+        self.mock.wait_closed(60)
 
 
 class ManyTest(DeviceCase):

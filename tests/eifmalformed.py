@@ -56,6 +56,21 @@ def swapped():
     return Image(parts).to_bytes()
 
 
+def sizes(number, kind, table, own):
+    return f'section {number} ({kind}) has {table} bytes in the table and {own} in its own header'
+
+
+def signed_twice(old, new, *behind):
+    """
+    As the signers of AWS's tools up to 2026 write it: the second signature is put in the
+    place of the first, sections behind it move and their offsets with them, but the table
+    keeps the size of the first.
+    """
+    first = [Section(KERNEL, b'a kernel'), Section(CMDLINE, b'console=ttyS0'),
+             Section(RAMDISK, b'a ramdisk')]
+    return Image(first + [Section(SIGNATURE, bytes(new), table_size=old), *behind]).to_bytes()
+
+
 HEADER = [
     ('empty file', b'', 'not an EIF file: it is empty'),
     ('one byte', b'.', 'not an EIF file: it has only 1 bytes'),
@@ -76,16 +91,14 @@ HEADER = [
      'EIF header: version is 5, only 2 to 4 are supported'),
     ('version 65535', simple(version=65535).to_bytes(),
      'EIF header: version is 65535, only 2 to 4 are supported'),
-    ('unknown flag', simple(flags=2).to_bytes(),
-     'EIF header: flags is 0x0002, only bit 0 (aarch64) is defined'),
-    ('all flags', simple(flags=0xffff).to_bytes(),
-     'EIF header: flags is 0xffff, only bit 0 (aarch64) is defined'),
     ('no sections', simple(nsections=0).to_bytes(),
-     'EIF header: number of sections is 0, it must be 1 to 32'),
+     'EIF header: number of sections is 0, it must be 2 to 32'),
+    ('one kernel section and nothing else', kinds(KERNEL),
+     'EIF header: number of sections is 1, it must be 2 to 32'),
     ('33 sections', simple(nsections=33).to_bytes(),
-     'EIF header: number of sections is 33, it must be 1 to 32'),
+     'EIF header: number of sections is 33, it must be 2 to 32'),
     ('65535 sections', simple(nsections=65535).to_bytes(),
-     'EIF header: number of sections is 65535, it must be 1 to 32'),
+     'EIF header: number of sections is 65535, it must be 2 to 32'),
     ('more sections than there are', simple(nsections=5).to_bytes(),
      'EIF header: offset of section 4 is 0, which overlaps the section before that ends at '
      f'{END}'),
@@ -113,12 +126,6 @@ HEADER = [
      'EIF header: offset of section 0 is 0, which overlaps the header that ends at 548'),
     ('offset in the header', changed(kernel={'offset': 547}),
      'EIF header: offset of section 0 is 547, which overlaps the header that ends at 548'),
-    ('gap behind the header', changed(kernel={'gap': b'\0'}),
-     'EIF header: offset of section 0 is 549, which leaves a gap behind the header that ends '
-     'at 548'),
-    ('gap between sections', changed(ramdisk={'gap': bytes(100)}),
-     f'EIF header: offset of section 2 is {RAMDISK_AT + 100}, which leaves a gap behind the '
-     f'section before that ends at {RAMDISK_AT}'),
     ('overlap by one byte', changed(cmdline={'offset': CMDLINE_AT - 1}),
      f'EIF header: offset of section 1 is {CMDLINE_AT - 1}, which overlaps the section before '
      f'that ends at {CMDLINE_AT}'),
@@ -126,8 +133,8 @@ HEADER = [
      f'EIF header: offset of section 1 is {KERNEL_AT}, which overlaps the section before that '
      f'ends at {CMDLINE_AT}'),
     ('table in another order than the file', swapped(),
-     f'EIF header: offset of section 0 is {CMDLINE_AT}, which leaves a gap behind the header '
-     'that ends at 548'),
+     f'EIF header: offset of section 1 is {KERNEL_AT}, which overlaps the section before that '
+     f'ends at {RAMDISK_AT}'),
     ('offset beyond the end', changed(ramdisk={'offset': END + 1}),
      f'EIF header: offset of section 2 is {END + 1}, but the file ends at {END}'),
     ('offset 2^63', changed(kernel={'offset': 1 << 63}),
@@ -136,33 +143,38 @@ HEADER = [
      f'EIF header: offset of section 3 is {U64}, but the file ends at {END}'),
     ('offset whose sum with the header wraps', changed(kernel={'offset': U64 - 11}),
      f'EIF header: offset of section 0 is {U64 - 11}, but the file ends at {END}'),
-    ('size 2^63', changed(kernel={'table_size': 1 << 63}),
+    ('size 2^63', changed(kernel={'table_size': 1 << 63, 'size': 1 << 63}),
      f'EIF header: size of section 0 is {1 << 63}, but the file has only {END - 560} bytes left '
      'for it'),
     ('size 2^64 - 1', changed(kernel={'table_size': U64, 'size': U64}),
      f'EIF header: size of section 0 is {U64}, but the file has only {END - 560} bytes left '
      'for it'),
-    ('size whose end wraps to the start of the sections', changed(cmdline={'table_size': WRAP}),
+    ('size whose end wraps to the start of the sections', changed(cmdline={'table_size': WRAP, 'size': WRAP}),
      f'EIF header: size of section 1 is {WRAP}, but the file has only {END - CMDLINE_AT - 12} '
      'bytes left for it'),
-    ('size too small by one', changed(cmdline={'table_size': 12}),
-     f'EIF header: offset of section 2 is {RAMDISK_AT}, which leaves a gap behind the section '
-     f'before that ends at {RAMDISK_AT - 1}'),
-    ('size too large by one', changed(cmdline={'table_size': 14}),
+    ('size too large by one', changed(cmdline={'table_size': 14, 'size': 14}),
      f'EIF header: offset of section 2 is {RAMDISK_AT}, which overlaps the section before that '
      f'ends at {RAMDISK_AT + 1}'),
+    ('table with a smaller size', changed(cmdline={'table_size': 12}), sizes(1, 'cmdline', 12, 13)),
+    ('table with a larger size', changed(cmdline={'table_size': 14}), sizes(1, 'cmdline', 14, 13)),
+    ('table with size 2^63', changed(kernel={'table_size': 1 << 63}),
+     sizes(0, 'kernel', 1 << 63, 8)),
     ('section header with a smaller size', changed(ramdisk={'size': 8}),
-     'section 2 (ramdisk): size is 8, but the EIF header says 9'),
+     sizes(2, 'ramdisk', 9, 8)),
     ('section header with size 2^64 - 1', changed(ramdisk={'size': U64}),
-     f'section 2 (ramdisk): size is {U64}, but the EIF header says 9'),
+     sizes(2, 'ramdisk', 9, U64)),
+    ('signed twice, the first time with a longer signature', signed_twice(1000, 300),
+     sizes(3, 'signature', 1000, 300)),
+    ('signed twice, the first time with a shorter signature', signed_twice(300, 1000),
+     sizes(3, 'signature', 300, 1000)),
+    ('the same, with a section behind the signature',
+     signed_twice(300, 1000, Section(METADATA, b'{}')), sizes(3, 'signature', 300, 1000)),
     ('section of type 0', kinds(KERNEL, CMDLINE, 0, METADATA),
      'section 2: type is 0, only 1 to 5 are defined'),
     ('section of type 6', kinds(KERNEL, CMDLINE, 6, METADATA),
      'section 2: type is 6, only 1 to 5 are defined'),
     ('section of type 65535', kinds(KERNEL, CMDLINE, 65535, METADATA),
      'section 2: type is 65535, only 1 to 5 are defined'),
-    ('section flags', changed(metadata={'flags': 0x8000}),
-     'section 3 (metadata): flags is 0x8000, none are defined'),
     ('empty kernel', simple(kernel=b'').to_bytes(),
      'section 0 (kernel): size is 0, so there is no kernel to boot'),
     ('no kernel', kinds(CMDLINE, RAMDISK, METADATA),
@@ -183,8 +195,12 @@ HEADER = [
      'the image has 2 metadata sections, only one is allowed'),
     ('two signatures', kinds(KERNEL, CMDLINE, METADATA, SIGNATURE, SIGNATURE),
      'the image has 2 signature sections, only one is allowed'),
-    ('one kernel section and nothing else', kinds(KERNEL),
-     'the image has no cmdline section, which EIF version 4 needs'),
+    ('ramdisk before the kernel', kinds(RAMDISK, KERNEL, CMDLINE, METADATA),
+     'section 0 (ramdisk) is before the kernel, section 1: all ramdisks must be behind it'),
+    ('one of two ramdisks before the kernel', kinds(CMDLINE, METADATA, RAMDISK, KERNEL, RAMDISK),
+     'section 2 (ramdisk) is before the kernel, section 3: all ramdisks must be behind it'),
+    ('kernel last', kinds(CMDLINE, METADATA, RAMDISK, RAMDISK, KERNEL, version=3),
+     'section 2 (ramdisk) is before the kernel, section 4: all ramdisks must be behind it'),
 ]
 
 
@@ -245,20 +261,21 @@ CONTENT = [
     ('command line of 1 MiB and 1 byte', simple(cmdline=b'a' * 1048577).to_bytes(),
      'the cmdline section has 1048577 bytes, more than the 1048576 that are accepted'),
     ('metadata that is not JSON', simple(metadata=b'{"a": }').to_bytes(),
-     'the metadata section is wrong: it is not JSON: parse error: unallowed token at this point '
-     'in JSON text'),
+     'the metadata section is wrong: it is not JSON in line 1, column 7: parse error: unallowed '
+     'token at this point in JSON text'),
     ('metadata that ends early', simple(metadata=b'{"a": 1').to_bytes(),
-     'the metadata section is wrong: it is not JSON: parse error: premature EOF'),
+     'the metadata section is wrong: it is not JSON in line 1, column 7: parse error: premature EOF'),
     ('metadata with a second value', simple(metadata=b'{}{}').to_bytes(),
-     'the metadata section is wrong: it is not JSON: parse error: trailing garbage'),
+     'the metadata section is wrong: it is not JSON in line 1, column 3: parse error: trailing garbage'),
     ('metadata that is not an object', simple(metadata=b'[1, 2]').to_bytes(),
      'the metadata section is wrong: it is not a JSON object'),
     ('metadata that is a number', simple(metadata=b'17').to_bytes(),
      'the metadata section is wrong: it is not a JSON object'),
     ('metadata that is not UTF-8', simple(metadata=b'{"a": "\xff"}').to_bytes(),
-     'the metadata section is wrong: it is not JSON: lexical error: invalid bytes in UTF8 string.'),
+     'the metadata section is wrong: it is not JSON in line 1, column 8: lexical error: invalid '
+     'bytes in UTF8 string.'),
     ('empty metadata', simple(metadata=b'').to_bytes(),
-     'the metadata section is wrong: it is not JSON: parse error: premature EOF'),
+     'the metadata section is wrong: it is not JSON in line 1, column 1: parse error: premature EOF'),
     ('metadata nested 101 levels deep',
      simple(metadata=b'{"a":' * 100 + b'{}' + b'}' * 100).to_bytes(),
      'the metadata section is wrong: it is nested more than 100 levels deep'),

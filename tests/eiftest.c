@@ -244,7 +244,7 @@ bytesReadByImageRead(int fd)
 }
 
 static void
-testReadsOnlyTheHeader(void)
+testReadsOnlyHeaders(void)
 {
     g_autoptr(EifBuilder) builder = newBuilder(newLargeFile());
     int fd = writeImage(builder);
@@ -262,8 +262,14 @@ testReadsOnlyTheHeader(void)
     g_assert_cmpint(good, >=, 548 + 3 * 12 - 20);
     g_assert_cmpint(good, <=, 548 + 3 * 12 + 20);
 
-    /* Offset of the second section: refused by comparing fields alone */
+    /* Offset of the second section: a wrong layout is found without what is in the sections. */
     poke(fd, 28 + 8 + 7, 0xff);
+    bad = bytesReadByImageRead(fd);
+    g_assert_cmpint(bad, >=, 548 - 10);
+    g_assert_cmpint(bad, <=, 548 + 3 * 12 + 20);
+
+    /* Number of sections: refused by the header alone */
+    poke(fd, 27, 33);
     bad = bytesReadByImageRead(fd);
     g_assert_cmpint(bad, >=, 548 - 10);
     g_assert_cmpint(bad, <=, 548 + 10);
@@ -856,7 +862,7 @@ main(int argc, char **argv)
     g_test_add_func("/eif/probe", testProbe);
     g_test_add_func("/eif/read/good", testRead);
     g_test_add_func("/eif/read/failure", testReadFailure);
-    g_test_add_func("/eif/read/only-the-header", testReadsOnlyTheHeader);
+    g_test_add_func("/eif/read/only-headers", testReadsOnlyHeaders);
     g_test_add_func("/eif/read/section", testReadSection);
     g_test_add_func("/eif/read/every-truncation", testEveryTruncation);
     g_test_add_func("/eif/read/every-bit", testEveryBit);

@@ -10,6 +10,7 @@
 import json
 import os
 import pty
+import re
 import select
 import shutil
 import signal
@@ -46,6 +47,13 @@ def output(text):
     os.write(12, text)
 '''
 FOR_EVER = 'while True: time.sleep(60)\n'
+
+
+def limit(name):
+    """A number of src/nitro_limits.h, which driver and helper share"""
+    header = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../src/nitro_limits.h')
+    with open(header, encoding='ascii') as f:
+        return int(re.search(rf'^#define {name} (\d+)$', f.read(), re.MULTILINE)[1])
 
 
 class HelperCase(helpercase.HelperCase):
@@ -174,8 +182,8 @@ class OptionsTest(HelperCase):
             ('memory', '', 'is not a size in bytes'),
             ('memory', '64M', 'is not a size in bytes'),
             ('memory', '99999999999999999999', 'is not a size in bytes'),
-            ('vcpus', '0', 'is not a number of vCPUs from 1 to 65536'),
-            ('vcpus', '+1', 'is not a number of vCPUs from 1 to 65536'),
+            ('vcpus', '0', f"is not a number of vCPUs from 1 to {limit('NITRO_VCPUS_MAX')}"),
+            ('vcpus', '+1', f"is not a number of vCPUs from 1 to {limit('NITRO_VCPUS_MAX')}"),
         ]
         for option, value, text in cases:
             with self.subTest(f'{option}={value}'):
@@ -205,6 +213,11 @@ class OptionsTest(HelperCase):
             ('console-type', 'null', "is none of 'pty', 'file' and 'unix'"),
             ('console-fd', 'x', 'is not the number of a file descriptor'),
             ('console-log-fd', 'x', 'is not the number of a file descriptor'),
+            ('console-backup-fds', 'x', 'is not the number of a file descriptor'),
+            ('console-log-backup-fds', '0,', 'has 0, which is not a regular file'),
+            ('log-backup-fds', '', 'names no file descriptor'),
+            ('log-max-size', '4095', 'is not a number of bytes from 4096 on'),
+            ('log-max-size', '1M', 'is not a number of bytes from 4096 on'),
             ('initrd-fd', '999', 'is not an open file descriptor'),
             ('heartbeat-timeout', '0', 'is not a number of seconds from 1 to 86400'),
             ('broker-fd', 'x', 'is not the number of a file descriptor'),
@@ -215,6 +228,8 @@ class OptionsTest(HelperCase):
              'names none of the registers 0, 1, 2 and 8, which come from the image'),
             ('expect-pcr', '0=00', 'has 2 hexadecimal digits where SHA-384 has 96'),
             ('expect-pcr', '0=' + 'g' * 96, 'holds a character that is no hexadecimal digit'),
+            ('signed-pcr0', 'ab', 'has 2 hexadecimal digits where SHA-384 has 96'),
+            ('signed-pcr0', ' ' * 96, 'holds a character that is no hexadecimal digit'),
             ('qemu', 'qemu', 'is not an absolute path'),
             ('accel', 'hvf', "is none of 'auto', 'kvm' and 'tcg'"),
         ]
@@ -230,6 +245,12 @@ class OptionsTest(HelperCase):
             (['--cpus', '1'], 'Options --vcpus and --cpus exclude each other'),
             (['--console-type', 'pty'], 'Option --console-type needs --console-fd'),
             (['--console-fd', '0'], 'Option --console-fd needs --console-type'),
+            (['--console-backup-fds', str(self.image)],
+             'Option --console-backup-fds needs --console-type file'),
+            (['--console-log-backup-fds', str(self.image)],
+             'Option --console-log-backup-fds needs --console-log-fd'),
+            (['--log-backup-fds', str(self.image)],
+             'Option --log-max-size is missing, which backups need'),
             (['--vsock-listen-fd', str(self.listener.fileno())],
              'Option --vsock-listen-fd needs --cid'),
             (['--device-fd', '0'], 'Option --device-fd needs --machine nitro'),
@@ -252,6 +273,8 @@ class OptionsTest(HelperCase):
         cases = [
             ([], 'Option --machine nitro needs --device-fd'),
             (device, 'Option --machine nitro needs --broker-fd or --no-heartbeat'),
+            (device + broker + ['--lock-memory'],
+             'Option --lock-memory needs --machine nitro-enclave'),
             (device + broker + ['--no-heartbeat'],
              'Option --broker-fd needs --machine nitro, without --no-heartbeat'),
         ]
@@ -267,8 +290,8 @@ class RefusalTest(HelperCase):
         self.assert_failed(self.start(self.tiny(), heartbeat=None), 'config', 'heartbeat', 'CID')
 
     def test_vcpus(self):
-        self.assert_failed(self.start(self.tiny(), vcpus=('--vcpus', '10000')), 'config',
-                           '10000 vCPUs')
+        self.assert_failed(self.start(self.tiny(), vcpus=('--vcpus', '4096')), 'config',
+                           '4096 vCPUs')
 
     def test_cpus(self):
         client = self.start(self.tiny(), vcpus=('--cpus', '0,8000'))
@@ -425,6 +448,18 @@ class RefusalTest(HelperCase):
         client = self.start(self.tiny(), '--page-size', str(2 * MIB))
         self.assert_failed(client, 'resource')
 
+    def test_most_vcpus(self):
+        """As many as the driver's capabilities say"""
+        most = limit('NITRO_VCPUS_MAX_EMULATED')
+        self.assert_failed(self.start(self.tiny(), vcpus=('--vcpus', str(most + 1))), 'config',
+                           f'{most + 1} vCPUs are too many', f'at most {most}')
+        if not QEMU:
+            self.skipTest('there is no qemu-system-x86_64')
+        client = self.start(self.tiny(), vcpus=('--vcpus', str(most)))
+        client.event('booted', helpercase.LONG)
+        client.send(command='terminate', id=1)
+        self.assert_exited(client, 'terminated', helpercase.LONG)
+
     def test_not_an_image(self):
         for content in (b'', b'x', b'.ei', b'\0' * 5000):
             with self.subTest(content[:4]):
@@ -465,6 +500,44 @@ class RefusalTest(HelperCase):
             fd = self.fd(self.path('initrd', b'x'))
             self.assert_failed(self.start(image, '--initrd-fd', str(fd), fds=[fd]), 'config',
                                'initrd')
+
+    def test_unusual_eif(self):
+        """What the hypervisor decides about boots here, is measured, and is logged."""
+        if not QEMU:
+            self.skipTest('there is no qemu-system-x86_64')
+        image = eifwriter.simple(kernel=tinyguest.kernel(b''), flags=0x8000)
+        for section in image.sections:
+            section.gap = os.urandom(100000)
+            section.flags = 1
+        client = self.start(image.write(self.path('eif')), '--expect-pcr',
+                            f'0={image.pcrs()[0]}')
+        client.event('booted')
+        client.send(command='terminate', id=1)
+        self.assert_exited(client, 'terminated')
+        log = self.log()
+        self.assertIn('The image is unusual: EIF header: flags is 0x8000, ', log)
+        self.assertEqual(log.count('bytes before section'), len(image.sections))
+
+        data = bytearray(image.to_bytes())
+        data[548 + 99999] ^= 1
+        self.assert_failed(self.start(self.path('eif', data)), 'image', 'checksum')
+
+    def test_signed_pcr0(self):
+        image = eifwriter.simple(kernel=tinyguest.kernel(b''))
+        pcr0, other = image.pcrs()[0], 'ab' * 48
+        image.write(self.path('eif'))
+        self.assert_failed(self.start(self.path('eif'), '--signed-pcr0', other,
+                                      '--expect-pcr', f'0={other}'), 'image',
+                           'The image cannot be used: the image is not the one that was signed: '
+                           f'its PCR0 is {pcr0}, and {other} was signed')
+        self.assert_failed(self.start(self.path('eif'), '--signed-pcr0', pcr0,
+                                      '--expect-pcr', f'0={other}'), 'image',
+                           f'its PCR0 is {pcr0}, but {other} is expected')
+        if QEMU:
+            client = self.start(self.path('eif'), '--signed-pcr0', pcr0)
+            client.event('booted')
+            client.send(command='terminate', id=1)
+            self.assert_exited(client, 'terminated')
 
     def test_expected_pcr(self):
         image = eifwriter.simple(kernel=tinyguest.kernel(b''))
@@ -865,6 +938,24 @@ class EndTest(HelperCase):
         links = [os.readlink(f'/proc/{qemu}/fd/{fd}') for fd in os.listdir(f'/proc/{qemu}/fd')]
         self.assertFalse([link for link in links if link.startswith(self.dir)])
 
+    def test_locked_memory(self):
+        """All of the enclave's memory is locked, or it does not start."""
+        client = self.start(self.tiny(), '--cid', '5', '--lock-memory')
+        if self.may_lock():
+            client.event('booted')
+            with open(f'/proc/{self.qemu()}/status', encoding='ascii') as f:
+                fields = dict(line.split(':', 1) for line in f)
+            self.assertGreaterEqual(int(fields['VmLck'].split()[0]) * 1024, 64 * MIB)
+        else:
+            self.assert_failed(client, 'resource', 'lock')
+
+    @staticmethod
+    def may_lock():
+        with open('/proc/self/status', encoding='ascii') as f:
+            fields = dict(line.split(':', 1) for line in f)
+        ipc_lock = 14  # CAP_IPC_LOCK
+        return int(fields['CapEff'], 16) >> ipc_lock & 1 == 1
+
     def test_messages_are_limited(self):
         script = self.path('qemu', b'#!/bin/sh\ni=0\nwhile [ $i -lt 20000 ]; do\n'
                            b'echo "message $i of very many" >&2\ni=$((i + 1))\ndone\nexit 1\n')
@@ -1038,6 +1129,46 @@ class ConsoleTest(HelperCase):
                 os.close(fd)
             time.sleep(0.3)
 
+    LAST = 'The last lines of the enclave\'s console:\n'
+
+    def last_lines(self):
+        """What the log has of the console"""
+        return [line.split(': console: ', 1)[1] for line in self.log().splitlines()
+                if ': console: ' in line]
+
+    def test_last_lines(self):
+        """The end of the console is in the log, bounded, and cannot command a terminal."""
+        text = (b'the first line\r\n' + b''.join(b'line %d\n' % n for n in range(18)) + b'\r\n'
+                + b'\x1b[2J\x9b2J\r\xe2\x80\xaeabc\xc3\xa9\x07\n' + b'x' * 300 + b'\n' + b'no end')
+        client = self.start_tiny('--debug', text=text, action=tinyguest.RESET)
+        self.assert_exited(client, 'reboot')
+        lines = [f'line {n}' for n in range(1, 18)]
+        self.assertEqual(self.last_lines(),
+                         [*lines, '?[2J?2J??abcé?', 'x' * 200, 'no end'])
+        self.assertEqual(self.log().count(self.LAST), 1)
+        self.assertEqual([c for c in self.log() if not c.isprintable() and c != '\n'], [])
+
+    def test_last_lines_of_a_flood(self):
+        client = self.start_tiny('--debug', text=b'0123456789\n', action=tinyguest.AGAIN)
+        time.sleep(1)
+        os.kill(self.qemu(), signal.SIGKILL)
+        self.assert_exited(client, 'crashed')
+        self.assertEqual(len(self.last_lines()), 20)
+        self.assertLess(len(self.log()), 8192)
+
+    def test_no_last_lines(self):
+        """Of an enclave that is not in debug mode, or ends on request, the log has nothing."""
+        for words, ending in (((), None), (('--debug',), 'terminated')):
+            with self.subTest(words):
+                client = self.start_tiny(*words, text=b'secret\n', action=tinyguest.RESET
+                                         if not ending else tinyguest.HANG)
+                time.sleep(0.5)
+                if ending:
+                    client.send(command='terminate', id=1)
+                self.assert_exited(client, ending or 'reboot')
+                self.assertNotIn('secret', self.log())
+                self.assertNotIn(self.LAST, self.log())
+
     def test_pty_unread_output(self):
         """What one reader left unread is not the first that the next one gets."""
         client, name = self.start_pty(text=b'0123456789abcdefghijklmnopqrstu\r\n',
@@ -1168,6 +1299,32 @@ class ConsoleTest(HelperCase):
         with open(self.path('console'), 'rb') as f:
             data = f.read()
         self.assertEqual((line * (len(data) // len(line) + 1))[:len(data)], data)
+
+    def test_file_rotates(self):
+        """A file and its log of a size, with files for old output: all of the end is there."""
+        size, names = 100000, ('con', 'con.0', 'con.1', 'copy', 'copy.0')
+        fds = [self.fd(self.path(name), os.O_RDWR | os.O_CREAT |
+                       (0 if name[-1].isdigit() else os.O_APPEND)) for name in names]
+        con, con0, con1, copy, copy0 = map(str, fds)
+        line = b'0123456789' * 6 + b'\r\n'
+        client = self.start_tiny('--console-type', 'file', '--console-fd', con,
+                                 '--console-backup-fds', f'{con0},{con1}', '--console-log-fd', copy,
+                                 '--console-log-backup-fds', copy0, '--log-max-size', str(size),
+                                 fds=fds, text=line, action=tinyguest.AGAIN)
+        end = time.monotonic() + LONG
+        while os.path.getsize(self.path('con.1')) == 0 or time.monotonic() < end - LONG + 3:
+            for name in names:
+                self.assertLessEqual(os.path.getsize(self.path(name)), size)
+            self.assertLess(time.monotonic(), end)
+        client.send(command='terminate', id=1)
+        self.assert_exited(client, 'terminated')
+        for kept in (('con.1', 'con.0', 'con'), ('copy.0', 'copy')):
+            data = b''
+            for name in kept:
+                with open(self.path(name), 'rb') as f:
+                    data += f.read()
+            self.assertGreater(len(data), (len(kept) - 1) * (size - len(line)))
+            self.assertEqual((line * (len(data) // len(line) + 1))[:len(data)], data)
 
     def test_file_full(self):
         """A full disk is logged once, and the enclave goes on."""

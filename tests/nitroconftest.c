@@ -52,6 +52,8 @@ testDefaults(void)
     g_assert_cmpint(config->group, ==, (gid_t)-1);
     g_assert_cmpuint(config->pageSize, ==, 0);
     g_assert_cmpuint(config->heartbeatTimeout, ==, 0);
+    g_assert_cmpuint(config->logMaxSize, ==, 2 * 1024 * 1024);
+    g_assert_cmpuint(config->logMaxBackups, ==, 3);
     g_assert_false(config->manage);
     g_assert_null(config->poolCpus);
     g_assert_cmpuint(config->npoolPages, ==, 0);
@@ -94,6 +96,8 @@ testInstalled(void)
     g_assert_cmpstr(config->device, ==, "/dev/nitro_enclaves");
     g_assert_cmpuint(config->pageSize, ==, 0);
     g_assert_cmpuint(config->heartbeatTimeout, ==, 0);
+    g_assert_cmpuint(config->logMaxSize, ==, 2 * 1024 * 1024);
+    g_assert_cmpuint(config->logMaxBackups, ==, 3);
     g_assert_false(config->manage);
     g_assert_cmpuint(config->npoolPages, ==, 2);
     nitroDriverConfigFree(config);
@@ -106,6 +110,9 @@ testValues(void)
     nitroDriverConfig *config = testLoad("device = \"/dev/other\"\n"
                                          "huge_page_size = \"1G\"\n"
                                          "heartbeat_timeout = 86400\n"
+                                         "max_starts = 3\n"
+                                         "log_max_size = 5000000000\n"
+                                         "log_max_backups = 100\n"
                                          "pool_cpus = \"2-3,7\"\n"
                                          "pool_huge_pages = [ \"64x2M\", \"4x1g\", \"1x32M\" ]\n");
     g_autofree char *cpus = virBitmapFormat(config->poolCpus);
@@ -113,6 +120,9 @@ testValues(void)
     g_assert_cmpstr(config->device, ==, "/dev/other");
     g_assert_cmpuint(config->pageSize, ==, 1048576);
     g_assert_cmpuint(config->heartbeatTimeout, ==, 86400);
+    g_assert_cmpuint(config->maxStarts, ==, 3);
+    g_assert_cmpuint(config->logMaxSize, ==, 5000000000);
+    g_assert_cmpuint(config->logMaxBackups, ==, 100);
     g_assert_cmpstr(cpus, ==, "2-3,7");
     g_assert_cmpuint(config->npoolPages, ==, 3);
     g_assert_cmpuint(config->poolPages[0].count, ==, 64);
@@ -120,6 +130,15 @@ testValues(void)
     g_assert_cmpuint(config->poolPages[1].count, ==, 4);
     g_assert_cmpuint(config->poolPages[1].size, ==, 1048576);
     g_assert_cmpuint(config->poolPages[2].size, ==, 32768);
+    nitroDriverConfigFree(config);
+
+    config = testLoad("log_max_size = 0\nlog_max_backups = 0\n");
+    g_assert_cmpuint(config->logMaxSize, ==, 0);
+    g_assert_cmpuint(config->logMaxBackups, ==, 0);
+    nitroDriverConfigFree(config);
+
+    config = testLoad("log_max_size = 4096\n");
+    g_assert_cmpuint(config->logMaxSize, ==, 4096);
     nitroDriverConfigFree(config);
 
     config = testLoad("huge_page_size = \"auto\"\npool_huge_pages = \"8x2M\"\n");
@@ -185,6 +204,13 @@ static const struct {
     { "heartbeat_timeout = -1", "'heartbeat_timeout'", "expected an unsigned integer" },
     { "heartbeat_timeout = 86401", "'heartbeat_timeout'", "must be at most 86400" },
     { "heartbeat_timeout = 4294967296", "'heartbeat_timeout'", "must be in range" },
+    { "max_starts = 0", "'max_starts'", "1 to 64" },
+    { "max_starts = 65", "'max_starts'", "1 to 64" },
+    { "log_max_size = \"2M\"", "'log_max_size'", "expected an unsigned integer" },
+    { "log_max_size = 4095", "'log_max_size'", "at least 4096, or 0" },
+    { "log_max_size = -1", "'log_max_size'", "expected an unsigned integer" },
+    { "log_max_backups = 101", "'log_max_backups'", "must be at most 100" },
+    { "log_max_backups = -1", "'log_max_backups'", "expected an unsigned integer" },
     { "pool_cpus = 3", "'pool_cpus'", "expected a string" },
     { "pool_cpus = \"\"", "'pool_cpus'", "a list of CPUs" },
     { "pool_cpus = \"1-\"", "'pool_cpus'", "'1-', and must be a list of CPUs" },

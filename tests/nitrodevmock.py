@@ -38,7 +38,7 @@
 # environment, NITRO_MOCK_FAULTS="NE_ADD_VCPU:2:ENOMEM,open:1:EBUSY" adds faults.
 #
 # Nothing here needs a guest: nobody boots, but 8 MiB into the enclave's memory there must be
-# an EIF with a good checksum for the heartbeat to come. image() reads it back, for a test
+# an EIF with a good checksum and its ramdisks behind the kernel for the heartbeat to come. image() reads it back, for a test
 # that boots it on the emulated machine. connect() to a console that is not open yet fails
 # with ECONNRESET, as a vsock connection does that the other side resets; see 'refusal'.
 #

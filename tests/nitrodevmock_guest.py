@@ -70,7 +70,10 @@ def script_from_image(read, offset):
 
 
 def image_state(read, offset):
-    """What the hypervisor would say of the image: 'good', 'none' or 'bad checksum'."""
+    """
+    What the hypervisor would say of the image: 'good', 'none', 'bad checksum', or 'bad order'
+    for a ramdisk that is not behind the kernel.
+    """
     header = read(offset, 548)
     if header[:4] != b'.eif':
         return 'none'
@@ -81,7 +84,13 @@ def image_state(read, offset):
     crc = zlib.crc32(header[:544])
     for at in range(548, end, 1 << 22):
         crc = zlib.crc32(read(offset + at, min(1 << 22, end - at)), crc)
-    return 'good' if crc == struct.unpack_from('>I', header, 544)[0] else 'bad checksum'
+    if crc != struct.unpack_from('>I', header, 544)[0]:
+        return 'bad checksum'
+    # The memory may be gone meanwhile: such bytes are missing.
+    kinds = [int.from_bytes(read(offset + at, 2), 'big') for at in offsets]
+    if 1 in kinds and 3 in kinds[:kinds.index(1)]:
+        return 'bad order'
+    return 'good'
 
 
 def bind_port(sock, path):

@@ -28,14 +28,14 @@ from nitrodevmocktest import MIB, NOBODY, SECONDS, MockCase, become_nobody, in_c
 
 
 class GuestTest(MockCase):
-    PAGES = 80
+    PAGES = 100
 
-    def started(self, cmdline='', flags=1, broken=False):
+    def started(self, cmdline='', flags=1, broken=False, image=None):
         """An enclave with an image, started; its descriptor."""
         enclave = self.enclave()
         size = 64 * MIB
         address = self.memory(size)
-        image = bytearray(build_image(cmdline))
+        image = bytearray(image or build_image(cmdline))
         if broken:
             image[-1] ^= 1
         ctypes.memmove(address + 8 * MIB, bytes(image), len(image))
@@ -128,6 +128,17 @@ class GuestTest(MockCase):
             with self.assertRaises(TimeoutError):
                 socket.socket.accept(listener)
             self.assertEqual(self.client.poll(enclave), 0)
+
+    def test_image_order(self):
+        """A ramdisk that is not behind the kernel; gaps and reserved bits are no matter."""
+        image = eifwriter.simple(flags=0x8000)
+        for section in image.sections:
+            section.gap, section.flags = b'nothing', 1
+        self.started(image=image.to_bytes())
+        self.mock.wait(lambda: 'guest 16: image: good' in self.mock.events())
+        image.sections.insert(0, image.sections.pop(2))
+        self.started(image=image.to_bytes())
+        self.mock.wait(lambda: 'guest 16: image: bad order' in self.mock.events())
 
     def test_before_start(self):
         """The heartbeat can be there before NE_START_ENCLAVE returns."""

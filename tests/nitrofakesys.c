@@ -26,6 +26,7 @@ static char *root;
 static FakeSys current;
 static int poolError;
 static bool writesRefused;
+static unsigned long long pagesMost; /* 0: no limit */
 
 
 /* What is replaced */
@@ -76,6 +77,22 @@ endLine(const char *file)
 }
 
 
+/* A kernel that has not found more than so much memory */
+static void
+limitPages(const char *path)
+{
+    g_autofree char *value = NULL;
+    g_autofree char *most = g_strdup_printf("%llu", pagesMost);
+
+    if (pagesMost == 0 || !g_str_has_prefix(path, "/sys/") ||
+        !g_str_has_suffix(path, "/nr_hugepages"))
+        return;
+    value = fakeSysRead(path);
+    if (g_ascii_strtoull(value, NULL, 10) > pagesMost)
+        fakeSysWrite(path, most);
+}
+
+
 int
 open(const char *path,
      int flags,
@@ -98,8 +115,11 @@ open(const char *path,
     }
     if (g_str_has_prefix(path, "/sys/") && (flags & O_ACCMODE) != O_RDONLY && writesRefused)
         return openat(AT_FDCWD, "/dev/null", O_WRONLY | O_CLOEXEC);
-    if (!g_str_equal(path, other))
+    if (!g_str_equal(path, other)) {
         endLine(other);
+        if ((flags & O_ACCMODE) == O_RDONLY)
+            limitPages(path);
+    }
     return openat(AT_FDCWD, other, flags, mode);
 }
 
@@ -178,6 +198,22 @@ fakeSysRead(const char *path)
 }
 
 
+static void
+makeMemory(unsigned int node)
+{
+    g_autofree char *path = g_strdup_printf("/sys/devices/system/node/node%u/meminfo", node);
+    g_autofree char *text = NULL;
+
+    text = g_strdup_printf("Node %u MemTotal: %d kB\nNode %u MemFree: %d kB\n"
+                           "Node %u Active: 99999999 kB\nNode %u Active(file): %d kB\n"
+                           "Node %u Inactive(file): %d kB\nNode %u SReclaimable: 0 kB",
+                           node, FAKE_SYS_NODE_TOTAL * 1024, node, FAKE_SYS_NODE_FREE * 1024,
+                           node, node, FAKE_SYS_NODE_FILES * 512, node,
+                           FAKE_SYS_NODE_FILES * 512, node);
+    fakeSysWrite(path, text);
+}
+
+
 static unsigned int
 coreOf(unsigned int cpu)
 {
@@ -223,6 +259,7 @@ fakeSysNew(const FakeSys *host)
     g_autofree char *present = g_strdup_printf("0-%u", host->cpus - 1);
     g_autofree char *list = NULL;
     unsigned int cpu;
+    unsigned int node;
 
     fakeSysFree();
     root = g_dir_make_tmp("nitrofakesys-XXXXXX", NULL);
@@ -230,6 +267,7 @@ fakeSysNew(const FakeSys *host)
     current = *host;
     poolError = 0;
     writesRefused = false;
+    pagesMost = 0;
 
     virBitmapSetAll(online);
     if (host->pool) {
@@ -245,6 +283,8 @@ fakeSysNew(const FakeSys *host)
     fakeSysWrite(CPU_DIR "/online", list);
     for (cpu = 0; cpu < host->cpus; cpu++)
         makeCpu(cpu, online);
+    for (node = 0; node < host->nodes; node++)
+        makeMemory(node);
 }
 
 
@@ -261,6 +301,13 @@ void
 fakeSysRefusePool(int err)
 {
     poolError = err;
+}
+
+
+void
+fakeSysLimitPages(unsigned long long most)
+{
+    pagesMost = most;
 }
 
 

@@ -24,6 +24,11 @@ struct _FakeSys {
     const char *pool; /* offline; NULL: there is no module */
 };
 
+/* What each node has, MiB */
+#define FAKE_SYS_NODE_TOTAL 16384
+#define FAKE_SYS_NODE_FREE 4096
+#define FAKE_SYS_NODE_FILES 2048 /* besides: copies of files */
+
 /* Makes @host what is seen from now on, in place of the one before. */
 void fakeSysNew(const FakeSys *host);
 
@@ -36,6 +41,9 @@ char *fakeSysRead(const char *path);
 
 /* From now on a write to ne_cpus fails with @err, and empties the pool unless it is EPERM. */
 void fakeSysRefusePool(int err);
+
+/* From now on the kernel finds memory for @most huge pages of a size and node; 0: for all. */
+void fakeSysLimitPages(unsigned long long most);
 
 /* From now on no file gets any more than it has: the kernel finds no huge pages. */
 void fakeSysRefuseWrites(bool refuse);

@@ -375,6 +375,69 @@ testReserve(void)
 }
 
 
+/* More than the node has without the host's part is not even tried. */
+static void
+testReserveTooMuch(void)
+{
+    static const FakeSys host = { 8, 2, 4, 1, "3,7" };
+    const char *nr = "/sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages";
+    /* 1 GiB stays, which is less than an eighth */
+    unsigned long long fit = (FAKE_SYS_NODE_FREE + FAKE_SYS_NODE_FILES - 1024) / 2;
+    nitroHugepages pages[] = {
+        { 2048, 40 + fit + 1 }, { 2048, 100000 }, { 2048, 1ULL << 32 },
+        { 4294965248, 1ULL << 32 }, /* in KiB this is 0 again */
+    };
+    unsigned long long found;
+    g_autofree char *first = NULL;
+    g_autofree char *second = NULL;
+    size_t i;
+
+    fakeSysNew(&host);
+    testMakePages(0, 2048, "40", "10");
+    testMakePages(0, 4294965248, "0", "0");
+    for (i = 0; i < G_N_ELEMENTS(pages); i++) {
+        g_assert_cmpint(nitroHugepagesReserve(&pages[i], 0, &found), ==, -1);
+        testError(VIR_ERR_OPERATION_FAILED, "the 5120 MiB that", "node 0: 1024 MiB stay", NULL);
+        g_assert_cmpuint(found, ==, pages[i].size == 2048 ? 40 : 0);
+    }
+    first = fakeSysRead(nr);
+    g_assert_cmpstr(first, ==, "40");
+
+    pages[0].count--;
+    g_assert_cmpint(nitroHugepagesReserve(&pages[0], 0, &found), ==, 0);
+    g_assert_cmpuint(found, ==, 40 + fit);
+    second = fakeSysRead(nr);
+    g_assert_cmpint(strtol(second, NULL, 10), ==, 40 + fit);
+
+    /* how much there is cannot be found out: that is not "enough" */
+    fakeSysWrite("/sys/devices/system/node/node0/meminfo", "nonsense");
+    pages[0].count++;
+    g_assert_cmpint(nitroHugepagesReserve(&pages[0], 0, &found), ==, -1);
+    testError(VIR_ERR_INTERNAL_ERROR, "node0/meminfo", NULL);
+}
+
+
+/* What the kernel has found of the whole goes back. */
+static void
+testReservePart(void)
+{
+    static const FakeSys host = { 8, 2, 4, 1, "3,7" };
+    const char *nr = "/sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages";
+    const nitroHugepages pages = { 2048, 100 };
+    unsigned long long found;
+    g_autofree char *count = NULL;
+
+    fakeSysNew(&host);
+    testMakePages(0, 2048, "40", "10");
+    fakeSysLimitPages(70);
+    g_assert_cmpint(nitroHugepagesReserve(&pages, 0, &found), ==, -1);
+    testError(VIR_ERR_OPERATION_FAILED, "100", "70", NULL);
+    g_assert_cmpuint(found, ==, 40);
+    count = fakeSysRead(nr);
+    g_assert_cmpstr(count, ==, "40");
+}
+
+
 /* The page size and the NUMA node of the memory */
 static void
 testMemory(void)
@@ -556,6 +619,8 @@ main(int argc,
     g_test_add_func("/cpus", testCpus);
     g_test_add_func("/hugepages/check", testHugepages);
     g_test_add_func("/hugepages/reserve", testReserve);
+    g_test_add_func("/hugepages/reserve-too-much", testReserveTooMuch);
+    g_test_add_func("/hugepages/reserve-part", testReservePart);
     g_test_add_func("/memory", testMemory);
     g_test_add_func("/device", testDevice);
     g_test_add_func("/rundir", testRemoveRunDir);

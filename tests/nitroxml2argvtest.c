@@ -28,28 +28,59 @@ enum {
     TEST_DEVICE_FD,
     TEST_BROKER_FD,
     TEST_CONSOLE_LOG_FD,
+    TEST_LOG_BACKUP_FD = 50,         /* and the next one, here and below */
+    TEST_CONSOLE_BACKUP_FD = 60,
+    TEST_CONSOLE_LOG_BACKUP_FD = 70,
 };
 
 typedef struct {
     const char *name;
     bool refused;      /* there is an .err file in place of the .args file */
     const char *accel;
+    bool rotation;     /* files have a largest size */
 } TestCase;
 
 static virDomainXMLOption *xmlopt;
+
+
+/* The files that are written to, as nitroOutputsOpen() opens them; those of the last call */
+static const nitroOutputs *
+testOpenOutputs(const virDomainDef *def,
+                bool rotation)
+{
+    static int backups[3][2] = {
+        { TEST_LOG_BACKUP_FD, TEST_LOG_BACKUP_FD + 1 },
+        { TEST_CONSOLE_BACKUP_FD, TEST_CONSOLE_BACKUP_FD + 1 },
+        { TEST_CONSOLE_LOG_BACKUP_FD, TEST_CONSOLE_LOG_BACKUP_FD + 1 },
+    };
+    static nitroOutputs outputs;
+    size_t n = rotation ? G_N_ELEMENTS(backups[0]) : 0;
+    const virDomainChrDef *console = nitroDomainDefGetConsole(def);
+    bool debug = nitroDomainDefIsDebug(def);
+    bool file = console && debug && console->source->type == VIR_DOMAIN_CHR_TYPE_FILE;
+    bool log = console && debug && console->source->logfile;
+
+    outputs = (nitroOutputs) {
+        .log = { .backups = backups[0], .nbackups = n },
+        .console = { file ? TEST_CONSOLE_FD : -1, backups[1], n },
+        .consoleLog = { log ? TEST_CONSOLE_LOG_FD : -1, backups[2], n },
+        .maxSize = rotation ? NITRO_LOG_MAX_SIZE : 0,
+    };
+    return &outputs;
+}
 
 
 /* The context as the start of a domain prepares it. */
 static void
 testFillContext(nitroCommandContext *ctxt,
                 const virDomainDef *def,
-                const char *accel)
+                const TestCase *test)
 {
     ctxt->controlFd = TEST_CONTROL_FD;
     ctxt->imageFd = TEST_IMAGE_FD;
     ctxt->initrdFd = def->os.initrd ? TEST_INITRD_FD : -1;
     ctxt->consoleFd = nitroDomainDefIsDebug(def) ? TEST_CONSOLE_FD : -1;
-    ctxt->consoleLogFd = nitroDomainDefIsDebug(def) ? TEST_CONSOLE_LOG_FD : -1;
+    ctxt->outputs = testOpenOutputs(def, test->rotation);
     ctxt->vsockDirFd = ctxt->vsockListenFd = ctxt->deviceFd = ctxt->brokerFd = -1;
     ctxt->pageSize = nitroDomainDefGetPageSize(def);
     ctxt->numaNode = nitroDomainDefGetNumaNode(def);
@@ -62,7 +93,7 @@ testFillContext(nitroCommandContext *ctxt,
 
     if (nitroDomainDefGetMachine(def) == NITRO_MACHINE_EMULATED) {
         ctxt->qemu = "/usr/bin/qemu-system-x86_64";
-        ctxt->accel = accel;
+        ctxt->accel = test->accel;
         ctxt->vsockDirFd = TEST_VSOCK_DIR_FD;
         ctxt->vsockListenFd = TEST_VSOCK_LISTEN_FD;
     }
@@ -79,7 +110,7 @@ testCompareArgs(virDomainDef *def,
     g_autofree char *text = NULL;
     nitroCommandContext ctxt = { 0 };
 
-    testFillContext(&ctxt, def, test->accel);
+    testFillContext(&ctxt, def, test);
     cmd = nitroCommandBuild(def, &ctxt);
     g_assert_nonnull(cmd);
 
@@ -164,6 +195,8 @@ static const TestCase tests[] = {
     { "console-file" },
     { "console-log" },
     { "console-log-null" },
+    { "console-rotation", .rotation = true },
+    { "log-rotation", .rotation = true },
     { "console-unix" },
     { "console-null" },
     { "console-virtio" },
@@ -178,6 +211,32 @@ static const TestCase tests[] = {
     { "namespace-prefix" },
     { "client-virt-install" },
     { "client-none-devices" },
+    { "client-terraform" },
+    { "cpu-empty" },
+    { "cpu-topology" },
+    { "cpu-topology-open" },
+    { "pm" },
+    { "perf-off" },
+    { "clock-timer-absent" },
+    { "audio-none" },
+    { "video-none" },
+    { "features-off" },
+    { "features-acpi" },
+    { "memory-nosharepages" },
+    { "memory-locked" },
+    { "memory-locked-emulated", false, "tcg" },
+    { "seclabel-dynamic" },
+    { "seclabel-none-model" },
+    { "resource" },
+    { "vsock-non-transitional" },
+    { "cputune-shares" },
+    { "stray-metadata" },
+    { "enclave-comment" },
+    { "text-lines" },
+    { "name-long-247" },
+    { "cpu-check-full" },
+    { "memtune-unlimited" },
+    { "clock-timer-absent-tick" },
     { "full" },
 
     { "name-newline", true },
@@ -206,8 +265,6 @@ static const TestCase tests[] = {
     { "current-memory", true },
     { "max-memory", true },
     { "memory-dump-core", true },
-    { "memory-locked", true },
-    { "memory-nosharepages", true },
     { "memory-source", true },
     { "memory-access", true },
     { "memory-allocation", true },
@@ -223,40 +280,36 @@ static const TestCase tests[] = {
     { "numatune-auto", true },
     { "vcpu-0", true },
     { "vcpu-10000", true },
-    { "vcpu-289-emulated", true },
+    { "vcpu-256-emulated", true },
     { "vcpu-current", true },
     { "vcpu-placement-auto", true },
     { "vcpu-individual", true },
     { "vcpu-cpuset-fewer", true },
     { "vcpu-cpuset-more", true },
     { "vcpu-cpuset-0", true },
+    { "vcpu-cpuset-high", true },
     { "vcpupin-partial", true },
     { "vcpupin-two", true },
     { "vcpupin-same", true },
     { "vcpupin-cpuset-differ", true },
     { "cputune-emulatorpin", true },
-    { "cputune-shares", true },
     { "cputune-quota", true },
     { "cputune-vcpusched", true },
     { "cputune-cachetune", true },
     { "iothreads", true },
     { "cpu-model", true },
     { "cpu-host-model", true },
-    { "cpu-topology", true },
     { "cpu-feature", true },
-    { "features-acpi", true },
     { "clock-localtime", true },
     { "clock-timer", true },
     { "on-poweroff-preserve", true },
     { "on-reboot-rename-restart", true },
     { "on-crash-coredump", true },
     { "on-lockfailure", true },
-    { "pm", true },
     { "perf", true },
     { "genid", true },
     { "sysinfo", true },
     { "blkiotune", true },
-    { "resource", true },
     { "idmap", true },
     { "launch-security", true },
     { "seclabel-static", true },
@@ -334,6 +387,116 @@ static const TestCase tests[] = {
     { "namespace-element", true },
     { "namespace-place", true },
     { "namespace-qemu", true },
+    { "client-terraform-plain", true },
+    { "seclabel-baselabel", true },
+    { "stray-vsock-twice", true },
+    { "stray-cpu", true },
+    { "stray-memory-backing", true },
+    { "memorytune", true },
+    { "cputune-global", true },
+    { "defaultiothread", true },
+    { "iothreadids", true },
+    { "perf-on", true },
+    { "sysinfo-fwcfg", true },
+    { "clock-utc-adjustment", true },
+    { "clock-absolute", true },
+    { "features-msrs", true },
+    { "features-gic", true },
+    { "features-pmu-off", true },
+    { "features-kvm", true },
+    { "features-hyperv-mode", true },
+    { "serial-log-file", true },
+    { "console-unix-tls", true },
+    { "console-protocol", true },
+    { "vsock-source", true },
+    { "vsock-rom", true },
+    { "vsock-boot", true },
+    { "cpu-signature", true },
+    { "keywrap", true },
+    { "device-pstore", true },
+    { "device-crypto", true },
+    { "throttlegroups", true },
+    { "hwuuid", true },
+    { "os-acpi", true },
+    { "os-root", true },
+    { "os-nvram", true },
+    { "os-varstore", true },
+    { "os-shim", true },
+    { "os-firmware-feature", true },
+    { "os-initarg", true },
+    { "os-init", true },
+    { "serial-port", true },
+    { "vsock-acpi-index", true },
+    { "cputune-shares-emulated", true },
+    { "resource-fibrechannel", true },
+    { "resource-partition", true },
+    { "seclabel-model-cr", true },
+    { "seclabel-dynamic-model", true },
+    { "pm-s4", true },
+    { "pm-s3", true },
+    { "features-vmcoreinfo", true },
+    { "features-capabilities", true },
+    { "features-smm", true },
+    { "features-hap-off", true },
+    { "features-vmport", true },
+    { "features-apic-eoi", true },
+    { "clock-timer-kvmclock", true },
+    { "clock-timer-present", true },
+    { "cpu-maximum", true },
+    { "cpu-vendor", true },
+    { "cpu-topology-more", true },
+    { "console-log-cr", true },
+    { "console-unix-cr", true },
+    { "console-file-newline", true },
+    { "emulator-cr", true },
+    { "cmdline-cr", true },
+    { "initrd-cr", true },
+    { "kernel-newline", true },
+    { "kernel-cr", true },
+    { "description-cr", true },
+    { "title-cr", true },
+    { "name-long", true },
+    { "name-del", true },
+    { "name-tab", true },
+    { "name-control", true },
+    { "name-cr", true },
+    { "heartbeat-content", true },
+    { "measurement-child", true },
+    { "enclave-attribute-other", true },
+    { "enclave-attribute-namespace", true },
+    { "enclave-upper-case", true },
+    { "enclave-child", true },
+    { "enclave-inside", true },
+    { "enclave-content", true },
+    { "stray-entity-attribute", true },
+    { "stray-entity", true },
+    { "stray-devices-twice", true },
+    { "stray-devices-element", true },
+    { "stray-os-twice", true },
+    { "stray-os-element", true },
+    { "stray-domain-twice", true },
+    { "stray-domain-element", true },
+    { "stray-metadata-devices", true },
+    { "stray-metadata-second", true },
+    { "stray-attribute-prefix", true },
+    { "stray-attribute", true },
+    { "stray-default-namespace", true },
+    { "stray-other-hypervisor-inside", true },
+    { "stray-other-namespace-inside", true },
+    { "stray-other-namespace-prefix", true },
+    { "stray-other-namespace", true },
+    { "stray-upper-case", true },
+    { "stray-no-namespace-vsock", true },
+    { "stray-no-namespace-services", true },
+    { "stray-no-namespace-enclave", true },
+    { "stray-no-namespace-deep", true },
+    { "stray-no-namespace-os", true },
+    { "stray-no-namespace", true },
+    { "stray-undeclared-attribute", true },
+    { "stray-undeclared-other", true },
+    { "stray-undeclared-devices", true },
+    { "stray-undeclared-os", true },
+    { "stray-undeclared", true },
 };
 
 
@@ -383,8 +546,7 @@ testNoDescriptors(void)
     g_autofree char *error = NULL;
     nitroCommandContext ctxt = { .controlFd = -1, .imageFd = -1, .initrdFd = -1,
                                  .vsockDirFd = -1, .vsockListenFd = -1, .consoleFd = -1,
-                                 .deviceFd = -1, .brokerFd = -1, .numaNode = -1,
-                                 .consoleLogFd = -1 };
+                                 .deviceFd = -1, .brokerFd = -1, .numaNode = -1 };
 
     def = virDomainDefParseFile(path, xmlopt, NULL, VIR_DOMAIN_DEF_PARSE_INACTIVE);
     g_assert_nonnull(def);
@@ -406,13 +568,14 @@ testHostDefaults(void)
     } cases[] = {
         { "minimal", "--page-size 1073741824 --numa-node 3 " },
         { "minimal", "--heartbeat-timeout 77 " },
-        { "minimal", "--expect-pcr 0=abcdef" },
+        { "minimal", "--signed-pcr0 abcdef" },
         { "hugepages-2m", "--page-size 1073741824 " },
         { "numatune-strict", "--numa-node 3 " },
         { "heartbeat-timeout", "--heartbeat-timeout 120 " },
         { "heartbeat-off", "--no-heartbeat " },
-        { "measurements", "--expect-pcr 0=0123" },
+        { "measurements", "--signed-pcr0 abcdef --expect-pcr 0=0123" },
     };
+    const TestCase plain = { 0 };
     size_t i;
 
     for (i = 0; i < G_N_ELEMENTS(cases); i++) {
@@ -424,7 +587,7 @@ testHostDefaults(void)
 
         def = virDomainDefParseFile(path, xmlopt, NULL, VIR_DOMAIN_DEF_PARSE_INACTIVE);
         g_assert_nonnull(def);
-        testFillContext(&ctxt, def, NULL);
+        testFillContext(&ctxt, def, &plain);
         ctxt.pageSize = 1048576;
         ctxt.numaNode = 3;
         ctxt.heartbeatTimeout = 77;

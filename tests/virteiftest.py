@@ -123,7 +123,7 @@ class Build(ToolTest):
         missing = self.path('missing')
         out = self.path('out.eif')
         end = ('-o', out)
-        json_error = 'it is not JSON: parse error: premature EOF'
+        json_error = 'it is not JSON in line 1, column 1: parse error: premature EOF'
         cases = [
             ("option --kernel is missing; see 'virt-eif build --help'", [*end]),
             ("option --output is missing; see 'virt-eif build --help'", ['-k', kernel]),
@@ -158,13 +158,14 @@ class Build(ToolTest):
     def test_metadata_refused(self):
         kernel = self.file('kernel', b'a kernel')
         for text, message in [
-                (b'{"a": 1,}',
-                 'it is not JSON: parse error: invalid object key (must be a string)'),
+                (b'{\n "\xc3\xa9": 1,}', 'it is not JSON in line 2, column 9: parse error: invalid '
+                 'object key (must be a string)'),
                 (b'[]', 'it is not a JSON object'),
                 (b'"{}"', 'it is not a JSON object'),
-                (b'{} x', 'it is not JSON: parse error: trailing garbage'),
-                (b'{"a": "\xff"}', 'it is not JSON: lexical error: invalid bytes in UTF8 string.'),
-                (b'{}\0', 'it is not JSON: parse error: trailing garbage')]:
+                (b'{} x', 'it is not JSON in line 1, column 4: parse error: trailing garbage'),
+                (b'{"a": "\xff"}', 'it is not JSON in line 1, column 8: lexical error: invalid bytes '
+                 'in UTF8 string.'),
+                (b'{}\0', 'it is not JSON in line 1, column 3: parse error: trailing garbage')]:
             with self.subTest(text):
                 path = self.file('metadata', text)
                 self.bad(f"metadata '{path}' is refused: {message}", 'build', '-k', kernel,
@@ -261,15 +262,81 @@ class Describe(ToolTest):
                                                  default_cpus=(1 << 64) - 1),
             'reserved fields': eifwriter.simple(reserved=7, unused=9, extra_offsets=[1, 2]),
             'signed': eifwriter.signed(),
-            'kernel last': eifwriter.Image([S(r, b'r1'), S(r, b'r2'), S(m, b'{}'), S(c, b'c'),
-                                            S(k, big)]),
-            'kernel between ramdisks': eifwriter.Image([S(c, b'c'), S(r, b'r1'), S(k, b'k'),
-                                                        S(r, b'r2'), S(m, b'{}'), S(r, b'r3')]),
+            'kernel behind others': eifwriter.Image([S(m, b'{}'), S(c, b'c'), S(k, big),
+                                                     S(r, b'r1'), S(r, b'r2')]),
+            'command line last': eifwriter.Image([S(k, b'k'), S(r, b'r1'), S(m, b'{}'),
+                                                  S(r, b'r2'), S(c, b'c')]),
             '32 sections': eifwriter.simple(ramdisks=[b'%d' % i for i in range(29)]),
         }
         for name, image in cases.items():
             with self.subTest(name):
                 self.check(image)
+
+    def test_unusual(self):
+        """What readers may ignore is shown, and warned of; a gap counts for the checksum"""
+        S = eifwriter.Section
+        k, c, r, m = eifwriter.KERNEL, eifwriter.CMDLINE, eifwriter.RAMDISK, eifwriter.METADATA
+        gap = os.urandom(200000)
+        cases = [
+            (eifwriter.simple(flags=0x8002),
+             ['EIF header: flags is 0x8002, and all bits but bit 0 (aarch64) are reserved']),
+            (eifwriter.Image([S(k, b'k', gap=bytes(64)), S(c, b'c'), S(r, b'r', gap=gap),
+                              S(r, b'r2', flags=0x10), S(m, b'{}', flags=0x8000, gap=b'x')],
+                             flags=0xffff),
+             ['EIF header: flags is 0xffff, and all bits but bit 0 (aarch64) are reserved',
+              *(f'the {size} bytes before section {number} ({kind}) belong to no section, and '
+                'nitro-cli cannot read such an image' for size, number, kind in
+                ((64, 0, 'kernel'), (200000, 2, 'ramdisk'))),
+              'section 3 (ramdisk): flags is 0x0010, and all of its bits are reserved',
+              'the 1 bytes before section 4 (metadata) belong to no section, and nitro-cli '
+              'cannot read such an image',
+              'section 4 (metadata): flags is 0x8000, and all of its bits are reserved']),
+        ]
+        for image, remarks in cases:
+            with self.subTest(len(remarks)):
+                data = image.to_bytes()
+                path = self.file('image.eif', data)
+                described = self.describe(path)
+                self.assertEqual(described['Remarks'], remarks)
+                self.assertEqual(described['Flags'], image.flags)
+                self.assertEqual([(s['Flags'], s['Gap']) for s in described['Sections']],
+                                 [(s.flags, len(s.gap)) for s in image.sections])
+                self.assertIs(described['CheckCRC'], True)
+                text = self.good('describe', path).decode()
+                self.assertIn('\nRemarks:\n' + '\n'.join(remarks) + '\n\n', text)
+                for section in image.sections:
+                    if section.gap:
+                        self.assertRegex(text, rf'\n -       gap        - +\d+ +'
+                                               rf'{len(section.gap)}\n')
+                result = self.run_tool('verify', path)
+                self.assertEqual((result.returncode, result.stderr.decode()),
+                                 (0, ''.join(f'warning: {path}: {r}\n' for r in remarks)))
+
+        # The last case again, with one bit of its largest gap wrong
+        at = data.index(gap) + 150000
+        path = self.file('image.eif', data[:at] + bytes([data[at] ^ 1]) + data[at + 1:])
+        self.assertIs(self.describe(path)['CheckCRC'], False)
+        self.assertEqual(self.run_tool('verify', path).returncode, 1)
+
+    def test_usual(self):
+        described = self.describe(eifwriter.signed().write(self.path('image.eif')))
+        self.assertEqual(described['Remarks'], [])
+        text = self.good('describe', self.path('image.eif')).decode()
+        self.assertNotIn('Remarks', text)
+        self.assertNotIn('gap', text)
+
+    def test_large_signature(self):
+        """The format's limit for a signature section"""
+        section = eifwriter.signature_section()
+        for size, remarks in ((32768, []), (32769, [
+                'section 5 (signature) has 32769 bytes, more than the 32768 that the format '
+                'allows'])):
+            # a second item of the array: bytes that nobody reads
+            rest = bytes(size - len(section) - 3)
+            image = eifwriter.signed(signature=b'\x82' + section[1:] + eifwriter.cbor_bytes(rest))
+            self.assertEqual(len(image.sections[5].data), size)
+            self.assertEqual(self.describe(image.write(self.path('image.eif')))['Remarks'],
+                             remarks)
 
     def test_known_values(self):
         """Registers computed once and for all with coreutils: sha384sum, xxd"""
@@ -331,8 +398,8 @@ class Describe(ToolTest):
         path = eifwriter.simple(metadata=b'nonsense').write(self.path('image.eif'))
         described = self.describe(path)
         self.assertIsNone(described['Metadata'])
-        self.assertRegex(described['MetadataError'], '^it is not JSON: ')
-        self.assertIn('\nMetadata: wrong: it is not JSON: ', self.good('describe', path).decode())
+        self.assertRegex(described['MetadataError'], '^it is not JSON in line 1, column \\d: ')
+        self.assertIn('\nMetadata: wrong: it is not JSON in line 1, ', self.good('describe', path).decode())
 
     def test_wrong_checksum_is_described(self):
         path = eifwriter.simple(crc=0x1234).write(self.path('image.eif'))

@@ -117,7 +117,10 @@ class ValidateTest(unittest.TestCase):
         self.assertEqual(group, "WARN")
         self.assertEqual(results.pop(f"if it listens on {self.host.root}/run/libvirt/"
                                      "virtnitrod-sock"), "WARN")
-        if os.geteuid() != 0:
+        if os.geteuid() == 0:
+            self.assertEqual(results.pop(f"if it has set enclaves aside in {self.host.root}"
+                                         "/run/libvirt/nitro"), "PASS")
+        else:
             results = {text: result for text, result in results.items() if "listens" not in text}
         self.assertEqual(results, {
             "if the kernel module 'nitro_enclaves' is loaded": "PASS",
@@ -243,6 +246,16 @@ class ValidateTest(unittest.TestCase):
             self.check(f"listens on {path}", "WARN", "Connection refused")
             listener.listen()
             self.check(f"listens on {path}", "PASS")
+
+    @unittest.skipIf(os.geteuid() != 0, "needs root")
+    def test_asides(self):
+        """enclaves that the daemon has set aside"""
+        state = "run/libvirt/nitro"
+        self.check("has set enclaves aside", "PASS")
+        self.host.write(f"{state}/domain-1-well/pid", "1\n")
+        self.check("has set enclaves aside", "PASS")
+        self.host.write(f"{state}/domain-3-web/aside", "4711 its status cannot be read\n")
+        self.check("has set enclaves aside", "WARN", "domain-3-web, process 4711 its status cannot")
 
     def test_machines(self):
         groups = {group for group, _, _ in self.host.run("nitro")[1].values()}

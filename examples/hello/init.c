@@ -20,10 +20,11 @@
  *                         reboot    restart the machine
  *                         panic     crash the kernel
  *                         exit      end this process, of which a kernel panics
+ *                         flood     write numbered lines to the console without end
  *   hello.delay=S       seconds, fractions allowed, between the banner and the
  *                       action (default 0); it serves meanwhile
  *
- * The actions are commands over vsock as well.
+ * The actions that end it are commands over vsock as well.
  *
  * Flow: main -> mountAll -> loadModules -> readOrders -> heartbeat -> printBanner ->
  * servicesRun -> act.
@@ -191,6 +192,16 @@ actExit(const orders *what)
 }
 
 
+static void
+actFlood(const orders *what)
+{
+    uint64_t line;
+
+    for (line = 0;; line++)
+        printf("hello: flood %" PRIu64 "\n", line);
+}
+
+
 static const struct {
     const char *name;
     action act;
@@ -200,6 +211,7 @@ static const struct {
     { "reboot", actReboot },
     { "panic", actPanic },
     { "exit", actExit },
+    { "flood", actFlood },
 };
 
 
@@ -223,7 +235,7 @@ actByName(const char *name)
 {
     action act = findAction(name);
 
-    if (!act || act == actIdle)
+    if (!act || act == actIdle || act == actFlood)
         return false;
     printf("hello: told to %s\n", name);
     sync();

@@ -13,13 +13,7 @@
 #pragma once
 
 #include "domain_conf.h"
-
-#define NITRO_MEMORY_MIN_KIB (64 * 1024)  /* the least that the hypervisor starts, KiB */
-#define NITRO_MEMORY_STEP_KIB (2 * 1024)  /* the size of memory is a multiple of this, KiB */
-#define NITRO_CID_MIN 4                   /* lower CIDs mean hypervisor, host, parent */
-#define NITRO_VCPUS_MAX 4096              /* above what any instance has */
-#define NITRO_VCPUS_MAX_EMULATED 288      /* QEMU's own limit for microvm */
-#define NITRO_HEARTBEAT_TIMEOUT_MAX 86400 /* seconds: a day */
+#include "nitro_limits.h"
 
 /* PCRs 0, 1, 2 and 8 come from the image, see src/eif/eif.h. */
 #define NITRO_PCR_COUNT 9

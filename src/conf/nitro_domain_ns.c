@@ -13,6 +13,7 @@
 
 #include "nitro_domain_ns.h"
 #include "nitro_domain_conf.h"
+#include "nitro_domain_tree.h"
 #include "virerror.h"
 
 #define VIR_FROM_THIS VIR_FROM_NITRO
@@ -46,12 +47,35 @@ nitroDomainNsCheckAttributes(xmlNodePtr node,
     xmlAttrPtr attr;
 
     for (attr = node->properties; attr; attr = attr->next) {
-        if (!g_strv_contains(known, (const char *) attr->name)) {
+        if (attr->ns || !g_strv_contains(known, (const char *) attr->name)) {
             virReportError(VIR_ERR_XML_ERROR,
                            _("unknown attribute '%s' in element 'nitro:%s'"),
                            attr->name, node->name);
             return -1;
         }
+    }
+
+    return 0;
+}
+
+
+/* Refuses what is in @node: all but spaces and comments, or, if @text, elements alone. */
+static int
+nitroDomainNsCheckContent(xmlNodePtr node,
+                          bool text)
+{
+    xmlNodePtr child;
+
+    for (child = node->children; child; child = child->next) {
+        if (child->type == XML_COMMENT_NODE || xmlIsBlankNode(child) ||
+            (text && (child->type == XML_TEXT_NODE || child->type == XML_CDATA_SECTION_NODE)))
+            continue;
+
+        virReportError(VIR_ERR_XML_ERROR,
+                       text ? _("element 'nitro:%s' has something other than text in it") :
+                       _("element 'nitro:%s' must be empty"),
+                       node->name);
+        return -1;
     }
 
     return 0;
@@ -70,7 +94,8 @@ nitroDomainNsParseEnclave(xmlNodePtr node,
         return -1;
     }
 
-    if (nitroDomainNsCheckAttributes(node, known) < 0)
+    if (nitroDomainNsCheckAttributes(node, known) < 0 ||
+        nitroDomainNsCheckContent(node, false) < 0)
         return -1;
 
     return virXMLPropTristateBool(node, "debug", VIR_XML_PROP_REQUIRED, &ns->debug);
@@ -89,7 +114,8 @@ nitroDomainNsParseHeartbeat(xmlNodePtr node,
         return -1;
     }
 
-    if (nitroDomainNsCheckAttributes(node, known) < 0)
+    if (nitroDomainNsCheckAttributes(node, known) < 0 ||
+        nitroDomainNsCheckContent(node, false) < 0)
         return -1;
 
     if (virXMLPropTristateBool(node, "enabled", VIR_XML_PROP_REQUIRED, &ns->heartbeat) < 0 ||
@@ -123,6 +149,7 @@ nitroDomainNsParseMeasurement(xmlNodePtr node,
     unsigned int pcr;
 
     if (nitroDomainNsCheckAttributes(node, known) < 0 ||
+        nitroDomainNsCheckContent(node, true) < 0 ||
         virXMLPropUInt(node, "pcr", 10, VIR_XML_PROP_REQUIRED, &pcr) < 0)
         return -1;
 
@@ -170,6 +197,7 @@ nitroDomainNsParseVsock(xmlNodePtr node,
     }
 
     if (nitroDomainNsCheckAttributes(node, known) < 0 ||
+        nitroDomainNsCheckContent(node, false) < 0 ||
         !(ns->vsockDirectory = virXMLPropStringRequired(node, "directory")))
         return -1;
 
@@ -199,68 +227,6 @@ nitroDomainNsParseElement(xmlNodePtr node,
 }
 
 
-/*
- * Each definition is parsed once at its start by a daemon, so the tree is walked: that takes a
- * tenth of what XPath does.
- */
-
-static bool
-nitroDomainNsIsOurs(const xmlNode *node)
-{
-    return node->ns && xmlStrEqual(node->ns->href, BAD_CAST NITRO_DOMAIN_NS_URI);
-}
-
-
-/* Returns the first element of the nitro namespace anywhere in @node, or NULL. */
-static xmlNodePtr
-nitroDomainNsFindInside(xmlNodePtr node)
-{
-    xmlNodePtr child;
-    xmlNodePtr found;
-
-    for (child = xmlFirstElementChild(node); child; child = xmlNextElementSibling(child)) {
-        if (nitroDomainNsIsOurs(child))
-            return child;
-        if ((found = nitroDomainNsFindInside(child)))
-            return found;
-    }
-
-    return NULL;
-}
-
-
-/* Elements in @domain that nobody would read: of other hypervisors, or of ours at the wrong place. */
-static int
-nitroDomainNsCheckStray(xmlNodePtr domain)
-{
-    xmlNodePtr node;
-    xmlNodePtr inside;
-
-    for (node = xmlFirstElementChild(domain); node; node = xmlNextElementSibling(node)) {
-        if (node->ns && !nitroDomainNsIsOurs(node)) {
-            virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                           _("element '%s' of namespace '%s' does not apply to an enclave"),
-                           node->name, node->ns->href);
-            return -1;
-        }
-    }
-
-    for (node = xmlFirstElementChild(domain); node; node = xmlNextElementSibling(node)) {
-        if (!node->ns && virXMLNodeNameEqual(node, "metadata"))
-            continue;
-
-        if ((inside = nitroDomainNsFindInside(node))) {
-            virReportError(VIR_ERR_XML_ERROR,
-                           _("element 'nitro:%s' belongs directly into <domain>, not into <%s>"),
-                           inside->name, inside->parent->name);
-            return -1;
-        }
-    }
-
-    return 0;
-}
-
-
 static int
 nitroDomainNsParse(xmlXPathContextPtr ctxt,
                    void **data)
@@ -268,11 +234,11 @@ nitroDomainNsParse(xmlXPathContextPtr ctxt,
     g_autoptr(nitroDomainXmlNsDef) ns = NULL;
     xmlNodePtr node;
 
-    if (nitroDomainNsCheckStray(ctxt->node) < 0)
+    if (nitroDomainTreeCheck(ctxt->node) < 0)
         return -1;
 
     for (node = xmlFirstElementChild(ctxt->node); node; node = xmlNextElementSibling(node)) {
-        if (!nitroDomainNsIsOurs(node))
+        if (!nitroDomainTreeIsOurs(node))
             continue;
 
         if (!ns)

@@ -19,8 +19,7 @@
  *
  * An unknown element, an unknown attribute and an element at the wrong place are
  * errors (VIR_ERR_XML_ERROR): a check on a measurement that is misspelt must not
- * be a check that never happens. For the same reason the elements of other
- * namespaces, which configure other hypervisors, are refused
- * (VIR_ERR_CONFIG_UNSUPPORTED).
+ * be a check that never happens. For the same reason all else in the domain is
+ * looked through for what nobody would read: see nitro_domain_tree.h.
  */
 extern virXMLNamespace nitroDomainXMLNamespace;

@@ -14,6 +14,7 @@
 
 #include "nitro_domain_postparse.h"
 #include "nitro_domain_conf.h"
+#include "nitro_domain_text.h"
 #include "nitro_domain_validate.h"
 #include "virerror.h"
 
@@ -114,6 +115,11 @@ nitroDomainDefPostParse(virDomainDef *def,
                         void *opaque G_GNUC_UNUSED,
                         void *parseOpaque G_GNUC_UNUSED)
 {
+    /* A stored name that has changed with its file is not loaded, as undefine would leave the file.
+     * Of an enclave that runs nothing is refused. */
+    if (!(parseFlags & VIR_DOMAIN_DEF_PARSE_STATUS) && nitroDomainNameCheck(def->name) < 0)
+        return -1;
+
     if (nitroDomainDefPostParseType(def) < 0 ||
         nitroDomainDefPostParseMachine(def) < 0 ||
         nitroDomainDefPostParseMemory(def) < 0)

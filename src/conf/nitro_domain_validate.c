@@ -14,10 +14,27 @@
 
 #include "nitro_domain_validate.h"
 #include "nitro_domain_conf.h"
+#include "nitro_domain_text.h"
 #include "virerror.h"
-#include "virxml.h"
 
 #define VIR_FROM_THIS VIR_FROM_NITRO
+
+
+/* Those of the devices: nitro_domain_validate_devices.c */
+static int
+nitroDomainDefValidateTexts(const virDomainDef *def)
+{
+    if (nitroDomainNameCheck(def->name) < 0 ||
+        nitroDomainTextCheck("title", def->title, false) < 0 ||
+        nitroDomainTextCheck("description", def->description, true) < 0 ||
+        nitroDomainTextCheck("kernel", def->os.kernel, false) < 0 ||
+        nitroDomainTextCheck("initrd", def->os.initrd, false) < 0 ||
+        nitroDomainTextCheck("cmdline", def->os.cmdline, true) < 0 ||
+        nitroDomainTextCheck("emulator", def->emulator, false) < 0)
+        return -1;
+
+    return 0;
+}
 
 
 int
@@ -111,16 +128,52 @@ nitroDomainDefValidateBoot(const virDomainDef *def)
 }
 
 
+/* Whether the feature @feature is what every enclave has, or is switched off and one that none has. */
+static bool
+nitroDomainDefFeatureIsTrue(const virDomainDef *def,
+                            virDomainFeature feature)
+{
+    switch ((int) feature) {
+    case VIR_DOMAIN_FEATURE_ACPI:
+    case VIR_DOMAIN_FEATURE_PAE:
+        return true;
+
+    case VIR_DOMAIN_FEATURE_APIC:
+        return def->apic_eoi == VIR_TRISTATE_SWITCH_ABSENT;
+
+    case VIR_DOMAIN_FEATURE_VMPORT:
+    case VIR_DOMAIN_FEATURE_SMM:
+    case VIR_DOMAIN_FEATURE_VMCOREINFO:
+    case VIR_DOMAIN_FEATURE_HTM:
+    case VIR_DOMAIN_FEATURE_NESTED_HV:
+    case VIR_DOMAIN_FEATURE_CCF_ASSIST:
+        return def->features[feature] == VIR_TRISTATE_SWITCH_OFF;
+    }
+
+    return false;
+}
+
+
 static int
 nitroDomainDefValidateFeatures(const virDomainDef *def)
 {
     size_t i;
 
     for (i = 0; i < VIR_DOMAIN_FEATURE_LAST; i++) {
-        if (def->features[i]) {
+        if (def->features[i] && !nitroDomainDefFeatureIsTrue(def, i)) {
             virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
                            _("<%s> of <features> is not supported for an enclave"),
                            virDomainFeatureTypeToString(i));
+            return -1;
+        }
+    }
+
+    /* with the policy 'default' the feature itself is not set */
+    for (i = 0; i < VIR_DOMAIN_PROCES_CAPS_FEATURE_LAST; i++) {
+        if (def->caps_features[i]) {
+            virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                           _("<%s> of <features> is not supported for an enclave"),
+                           virDomainFeatureTypeToString(VIR_DOMAIN_FEATURE_CAPABILITIES));
             return -1;
         }
     }
@@ -129,9 +182,22 @@ nitroDomainDefValidateFeatures(const virDomainDef *def)
 }
 
 
+/* Whether @timer says only that there is none of a kind that no enclave has. */
+static bool
+nitroDomainTimerDefIsTrue(const virDomainTimerDef *timer)
+{
+    return timer->present == VIR_TRISTATE_BOOL_NO &&
+           (timer->name == VIR_DOMAIN_TIMER_NAME_HPET ||
+            timer->name == VIR_DOMAIN_TIMER_NAME_HYPERVCLOCK ||
+            timer->name == VIR_DOMAIN_TIMER_NAME_PLATFORM);
+}
+
+
 static int
 nitroDomainDefValidateClock(const virDomainDef *def)
 {
+    size_t i;
+
     if (def->clock.offset != VIR_DOMAIN_CLOCK_OFFSET_UTC ||
         def->clock.data.utc_reset) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
@@ -141,11 +207,13 @@ nitroDomainDefValidateClock(const virDomainDef *def)
         return -1;
     }
 
-    if (def->clock.ntimers > 0) {
-        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("<timer name='%s'> is not supported for an enclave"),
-                       virDomainTimerNameTypeToString(def->clock.timers[0]->name));
-        return -1;
+    for (i = 0; i < def->clock.ntimers; i++) {
+        if (!nitroDomainTimerDefIsTrue(def->clock.timers[i])) {
+            virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                           _("<timer name='%s'> is not supported for an enclave"),
+                           virDomainTimerNameTypeToString(def->clock.timers[i]->name));
+            return -1;
+        }
     }
 
     return 0;
@@ -186,7 +254,7 @@ nitroDomainDefHasPerf(const virDomainDef *def)
     size_t i;
 
     for (i = 0; i < VIR_PERF_EVENT_LAST; i++) {
-        if (def->perf.events[i])
+        if (def->perf.events[i] == VIR_TRISTATE_BOOL_YES)
             return true;
     }
 
@@ -194,19 +262,55 @@ nitroDomainDefHasPerf(const virDomainDef *def)
 }
 
 
+/*
+ * The driver labels nothing: a label of no model in particular is fulfilled by that, one of a
+ * model would protect nobody.
+ */
 static int
 nitroDomainDefValidateSeclabels(const virDomainDef *def)
 {
     size_t i;
 
     for (i = 0; i < def->nseclabels; i++) {
-        if (def->seclabels[i]->type != VIR_DOMAIN_SECLABEL_NONE) {
+        const virSecurityLabelDef *label = def->seclabels[i];
+
+        if (nitroDomainTextCheck("seclabel model=", label->model, false) < 0)
+            return -1;
+
+        if (label->baselabel) {
             virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                           _("<seclabel type='%s'> is not supported: for an enclave only 'none' "
-                             "is"),
-                           virDomainSeclabelTypeToString(def->seclabels[i]->type));
+                           _("<%s> of <%s> is not supported for an enclave"),
+                           "baselabel", "seclabel");
             return -1;
         }
+
+        if (label->type != VIR_DOMAIN_SECLABEL_NONE &&
+            (label->type != VIR_DOMAIN_SECLABEL_DYNAMIC || label->model)) {
+            virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                           _("<seclabel type='%s' model='%s'> is not supported: for an enclave only 'none', and 'dynamic' without a model, are"),
+                           virDomainSeclabelTypeToString(label->type), NULLSTR_EMPTY(label->model));
+            return -1;
+        }
+    }
+
+    return 0;
+}
+
+
+/* All domains of libvirt are in the partition /machine unless they say otherwise. */
+static int
+nitroDomainDefValidateResource(const virDomainDef *def)
+{
+    const virDomainResourceDef *resource = def->resource;
+
+    if (!resource)
+        return 0;
+
+    if (resource->appid || STRNEQ_NULLABLE(resource->partition, "/machine")) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("<%s> of <resource> is not supported: for an enclave only the partition '/machine' is"),
+                       resource->appid ? "fibrechannel" : "partition");
+        return -1;
     }
 
     return 0;
@@ -224,10 +328,10 @@ nitroDomainDefValidateOther(const virDomainDef *def)
         { def->genidRequested, "genid" },
         { def->nsysinfo > 0, "sysinfo" },
         { def->onLockFailure != VIR_DOMAIN_LOCK_FAILURE_DEFAULT, "on_lockfailure" },
-        { def->pm.s3 || def->pm.s4, "pm" },
+        { def->pm.s3 == VIR_TRISTATE_BOOL_YES, "suspend-to-mem enabled='yes'" },
+        { def->pm.s4 == VIR_TRISTATE_BOOL_YES, "suspend-to-disk enabled='yes'" },
         { nitroDomainDefHasPerf(def), "perf" },
         { def->blkio.weight > 0 || def->blkio.ndevices > 0, "blkiotune" },
-        { def->resource != NULL, "resource" },
         { def->idmap.nuidmap > 0 || def->idmap.ngidmap > 0, "idmap" },
         { def->keywrap != NULL, "keywrap" },
         { def->sec != NULL, "launchSecurity" },
@@ -242,6 +346,9 @@ nitroDomainDefValidateOther(const virDomainDef *def)
         }
     }
 
+    if (nitroDomainDefValidateResource(def) < 0)
+        return -1;
+
     return nitroDomainDefValidateSeclabels(def);
 }
 
@@ -251,11 +358,8 @@ nitroDomainDefValidate(const virDomainDef *def,
                        void *opaque G_GNUC_UNUSED,
                        void *parseOpaque G_GNUC_UNUSED)
 {
-    /* the name goes into log lines and file names; libvirt itself refuses a slash */
-    if (virXMLCheckIllegalChars("name", def->name, "\n") < 0)
-        return -1;
-
-    if (nitroDomainDefValidateImage(def) < 0 ||
+    if (nitroDomainDefValidateTexts(def) < 0 ||
+        nitroDomainDefValidateImage(def) < 0 ||
         nitroDomainDefValidateBoot(def) < 0 ||
         nitroDomainDefValidateCpus(def) < 0 ||
         nitroDomainDefValidateMemory(def) < 0 ||

@@ -133,6 +133,13 @@ nitroDomainDefValidateHostCpus(const virDomainDef *def)
         return -1;
     }
 
+    if (virBitmapLastSetBit(map) > NITRO_CPU_MAX) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("CPUs '%s' are not supported: the highest CPU that Linux has is %d"),
+                       NULLSTR_EMPTY(list), NITRO_CPU_MAX);
+        return -1;
+    }
+
     if (def->cpumask && !virBitmapEqual(def->cpumask, map)) {
         g_autofree char *cpuset = virBitmapFormat(def->cpumask);
 
@@ -146,6 +153,31 @@ nitroDomainDefValidateHostCpus(const virDomainDef *def)
 }
 
 
+/* Whether <cpu> names no CPU at all: libvirt's parser takes it for 'custom' when it has no mode. */
+static bool
+nitroDomainCpuIsOpen(const virCPUDef *cpu)
+{
+    return cpu->mode == VIR_CPU_MODE_CUSTOM && !cpu->model && !cpu->vendor;
+}
+
+
+static int
+nitroDomainDefValidateTopology(const virDomainDef *def)
+{
+    const virCPUDef *cpu = def->cpu;
+    unsigned long long product = (unsigned long long) cpu->sockets * cpu->dies * cpu->cores *
+                                 cpu->threads;
+
+    if (cpu->sockets == 0 || product == virDomainDefGetVcpusMax(def))
+        return 0;
+
+    virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                   _("<topology> of <cpu> makes %llu vCPUs, and <vcpu> %u: leave it out, an enclave has CPUs of the host as they are"),
+                   product, virDomainDefGetVcpusMax(def));
+    return -1;
+}
+
+
 static int
 nitroDomainDefValidateCpuModel(const virDomainDef *def)
 {
@@ -154,7 +186,7 @@ nitroDomainDefValidateCpuModel(const virDomainDef *def)
     if (!cpu)
         return 0;
 
-    if (cpu->mode != VIR_CPU_MODE_HOST_PASSTHROUGH) {
+    if (cpu->mode != VIR_CPU_MODE_HOST_PASSTHROUGH && !nitroDomainCpuIsOpen(cpu)) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
                        _("<cpu mode='%s'> is not supported: an enclave has CPUs of the host, leave "
                          "<cpu> out or use '%s'"),
@@ -163,17 +195,17 @@ nitroDomainDefValidateCpuModel(const virDomainDef *def)
         return -1;
     }
 
-    if (cpu->sockets || cpu->nfeatures > 0 || cpu->cache || cpu->addr) {
+    if (cpu->model || cpu->nfeatures > 0 || cpu->cache || cpu->addr) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
                        _("<%s> of <cpu> is not supported: an enclave has CPUs of the host as they "
                          "are"),
-                       cpu->sockets ? "topology" :
+                       cpu->model ? "model" :
                        cpu->nfeatures > 0 ? "feature" :
                        cpu->cache ? "cache" : "maxphysaddr");
         return -1;
     }
 
-    return 0;
+    return nitroDomainDefValidateTopology(def);
 }
 
 
@@ -210,7 +242,6 @@ nitroDomainDefValidateCputune(const virDomainDef *def)
         bool present;
         const char *element;
     } refused[] = {
-        { tune->sharesSpecified, "<shares>" },
         { tune->period || tune->quota, "<period> and <quota>" },
         { tune->global_period || tune->global_quota, "<global_period> and <global_quota>" },
         { tune->emulator_period || tune->emulator_quota, "<emulator_period> and <emulator_quota>" },
@@ -222,6 +253,14 @@ nitroDomainDefValidateCputune(const virDomainDef *def)
         { def->niothreadids > 0 || def->defaultIOThread, "<iothreads>" },
     };
     size_t i;
+
+    /* on the device it has its CPUs for itself, which is a share of all of them */
+    if (tune->sharesSpecified && nitroDomainDefGetMachine(def) == NITRO_MACHINE_EMULATED) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("<shares> of <cputune> is not supported for machine '%s': nobody weighs its vCPUs against others of the host"),
+                       def->os.machine);
+        return -1;
+    }
 
     for (i = 0; i < G_N_ELEMENTS(refused); i++) {
         if (refused[i].present)

@@ -14,6 +14,7 @@
 
 #include "nitro_domain_validate.h"
 #include "nitro_domain_conf.h"
+#include "nitro_domain_text.h"
 #include "virerror.h"
 
 #define VIR_FROM_THIS VIR_FROM_NITRO
@@ -42,6 +43,13 @@ nitroDomainDeviceInfoValidate(const virDomainDeviceInfo *info,
         return -1;
     }
 
+    if (info->acpiIndex > 0) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("<acpi index='%u'> of <%s> is not supported for an enclave"),
+                       info->acpiIndex, element);
+        return -1;
+    }
+
     return 0;
 }
 
@@ -50,11 +58,10 @@ static int
 nitroDomainVsockDefValidate(const virDomainVsockDef *vsock)
 {
     if (vsock->model != VIR_DOMAIN_VSOCK_MODEL_DEFAULT &&
-        vsock->model != VIR_DOMAIN_VSOCK_MODEL_VIRTIO) {
-        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("vsock model '%s' is not supported: for an enclave only 'virtio' is"),
-                       vsock->model == VIR_DOMAIN_VSOCK_MODEL_VIRTIO_TRANSITIONAL ?
-                       "virtio-transitional" : "virtio-non-transitional");
+        vsock->model != VIR_DOMAIN_VSOCK_MODEL_VIRTIO &&
+        vsock->model != VIR_DOMAIN_VSOCK_MODEL_VIRTIO_NON_TRANSITIONAL) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED, "%s",
+                       _("vsock model 'virtio-transitional' is not supported: for an enclave 'virtio' and 'virtio-non-transitional' are"));
         return -1;
     }
 
@@ -80,6 +87,13 @@ nitroDomainVsockDefValidate(const virDomainVsockDef *vsock)
 static int
 nitroDomainChrSourceValidate(const virDomainChrSourceDef *source)
 {
+    if ((source->type == VIR_DOMAIN_CHR_TYPE_FILE &&
+         nitroDomainTextCheck("source path=", source->data.file.path, false) < 0) ||
+        (source->type == VIR_DOMAIN_CHR_TYPE_UNIX &&
+         nitroDomainTextCheck("source path=", source->data.nix.path, false) < 0) ||
+        nitroDomainTextCheck("log file=", source->logfile, false) < 0)
+        return -1;
+
     switch ((virDomainChrType) source->type) {
     case VIR_DOMAIN_CHR_TYPE_NULL:
     case VIR_DOMAIN_CHR_TYPE_PTY:
@@ -190,6 +204,14 @@ nitroDomainChrDefValidate(const virDomainChrDef *chr)
         chr->deviceType != VIR_DOMAIN_CHR_DEVICE_TYPE_SERIAL)
         return nitroDomainReportDevice(element);
 
+    /* libvirt numbers the consoles itself */
+    if (chr->deviceType == VIR_DOMAIN_CHR_DEVICE_TYPE_SERIAL && chr->target.port > 0) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("<target port='%d'> of <%s> is not supported: the one port of an enclave is 0"),
+                       chr->target.port, element);
+        return -1;
+    }
+
     if (nitroDomainChrTargetValidate(chr) < 0 ||
         nitroDomainChrSourceValidate(chr->source) < 0)
         return -1;
@@ -236,6 +258,28 @@ nitroDomainMemballoonDefValidate(const virDomainMemballoonDef *memballoon)
 }
 
 
+/* The type 'none' of these two says that there is no such device. */
+
+static int
+nitroDomainVideoDefValidate(const virDomainVideoDef *video)
+{
+    if (video->type == VIR_DOMAIN_VIDEO_TYPE_NONE)
+        return 0;
+
+    return nitroDomainReportDevice("video");
+}
+
+
+static int
+nitroDomainAudioDefValidate(const virDomainAudioDef *audio)
+{
+    if (audio->type == VIR_DOMAIN_AUDIO_TYPE_NONE)
+        return 0;
+
+    return nitroDomainReportDevice("audio");
+}
+
+
 int
 nitroDomainDeviceDefValidate(const virDomainDeviceDef *dev,
                              const virDomainDef *def,
@@ -252,6 +296,12 @@ nitroDomainDeviceDefValidate(const virDomainDeviceDef *dev,
     case VIR_DOMAIN_DEVICE_CONTROLLER:
         return nitroDomainControllerDefValidate(dev->data.controller, def);
 
+    case VIR_DOMAIN_DEVICE_VIDEO:
+        return nitroDomainVideoDefValidate(dev->data.video);
+
+    case VIR_DOMAIN_DEVICE_AUDIO:
+        return nitroDomainAudioDefValidate(dev->data.audio);
+
     case VIR_DOMAIN_DEVICE_MEMBALLOON:
         return nitroDomainMemballoonDefValidate(dev->data.memballoon);
 
@@ -261,7 +311,6 @@ nitroDomainDeviceDefValidate(const virDomainDeviceDef *dev,
     case VIR_DOMAIN_DEVICE_NET:
     case VIR_DOMAIN_DEVICE_INPUT:
     case VIR_DOMAIN_DEVICE_SOUND:
-    case VIR_DOMAIN_DEVICE_VIDEO:
     case VIR_DOMAIN_DEVICE_HOSTDEV:
     case VIR_DOMAIN_DEVICE_WATCHDOG:
     case VIR_DOMAIN_DEVICE_GRAPHICS:
@@ -275,7 +324,6 @@ nitroDomainDeviceDefValidate(const virDomainDeviceDef *dev,
     case VIR_DOMAIN_DEVICE_PANIC:
     case VIR_DOMAIN_DEVICE_MEMORY:
     case VIR_DOMAIN_DEVICE_IOMMU:
-    case VIR_DOMAIN_DEVICE_AUDIO:
         return nitroDomainReportDevice(virDomainDeviceTypeToString(dev->type));
 
     case VIR_DOMAIN_DEVICE_NONE:
@@ -303,10 +351,8 @@ nitroDomainDefValidateRefusedDevices(const virDomainDef *def)
         { def->nfss > 0, "filesystem" },
         { def->nnets > 0, "interface" },
         { def->ngraphics > 0, "graphics" },
-        { def->nvideos > 0, "video" },
         { def->ninputs > 0, "input" },
         { def->nsounds > 0, "sound" },
-        { def->naudios > 0, "audio" },
         { def->nhostdevs > 0, "hostdev" },
         { def->nredirdevs > 0, "redirdev" },
         { def->redirfilter != NULL, "redirfilter" },
@@ -329,6 +375,16 @@ nitroDomainDefValidateRefusedDevices(const virDomainDef *def)
     for (i = 0; i < G_N_ELEMENTS(refused); i++) {
         if (refused[i].present)
             return nitroDomainReportDevice(refused[i].element);
+    }
+
+    for (i = 0; i < def->nvideos; i++) {
+        if (nitroDomainVideoDefValidate(def->videos[i]) < 0)
+            return -1;
+    }
+
+    for (i = 0; i < def->naudios; i++) {
+        if (nitroDomainAudioDefValidate(def->audios[i]) < 0)
+            return -1;
     }
 
     return 0;

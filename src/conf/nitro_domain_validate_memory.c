@@ -101,8 +101,6 @@ nitroDomainDefValidateMemoryTuning(const virDomainDef *def)
         { mem->dump_core == VIR_TRISTATE_SWITCH_ON, "memory dumpCore='on'" },
         { mem->dump_core == VIR_TRISTATE_SWITCH_OFF, "memory dumpCore='off'" },
         { mem->max_memory > 0 || mem->memory_slots > 0, "maxMemory" },
-        { mem->nosharepages, "nosharepages" },
-        { mem->locked, "locked" },
         { mem->source, "source" },
         { mem->access, "access" },
         { mem->allocation || mem->allocation_threads > 0, "allocation" },

@@ -44,6 +44,9 @@
  */
 #define EIF_SIGNATURE_MAX (1024 * 1024)
 
+/* The largest that the format allows, in bytes */
+#define EIF_SIGNATURE_FORMAT_MAX 32768
+
 /* Registers above 8 are not derived from the image. */
 #define EIF_PCR_COUNT 9
 
@@ -85,6 +88,7 @@ struct _EifSection {
 typedef struct _EifImage EifImage;
 struct _EifImage {
     uint16_t version;
+    uint16_t flags; /* as stored; only the bit that says @arch is defined */
     EifArch arch;
     uint64_t defaultMemory; /* bytes; 0 when the image names none */
     uint64_t defaultCpus;   /* 0 when the image names none */
@@ -126,18 +130,32 @@ bool eifProbe(int fd);
 /*
  * Reads and checks the header and the section headers of the image in @fd, a
  * regular file or memfd; does not move the file offset. Section contents are
- * not read, and of a file with a bad header nothing but the header is. Checked:
- * magic, version 2 to 4, flags, number of sections (1 to 32), each offset and
- * size against the file and against overflow; that the sections follow each other
- * without overlap or gap, in the table's order, from the header to the end of the
- * file; section headers against the header's table, known types, no unknown flags;
- * one kernel that is not empty, one command line, one metadata section (from
- * version 4 on; at most one before), at most one signature.
+ * not read. Checked: magic, version 2 to 4, number of sections (2 to 32), section
+ * headers against the header's table, each offset and size against the file and against
+ * overflow; that the sections follow each other without overlap, in the table's order,
+ * behind the header, the last up to the end of the file; known types; one kernel that
+ * is not empty, all ramdisks behind it, one command line, one metadata section (from
+ * version 4 on; at most one before), at most one signature. What the format reserves or
+ * leaves open is not refused: see eifImageGetRemarks().
  *
  * Returns 0, or -1 with @error set (EIF_ERROR_IO, _MAGIC, _FORMAT). @image is
  * written on success only.
  */
 int eifImageRead(int fd, EifImage *image, GError **error);
+
+/*
+ * The bytes that belong to no section between the section before @section, or the header,
+ * and @section, one of @image's.
+ */
+uint64_t eifImageGetGap(const EifImage *image, const EifSection *section);
+
+/*
+ * What is unusual in @image, one sentence each, of what a reader may ignore: bits of flags
+ * and gaps between sections that the format gives no meaning, a signature section above
+ * the format's limit. Whether an enclave boots with them, the hypervisor decides.
+ * Returns a list that is empty for most images (g_strfreev).
+ */
+char **eifImageGetRemarks(const EifImage *image);
 
 /*
  * Called with the next @len bytes of the content of @section, in file order. An
@@ -149,8 +167,8 @@ typedef int (*EifSink)(const EifSection *section, const void *buf, size_t len,
 
 /*
  * Reads the whole file once, front to back, hands the content of each section to
- * @sink piece by piece and compares the CRC-32 of all that was read with the
- * stored one. What @sink got is good only when this returns 0: a file that is
+ * @sink piece by piece and compares the CRC-32 of all that was read, gaps between sections
+ * among it, with the stored one. What @sink got is good only when this returns 0: a file that is
  * written to meanwhile is no danger to a caller that keeps what it was handed.
  * The header is compared with @image again on the way, and text sections
  * (command line, metadata) are checked to have no NUL.
@@ -198,6 +216,13 @@ void eifMeasurerUpdate(EifMeasurer *measurer, const void *buf, size_t len);
  * signature section cannot be read).
  */
 int eifMeasurerFinish(EifMeasurer *measurer, EifMeasurements *measurements, GError **error);
+
+/*
+ * Checks that @measurements are of the image that was signed: that PCR0 is @signedPcr0.
+ * Returns 0, or -1 with @error set (EIF_ERROR_SIGNATURE).
+ */
+int eifMeasurementsCheckSigned(const EifMeasurements *measurements,
+                               const uint8_t signedPcr0[EIF_PCR_SIZE], GError **error);
 
 /*
  * Reads the image once for both: its measurements and the verdict on its

@@ -141,6 +141,7 @@ eifBuilderGetImage(const EifBuilder *builder, EifImage *image)
 
     *image = (EifImage){
         .version = EIF_VERSION,
+        .flags = builder->arch == EIF_ARCH_AARCH64 ? EIF_HEADER_FLAG_AARCH64 : 0,
         .arch = builder->arch,
         .fileSize = eifBuilderGetSize(builder),
         .nsections = nparts,

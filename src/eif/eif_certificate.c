@@ -230,14 +230,5 @@ int
 eifCertificateCheckPcr0(const EifCertificate *certificate, const EifMeasurements *measurements,
                         GError **error)
 {
-    g_autofree char *claimed = eifPcrToString(certificate->pcr0);
-    g_autofree char *found = eifPcrToString(measurements->pcr[0]);
-
-    if (memcmp(certificate->pcr0, measurements->pcr[0], EIF_PCR_SIZE) == 0)
-        return 0;
-
-    g_set_error(error, EIF_ERROR, EIF_ERROR_SIGNATURE,
-                _("the image is not the one that was signed: its PCR0 is %s, and %s was signed"),
-                found, claimed);
-    return -1;
+    return eifMeasurementsCheckSigned(measurements, certificate->pcr0, error);
 }

@@ -7,7 +7,7 @@
  *
  * Flow: eif_io.c moves bytes; eif_header.c turns them into fields and back;
  * eif_read.c checks and streams; eif_measure.c and eif_signature.c measure;
- * eif_certificate.c checks who has signed;
+ * eif_certificate.c checks who has signed; eif_remarks.c says what is unusual;
  * eif_build.c assembles; eif_fill.c reads into a buffer.
  */
 
@@ -24,6 +24,9 @@
 
 /* The flag of the header that says aarch64; no other is defined. */
 #define EIF_HEADER_FLAG_AARCH64 0x0001
+
+/* A kernel and its command line */
+#define EIF_MIN_SECTIONS 2
 
 /*
  * The header as it is in the file, in host byte order, nothing checked. Source

@@ -13,6 +13,7 @@
 #include "eif_internal.h"
 
 #include <nettle/sha2.h>
+#include <string.h>
 
 G_STATIC_ASSERT(EIF_PCR_SIZE == SHA384_DIGEST_SIZE);
 
@@ -250,6 +251,22 @@ eifImageMeasureBuffer(const EifImage *image, const void *buf, EifMeasurements *m
         }
     }
     return eifMeasurerFinish(measurer, measurements, error);
+}
+
+int
+eifMeasurementsCheckSigned(const EifMeasurements *measurements,
+                           const uint8_t signedPcr0[EIF_PCR_SIZE], GError **error)
+{
+    g_autofree char *found = eifPcrToString(measurements->pcr[0]);
+    g_autofree char *claimed = eifPcrToString(signedPcr0);
+
+    if (memcmp(signedPcr0, measurements->pcr[0], EIF_PCR_SIZE) == 0)
+        return 0;
+
+    g_set_error(error, EIF_ERROR, EIF_ERROR_SIGNATURE,
+                _("the image is not the one that was signed: its PCR0 is %s, and %s was signed"),
+                found, claimed);
+    return -1;
 }
 
 char *

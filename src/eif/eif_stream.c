@@ -54,12 +54,11 @@ eifCheckNoNul(const EifSection *section, uint64_t pos, const void *buf, size_t l
 static bool
 headerIsSame(const EifImage *image, const EifHeader *header)
 {
-    uint16_t flags = image->arch == EIF_ARCH_AARCH64 ? EIF_HEADER_FLAG_AARCH64 : 0;
     size_t i;
 
     if (memcmp(header->magic, EIF_MAGIC, sizeof(header->magic)) != 0 ||
         header->version != image->version ||
-        header->flags != flags ||
+        header->flags != image->flags ||
         header->defaultMemory != image->defaultMemory ||
         header->defaultCpus != image->defaultCpus ||
         header->nsections != image->nsections ||
@@ -117,6 +116,27 @@ streamHeader(EifStream *stream, GError **error)
         return -1;
 
     stream->crc = libdeflate_crc32(stream->crc, raw, EIF_HEADER_CRC_OFFSET);
+    return 0;
+}
+
+/* What is between sections is no section's, but the checksum is over the whole file. */
+static int
+streamGap(EifStream *stream, const EifSection *section, GError **error)
+{
+    uint64_t left = eifImageGetGap(stream->image, section);
+    uint64_t end = section->offset - EIF_SECTION_HEADER_SIZE;
+
+    while (left > 0) {
+        size_t len = MIN(left, EIF_PIECE_SIZE);
+
+        if (eifReadExact(stream->fd, stream->piece, len, end - left, IMAGE, error) < 0)
+            return -1;
+        stream->crc = libdeflate_crc32(stream->crc, stream->piece, len);
+        left -= len;
+        if (eifReportProgress(stream->progress, end - left, stream->image->fileSize,
+                              stream->opaque, error) < 0)
+            return -1;
+    }
     return 0;
 }
 
@@ -183,7 +203,8 @@ eifImageStreamCrc(const EifImage *image, int fd, EifSink sink, EifProgress progr
         return -1;
 
     for (i = 0; i < image->nsections; i++) {
-        if (streamSectionHeader(&stream, &image->sections[i], error) < 0 ||
+        if (streamGap(&stream, &image->sections[i], error) < 0 ||
+            streamSectionHeader(&stream, &image->sections[i], error) < 0 ||
             streamSectionContent(&stream, &image->sections[i], error) < 0)
             return -1;
     }

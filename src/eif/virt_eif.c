@@ -47,6 +47,19 @@ virtEifError(const char *format, ...)
     fprintf(stderr, _("error: %s\n"), message);
 }
 
+void
+virtEifWarning(const char *format, ...)
+{
+    g_autofree char *message = NULL;
+    va_list args;
+
+    va_start(args, format);
+    message = g_strdup_vprintf(format, args);
+    va_end(args);
+
+    fprintf(stderr, _("warning: %s\n"), message);
+}
+
 int
 virtEifParseOptions(int *argc, char ***argv, const GOptionEntry *entries, const char *usage,
                     const char *summary, int noperands)

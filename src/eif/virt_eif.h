@@ -27,6 +27,9 @@ int virtEifVerify(int argc, char **argv);
 /* Prints "error: " and the message, one line, to standard error. */
 void virtEifError(const char *format, ...) G_GNUC_PRINTF(1, 2);
 
+/* Prints "warning: " and the message, one line, to standard error; @format is not translated. */
+void virtEifWarning(const char *format, ...) G_GNUC_PRINTF(1, 2);
+
 /*
  * Parses the options of a command; --help prints and exits. @usage are the
  * arguments for the usage line, @summary says what the command does.

@@ -149,6 +149,7 @@ printHeader(const Description *description)
 
     printf("%-16s %u\n", "Version:", image->version);
     printf("%-16s %s\n", "Architecture:", eifArchToString(image->arch));
+    printf("%-16s 0x%04x\n", "Flags:", image->flags);
     printf("%-16s %" PRIu64 " bytes\n", "Default memory:", image->defaultMemory);
     printf("%-16s %" PRIu64 "\n", "Default vCPUs:", image->defaultCpus);
     printf("%-16s %" PRIu64 " bytes\n", "File size:", image->fileSize);
@@ -190,14 +191,32 @@ printSections(const EifImage *image)
 {
     size_t i;
 
-    printf("\n %-7s %-10s %-14s %s\n", "Section", "Type", "Offset", "Size");
-    printf("---------------------------------------------\n");
+    printf("\n %-7s %-10s %-7s %-14s %s\n", "Section", "Type", "Flags", "Offset", "Size");
+    printf("-----------------------------------------------------\n");
     for (i = 0; i < image->nsections; i++) {
         const EifSection *section = &image->sections[i];
+        uint64_t gap = eifImageGetGap(image, section);
 
-        printf(" %-7zu %-10s %-14" PRIu64 " %" PRIu64 "\n", i,
-               eifSectionTypeToString(section->type), section->offset, section->size);
+        if (gap > 0)
+            printf(" %-7s %-10s %-7s %-14" PRIu64 " %" PRIu64 "\n", "-", "gap", "-",
+                   section->offset - EIF_SECTION_HEADER_SIZE - gap, gap);
+        printf(" %-7zu %-10s 0x%04x  %-14" PRIu64 " %" PRIu64 "\n", i,
+               eifSectionTypeToString(section->type), section->flags, section->offset,
+               section->size);
     }
+}
+
+/* What verify warns of */
+static void
+printRemarks(const EifImage *image)
+{
+    g_auto(GStrv) remarks = eifImageGetRemarks(image);
+    size_t i;
+
+    if (remarks[0])
+        printf("\nRemarks:\n");
+    for (i = 0; remarks[i]; i++)
+        printf("%s\n", remarks[i]);
 }
 
 static void
@@ -248,6 +267,7 @@ printText(const Description *description)
     printHeader(description);
     printSignature(description);
     printSections(&description->image);
+    printRemarks(&description->image);
     printMeasurements(&description->measurements);
 
     printf("\nCommand line:\n");
@@ -301,10 +321,25 @@ genSections(yajl_gen gen, const EifImage *image)
     for (i = 0; i < image->nsections; i++) {
         yajl_gen_map_open(gen);
         genText(gen, "Type", eifSectionTypeToString(image->sections[i].type));
+        genUint(gen, "Flags", image->sections[i].flags);
+        genUint(gen, "Gap", eifImageGetGap(image, &image->sections[i]));
         genUint(gen, "Offset", image->sections[i].offset);
         genUint(gen, "Size", image->sections[i].size);
         yajl_gen_map_close(gen);
     }
+    yajl_gen_array_close(gen);
+}
+
+static void
+genRemarks(yajl_gen gen, const EifImage *image)
+{
+    g_auto(GStrv) remarks = eifImageGetRemarks(image);
+    size_t i;
+
+    genString(gen, "Remarks");
+    yajl_gen_array_open(gen);
+    for (i = 0; remarks[i]; i++)
+        genString(gen, remarks[i]);
     yajl_gen_array_close(gen);
 }
 
@@ -386,6 +421,7 @@ printJson(const Description *description)
     yajl_gen_map_open(gen);
     genUint(gen, "EifVersion", image->version);
     genText(gen, "Architecture", eifArchToString(image->arch));
+    genUint(gen, "Flags", image->flags);
     genUint(gen, "DefaultMemory", image->defaultMemory);
     genUint(gen, "DefaultCpus", image->defaultCpus);
     genUint(gen, "FileSize", image->fileSize);
@@ -393,6 +429,7 @@ printJson(const Description *description)
     genBool(gen, "CheckCRC", description->checksumOk);
     genSignature(gen, description);
     genSections(gen, image);
+    genRemarks(gen, image);
     genMeasurements(gen, &description->measurements);
     genText(gen, "CommandLine", description->cmdline);
     genMetadata(gen, description);
@@ -425,10 +462,32 @@ virtEifDescribe(int argc, char **argv)
     return EXIT_SUCCESS;
 }
 
+/* Returns 0, or -1 when an error was printed. */
+static int
+checkDescription(const char *path, const Description *description)
+{
+    if (!description->checksumOk) {
+        virtEifError("%s: EIF header: checksum is 0x%08x, which is not that of the content: "
+                     "the image is damaged", path, description->image.crc32);
+        return -1;
+    }
+    if (description->metadataWrong) {
+        virtEifError("%s: the metadata section is wrong: %s", path, description->metadataWrong);
+        return -1;
+    }
+    if (description->signatureWrong) {
+        virtEifError("%s: %s", path, description->signatureWrong);
+        return -1;
+    }
+    return 0;
+}
+
 int
 virtEifVerify(int argc, char **argv)
 {
     g_auto(Description) description = { 0 };
+    g_auto(GStrv) remarks = NULL;
+    size_t i;
     const GOptionEntry entries[] = {
         { NULL },
     };
@@ -439,20 +498,11 @@ virtEifVerify(int argc, char **argv)
         readDescription(argv[1], &description) < 0)
         return EXIT_FAILURE;
 
-    if (!description.checksumOk) {
-        virtEifError("%s: EIF header: checksum is 0x%08x, which is not that of the content: "
-                     "the image is damaged", argv[1], description.image.crc32);
+    remarks = eifImageGetRemarks(&description.image);
+    for (i = 0; remarks[i]; i++)
+        virtEifWarning("%s: %s", argv[1], remarks[i]);
+    if (checkDescription(argv[1], &description) < 0)
         return EXIT_FAILURE;
-    }
-    if (description.metadataWrong) {
-        virtEifError("%s: the metadata section is wrong: %s", argv[1], description.metadataWrong);
-        return EXIT_FAILURE;
-    }
-
-    if (description.signatureWrong) {
-        virtEifError("%s: %s", argv[1], description.signatureWrong);
-        return EXIT_FAILURE;
-    }
 
     printf("%s: good image of EIF version %u\n", argv[1], description.image.version);
     return EXIT_SUCCESS;

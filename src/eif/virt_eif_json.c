@@ -10,6 +10,7 @@
  */
 
 #include "virt_eif.h"
+#include "nitro_json_position.h"
 
 #include <string.h>
 #include <yajl/yajl_parse.h>
@@ -148,6 +149,17 @@ static const yajl_callbacks copyCallbacks = {
     .yajl_end_array = onEndArray,
 };
 
+/* @reason, with the line and column in which @text was read up to @offset (g_free) */
+static char *
+formatPosition(const char *text, size_t offset, const char *reason)
+{
+    unsigned int line;
+    unsigned int column;
+
+    nitroJsonPosition(text, offset, &line, &column);
+    return g_strdup_printf("it is not JSON in line %u, column %u: %s", line, column, reason);
+}
+
 /* Returns NULL, or what is wrong with @text (g_free). */
 static char *
 copyJson(yajl_gen gen, const char *text, size_t len)
@@ -156,16 +168,19 @@ copyJson(yajl_gen gen, const char *text, size_t len)
     yajl_handle parser = yajl_alloc(&copyCallbacks, NULL, &state);
     char *message = NULL;
     yajl_status status = yajl_parse(parser, (const unsigned char *)text, len);
+    size_t offset = yajl_get_bytes_consumed(parser);
 
-    if (status == yajl_status_ok)
+    if (status == yajl_status_ok) {
         status = yajl_complete_parse(parser);
+        offset = len;
+    }
 
     if (state.refusal) {
         message = g_strdup(state.refusal);
     } else if (status != yajl_status_ok) {
         unsigned char *detail = yajl_get_error(parser, 0, NULL, 0);
 
-        message = g_strdup_printf("it is not JSON: %s", g_strchomp((char *)detail));
+        message = formatPosition(text, offset, g_strchomp((char *)detail));
         yajl_free_error(parser, detail);
     } else if (!state.isObject) {
         message = g_strdup("it is empty");

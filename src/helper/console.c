@@ -38,6 +38,7 @@
 struct _Console {
     OptionsConsole type;
     int fd;
+    Rotation *rotation; /* NULL: a file grows without limit */
     bool listening;  /* @fd is a socket that readers connect to */
     int reader;      /* descriptor that output goes to; -1: nobody reads */
     guint timer;     /* looks for a reader */
@@ -48,6 +49,7 @@ struct _Console {
     uint64_t total;  /* bytes of output so far */
     uint64_t sent;   /* how many of them the reader has got or lost */
     bool failed;     /* writing to the file has failed, and it was logged */
+    bool lost;       /* old output could not be kept, and it was logged */
     uint8_t ring[CONSOLE_RING_SIZE]; /* byte n of the output is at n modulo the size */
 };
 
@@ -166,6 +168,23 @@ consoleDetach(Console *console)
     console->reader = -1;
 }
 
+/* As write(), with less than @len bytes now and then */
+static ssize_t
+consoleWriteFile(Console *console, const void *buf, size_t len)
+{
+    bool lost = false;
+    ssize_t n;
+
+    if (!console->rotation)
+        return write(console->reader, buf, len);
+
+    n = rotationWrite(console->rotation, buf, len, &lost);
+    if (lost && !console->lost)
+        logWarning("Old console output could not be kept: is the disk full?");
+    console->lost |= lost;
+    return n;
+}
+
 /* Writes what the reader takes. Returns false when it has gone. */
 static bool
 consolePump(Console *console)
@@ -179,6 +198,8 @@ consolePump(Console *console)
 
         if (console->type == OPTIONS_CONSOLE_UNIX)
             n = send(console->reader, console->ring + start, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+        else if (console->type == OPTIONS_CONSOLE_FILE)
+            n = consoleWriteFile(console, console->ring + start, len);
         else
             n = write(console->reader, console->ring + start, len);
 
@@ -318,6 +339,13 @@ consoleNew(OptionsConsole type, int fd)
 }
 
 void
+consoleSetRotation(Console *console, Rotation *rotation)
+{
+    g_clear_pointer(&console->rotation, rotationFree);
+    console->rotation = rotation;
+}
+
+void
 consoleFree(Console *console)
 {
     if (!console)
@@ -340,7 +368,51 @@ consoleFree(Console *console)
         g_source_remove(console->listener);
     if (console->watch > 0)
         g_source_remove(console->watch);
+    g_clear_pointer(&console->rotation, rotationFree);
     g_free(console);
+}
+
+/* The last bytes of output in one piece, at most @max; their number goes to @len. */
+static char *
+consoleCopyLast(const Console *console, size_t max, size_t *len)
+{
+    uint64_t kept = console->total - consoleOldest(console);
+    g_autofree char *copy = NULL;
+    size_t i;
+
+    *len = MIN(kept, max);
+    copy = g_malloc(*len + 1);
+    for (i = 0; i < *len; i++)
+        copy[i] = (char)console->ring[(console->total - *len + i) % CONSOLE_RING_SIZE];
+    copy[*len] = '\0';
+    return g_steal_pointer(&copy);
+}
+
+char **
+consoleGetLastLines(const Console *console)
+{
+    GPtrArray *lines = g_ptr_array_new();
+    g_autofree char *copy = NULL;
+    size_t end;
+
+    /* From the end, as a guest can write any number of lines, and of any length. */
+    copy = consoleCopyLast(console, CONSOLE_LAST_LINES * CONSOLE_LAST_LINE_MAX, &end);
+    while (end > 0 && lines->len < CONSOLE_LAST_LINES) {
+        const char *before = memrchr(copy, '\n', end);
+        size_t start = before ? before - copy + 1 : 0;
+        g_autofree char *line = NULL;
+
+        /* A serial line ends with both. */
+        while (end > start && copy[end - 1] == '\r')
+            end--;
+        line = logSanitize(copy + start, MIN(end - start, CONSOLE_LAST_LINE_MAX));
+        if (*line)
+            g_ptr_array_insert(lines, 0, g_steal_pointer(&line));
+        end = before ? start - 1 : 0;
+    }
+
+    g_ptr_array_add(lines, NULL);
+    return (char **)g_ptr_array_free(lines, FALSE);
 }
 
 /* What is longer than the ring goes through it in parts, so that a file gets all of it. */

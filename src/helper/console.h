@@ -15,6 +15,7 @@
 #include <glib.h>
 #include <stddef.h>
 
+#include "common/rotation.h"
 #include "options.h"
 
 #define CONSOLE_RING_SIZE (256 * 1024) /* bytes */
@@ -28,9 +29,22 @@ typedef struct _Console Console;
  */
 Console *consoleNew(OptionsConsole type, int fd);
 
+/* Has the file of @console, of the type OPTIONS_CONSOLE_FILE, written by @rotation, which becomes its. */
+void consoleSetRotation(Console *console, Rotation *rotation);
+
 /* Writes what the reader takes at once, and ends. */
 void consoleFree(Console *console);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Console, consoleFree)
+
+/*
+ * The last lines of output that are not empty, at most CONSOLE_LAST_LINES, each one cut after
+ * CONSOLE_LAST_LINE_MAX bytes and with '?' for what is not printable: they are harmless in a
+ * log and on a terminal. Returns a list, which is empty when there was no output (g_strfreev).
+ */
+char **consoleGetLastLines(const Console *console);
+
+#define CONSOLE_LAST_LINES 20
+#define CONSOLE_LAST_LINE_MAX 200
 
 /* Takes @len bytes of output. Never blocks on a reader, but may on a regular file. */
 void consoleWrite(Console *console, const void *buf, size_t len);

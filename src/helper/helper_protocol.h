@@ -18,7 +18,14 @@
  *
  *   {"libvirt-nitro": {"protocol": 1, "version": "0.1.0"}}
  *
- * Client to helper, a command; "id" is any integer and comes back:
+ * "protocol" is the newest version that the helper speaks. A new version adds members, events
+ * and commands, and changes nothing that was there; so either side speaks with every other
+ * one, and asks for nothing that the other's version has not. A helper that must break with
+ * that says so with a member "oldest", the oldest version that it speaks still, which is 1
+ * without it: a daemon whose own version is older takes nothing from that helper.
+ *
+ * Client to helper, a command; "id" is any integer and comes back. Commands are answered in
+ * their order:
  *
  *   {"command": "query-status", "id": 1}
  *   {"command": "query-measurements", "id": 2}
@@ -54,7 +61,16 @@
  * that never booted, "exited" of one that had; "text" is one sentence for the
  * user; "ioctl" and "errno" are there when a device call failed.
  *
- * Both sides ignore members that they do not know. The helper answers what is no
+ * Both sides ignore members that they do not know, and the daemon ignores events that it does
+ * not know, up to NITRO_PROTOCOL_EVENTS_MAX on a connection: no version sends more. Names of
+ * members, events, phases, reasons and codes are up to 32 letters, digits, "-" and "_". A line
+ * has up to 64 members.
+ *
+ * The daemon does not trust the helper. It ends the helper, and with it the enclave, that sends
+ * what is nothing of the above: a line that is too long or no JSON object, an event twice, out
+ * of order or without what belongs to it, a reply to no command, a CID that the enclave was not
+ * given, more CPUs than it has vCPUs, or one twice. Texts are cut, and what is not printable in
+ * them is replaced. The helper answers what is no
  * JSON object with the error "bad-request" and a line that is too long with the
  * error "line-too-long" (id null), then closes that connection.
  */
@@ -65,6 +81,9 @@
 
 /* bytes, with the newline */
 #define NITRO_PROTOCOL_LINE_MAX 65536
+
+/* events on a connection that a daemon of version 1 does not know */
+#define NITRO_PROTOCOL_EVENTS_MAX 256
 
 #define NITRO_PROTOCOL_GREETING "libvirt-nitro"
 
@@ -112,8 +131,9 @@
 
 /*
  * The heartbeat broker (libvirt_nitro --broker) inherits a listening UNIX stream socket, too
- * (--listen-fd). The daemon connects and passes the connection to a helper (--broker-fd) that
- * is to run an enclave on the device. Lines are as above.
+ * (--listen-fd). The daemon connects, which does not wait for the broker, and passes the
+ * connection to a helper (--broker-fd) that is to run an enclave on the device. Lines are as
+ * above.
  *
  * Broker to client, the greeting, then at once and with every change how it is with port 9000
  * of the host's vsock, which the broker has, or tries to get, while it has any client:
@@ -124,9 +144,10 @@
  *
  * Client to broker, after NE_START_ENCLAVE, as only then the CID is known for sure; the port
  * must be "listening" before. A heartbeat that came before this command is held for some
- * seconds:
+ * seconds. "timeout" is how many seconds the client waits; older helpers do not tell, and
+ * have a day:
  *
- *   {"command": "expect", "cid": 16}
+ *   {"command": "expect", "cid": 16, "timeout": 180}
  *
  * Broker to client, once for each such command, when the enclave has sent its heartbeat. It
  * has been answered, unless there is a "reason", one sentence that says what is wrong with it:
@@ -134,8 +155,9 @@
  *   {"event": "heartbeat", "cid": 16}
  *   {"event": "heartbeat", "cid": 16, "reason": "..."}
  *
- * The broker closes the connection of a client that it does not understand. Members, events
- * and commands that are not known are ignored. It ends soon after its last client.
+ * The broker closes the connection of a client that it does not understand, and of one that
+ * is still there when its time is over. Members, events and commands that are not known are
+ * ignored. It ends soon after its last client; a connection that was made before is served.
  */
 
 #define NITRO_BROKER_PROTOCOL_VERSION 1

@@ -21,21 +21,21 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/log.h"
 #include "helper_protocol.h"
 #include "nitro_gettext.h"
+#include "nitro_limits.h"
 
 #define MIB (1024 * 1024ULL)
 
-#define IMAGE_MEMORY_MIN (64 * MIB)
-#define IMAGE_MEMORY_STEP (2 * MIB)
+#define IMAGE_MEMORY_MIN (NITRO_MEMORY_MIN_KIB * 1024ULL)
+#define IMAGE_MEMORY_STEP (NITRO_MEMORY_STEP_KIB * 1024ULL)
 
 /* No memory is as large as four of these, and no sum of such sizes overflows; bytes. */
 #define IMAGE_SIZE_MAX (1ULL << 50)
 
 /* Linux takes an argument of 128 KiB at most, and kernels a command line of 2 KiB; bytes. */
 #define IMAGE_CMDLINE_MAX (64 * 1024)
-/* The enclave keeps its root file system, unpacked from the image, in its memory. */
-#define IMAGE_MEMORY_FACTOR 4
 
 #define IMAGE_PIECE_SIZE (64 * 1024)
 
@@ -89,13 +89,13 @@ imageCheckMemory(const Options *options, uint64_t imageSize, Failure *failure)
                    imageSize / 1024);
         return -1;
     }
-    if (memory / IMAGE_MEMORY_FACTOR < imageSize) {
-        least = imageSize * IMAGE_MEMORY_FACTOR;
+    if (memory / NITRO_IMAGE_MEMORY_FACTOR < imageSize) {
+        least = imageSize * NITRO_IMAGE_MEMORY_FACTOR;
         least = (least + IMAGE_MEMORY_STEP - 1) / IMAGE_MEMORY_STEP * IMAGE_MEMORY_STEP;
         failureSet(failure, NITRO_FAILURE_CONFIG,
                    "Memory of %" PRIu64 " KiB is too small for the image of %" PRIu64 " KiB: it "
-                   "must be at least 4 times as large, %" PRIu64 " KiB", memory / 1024,
-                   imageSize / 1024, least / 1024);
+                   "must be at least %d times as large, %" PRIu64 " KiB", memory / 1024,
+                   imageSize / 1024, NITRO_IMAGE_MEMORY_FACTOR, least / 1024);
         return -1;
     }
     return 0;
@@ -111,6 +111,17 @@ imageHostArch(void)
 #else
     return "unknown";
 #endif
+}
+
+/* Whether an enclave boots with these, the hypervisor decides. */
+static void
+imageLogRemarks(const EifImage *eif)
+{
+    g_auto(GStrv) remarks = eifImageGetRemarks(eif);
+    size_t i;
+
+    for (i = 0; remarks[i]; i++)
+        logWarning("The image is unusual: %s", remarks[i]);
 }
 
 static int
@@ -138,6 +149,7 @@ imageOpenEif(Image *image, const Options *options, Failure *failure)
         return -1;
     }
 
+    imageLogRemarks(&image->eif);
     image->isEif = true;
     image->size = image->eif.fileSize;
     return 0;
@@ -211,6 +223,7 @@ int
 imageOpen(Image *image, const Options *options, Failure *failure)
 {
     *image = (Image){
+        .signedPcr0 = options->signedPcr0,
         .fd = options->imageFd,
         .initrdFd = options->initrdFd,
         .cmdline = options->cmdline ? options->cmdline : "",
@@ -494,9 +507,16 @@ imageUnpackLinux(const Image *image, ImageUnpacker *unpacker, GError **error)
 }
 
 static int
-imageCompare(const EifMeasurements *found, const EifMeasurements *expected, Failure *failure)
+imageCompare(const Image *image, const EifMeasurements *found, const EifMeasurements *expected,
+             Failure *failure)
 {
+    g_autoptr(GError) error = NULL;
     size_t i;
+
+    if (image->signedPcr0 && eifMeasurementsCheckSigned(found, image->signedPcr0, &error) < 0) {
+        failureSet(failure, NITRO_FAILURE_IMAGE, "The image cannot be used: %s", error->message);
+        return -1;
+    }
 
     for (i = 0; i < EIF_PCR_COUNT; i++) {
         g_autofree char *want = NULL;
@@ -517,8 +537,8 @@ imageCompare(const EifMeasurements *found, const EifMeasurements *expected, Fail
 }
 
 static int
-imagePartsCompare(ImageParts *parts, EifMeasurer *measurer, const EifMeasurements *expected,
-                  Failure *failure)
+imagePartsCompare(const Image *image, ImageParts *parts, EifMeasurer *measurer,
+                  const EifMeasurements *expected, Failure *failure)
 {
     g_autoptr(GError) error = NULL;
 
@@ -528,7 +548,7 @@ imagePartsCompare(ImageParts *parts, EifMeasurer *measurer, const EifMeasurement
         return -1;
     }
     parts->measured = true;
-    return imageCompare(&parts->measurements, expected, failure);
+    return imageCompare(image, &parts->measurements, expected, failure);
 }
 
 ImageParts *
@@ -551,7 +571,7 @@ imageUnpack(const Image *image, const EifMeasurements *expected, const int *canc
         return NULL;
     }
 
-    if ((expected && imagePartsCompare(parts, measurer, expected, failure) < 0) ||
+    if ((expected && imagePartsCompare(image, parts, measurer, expected, failure) < 0) ||
         imagePartsSeal(parts, failure) < 0)
         return NULL;
     return g_steal_pointer(&parts);
@@ -697,7 +717,7 @@ imageLoad(const Image *image, void *buf, const EifMeasurements *expected,
                    error->message);
         return -1;
     }
-    return imageCompare(measurements, expected, failure);
+    return imageCompare(image, measurements, expected, failure);
 }
 
 static int

@@ -31,6 +31,7 @@ struct _ImageStamp {
 typedef struct _Image Image;
 struct _Image {
     bool isEif;
+    const uint8_t *signedPcr0; /* what it was signed for, not owned; NULL: nothing is known */
     int fd;              /* EIF file or kernel, not owned */
     int initrdFd;        /* not owned; -1: none */
     uint64_t kernelSize; /* of a Linux kernel when it was checked, in bytes */
@@ -43,7 +44,8 @@ struct _Image {
 
 /*
  * Finds out what the image of @options is, and checks everything that headers tell:
- * the kind, the architecture, that the memory is enough.
+ * the kind, the architecture, that the memory is enough. What is unusual in an EIF file is
+ * logged.
  * Returns 0, or -1 with @failure set ("image", "config").
  */
 int imageOpen(Image *image, const Options *options, Failure *failure);
@@ -51,7 +53,7 @@ int imageOpen(Image *image, const Options *options, Failure *failure);
 /*
  * Puts the EIF of @image, image->size bytes, at @buf: read straight there, once, its checksum
  * compared; or assembled there. With @measurements not NULL it is measured there, too, and a
- * register that differs from a valid one of @expected is a failure.
+ * register that differs from a valid one of @expected, or from image->signedPcr0, is a failure.
  * @cancel is looked at now and then: when it is not 0, that is a failure.
  *
  * Returns 0, or -1 with @failure set ("image").
@@ -96,7 +98,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(ImageParts, imagePartsFree)
 
 /*
  * Reads the image once into parts; an EIF's checksum is compared on the way. With
- * @expected its measurements are, too: a register that differs is a failure.
+ * @expected its measurements are, too: a register that differs from a valid one of it, or
+ * from image->signedPcr0, is a failure.
  * @cancel is looked at now and then: when it is not 0, reading ends with a failure.
  *
  * Returns the parts, or NULL with @failure set ("image", "resource").

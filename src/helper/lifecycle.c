@@ -33,6 +33,7 @@
 #include "control.h"
 #include "helper_protocol.h"
 #include "common/log.h"
+#include "nitro_gettext.h"
 
 /* How long a client may take to read the last event, in milliseconds */
 #define LIFECYCLE_FLUSH_MS 1000
@@ -132,6 +133,54 @@ lifecycleOnFlush(gpointer opaque)
     return G_SOURCE_REMOVE;
 }
 
+/* Whether the console, which the log may get, is the enclave's to show */
+static bool
+lifecycleHasConsole(const Lifecycle *lifecycle)
+{
+    return lifecycle->options->debug;
+}
+
+/*
+ * The console of a transient domain is gone with it: its last lines stay in the log. An
+ * enclave that ends on request has said nothing that anybody asks for.
+ */
+static void
+lifecycleLogConsole(const Lifecycle *lifecycle)
+{
+    g_auto(GStrv) lines = consoleGetLastLines(lifecycle->console);
+    size_t i;
+
+    if (!lifecycleHasConsole(lifecycle) || !lines[0] ||
+        g_strcmp0(lifecycle->reason, NITRO_EXIT_TERMINATED) == 0)
+        return;
+
+    logInfo("The last lines of the enclave's console:");
+    for (i = 0; lines[i]; i++)
+        logInfo("console: %s", lines[i]);
+}
+
+/* Adds to @failure, which is the guest's, where to read what the guest has said. */
+static void
+lifecycleAddHint(const Lifecycle *lifecycle, Failure *failure)
+{
+    g_auto(GStrv) lines = consoleGetLastLines(lifecycle->console);
+    g_autofree char *path = logGetPath();
+    const char *log = path ? path : _("the log of the domain");
+    g_autofree char *hint = NULL;
+
+    if (!lifecycleHasConsole(lifecycle))
+        hint = g_strdup_printf(_("with <nitro:enclave debug='yes'/> and a <console> its last "
+                                 "lines would be in %s"), log);
+    else if (lines[0])
+        hint = g_strdup_printf(_("the last lines of its console are in %s"), log);
+    else if (lifecycle->options->consoleType == OPTIONS_CONSOLE_NONE)
+        hint = g_strdup_printf(_("with a <console> its last lines would be in %s"), log);
+    else
+        hint = g_strdup(_("its console has shown nothing"));
+
+    failureAddHint(failure, hint);
+}
+
 /* The only way into the phase "ended": either @reason or lifecycle->failure is set. */
 static void
 lifecycleEnd(Lifecycle *lifecycle, const char *reason)
@@ -147,6 +196,7 @@ lifecycleEnd(Lifecycle *lifecycle, const char *reason)
         g_source_remove(lifecycle->cancelTimer);
     lifecycle->cancelTimer = 0;
     g_atomic_int_set(&lifecycle->cancel, 1);
+    lifecycleLogConsole(lifecycle);
 
     if (reason) {
         logInfo("The enclave has ended: %s", reason);
@@ -168,6 +218,9 @@ static void
 lifecycleFail(Lifecycle *lifecycle, Failure *failure)
 {
     if (lifecycle->phase != PHASE_ENDED) {
+        if (g_str_equal(failure->code, NITRO_FAILURE_TIMEOUT) ||
+            g_str_equal(failure->code, NITRO_FAILURE_GUEST))
+            lifecycleAddHint(lifecycle, failure);
         lifecycle->failure = *failure;
         *failure = (Failure){0};
     }
@@ -461,6 +514,28 @@ lifecycleOnCommand(const char *command, JsonWriter *reply, char **text, void *op
     return NITRO_ERROR_UNKNOWN_COMMAND;
 }
 
+/* The consoles, and how large their files grow */
+static void
+lifecycleOpenConsoles(Lifecycle *lifecycle)
+{
+    const Options *options = lifecycle->options;
+
+    lifecycle->console = consoleNew(options->consoleType, options->consoleFd);
+    if (options->consoleLogFd >= 0)
+        lifecycle->consoleLog = consoleNew(OPTIONS_CONSOLE_FILE, options->consoleLogFd);
+
+    if (options->logMaxSize == 0)
+        return;
+    if (options->consoleType == OPTIONS_CONSOLE_FILE)
+        consoleSetRotation(lifecycle->console,
+                           rotationNew(options->consoleFd, options->consoleBackupFds,
+                                       options->logMaxSize));
+    if (lifecycle->consoleLog)
+        consoleSetRotation(lifecycle->consoleLog,
+                           rotationNew(options->consoleLogFd, options->consoleLogBackupFds,
+                                       options->logMaxSize));
+}
+
 LifecycleExit
 lifecycleRun(const Options *options)
 {
@@ -470,9 +545,7 @@ lifecycleRun(const Options *options)
     lifecycle->options = options;
     lifecycle->loop = g_main_loop_new(NULL, FALSE);
     lifecycle->control = controlNew(options->controlFd, lifecycleOnCommand, lifecycle);
-    lifecycle->console = consoleNew(options->consoleType, options->consoleFd);
-    if (options->consoleLogFd >= 0)
-        lifecycle->consoleLog = consoleNew(OPTIONS_CONSOLE_FILE, options->consoleLogFd);
+    lifecycleOpenConsoles(lifecycle);
     g_unix_signal_add(SIGTERM, lifecycleOnSignal, lifecycle);
     g_unix_signal_add(SIGINT, lifecycleOnSignal, lifecycle);
 

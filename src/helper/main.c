@@ -97,6 +97,8 @@ main(int argc, char **argv)
         break;
     }
 
+    if (options->logMaxSize > 0)
+        logSetRotation(rotationNew(STDERR_FILENO, options->logBackupFds, options->logMaxSize));
     logInfo("libvirt_nitro %s runs domain %s (%s)", NITRO_VERSION, options->name, options->uuid);
     return lifecycleRun(options);
 }

@@ -212,8 +212,8 @@ optionsSetVcpus(Options *options, const char *value)
 {
     uint64_t number;
 
-    if (!optionsParseNumber(value, 1, OPTIONS_VCPUS_MAX, &number))
-        return g_strdup_printf("is not a number of vCPUs from 1 to %d", OPTIONS_VCPUS_MAX);
+    if (!optionsParseNumber(value, 1, NITRO_VCPUS_MAX, &number))
+        return g_strdup_printf("is not a number of vCPUs from 1 to %d", NITRO_VCPUS_MAX);
     options->vcpus = (unsigned int)number;
     return NULL;
 }
@@ -226,8 +226,8 @@ optionsAddCpus(GArray *cpus, const char *part)
     uint64_t first;
     uint64_t last;
 
-    if (!ends[0] || !optionsParseNumber(ends[0], 0, OPTIONS_CPU_MAX, &first) ||
-        !optionsParseNumber(ends[1] ? ends[1] : ends[0], first, OPTIONS_CPU_MAX, &last))
+    if (!ends[0] || !optionsParseNumber(ends[0], 0, NITRO_CPU_MAX, &first) ||
+        !optionsParseNumber(ends[1] ? ends[1] : ends[0], first, NITRO_CPU_MAX, &last))
         return g_strdup_printf("is not a list of CPU ids such as '1,3' or '2-5' (part '%s')", part);
 
     for (; first <= last; first++) {
@@ -267,8 +267,8 @@ optionsSetCid(Options *options, const char *value)
     uint64_t number;
 
     /* Below 4: hypervisor, local, host, parent. The highest one means "any". */
-    if (!optionsParseNumber(value, 4, G_MAXUINT32 - 1, &number))
-        return g_strdup_printf("is not a CID from 4 to %u", G_MAXUINT32 - 1);
+    if (!optionsParseNumber(value, NITRO_CID_MIN, G_MAXUINT32 - 1, &number))
+        return g_strdup_printf("is not a CID from %d to %u", NITRO_CID_MIN, G_MAXUINT32 - 1);
     options->cid = (uint32_t)number;
     options->hasCid = true;
     return NULL;
@@ -334,6 +334,61 @@ optionsSetConsoleLogFd(Options *options, const char *value)
     return optionsSetFd(&options->consoleLogFd, value);
 }
 
+/* "20,21,22": regular files, opened for reading and writing */
+static char *
+optionsSetFds(GArray **fds, const char *value)
+{
+    g_auto(GStrv) parts = g_strsplit(value, ",", -1);
+    size_t i;
+
+    *fds = g_array_new(FALSE, FALSE, sizeof(int));
+    for (i = 0; parts[i]; i++) {
+        struct stat st;
+        int fd = -1;
+        char *error = optionsSetFd(&fd, parts[i]);
+
+        if (error)
+            return error;
+        if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+            return g_strdup_printf("has %d, which is not a regular file", fd);
+        g_array_append_val(*fds, fd);
+    }
+    return (*fds)->len > 0 ? NULL : g_strdup("names no file descriptor");
+}
+
+static char *
+optionsSetConsoleBackupFds(Options *options, const char *value)
+{
+    return optionsSetFds(&options->consoleBackupFds, value);
+}
+
+static char *
+optionsSetConsoleLogBackupFds(Options *options, const char *value)
+{
+    return optionsSetFds(&options->consoleLogBackupFds, value);
+}
+
+static char *
+optionsSetLogBackupFds(Options *options, const char *value)
+{
+    return optionsSetFds(&options->logBackupFds, value);
+}
+
+static char *
+optionsSetLogMaxSize(Options *options, const char *value)
+{
+    if (!optionsParseNumber(value, NITRO_LOG_SIZE_MIN, G_MAXINT64, &options->logMaxSize))
+        return g_strdup_printf("is not a number of bytes from %d on", NITRO_LOG_SIZE_MIN);
+    return NULL;
+}
+
+static char *
+optionsSetLockMemory(Options *options, const char *value G_GNUC_UNUSED)
+{
+    options->lockMemory = true;
+    return NULL;
+}
+
 static char *
 optionsSetNoHeartbeat(Options *options, const char *value G_GNUC_UNUSED)
 {
@@ -346,9 +401,9 @@ optionsSetHeartbeatTimeout(Options *options, const char *value)
 {
     uint64_t number;
 
-    if (!optionsParseNumber(value, 1, OPTIONS_HEARTBEAT_TIMEOUT_MAX, &number))
+    if (!optionsParseNumber(value, 1, NITRO_HEARTBEAT_TIMEOUT_MAX, &number))
         return g_strdup_printf("is not a number of seconds from 1 to %d",
-                               OPTIONS_HEARTBEAT_TIMEOUT_MAX);
+                               NITRO_HEARTBEAT_TIMEOUT_MAX);
     options->heartbeatTimeout = (unsigned int)number;
     return NULL;
 }
@@ -375,23 +430,12 @@ optionsSetListenFd(Options *options, const char *value)
     return optionsSetListener(&options->listenFd, value);
 }
 
+/* Reads the value of a register, @hex, into @pcr. */
 static char *
-optionsSetExpectPcr(Options *options, const char *value)
+optionsParsePcr(const char *hex, uint8_t pcr[EIF_PCR_SIZE])
 {
-    const char *hex = strchr(value, '=');
-    g_autofree char *index = NULL;
-    uint64_t pcr;
     size_t i;
 
-    if (!hex)
-        return g_strdup("is not of the form INDEX=HEX");
-    index = g_strndup(value, hex - value);
-    hex++;
-
-    if (!optionsParseNumber(index, 0, EIF_PCR_COUNT - 1, &pcr) || (pcr > 2 && pcr != 8))
-        return g_strdup("names none of the registers 0, 1, 2 and 8, which come from the image");
-    if (options->expected.valid[pcr])
-        return g_strdup_printf("names register %u again", (unsigned int)pcr);
     if (strlen(hex) != 2 * EIF_PCR_SIZE)
         return g_strdup_printf("has %zu hexadecimal digits where SHA-384 has %d", strlen(hex),
                                2 * EIF_PCR_SIZE);
@@ -402,11 +446,38 @@ optionsSetExpectPcr(Options *options, const char *value)
 
         if (high < 0 || low < 0)
             return g_strdup("holds a character that is no hexadecimal digit");
-        options->expected.pcr[pcr][i] = (uint8_t)(high * 16 + low);
+        pcr[i] = (uint8_t)(high * 16 + low);
     }
+    return NULL;
+}
+
+static char *
+optionsSetExpectPcr(Options *options, const char *value)
+{
+    const char *hex = strchr(value, '=');
+    g_autofree char *index = NULL;
+    uint64_t pcr;
+
+    if (!hex)
+        return g_strdup("is not of the form INDEX=HEX");
+    index = g_strndup(value, hex - value);
+
+    if (!optionsParseNumber(index, 0, EIF_PCR_COUNT - 1, &pcr) || (pcr > 2 && pcr != 8))
+        return g_strdup("names none of the registers 0, 1, 2 and 8, which come from the image");
+    if (options->expected.valid[pcr])
+        return g_strdup_printf("names register %u again", (unsigned int)pcr);
+
     options->expected.valid[pcr] = true;
     options->expectsPcr = true;
-    return NULL;
+    return optionsParsePcr(hex + 1, options->expected.pcr[pcr]);
+}
+
+static char *
+optionsSetSignedPcr0(Options *options, const char *value)
+{
+    options->signedPcr0 = g_malloc0(EIF_PCR_SIZE);
+    options->expectsPcr = true;
+    return optionsParsePcr(value, options->signedPcr0);
 }
 
 static char *
@@ -444,6 +515,7 @@ static const Option optionTable[] = {
     {"--memory", true, false, optionsSetMemory},
     {"--page-size", true, false, optionsSetPageSize},
     {"--numa-node", true, false, optionsSetNumaNode},
+    {"--lock-memory", false, false, optionsSetLockMemory},
     {"--vcpus", true, false, optionsSetVcpus},
     {"--cpus", true, false, optionsSetCpus},
     {"--cid", true, false, optionsSetCid},
@@ -452,11 +524,16 @@ static const Option optionTable[] = {
     {"--debug", false, false, optionsSetDebug},
     {"--console-type", true, false, optionsSetConsoleType},
     {"--console-fd", true, false, optionsSetConsoleFd},
+    {"--console-backup-fds", true, false, optionsSetConsoleBackupFds},
     {"--console-log-fd", true, false, optionsSetConsoleLogFd},
+    {"--console-log-backup-fds", true, false, optionsSetConsoleLogBackupFds},
+    {"--log-backup-fds", true, false, optionsSetLogBackupFds},
+    {"--log-max-size", true, false, optionsSetLogMaxSize},
     {"--no-heartbeat", false, false, optionsSetNoHeartbeat},
     {"--heartbeat-timeout", true, false, optionsSetHeartbeatTimeout},
     {"--broker-fd", true, false, optionsSetBrokerFd},
     {"--expect-pcr", true, true, optionsSetExpectPcr},
+    {"--signed-pcr0", true, false, optionsSetSignedPcr0},
     {"--qemu", true, false, optionsSetQemu},
     {"--accel", true, false, optionsSetAccel},
     {"--broker", false, false, optionsSetBroker},
@@ -494,6 +571,8 @@ optionsCheckDevice(const Options *options)
         return g_strdup("Option --device-fd needs --machine nitro");
     if (!nitro && options->numaNode >= 0)
         return g_strdup("Option --numa-node needs --machine nitro");
+    if (nitro && options->lockMemory)
+        return g_strdup("Option --lock-memory needs --machine nitro-enclave");
     return NULL;
 }
 
@@ -509,6 +588,20 @@ optionsCheckBroker(const Options *options)
         return g_strdup("Option --broker-fd needs --machine nitro, without --no-heartbeat");
     if (options->listenFd >= 0)
         return g_strdup("Option --listen-fd needs --broker");
+    return NULL;
+}
+
+/* Nothing is ever moved to a backup without a limit. */
+static char *
+optionsCheckRotation(const Options *options)
+{
+    if (options->consoleBackupFds && options->consoleType != OPTIONS_CONSOLE_FILE)
+        return g_strdup("Option --console-backup-fds needs --console-type file");
+    if (options->consoleLogBackupFds && options->consoleLogFd < 0)
+        return g_strdup("Option --console-log-backup-fds needs --console-log-fd");
+    if (options->logMaxSize == 0 && (options->consoleBackupFds || options->consoleLogBackupFds ||
+                                     options->logBackupFds))
+        return g_strdup("Option --log-max-size is missing, which backups need");
     return NULL;
 }
 
@@ -542,7 +635,9 @@ optionsCheck(const OptionsParser *parser)
         return g_strdup("Option --vsock-listen-fd needs --cid");
     if (!options->heartbeat && options->heartbeatTimeout > 0)
         return g_strdup("Options --no-heartbeat and --heartbeat-timeout exclude each other");
-    error = optionsCheckDevice(options);
+    error = optionsCheckRotation(options);
+    if (!error)
+        error = optionsCheckDevice(options);
     return error ? error : optionsCheckBroker(options);
 }
 
@@ -647,9 +742,16 @@ optionsFree(Options *options)
     g_free(options->name);
     g_free(options->uuid);
     g_free(options->cmdline);
+    g_free(options->signedPcr0);
     g_free(options->qemu);
     if (options->cpus)
         g_array_unref(options->cpus);
+    if (options->consoleBackupFds)
+        g_array_unref(options->consoleBackupFds);
+    if (options->consoleLogBackupFds)
+        g_array_unref(options->consoleLogBackupFds);
+    if (options->logBackupFds)
+        g_array_unref(options->logBackupFds);
     g_free(options);
 }
 
@@ -671,6 +773,7 @@ optionsHelp(void)
            "  --memory BYTES           memory of the enclave\n"
            "  --page-size BYTES        size of the huge pages that the memory is made of\n"
            "  --numa-node NODE         NUMA node that the huge pages are taken from\n"
+           "  --lock-memory            keep the memory from being swapped out\n"
            "  --vcpus NUMBER           number of vCPUs\n"
            "  --cpus LIST              ids of the CPUs to use, such as 1,3 or 2-5\n"
            "  --cid CID                context id of the enclave\n"
@@ -679,11 +782,17 @@ optionsHelp(void)
            "  --debug                  start in debug mode\n"
            "  --console-type TYPE      pty, file or unix\n"
            "  --console-fd FD          pty master, file, or UNIX stream socket\n"
+           "  --console-backup-fds FDS files for old output of a console of type file\n"
            "  --console-log-fd FD      file that gets the console output as well\n"
+           "  --console-log-backup-fds FDS\n"
+           "                           files for old output of that one\n"
+           "  --log-backup-fds FDS     files for old output of stderr\n"
+           "  --log-max-size BYTES     size of these files, above which they are rotated\n"
            "  --no-heartbeat           do not wait for the boot heartbeat\n"
            "  --heartbeat-timeout S    seconds to wait for it\n"
            "  --broker-fd FD           connection with the heartbeat broker\n"
            "  --expect-pcr INDEX=HEX   refuse an image that measures differently\n"
+           "  --signed-pcr0 HEX        what it was signed for: refuse it with another PCR0\n"
            "  --qemu PATH              QEMU of the emulated machine\n"
            "  --accel KIND             auto, kvm or tcg\n"
            "  --broker                 be the host's heartbeat broker, with --listen-fd alone\n"

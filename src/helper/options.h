@@ -17,14 +17,9 @@
 #include <stdint.h>
 
 #include "eif.h"
-
-/* vCPUs that --vcpus and --cpus can name; the highest CPU id that --cpus can */
-#define OPTIONS_VCPUS_MAX 65536
-#define OPTIONS_CPU_MAX 8191
+#include "nitro_limits.h"
 
 #define OPTIONS_NUMA_NODE_MAX 1023
-
-#define OPTIONS_HEARTBEAT_TIMEOUT_MAX 86400 /* seconds */
 
 typedef enum {
     OPTIONS_RUN,     /* run an enclave */
@@ -67,6 +62,7 @@ struct _Options {
     uint64_t memory;   /* bytes */
     uint64_t pageSize; /* bytes; 0: any */
     int numaNode;      /* of the huge pages; -1: any */
+    bool lockMemory;   /* machine "nitro-enclave" only: huge pages are not swapped out */
     unsigned int vcpus;
     GArray *cpus;      /* of unsigned int, as given; NULL: not given */
     bool hasCid;
@@ -76,13 +72,18 @@ struct _Options {
     bool debug;
     OptionsConsole consoleType;
     int consoleFd;
+    GArray *consoleBackupFds; /* of int; NULL: not given, likewise below */
     int consoleLogFd;  /* -1: no log of the console */
+    GArray *consoleLogBackupFds;
+    GArray *logBackupFds;
+    uint64_t logMaxSize; /* bytes, of a console's file, its log and stderr; 0: no limit */
     bool heartbeat;
     unsigned int heartbeatTimeout; /* seconds; 0: the default */
     int brokerFd;                  /* connected with the heartbeat broker */
     int listenFd;                  /* of the broker itself */
-    bool expectsPcr;               /* whether any register of @expected is valid */
+    bool expectsPcr;               /* whether the image is measured for one of the next two */
     EifMeasurements expected;
+    uint8_t *signedPcr0;           /* what the image was signed for, EIF_PCR_SIZE bytes, or NULL */
     char *qemu; /* NULL: look for it in PATH */
     OptionsAccel accel;
 };

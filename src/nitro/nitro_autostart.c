@@ -12,7 +12,7 @@
 
 #include "nitro_autostart.h"
 #include "nitro_domain.h"
-#include "nitro_process.h"
+#include "nitro_start.h"
 #include "virerror.h"
 #include "virlog.h"
 
@@ -65,12 +65,12 @@ nitroAutostartDone(nitroDriver *driver,
 
 
 static void
-nitroAutostartThread(nitroDriver *driver,
-                     virDomainObj *vm)
+nitroAutostartTask(nitroDriver *driver,
+                   virDomainObj *vm)
 {
     bool started = false;
 
-    nitroProcessStartThread(driver, vm);
+    nitroStartOwn(driver, vm);
     VIR_WITH_OBJECT_LOCK_GUARD(vm) {
         started = virDomainObjIsActive(vm);
     }
@@ -92,10 +92,7 @@ nitroAutostartOne(virDomainObj *vm,
         driver->autostartable++;
         driver->autostarting++;
     }
-    if (nitroDriverRunThread(driver, vm, nitroAutostartThread, "nitro-autostart") < 0) {
-        VIR_ERROR(_("cannot autostart domain '%s': %s"), vm->def->name, virGetLastErrorMessage());
-        nitroAutostartDone(driver, false);
-    }
+    nitroDriverRun(driver->starts, nitroAutostartTask, vm, 0);
     return 0;
 }
 

@@ -6,22 +6,21 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * The broker (libvirt_nitro --broker) ends by itself when no enclave starts any more, at
- * any time. So who can connect has not won yet: a broker that is about to end closes the
- * connection without a word. One that greets knows of its client, and stays.
+ * any time. But each connection that was made is served: the broker ends only when its socket
+ * refuses new ones and nobody waits there any more. So the greeting is not waited for here:
+ * the helper does that, within its domain's own time.
  *
- *   connect -> greeting                 done
- *           -> closed                   again
- *           -> nobody listens -> start  again
+ *   connect -> done
+ *           -> nobody listens -> listen -> connect -> the lock is left -> run the broker
  *
- * All of this is one thread's business at a time; other daemons have other state
- * directories, and so other brokers, which wait for each other's port.
+ * From "listen" on others connect as well. The lock is held for system calls only that do not
+ * wait; other daemons have other state directories, and so other brokers, which wait for each
+ * other's port.
  */
 
 #include <config.h>
 
 #include <fcntl.h>
-#include <poll.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "nitro_broker.h"
@@ -35,15 +34,6 @@
 
 VIR_LOG_INIT("nitro.nitro_broker");
 
-/* ms: for all attempts together */
-#define NITRO_BROKER_TIMEOUT 10000
-
-/* ms: until a broker that ends has gone */
-#define NITRO_BROKER_PAUSE 10
-
-/* Brokers that are started before we believe that they cannot run */
-#define NITRO_BROKER_STARTS 3
-
 static virMutex nitroBrokerLock = VIR_MUTEX_INITIALIZER;
 
 
@@ -55,14 +45,47 @@ nitroBrokerLogPath(nitroDriver *driver)
 }
 
 
-/* Runs a broker that listens at @path. Returns 0, or -1 with an error set. */
+/*
+ * Connects to the socket @path, and makes it when nobody listens there: then @listener is the
+ * descriptor that a broker is to be run with. Under nitroBrokerLock. Returns the connection,
+ * or -1 with an error set.
+ */
 static int
-nitroBrokerStart(nitroDriver *driver,
-                 const char *path)
+nitroBrokerConnectOrListen(nitroDriver *driver,
+                           const char *path,
+                           int *listener)
+{
+    g_autofree char *logpath = NULL;
+    int fd = nitroSocketConnect(path);
+
+    if (fd == -ENOENT || fd == -ECONNREFUSED) {
+        /* Nobody listens on what is there. */
+        if (unlink(path) < 0 && errno != ENOENT) {
+            virReportSystemError(errno, _("cannot remove the socket '%s'"), path);
+            return -1;
+        }
+        if ((*listener = nitroSocketListen(path)) < 0)
+            return -1;
+        fd = nitroSocketConnect(path);
+    }
+    if (fd >= 0)
+        return fd;
+
+    logpath = nitroBrokerLogPath(driver);
+    virReportSystemError(-fd,
+                         _("cannot connect to the heartbeat broker ('%s --broker', socket '%s'), look at its log '%s'"),
+                         driver->config->helper, path, logpath);
+    return -1;
+}
+
+
+/* Runs a broker that serves @listener. Returns 0, or -1 with an error set. */
+static int
+nitroBrokerRun(nitroDriver *driver,
+               int listener)
 {
     g_autofree char *logpath = nitroBrokerLogPath(driver);
     g_autoptr(virCommand) cmd = NULL;
-    VIR_AUTOCLOSE listener = -1;
     VIR_AUTOCLOSE log = -1;
     int output;
 
@@ -70,13 +93,6 @@ nitroBrokerStart(nitroDriver *driver,
         virReportSystemError(errno, _("cannot open the log file '%s'"), logpath);
         return -1;
     }
-    /* Nobody listens on what is there. */
-    if (unlink(path) < 0 && errno != ENOENT) {
-        virReportSystemError(errno, _("cannot remove the socket '%s'"), path);
-        return -1;
-    }
-    if ((listener = nitroSocketListen(path)) < 0)
-        return -1;
 
     cmd = virCommandNewArgList(driver->config->helper, "--broker", "--listen-fd", NULL);
     virCommandAddArgFormat(cmd, "%d", listener);
@@ -93,66 +109,27 @@ nitroBrokerStart(nitroDriver *driver,
 }
 
 
-/*
- * Waits until the broker has greeted, before @end (monotonic, microseconds).
- * Returns 0, or -errno.
- */
-static int
-nitroBrokerAwaitGreeting(int fd,
-                         gint64 end)
-{
-    struct pollfd pfd = { .fd = fd, .events = POLLIN };
-    char byte;
-
-    while (true) {
-        gint64 left = MAX(end - g_get_monotonic_time(), 0);
-        ssize_t n;
-        int rc = poll(&pfd, 1, left / 1000);
-
-        if (rc == 0)
-            return -ETIMEDOUT;
-        n = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-        if (n > 0)
-            return 0;
-        if (n == 0)
-            return -ECONNRESET;
-        if (errno != EAGAIN && errno != EINTR)
-            return -errno;
-    }
-}
-
-
 int
 nitroBrokerConnect(nitroDriver *driver)
 {
     g_autofree char *path = g_strdup_printf("%s/broker.sock", driver->config->stateDir);
-    g_autofree char *logpath = nitroBrokerLogPath(driver);
-    VIR_LOCK_GUARD lock = virLockGuardLock(&nitroBrokerLock);
-    gint64 end = g_get_monotonic_time() + NITRO_BROKER_TIMEOUT * 1000LL;
-    size_t starts = 0;
-    int rc;
+    VIR_AUTOCLOSE listener = -1;
+    VIR_AUTOCLOSE fd = -1;
+    int ret;
 
-    do {
-        int fd = rc = nitroSocketConnect(path);
-
-        if (fd >= 0) {
-            if ((rc = nitroBrokerAwaitGreeting(fd, end)) == 0)
-                return fd;
-            VIR_FORCE_CLOSE(fd);
-        } else if (rc == -ENOENT || rc == -ECONNREFUSED) {
-            if (starts++ == NITRO_BROKER_STARTS)
-                break;
-            if (nitroBrokerStart(driver, path) < 0)
-                return -1;
-            continue;
-        } else if (rc != -EAGAIN) {
-            break;
+    VIR_WITH_MUTEX_LOCK_GUARD(&nitroBrokerLock) {
+        fd = nitroBrokerConnectOrListen(driver, path, &listener);
+    }
+    if (listener >= 0 && (fd < 0 || nitroBrokerRun(driver, listener) < 0)) {
+        /* Whoever has connected meanwhile hears of the end. While we listen it is ours. */
+        VIR_WITH_MUTEX_LOCK_GUARD(&nitroBrokerLock) {
+            unlink(path);
+            VIR_FORCE_CLOSE(listener);
         }
-        g_usleep(NITRO_BROKER_PAUSE * 1000);
-    } while (g_get_monotonic_time() < end);
+        return -1;
+    }
 
-    virReportSystemError(-rc,
-                         _("cannot connect to the heartbeat broker ('%s --broker', socket '%s'), look at its log '%s'"),
-                         driver->config->helper, path, logpath);
-    return -1;
+    ret = fd;
+    fd = -1;
+    return ret;
 }

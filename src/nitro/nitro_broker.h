@@ -11,11 +11,10 @@
 #include "nitro_conf.h"
 
 /*
- * Connects to the broker of this daemon, or of the daemon before it, and starts one
- * when there is none. The broker has greeted: it will be there for as long as the
- * descriptor is open somewhere. The greeting has not been read: that is the helper's
- * part, as all else on this connection. It may take seconds: call it without the lock of a
- * domain.
+ * Connects to the broker of this daemon, or of the daemon before it, and starts one when there
+ * is none. Whether the broker has come to answer is the helper's part, as all else on this
+ * connection: the broker greets whoever has connected, unless somebody kills it. A start of it
+ * forks: call it without the lock of a domain.
  *
  * Returns the descriptor, or -1 with an error set.
  */

@@ -85,6 +85,10 @@ nitroCommandAddMemory(virCommand *cmd,
         virCommandAddArg(cmd, "--numa-node");
         virCommandAddArgFormat(cmd, "%d", ctxt->numaNode);
     }
+
+    /* The device's memory is huge pages, which are never swapped out. */
+    if (def->mem.locked && nitroDomainDefGetMachine(def) == NITRO_MACHINE_EMULATED)
+        virCommandAddArg(cmd, "--lock-memory");
 }
 
 
@@ -129,23 +133,71 @@ nitroCommandAddVsock(virCommand *cmd,
 }
 
 
+/* The descriptors of old output, which the helper moves output to: "20,21,22" */
+static void
+nitroCommandAddBackups(virCommand *cmd,
+                       const char *option,
+                       const nitroOutput *output)
+{
+    g_auto(virBuffer) list = VIR_BUFFER_INITIALIZER;
+    size_t i;
+
+    if (output->nbackups == 0)
+        return;
+
+    for (i = 0; i < output->nbackups; i++) {
+        virCommandPassFD(cmd, output->backups[i], 0);
+        virBufferAsprintf(&list, "%s%d", i > 0 ? "," : "", output->backups[i]);
+    }
+    virCommandAddArg(cmd, option);
+    virCommandAddArgBuffer(cmd, &list);
+}
+
+
+static void
+nitroCommandAddConsoleLog(virCommand *cmd,
+                          const nitroCommandContext *ctxt)
+{
+    if (!ctxt->outputs || ctxt->outputs->consoleLog.fd < 0)
+        return;
+    nitroCommandAddFd(cmd, "--console-log-fd", ctxt->outputs->consoleLog.fd);
+    nitroCommandAddBackups(cmd, "--console-log-backup-fds", &ctxt->outputs->consoleLog);
+}
+
+
+/* The log itself is where the helper's stderr goes. */
+static void
+nitroCommandAddLog(virCommand *cmd,
+                   const nitroCommandContext *ctxt)
+{
+    if (!ctxt->outputs || ctxt->outputs->maxSize == 0)
+        return;
+    nitroCommandAddBackups(cmd, "--log-backup-fds", &ctxt->outputs->log);
+    virCommandAddArg(cmd, "--log-max-size");
+    virCommandAddArgFormat(cmd, "%llu", ctxt->outputs->maxSize);
+}
+
+
 static void
 nitroCommandAddConsole(virCommand *cmd,
                        const virDomainDef *def,
                        const nitroCommandContext *ctxt)
 {
     const virDomainChrDef *console = nitroDomainDefGetConsole(def);
+    bool file = ctxt->outputs && ctxt->outputs->console.fd >= 0;
+    int fd = file ? ctxt->outputs->console.fd : ctxt->consoleFd;
 
     if (nitroDomainDefIsDebug(def))
         virCommandAddArg(cmd, "--debug");
 
-    if (console && console->source->type != VIR_DOMAIN_CHR_TYPE_NULL && ctxt->consoleFd >= 0) {
+    if (console && console->source->type != VIR_DOMAIN_CHR_TYPE_NULL && fd >= 0) {
         virCommandAddArgList(cmd, "--console-type",
                              virDomainChrTypeToString(console->source->type), NULL);
-        nitroCommandAddFd(cmd, "--console-fd", ctxt->consoleFd);
+        nitroCommandAddFd(cmd, "--console-fd", fd);
     }
-    if (console && console->source->logfile && ctxt->consoleLogFd >= 0)
-        nitroCommandAddFd(cmd, "--console-log-fd", ctxt->consoleLogFd);
+    if (file)
+        nitroCommandAddBackups(cmd, "--console-backup-fds", &ctxt->outputs->console);
+    nitroCommandAddConsoleLog(cmd, ctxt);
 }
 
 
@@ -178,12 +230,12 @@ nitroCommandAddMeasurements(virCommand *cmd,
 {
     unsigned int pcr;
 
+    /* A signed image that was changed would not boot, without a word. */
+    if (ctxt->signedPcr0)
+        virCommandAddArgList(cmd, "--signed-pcr0", ctxt->signedPcr0, NULL);
+
     for (pcr = 0; pcr < NITRO_PCR_COUNT; pcr++) {
         const char *hex = nitroDomainDefGetMeasurement(def, pcr);
-
-        /* A signed image that was changed would not boot, without a word. */
-        if (!hex && pcr == 0)
-            hex = ctxt->signedPcr0;
 
         if (hex) {
             virCommandAddArg(cmd, "--expect-pcr");
@@ -228,6 +280,7 @@ nitroCommandBuild(const virDomainDef *def,
     nitroCommandAddCpus(cmd, def);
     nitroCommandAddVsock(cmd, def, ctxt);
     nitroCommandAddConsole(cmd, def, ctxt);
+    nitroCommandAddLog(cmd, ctxt);
     nitroCommandAddHeartbeat(cmd, def, ctxt);
     nitroCommandAddMeasurements(cmd, def, ctxt);
     nitroCommandAddEmulation(cmd, ctxt);

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "domain_conf.h"
+#include "nitro_outputs.h"
 #include "vircommand.h"
 
 /*
@@ -24,8 +25,8 @@ struct _nitroCommandContext {
     int vsockDirFd;    /* directory of the host's sockets; emulated machine only */
     int vsockListenFd; /* listening UNIX socket in it; likewise */
     int brokerFd;     /* connected with the heartbeat broker; machine nitro with a heartbeat only */
-    int consoleFd;    /* pty master, file, or listening or connected UNIX socket */
-    int consoleLogFd; /* file that gets the console's output as well */
+    int consoleFd;    /* pty master, or listening or connected UNIX socket */
+    const nitroOutputs *outputs; /* files that are written to; NULL: none, as in tests */
     const char *qemu; /* path of QEMU; emulated machine only, else NULL */
     const char *accel; /* "kvm" or "tcg"; NULL: the helper finds out; emulated machine only */
     unsigned long long pageSize;   /* of the memory, KiB; 0: any */

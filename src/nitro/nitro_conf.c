@@ -11,10 +11,14 @@
 #include "configmake.h"
 #include "nitro_conf.h"
 #include "virerror.h"
+#include "virevent.h"
 #include "virfile.h"
+#include "virlog.h"
 #include "virutil.h"
 
 #define VIR_FROM_THIS VIR_FROM_NITRO
+
+VIR_LOG_INIT("nitro.nitro_conf");
 
 nitroDriverConfig *
 nitroDriverConfigNew(bool privileged)
@@ -24,6 +28,9 @@ nitroDriverConfigNew(bool privileged)
     config->device = g_strdup(NITRO_DEVICE);
     config->user = (uid_t)-1;
     config->group = (gid_t)-1;
+    config->maxStarts = NITRO_QUEUE_STARTS;
+    config->logMaxSize = NITRO_LOG_MAX_SIZE;
+    config->logMaxBackups = NITRO_LOG_MAX_BACKUPS;
 
     if (privileged) {
         config->configDir = g_strdup(SYSCONFDIR "/libvirt/nitro");
@@ -140,56 +147,158 @@ nitroDriverDomainStopped(nitroDriver *driver)
 }
 
 
-struct nitroDriverThreadData {
+/* What the daemon does on its own account */
+
+struct _nitroDriverPool {
     nitroDriver *driver;
-    virDomainObj *vm;
-    nitroDriverThreadFunc func;
+    virThreadPool *threads;
 };
 
+/* ms: until a thread is asked for again that could not be had */
+#define NITRO_DRIVER_POOL_PAUSE 1000
+
+typedef struct _nitroDriverTask nitroDriverTask;
+struct _nitroDriverTask {
+    nitroDriverPool *pool;
+    nitroDriverFunc func;
+    virDomainObj *vm; /* a reference, or NULL */
+};
+
+
 static void
-nitroDriverThreadRun(void *opaque)
+nitroDriverTaskFree(void *opaque)
 {
-    g_autofree struct nitroDriverThreadData *data = opaque;
+    nitroDriverTask *task = opaque;
 
-    data->func(data->driver, data->vm);
-    virObjectUnref(data->vm);
-
-    VIR_WITH_MUTEX_LOCK_GUARD(&data->driver->lock) {
-        data->driver->nthreads--;
-        virCondBroadcast(&data->driver->threadDone);
-    }
+    virObjectUnref(task->vm);
+    g_free(task);
 }
 
 
-int
-nitroDriverRunThread(nitroDriver *driver,
-                     virDomainObj *vm,
-                     nitroDriverThreadFunc func,
-                     const char *name)
+static void
+nitroDriverTaskRun(void *jobdata,
+                   void *opaque)
 {
-    struct nitroDriverThreadData *data = g_new0(struct nitroDriverThreadData, 1);
-    VIR_LOCK_GUARD lock = virLockGuardLock(&driver->lock);
-    virThread thread;
+    nitroDriverTask *task = jobdata;
+    nitroDriver *driver = opaque;
 
-    data->driver = driver;
-    data->vm = virObjectRef(vm);
-    data->func = func;
-    if (virThreadCreateFull(&thread, false, nitroDriverThreadRun, name, false, data) < 0) {
-        virReportSystemError(errno, _("cannot create a thread for domain '%s'"), vm->def->name);
-        virObjectUnref(vm);
-        g_free(data);
-        return -1;
-    }
-    driver->nthreads++;
-    return 0;
+    if (!g_atomic_int_get(&driver->quitting))
+        task->func(driver, task->vm);
+    nitroDriverTaskFree(task);
+}
+
+
+/* The time of a task has come. */
+static void
+nitroDriverTaskDue(int timer,
+                   void *opaque)
+{
+    nitroDriverTask *task = opaque;
+
+    /* This frees the task. */
+    virEventRemoveTimeout(timer);
+    nitroDriverRun(task->pool, task->func, task->vm, 0);
+}
+
+
+nitroDriverPool *
+nitroDriverPoolNew(nitroDriver *driver,
+                   size_t max,
+                   const char *name)
+{
+    g_autofree nitroDriverPool *pool = g_new0(nitroDriverPool, 1);
+
+    pool->driver = driver;
+    if (!(pool->threads = virThreadPoolNewFull(0, max, 0, nitroDriverTaskRun, name, NULL, driver)))
+        return NULL;
+    return g_steal_pointer(&pool);
 }
 
 
 void
-nitroDriverWaitThreads(nitroDriver *driver)
+nitroDriverPoolDrain(nitroDriverPool *pool)
 {
-    VIR_LOCK_GUARD lock = virLockGuardLock(&driver->lock);
+    virThreadPoolDrain(pool->threads);
+}
 
-    while (driver->nthreads > 0)
-        ignore_value(virCondWait(&driver->threadDone, &driver->lock));
+
+void
+nitroDriverPoolFree(nitroDriverPool *pool)
+{
+    if (!pool)
+        return;
+
+    virThreadPoolFree(pool->threads);
+    g_free(pool);
+}
+
+
+void
+nitroDriverRun(nitroDriverPool *pool,
+               nitroDriverFunc func,
+               virDomainObj *vm,
+               unsigned int delay)
+{
+    nitroDriverTask *task;
+
+    if (g_atomic_int_get(&pool->driver->quitting))
+        return;
+
+    task = g_new0(nitroDriverTask, 1);
+    task->pool = pool;
+    task->func = func;
+    task->vm = vm ? virObjectRef(vm) : NULL;
+    if (delay == 0 && virThreadPoolSendJob(pool->threads, 0, task) == 0)
+        return;
+
+    if (delay == 0) {
+        VIR_WARN("Unable to run a thread now: %s", virGetLastErrorMessage());
+        virResetLastError();
+        delay = NITRO_DRIVER_POOL_PAUSE;
+    }
+    if (virEventAddTimeout(delay, nitroDriverTaskDue, task, nitroDriverTaskFree) < 0) {
+        VIR_ERROR(_("the daemon has no timers: restart it"));
+        nitroDriverTaskFree(task);
+    }
+}
+
+
+/* The end of the daemon */
+
+static int
+nitroDriverWakeOne(virDomainObj *vm,
+                   void *opaque G_GNUC_UNUSED)
+{
+    VIR_LOCK_GUARD lock = virObjectLockGuard(vm);
+
+    virDomainObjBroadcast(vm);
+    return 0;
+}
+
+
+static void
+nitroDriverQuitThread(void *opaque)
+{
+    nitroDriver *driver = opaque;
+
+    virDomainObjListForEach(driver->domains, false, nitroDriverWakeOne, NULL);
+}
+
+
+void
+nitroDriverQuit(nitroDriver *driver)
+{
+    g_atomic_int_set(&driver->quitting, 1);
+    nitroQueueCancel(driver->queue, NULL);
+
+    /* The caller holds the lock of the daemon, for which threads with a domain's lock wait:
+     * nitroDriverDomainStarted(). So none of the domains can be waited for here. */
+    if (driver->quitThreadRuns)
+        return;
+    if (virThreadCreateFull(&driver->quitThread, true, nitroDriverQuitThread, "nitro-quit",
+                            false, driver) < 0)
+        VIR_WARN("Unable to create a thread, so what waits for a domain goes on: %s",
+                 g_strerror(errno));
+    else
+        driver->quitThreadRuns = true;
 }

@@ -10,9 +10,12 @@
 
 #include "domain_event.h"
 #include "driver.h"
+#include "nitro_aside.h"
 #include "nitro_cid.h"
 #include "nitro_cpus.h"
 #include "nitro_hugepages.h"
+#include "nitro_queue.h"
+#include "nitro_uses.h"
 #include "vircommand.h"
 #include "virdomainobjlist.h"
 #include "virthread.h"
@@ -26,6 +29,10 @@
 
 /* The device of the Nitro Hypervisor, unless nitro.conf says otherwise */
 #define NITRO_DEVICE "/dev/nitro_enclaves"
+
+/* Of files that are written to, unless nitro.conf says otherwise: as virtlogd */
+#define NITRO_LOG_MAX_SIZE (2 * 1024 * 1024)
+#define NITRO_LOG_MAX_BACKUPS 3
 
 /* Directories and programs, and what nitro.conf says; immutable once made */
 typedef struct _nitroDriverConfig nitroDriverConfig;
@@ -42,6 +49,9 @@ struct _nitroDriverConfig {
     gid_t group;                   /* likewise */
     unsigned int pageSize;         /* KiB, of domains on the device that name none; 0: any */
     unsigned int heartbeatTimeout; /* seconds, of domains that name none; 0: by size */
+    unsigned int maxStarts;        /* domains that start at once */
+    unsigned long long logMaxSize; /* bytes, of each file that is written to; 0: without limit */
+    unsigned int logMaxBackups;    /* how many of such size are kept besides */
     bool manage;                   /* set up what follows when the driver starts */
     virBitmap *poolCpus;           /* NULL: leave the CPU pool as it is */
     nitroHugepages *poolPages;     /* to reserve; @npoolPages of them */
@@ -49,6 +59,14 @@ struct _nitroDriverConfig {
 };
 
 typedef struct _nitroDriver nitroDriver;
+typedef struct _nitroDriverPool nitroDriverPool;
+
+/*
+ * What to do about the end of the enclave of @vm, which is to be restarted and is inactive and
+ * locked by now. Returns whether it will be: then it stays in the list.
+ */
+typedef bool (*nitroDriverRestart)(nitroDriver *driver, virDomainObj *vm);
+
 struct _nitroDriver {
     virMutex lock; /* protects what is below under "Under lock" */
 
@@ -59,13 +77,19 @@ struct _nitroDriver {
     virDomainXMLOption *xmlopt;
     virStateInhibitCallback inhibitCallback;
     void *inhibitOpaque;
+    nitroDriverRestart restart;
 
     /* Immutable pointers, self-locking */
     virDomainObjList *domains;
     virObjectEventState *domainEventState;
     nitroCids *cids;
     nitroCpus *cpus;
-    virThreadPool *workers; /* ends of enclaves, which need jobs, are handled here */
+    nitroQueue *queue;
+    nitroAsides *asides;
+    nitroDriverPool *ends;      /* handles what helpers tell, with a job of the domain */
+    nitroDriverPool *takeovers; /* of what an earlier daemon has left */
+    nitroDriverPool *starts;    /* on the daemon's own account */
+    nitroUses *uses;
 
     /* The main thread's */
     virThread quitThread; /* wakes what waits when the daemon ends; joined at the very end */
@@ -85,8 +109,6 @@ struct _nitroDriver {
     size_t autostartable; /* domains to be started with the daemon, */
     size_t autostarting;  /* of which so many are not done yet, */
     size_t autostarted;   /* and so many run */
-    size_t nthreads;    /* of nitroDriverRunThread(), running */
-    virCond threadDone; /* nthreads has become less */
 };
 
 /*
@@ -136,14 +158,30 @@ void nitroDriverDomainStarted(nitroDriver *driver);
 void nitroDriverDomainStopped(nitroDriver *driver);
 
 /*
- * Runs @func with @vm, for which it gets a reference of its own, in a new thread.
- * @name is for debuggers. Returns 0, or -1 with an error set.
+ * Threads for what the daemon does on its own account, at most @max at a time: a thousand
+ * domains are no thousand threads. @name is for debuggers. Returns the pool
+ * (nitroDriverPoolFree), or NULL with an error set.
  */
-typedef void (*nitroDriverThreadFunc)(nitroDriver *driver, virDomainObj *vm);
-int nitroDriverRunThread(nitroDriver *driver,
-                         virDomainObj *vm,
-                         nitroDriverThreadFunc func,
-                         const char *name);
+nitroDriverPool *nitroDriverPoolNew(nitroDriver *driver, size_t max, const char *name);
 
-/* Waits until all such threads have ended. */
-void nitroDriverWaitThreads(nitroDriver *driver);
+/* Waits until what runs in it has ended, and forgets what has not begun. */
+void nitroDriverPoolDrain(nitroDriverPool *pool);
+void nitroDriverPoolFree(nitroDriverPool *pool);
+
+/*
+ * Runs @func with @vm, for which it gets a reference of its own, in a thread of @pool, @delay ms
+ * from now. @vm may be NULL. It cannot fail: where the host is short of something, it is tried
+ * again later. When the daemon ends it may not run any more.
+ */
+typedef void (*nitroDriverFunc)(nitroDriver *driver, virDomainObj *vm);
+void nitroDriverRun(nitroDriverPool *pool,
+                    nitroDriverFunc func,
+                    virDomainObj *vm,
+                    unsigned int delay);
+
+/*
+ * Makes all that waits for an enclave give up, as the daemon ends: enclaves that
+ * start go on starting, and the next daemon takes them over. Takes no lock, as the lock of
+ * the daemon is held when it ends.
+ */
+void nitroDriverQuit(nitroDriver *driver);

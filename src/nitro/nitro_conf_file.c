@@ -31,12 +31,16 @@ VIR_LOG_INIT("nitro.nitro_conf_file");
 /* No machine has more huge pages than this. */
 #define NITRO_POOL_PAGES_MAX (1ULL << 32)
 
+/* Each is open in the helper, for each of three files. */
+#define NITRO_LOG_BACKUPS_MAX 100
+
 /* No kernel counts more CPUs. */
 #define NITRO_POOL_CPUS_MAX 8192
 
 static const char *const nitroConfKeys[] = {
     "device", "user", "group", "huge_page_size", "heartbeat_timeout",
-    "manage_pool", "pool_cpus", "pool_huge_pages",
+    "max_starts", "log_max_size", "log_max_backups", "manage_pool", "pool_cpus",
+    "pool_huge_pages",
 };
 
 
@@ -204,6 +208,49 @@ nitroConfLoadHeartbeat(nitroDriverConfig *config,
 
 
 static int
+nitroConfLoadStarts(nitroDriverConfig *config,
+                    virConf *conf,
+                    const char *path)
+{
+    if (virConfGetValueUInt(conf, "max_starts", &config->maxStarts) < 0)
+        return -1;
+
+    if (config->maxStarts < 1 || config->maxStarts > NITRO_QUEUE_CALLS) {
+        virReportError(VIR_ERR_CONF_SYNTAX,
+                       _("%s: 'max_starts' is %u, and must be 1 to %d domains"),
+                       path, config->maxStarts, NITRO_QUEUE_CALLS);
+        return -1;
+    }
+    return 0;
+}
+
+
+static int
+nitroConfLoadLog(nitroDriverConfig *config,
+                 virConf *conf,
+                 const char *path)
+{
+    if (virConfGetValueULLong(conf, "log_max_size", &config->logMaxSize) < 0 ||
+        virConfGetValueUInt(conf, "log_max_backups", &config->logMaxBackups) < 0)
+        return -1;
+
+    if (config->logMaxSize != 0 && config->logMaxSize < NITRO_LOG_SIZE_MIN) {
+        virReportError(VIR_ERR_CONF_SYNTAX,
+                       _("%s: 'log_max_size' is %llu bytes, and must be at least %d, or 0 for files without limit"),
+                       path, config->logMaxSize, NITRO_LOG_SIZE_MIN);
+        return -1;
+    }
+    if (config->logMaxBackups > NITRO_LOG_BACKUPS_MAX) {
+        virReportError(VIR_ERR_CONF_SYNTAX,
+                       _("%s: 'log_max_backups' is %u, and must be at most %d"),
+                       path, config->logMaxBackups, NITRO_LOG_BACKUPS_MAX);
+        return -1;
+    }
+    return 0;
+}
+
+
+static int
 nitroConfLoadPoolCpus(nitroDriverConfig *config,
                       virConf *conf,
                       const char *path)
@@ -310,6 +357,8 @@ nitroDriverConfigLoadFile(nitroDriverConfig *config,
         nitroConfLoadUser(config, conf, path) < 0 ||
         nitroConfLoadPageSize(config, conf, path) < 0 ||
         nitroConfLoadHeartbeat(config, conf, path) < 0 ||
+        nitroConfLoadStarts(config, conf, path) < 0 ||
+        nitroConfLoadLog(config, conf, path) < 0 ||
         nitroConfLoadPoolCpus(config, conf, path) < 0 ||
         nitroConfLoadPoolPages(config, conf, path) < 0 ||
         nitroConfLoadManage(config, conf, path) < 0)

@@ -16,6 +16,7 @@
 
 #include "nitro_console.h"
 #include "nitro_domain_conf.h"
+#include "nitro_file.h"
 #include "nitro_socket.h"
 #include "virerror.h"
 #include "virfile.h"
@@ -56,65 +57,100 @@ nitroConsoleOpenPty(virDomainChrSourceDef *source,
 }
 
 
-static int
-nitroConsoleOpenFile(const char *path,
-                     virTristateSwitch append,
-                     int *fd)
+/*
+ * The socket that a run has made is noted in the run directory: who ends the run, which
+ * may be the next daemon, removes this one and no other.
+ */
+static char *
+nitroConsoleNotePath(const char *rundir)
 {
-    /* Clients write to such files as well, so that nobody may rely on his own offset. */
-    int flags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+    return g_strdup_printf("%s/console-socket", rundir);
+}
 
-    if (append != VIR_TRISTATE_SWITCH_ON)
-        flags |= O_TRUNC;
-    if ((*fd = open(path, flags, 0600)) < 0) {
-        virReportSystemError(errno, _("cannot open the file '%s' of the console"), path);
+
+static int
+nitroConsoleWriteNote(const char *rundir,
+                      const nitroFileId *id)
+{
+    g_autofree char *path = nitroConsoleNotePath(rundir);
+    g_autofree char *text = g_strdup_printf("%llu %llu\n", id->device, id->inode);
+
+    if (virFileWriteStr(path, text, 0600) < 0) {
+        virReportSystemError(errno, _("cannot write to the file '%s'"), path);
         return -1;
     }
     return 0;
 }
 
 
-/*
- * Removes a socket that nobody listens on, as a killed run of the past has left it.
- * One that is in use stays, and bind() fails with EADDRINUSE.
- */
-static void
-nitroConsoleRemoveStale(const char *path)
+/* Returns 0, or -1 when there is no note. */
+static int
+nitroConsoleReadNote(const char *rundir,
+                     nitroFileId *id)
 {
-    VIR_AUTOCLOSE sock = -1;
-    struct stat sb;
+    g_autofree char *path = nitroConsoleNotePath(rundir);
+    g_autofree char *text = NULL;
 
-    /* connect() refuses a file of any other kind with the same error. */
-    if (lstat(path, &sb) < 0 || !S_ISSOCK(sb.st_mode))
-        return;
-    if ((sock = nitroSocketConnect(path)) == -ECONNREFUSED)
-        unlink(path);
+    if (virFileReadAllQuiet(path, 100, &text) < 0 ||
+        sscanf(text, "%llu %llu", &id->device, &id->inode) != 2)
+        return -1;
+    return 0;
+}
+
+
+/* Returns the descriptor, or -errno; or -1 with an error set and *@reported true. */
+static int
+nitroConsoleListen(const nitroFilePlace *place,
+                   const char *rundir,
+                   bool *reported)
+{
+    VIR_AUTOCLOSE fd = -1;
+    nitroFileId id;
+    int ret;
+
+    ret = fd = nitroFileListen(place, &id);
+    if (fd < 0)
+        return ret;
+    if (nitroConsoleWriteNote(rundir, &id) < 0) {
+        ignore_value(nitroFileRemove(place, &id));
+        *reported = true;
+        return -1;
+    }
+    fd = -1;
+    return ret;
 }
 
 
 static int
 nitroConsoleOpenUnix(const virDomainChrSourceDef *source,
+                     const char *rundir,
                      int *fd)
 {
+    g_auto(nitroFilePlace) place = NITRO_FILE_PLACE_INIT;
     const char *path = source->data.nix.path;
+    bool reported = false;
     int sock;
 
-    if (source->data.nix.listen) {
-        nitroConsoleRemoveStale(path);
-        sock = nitroSocketBind(path);
-    } else {
+    if (nitroFileFind(path, &place) < 0)
+        return -1;
+    if (strlen(path) > NITRO_SOCKET_PATH_MAX)
+        sock = -ENAMETOOLONG; /* nobody could connect */
+    else if (source->data.nix.listen)
+        sock = nitroConsoleListen(&place, rundir, &reported);
+    else
         /* A listener whose queue is full must not hold up the daemon. */
-        sock = nitroSocketConnect(path);
-    }
+        sock = nitroFileConnect(&place);
 
     if (sock >= 0) {
         *fd = sock;
         return 0;
     }
+    if (reported)
+        return -1;
     if (sock == -ENAMETOOLONG)
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("the path '%s' of the console is too long for a UNIX socket: at most %zu bytes can be used"),
-                       path, NITRO_SOCKET_PATH_MAX);
+                       _("the path '%s' of the console is too long for a UNIX socket: at most %zu bytes can be used, and %d for the name of the socket"),
+                       path, NITRO_SOCKET_PATH_MAX, NITRO_FILE_SOCKET_NAME_MAX);
     else if (source->data.nix.listen)
         virReportSystemError(-sock, _("cannot listen on the UNIX socket '%s' of the console"),
                              path);
@@ -127,6 +163,7 @@ nitroConsoleOpenUnix(const virDomainChrSourceDef *source,
 
 int
 nitroConsoleOpen(virDomainDef *def,
+                 const char *rundir,
                  int *fd)
 {
     virDomainChrDef *console = nitroDomainDefGetConsole(def);
@@ -143,10 +180,9 @@ nitroConsoleOpen(virDomainDef *def,
     case VIR_DOMAIN_CHR_TYPE_PTY:
         return nitroConsoleOpenPty(console->source, fd);
     case VIR_DOMAIN_CHR_TYPE_FILE:
-        return nitroConsoleOpenFile(console->source->data.file.path,
-                                    console->source->data.file.append, fd);
+        return 0; /* nitroOutputsOpen() has done so */
     case VIR_DOMAIN_CHR_TYPE_UNIX:
-        return nitroConsoleOpenUnix(console->source, fd);
+        return nitroConsoleOpenUnix(console->source, rundir, fd);
     case VIR_DOMAIN_CHR_TYPE_NULL:
         return 0;
     default:
@@ -194,29 +230,26 @@ nitroConsoleOpenStream(const virDomainDef *def,
 }
 
 
-int
-nitroConsoleOpenLog(const virDomainDef *def,
-                    int *fd)
-{
-    virDomainChrDef *console = nitroDomainDefGetConsole(def);
-
-    *fd = -1;
-    if (!console || !console->source->logfile || !nitroDomainDefIsDebug(def))
-        return 0;
-
-    return nitroConsoleOpenFile(console->source->logfile, console->source->logappend, fd);
-}
-
-
 void
-nitroConsoleClose(const virDomainDef *def)
+nitroConsoleClose(const virDomainDef *def,
+                  const char *rundir)
 {
     virDomainChrDef *console = nitroDomainDefGetConsole(def);
+    g_auto(nitroFilePlace) place = NITRO_FILE_PLACE_INIT;
+    const char *path;
+    nitroFileId id;
 
-    if (console && nitroDomainDefIsDebug(def) &&
-        console->source->type == VIR_DOMAIN_CHR_TYPE_UNIX &&
-        console->source->data.nix.listen)
-        unlink(console->source->data.nix.path);
+    if (!console || console->source->type != VIR_DOMAIN_CHR_TYPE_UNIX ||
+        nitroConsoleReadNote(rundir, &id) < 0)
+        return;
+
+    path = console->source->data.nix.path;
+    if (nitroFileFind(path, &place) < 0) {
+        VIR_WARN("Unable to remove the socket '%s': %s", path, virGetLastErrorMessage());
+        virResetLastError();
+    } else if (nitroFileRemove(&place, &id) < 0) {
+        VIR_WARN("Unable to remove the socket '%s': %s", path, g_strerror(errno));
+    }
 }
 
 

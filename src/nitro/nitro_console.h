@@ -13,13 +13,13 @@
 
 /*
  * Names the console of the live definition @def (alias), and opens what it is
- * connected to: a pty, whose path is noted in @def, a file or a UNIX socket. Only
- * an enclave in debug mode has a console to read, so otherwise, without a console
- * and for the type null @fd becomes -1.
+ * connected to: a pty, whose path is noted in @def, or a UNIX socket, which is noted in the run
+ * directory @rundir. Only an enclave in debug mode has a console to read, so otherwise, without a
+ * console and for the types null and file (nitro_outputs.h) @fd becomes -1.
  *
  * Returns 0, or -1 with an error set. @fd is the caller's to close.
  */
-int nitroConsoleOpen(virDomainDef *def, int *fd);
+int nitroConsoleOpen(virDomainDef *def, const char *rundir, int *fd);
 
 /*
  * Keeps hold of the pty of the live definition @def, whose number belongs to another process's
@@ -44,15 +44,10 @@ int nitroConsoleOpenStream(const virDomainDef *def,
                            virStreamPtr st);
 
 /*
- * Opens the file that the console's output is logged to as well, and empties it unless its
- * definition says 'append'. @fd becomes -1 when there is none, and outside debug mode.
- *
- * Returns 0, or -1 with an error set. @fd is the caller's to close.
+ * Removes the socket that nitroConsoleOpen() has noted in @rundir, which still exists, unless
+ * another file has taken its place. Does nothing when there is no note.
  */
-int nitroConsoleOpenLog(const virDomainDef *def, int *fd);
-
-/* Removes what a successful nitroConsoleOpen() has left in the file system. */
-void nitroConsoleClose(const virDomainDef *def);
+void nitroConsoleClose(const virDomainDef *def, const char *rundir);
 
 /*
  * The console that a client calls @alias; NULL means the only one. Returns it (owned by @def), or NULL with

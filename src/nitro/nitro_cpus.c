@@ -245,6 +245,24 @@ nitroCpusNote(nitroCpus *cpus,
 
 
 void
+nitroCpusNoteIds(nitroCpus *cpus,
+                 const char *name,
+                 const unsigned int *ids,
+                 size_t nids)
+{
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&cpus->lock);
+    nitroCpusShare *share = g_new0(nitroCpusShare, 1);
+    size_t i;
+
+    share->cpus = virBitmapNew(0);
+    share->count = nids;
+    for (i = 0; i < nids; i++)
+        virBitmapSetBitExpand(share->cpus, ids[i]);
+    g_hash_table_insert(cpus->shares, g_strdup(name), share);
+}
+
+
+void
 nitroCpusRelease(nitroCpus *cpus,
                  const char *name)
 {

@@ -34,6 +34,9 @@ int nitroCpusCheck(nitroCpus *cpus, const nitroPool *pool, const virDomainDef *d
 /* The domain @def runs and has its CPUs already, which are noted. */
 void nitroCpusNote(nitroCpus *cpus, const virDomainDef *def);
 
+/* The same for an enclave whose definition is not known: @name has the CPUs @ids, @nids of them. */
+void nitroCpusNoteIds(nitroCpus *cpus, const char *name, const unsigned int *ids, size_t nids);
+
 /* Takes back what the domain @name has, if anything. */
 void nitroCpusRelease(nitroCpus *cpus, const char *name);
 

@@ -14,6 +14,7 @@
 
 #include "datatypes.h"
 #include "nitro_domain.h"
+#include "nitro_rundir.h"
 #include "virerror.h"
 #include "virfile.h"
 #include "viruuid.h"
@@ -29,26 +30,9 @@ nitroDomainObjPrivateAlloc(void *opaque)
 {
     nitroDomainObjPrivate *priv = g_new0(nitroDomainObjPrivate, 1);
 
-    priv->consoleFd = -1;
+    priv->run.consoleFd = -1;
+    priv->run.watch = -1;
     return priv;
-}
-
-
-void
-nitroDomainObjPrivateReset(nitroDomainObjPrivate *priv)
-{
-    priv->consoleOpened = false;
-    VIR_FORCE_CLOSE(priv->consoleFd);
-    priv->booted = false;
-    priv->ended = false;
-    g_clear_pointer(&priv->exitReason, g_free);
-    g_clear_pointer(&priv->failureCode, g_free);
-    g_clear_pointer(&priv->failureText, g_free);
-    g_clear_pointer(&priv->cpus, g_free);
-    priv->ncpus = 0;
-    priv->helperStart = 0;
-    priv->startTime = 0;
-    priv->bootTime = 0;
 }
 
 
@@ -57,9 +41,9 @@ nitroDomainObjPrivateFree(void *data)
 {
     nitroDomainObjPrivate *priv = data;
 
-    nitroDomainObjPrivateReset(priv);
+    nitroRunReset(&priv->run);
     virObjectUnref(priv->reader);
-    virObjectUnref(priv->mon);
+    virObjectUnref(priv->run.mon);
     g_free(priv);
 }
 
@@ -74,10 +58,11 @@ nitroDomainObjPrivateFormat(virBuffer *buf,
 {
     nitroDomainObjPrivate *priv = vm->privateData;
 
-    virBufferAsprintf(buf, "<boot time='%llu' restarts='%u'/>\n", priv->bootTime, priv->restarts);
-    if (priv->helperStart > 0)
-        virBufferAsprintf(buf, "<helper start='%llu'/>\n", priv->helperStart);
-    if (priv->cpusShown)
+    virBufferAsprintf(buf, "<boot time='%llu' restarts='%u'/>\n", priv->run.bootTime, priv->restarts);
+    if (priv->run.helper)
+        virBufferAsprintf(buf, "<helper start='%llu'/>\n",
+                          nitroHelperGetStart(priv->run.helper));
+    if (priv->run.cpusShown)
         virBufferAddLit(buf, "<cpusShown/>\n");
     return 0;
 }
@@ -90,14 +75,17 @@ nitroDomainObjPrivateParse(xmlXPathContextPtr ctxt,
                            virDomainDefParserConfig *config G_GNUC_UNUSED)
 {
     nitroDomainObjPrivate *priv = vm->privateData;
+    unsigned long long start;
 
-    if (virXPathULongLong("string(./boot/@time)", ctxt, &priv->bootTime) < 0)
-        priv->bootTime = 0;
+    if (virXPathULongLong("string(./boot/@time)", ctxt, &priv->run.bootTime) < 0)
+        priv->run.bootTime = 0;
     if (virXPathUInt("string(./boot/@restarts)", ctxt, &priv->restarts) < 0)
         priv->restarts = 0;
-    if (virXPathULongLong("string(./helper/@start)", ctxt, &priv->helperStart) < 0)
-        priv->helperStart = 0;
-    priv->cpusShown = virXPathBoolean("boolean(./cpusShown)", ctxt) == 1;
+    if (virXPathULongLong("string(./helper/@start)", ctxt, &start) < 0)
+        start = 0;
+    if (vm->pid > 0)
+        priv->run.helper = nitroHelperNew(vm->pid, start);
+    priv->run.cpusShown = virXPathBoolean("boolean(./cpusShown)", ctxt) == 1;
     return 0;
 }
 
@@ -172,9 +160,7 @@ char *
 nitroDomainGetRunDir(nitroDriver *driver,
                      const virDomainDef *def)
 {
-    g_autofree char *name = virDomainDefGetShortName(def);
-
-    return g_strdup_printf("%s/domain-%s", driver->config->stateDir, name);
+    return nitroRunDirPath(driver->config->stateDir, def->id, def->name);
 }
 
 

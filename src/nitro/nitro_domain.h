@@ -10,41 +10,23 @@
 
 #include "nitro_conf.h"
 #include "nitro_console_reader.h"
-#include "nitro_monitor.h"
+#include "nitro_run.h"
 
 /* Protected by the lock of the domain object */
 typedef struct _nitroDomainObjPrivate nitroDomainObjPrivate;
 struct _nitroDomainObjPrivate {
     nitroConsoleReader *reader; /* of the console; NULL: nobody has been it yet */
 
-    unsigned int cid;    /* taken from the driver's; 0: none */
-    bool consoleOpened;  /* what nitroConsoleOpen() makes is ours to remove */
-
     bool restartPending;   /* see nitro_restart.h */
+    gint64 restartDue;     /* when, us of the monotonic clock */
     unsigned int restarts; /* in a row, by <on_*> actions */
     gint64 runningSince;   /* us of the monotonic clock, as far as this daemon knows; 0: never */
 
-    /* While the domain is active: */
-    nitroMonitor *mon;   /* NULL while it starts, until its helper runs */
-    unsigned long long helperStart; /* when its process started: ticks since boot; 0: not known */
-    bool booted;         /* the helper has said so */
-    bool ended;          /* the helper has said so, or is gone */
-    int consoleFd;       /* nitroConsoleHold(); -1: none */
-    char *exitReason;    /* NITRO_EXIT_*; NULL: the helper was lost */
-    char *failureCode;   /* NITRO_FAILURE_* of a start that failed */
-    char *failureText;   /* one sentence */
-    unsigned int *cpus;  /* host CPUs of the vCPUs, in their order; NULL: not known */
-    size_t ncpus;
-    bool cpusShown;      /* as pins of the live definition, which has none of its own */
-    gint64 startTime;             /* of the start, us of the monotonic clock; 0: another daemon's */
-    unsigned long long bootTime;  /* ms from the start until it had booted; 0: not known */
+    nitroRun run; /* while the domain is active */
 };
 
 extern virDomainXMLPrivateDataCallbacks nitroDomainPrivateDataCallbacks;
 extern virDomainJobObjConfig nitroDomainJobConfig;
-
-/* Forgets what the private data knows of a run that is over. */
-void nitroDomainObjPrivateReset(nitroDomainObjPrivate *priv);
 
 /*
  * The domain object of @domain, locked and with a reference: virDomainObjEndAPI().

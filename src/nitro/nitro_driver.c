@@ -29,10 +29,11 @@
 #include "nitro_driver_config.h"
 #include "nitro_driver_device.h"
 #include "nitro_driver_stats.h"
+#include "nitro_end.h"
 #include "nitro_native.h"
-#include "nitro_orphan.h"
-#include "nitro_process.h"
 #include "nitro_restart.h"
+#include "nitro_start.h"
+#include "nitro_takeover.h"
 #include "viraccessapicheck.h"
 #include "virerror.h"
 #include "virfile.h"
@@ -46,7 +47,12 @@
 VIR_LOG_INIT("nitro.nitro_driver");
 
 /* Workers: one end of an enclave is handled at a time by each */
-#define NITRO_WORKERS_MAX 16
+#define NITRO_ENDS_MAX 16
+
+/* Threads that take over enclaves, and that start domains on the daemon's own account: fewer
+ * than may start at once, so that clients have their turn as well */
+#define NITRO_TAKEOVERS_MAX 8
+#define NITRO_STARTS_MAX 8
 
 nitroDriver *nitro_driver;
 
@@ -535,7 +541,7 @@ nitroDomainFindConsole(virDomainObj *vm,
 
     if (virDomainObjCheckActive(vm) < 0 || !(console = nitroConsoleFind(vm->def, alias)))
         return NULL;
-    if (priv->consoleFd < 0) {
+    if (priv->run.consoleFd < 0) {
         virReportError(VIR_ERR_OPERATION_INVALID,
                        _("the console '%s' of domain '%s' could not be found when the enclave started, or was taken over: see the log of virtnitrod"),
                        NULLSTR(console->source->data.file.path), vm->def->name);
@@ -606,7 +612,7 @@ nitroDomainOpenConsole(virDomainPtr dom,
         !(console = nitroDomainFindConsole(vm, alias)))
         goto cleanup;
 
-    ret = nitroConsoleOpenStream(vm->def, console, priv->consoleFd, priv->reader, st);
+    ret = nitroConsoleOpenStream(vm->def, console, priv->run.consoleFd, priv->reader, st);
 
  cleanup:
     virDomainObjEndAPI(&vm);
@@ -626,8 +632,8 @@ nitroDomainAwaitJob(nitroDriver *driver,
     int ret = 0;
 
     if (vm && !virDomainObjIsActive(vm) && !vm->removing) {
-        if ((ret = nitroProcessBeginStartJob(driver, vm)) == 0)
-            nitroProcessEndStartJob(vm);
+        if ((ret = nitroStartBeginJob(driver, vm)) == 0)
+            nitroStartEndJob(vm);
     }
     virDomainObjEndAPI(&vm);
     return ret;
@@ -647,7 +653,7 @@ nitroDomainAddLive(nitroDriver *driver,
 {
     virDomainObj *vm;
 
-    if (nitroProcessPrepareHost(driver, *def) < 0 ||
+    if (nitroStartPrepareHost(driver, *def) < 0 ||
         nitroDomainAwaitJob(driver, *def) < 0 ||
         !(vm = virDomainObjListAdd(driver->domains, def, driver->xmlopt,
                                    VIR_DOMAIN_OBJ_LIST_ADD_LIVE |
@@ -658,7 +664,7 @@ nitroDomainAddLive(nitroDriver *driver,
         virReportError(VIR_ERR_OPERATION_INVALID,
                        _("domain '%s' is being changed by another client: try again"),
                        vm->def->name);
-    } else if (nitroProcessBeginStartJob(driver, vm) == 0) {
+    } else if (nitroStartBeginJob(driver, vm) == 0) {
         return vm;
     }
     /* An inactive definition of the same domain is as it was. */
@@ -687,13 +693,18 @@ nitroDomainCreateXML(virConnectPtr conn,
         !(def = nitroDomainXmlParse(doc, driver->xmlopt, flags & VIR_DOMAIN_START_VALIDATE)))
         return NULL;
 
-    if (!(vm = nitroDomainAddLive(driver, &def)))
+    if (nitroQueueBeginCall(driver->queue) < 0)
         return NULL;
+    if (!(vm = nitroDomainAddLive(driver, &def))) {
+        nitroQueueEndCall(driver->queue);
+        return NULL;
+    }
 
     nitroRestartCancel(vm);
-    if (nitroProcessStart(driver, vm) == 0)
+    if (nitroStartDomain(driver, vm) == 0)
         dom = virGetDomain(conn, vm->def->name, vm->def->uuid, vm->def->id);
-    nitroProcessEndStartJob(vm);
+    nitroStartEndJob(vm);
+    nitroQueueEndCall(driver->queue);
 
     if (!dom && !virDomainObjIsActive(vm)) {
         virDomainObjRemoveTransientDef(vm);
@@ -725,12 +736,15 @@ nitroDomainCreateWithFlags(virDomainPtr dom,
                        _("domain '%s' is already running"), vm->def->name);
         goto cleanup;
     }
-    if (nitroProcessBeginStartJob(driver, vm) < 0)
+    if (nitroQueueBeginCall(driver->queue) < 0)
         goto cleanup;
-    nitroRestartCancel(vm);
-    if ((ret = nitroProcessStart(driver, vm)) == 0)
-        dom->id = vm->def->id;
-    nitroProcessEndStartJob(vm);
+    if (nitroStartBeginJob(driver, vm) == 0) {
+        nitroRestartCancel(vm);
+        if ((ret = nitroStartDomain(driver, vm)) == 0)
+            dom->id = vm->def->id;
+        nitroStartEndJob(vm);
+    }
+    nitroQueueEndCall(driver->queue);
     nitroDomainRemoveInactive(driver, vm);
 
  cleanup:
@@ -767,7 +781,7 @@ nitroDomainStop(nitroDriver *driver,
     if (nitroRestartCancel(vm) && !virDomainObjIsActive(vm)) {
         ret = 0;
     } else if (virDomainObjCheckActive(vm) == 0 &&
-               (ret = nitroProcessStop(driver, vm, reason)) > 0) {
+               (ret = nitroEndDomain(driver, vm, reason)) > 0) {
         nitroDomainEventLifecycle(driver, vm, VIR_DOMAIN_EVENT_STOPPED, detail);
         ret = 0;
     }
@@ -1058,19 +1072,22 @@ nitroStateCleanup(void)
     if (nitro_driver->quitThreadRuns)
         virThreadJoin(&nitro_driver->quitThread);
     /* Workers use all the rest, so they end first. */
-    if (nitro_driver->workers)
-        virThreadPoolFree(nitro_driver->workers);
+    nitroDriverPoolFree(nitro_driver->starts);
+    nitroDriverPoolFree(nitro_driver->takeovers);
+    nitroDriverPoolFree(nitro_driver->ends);
+    nitroAsidesFree(nitro_driver->asides);
+    nitroQueueFree(nitro_driver->queue);
     virObjectUnref(nitro_driver->domains);
     virObjectUnref(nitro_driver->xmlopt);
     virObjectUnref(nitro_driver->domainEventState);
     nitroCidsFree(nitro_driver->cids);
     nitroCpusFree(nitro_driver->cpus);
+    nitroUsesFree(nitro_driver->uses);
     g_free(nitro_driver->accel);
     g_free(nitro_driver->sysinfo);
     if (nitro_driver->lockFD != -1)
         virPidFileRelease(nitro_driver->config->stateDir, "driver", nitro_driver->lockFD);
     nitroDriverConfigFree(nitro_driver->config);
-    virCondDestroy(&nitro_driver->threadDone);
     virMutexDestroy(&nitro_driver->sysinfoLock);
     virMutexDestroy(&nitro_driver->lock);
     g_clear_pointer(&nitro_driver, g_free);
@@ -1091,10 +1108,10 @@ nitroStateNew(bool privileged,
     nitro_driver->privileged = privileged;
     nitro_driver->inhibitCallback = callback;
     nitro_driver->inhibitOpaque = opaque;
+    nitro_driver->restart = nitroRestartSchedule;
 
     if (virMutexInit(&nitro_driver->lock) < 0 ||
-        virMutexInit(&nitro_driver->sysinfoLock) < 0 ||
-        virCondInit(&nitro_driver->threadDone) < 0) {
+        virMutexInit(&nitro_driver->sysinfoLock) < 0) {
         virReportSystemError(errno, "%s", _("cannot initialize the driver's locks"));
         g_clear_pointer(&nitro_driver, g_free);
         return -1;
@@ -1103,18 +1120,24 @@ nitroStateNew(bool privileged,
     nitro_driver->config = nitroDriverConfigNew(privileged);
     nitro_driver->cids = nitroCidsNew();
     nitro_driver->cpus = nitroCpusNew();
+    nitro_driver->asides = nitroAsidesNew();
+    nitro_driver->uses = nitroUsesNew();
     nitro_driver->xmlopt = nitroDomainXMLOptionNew(nitro_driver->config->helper,
                                                    &nitroDomainPrivateDataCallbacks,
                                                    &nitroDomainJobConfig);
     if (nitroDriverConfigLoadFile(nitro_driver->config, conf) < 0 ||
         !(nitro_driver->domains = virDomainObjListNew()) ||
         !(nitro_driver->domainEventState = virObjectEventStateNew()) ||
-        !(nitro_driver->workers = virThreadPoolNewFull(0, NITRO_WORKERS_MAX, 0, nitroProcessWorker,
-                                                       "nitro-end", NULL, nitro_driver)) ||
+        !(nitro_driver->ends = nitroDriverPoolNew(nitro_driver, NITRO_ENDS_MAX, "nitro-end")) ||
+        !(nitro_driver->takeovers = nitroDriverPoolNew(nitro_driver, NITRO_TAKEOVERS_MAX,
+                                                       "nitro-takeover")) ||
+        !(nitro_driver->starts = nitroDriverPoolNew(nitro_driver, NITRO_STARTS_MAX,
+                                                    "nitro-start")) ||
         nitroDriverConfigMakeDirs(nitro_driver->config) < 0 ||
         (nitro_driver->lockFD = virPidFileAcquire(nitro_driver->config->stateDir, "driver",
                                                   false, getpid())) < 0)
         return -1;
+    nitro_driver->queue = nitroQueueNew(nitro_driver->config->maxStarts);
     return 0;
 }
 
@@ -1141,7 +1164,7 @@ nitroStateInitialize(bool privileged,
     if (virDomainObjListLoadAllConfigs(nitro_driver->domains, config->stateDir, NULL, true,
                                        nitro_driver->xmlopt, NULL, NULL) < 0)
         goto error;
-    nitroOrphanRemoveAll(nitro_driver);
+    nitroAsidesFind(nitro_driver, nitroTakeoverBegin);
 
     if (virDomainObjListLoadAllConfigs(nitro_driver->domains, config->configDir,
                                        config->autostartDir, false,
@@ -1150,7 +1173,7 @@ nitroStateInitialize(bool privileged,
         goto error;
 
     nitroDriverConfigManage(config);
-    nitroProcessReconnectAll(nitro_driver);
+    nitroTakeoverAll(nitro_driver);
     if (autostart)
         nitroAutostartAll(nitro_driver);
     return VIR_DRV_STATE_INIT_COMPLETE;
@@ -1167,7 +1190,7 @@ static int
 nitroStateShutdownPrepare(void)
 {
     if (nitro_driver)
-        nitroProcessQuit(nitro_driver);
+        nitroDriverQuit(nitro_driver);
     return 0;
 }
 
@@ -1176,8 +1199,9 @@ static int
 nitroStateShutdownWait(void)
 {
     if (nitro_driver) {
-        virThreadPoolDrain(nitro_driver->workers);
-        nitroDriverWaitThreads(nitro_driver);
+        nitroDriverPoolDrain(nitro_driver->starts);
+        nitroDriverPoolDrain(nitro_driver->takeovers);
+        nitroDriverPoolDrain(nitro_driver->ends);
     }
     return 0;
 }

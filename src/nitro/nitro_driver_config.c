@@ -23,6 +23,7 @@
 #include "nitro_conf.h"
 #include "nitro_domain.h"
 #include "nitro_domain_conf.h"
+#include "nitro_domain_text.h"
 #include "nitro_driver_config.h"
 #include "viraccessapicheck.h"
 #include "virerror.h"
@@ -372,6 +373,12 @@ nitroDomainSetMetadata(virDomainPtr dom,
     if (virDomainSetMetadataEnsureACL(dom->conn, vm->def, flags) < 0)
         goto cleanup;
 
+    /* What is an element has been through a parser. */
+    if (type != VIR_DOMAIN_METADATA_ELEMENT &&
+        nitroDomainTextCheck(type == VIR_DOMAIN_METADATA_TITLE ? "title" : "description",
+                             metadata, type == VIR_DOMAIN_METADATA_DESCRIPTION) < 0)
+        goto cleanup;
+
     ret = virDomainObjSetMetadata(vm, type, metadata, key, uri, driver->xmlopt,
                                   driver->config->stateDir, driver->config->configDir, flags);
     if (ret == 0)
@@ -575,8 +582,10 @@ nitroConfigCheckName(const char *name)
         virReportError(VIR_ERR_XML_ERROR, "%s", _("the name of a domain cannot be empty"));
         return -1;
     }
-    /* as of a new definition: the name is a file name, and a line of lists */
-    return virXMLCheckIllegalChars("name", name, "/\n");
+    /* as of a new definition */
+    if (virXMLCheckIllegalChars("name", name, "/") < 0)
+        return -1;
+    return nitroDomainNameCheck(name);
 }
 
 

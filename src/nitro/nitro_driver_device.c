@@ -18,6 +18,7 @@
 #include "nitro_conf.h"
 #include "nitro_domain.h"
 #include "nitro_domain_conf.h"
+#include "nitro_domain_tree.h"
 #include "nitro_driver_config.h"
 #include "nitro_driver_device.h"
 #include "viraccessapicheck.h"
@@ -203,6 +204,7 @@ nitroDeviceDoChange(nitroDriver *driver,
     g_autoptr(virDomainDeviceDef) dev = NULL;
 
     if (!(def = nitroConfigCopy(driver, vm, flags)) ||
+        nitroDomainTreeCheckDevice(xml) < 0 ||
         !(dev = virDomainDeviceDefParse(xml, def, driver->xmlopt, NULL,
                                         VIR_DOMAIN_DEF_PARSE_INACTIVE)) ||
         change(def, dev) < 0 ||

@@ -60,12 +60,12 @@ nitroSecurityGetMonitor(virDomainObj *vm)
 
     if (virDomainObjCheckActive(vm) < 0)
         return NULL;
-    if (!priv->mon) {
+    if (!priv->run.mon) {
         virReportError(VIR_ERR_OPERATION_INVALID,
                        _("the image of domain '%s' is not loaded yet"), vm->def->name);
         return NULL;
     }
-    return virObjectRef(priv->mon);
+    return virObjectRef(priv->run.mon);
 }
 
 

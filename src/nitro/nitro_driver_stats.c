@@ -40,9 +40,9 @@ nitroStatsGetCpus(virDomainObj *vm,
     g_autofree unsigned int *cpus = NULL;
     size_t ncpus = 0;
 
-    if (virDomainObjIsActive(vm) && def == vm->def && priv->ncpus == def->maxvcpus) {
-        cpus = g_new0(unsigned int, priv->ncpus);
-        memcpy(cpus, priv->cpus, priv->ncpus * sizeof(*cpus));
+    if (virDomainObjIsActive(vm) && def == vm->def && priv->run.ncpus == def->maxvcpus) {
+        cpus = g_new0(unsigned int, priv->run.ncpus);
+        memcpy(cpus, priv->run.cpus, priv->run.ncpus * sizeof(*cpus));
         return g_steal_pointer(&cpus);
     }
 
@@ -200,8 +200,8 @@ nitroStatsAddState(virDomainObj *vm,
     if (vm->def->vsock && vm->def->vsock->guest_cid > 0 &&
         virTypedParamListAddUInt(params, vm->def->vsock->guest_cid, "nitro.cid") < 0)
         return -1;
-    if (priv->bootTime > 0 &&
-        virTypedParamListAddULLong(params, priv->bootTime, "nitro.boot-time") < 0)
+    if (priv->run.bootTime > 0 &&
+        virTypedParamListAddULLong(params, priv->run.bootTime, "nitro.boot-time") < 0)
         return -1;
     return 0;
 }
@@ -403,7 +403,7 @@ nitroDomainGetControlInfo(virDomainPtr dom,
     priv = vm->privateData;
     memset(info, 0, sizeof(*info));
     info->state = VIR_DOMAIN_CONTROL_OK;
-    if (priv->ended) {
+    if (priv->run.ended) {
         info->state = VIR_DOMAIN_CONTROL_ERROR;
         info->details = VIR_DOMAIN_CONTROL_ERROR_REASON_MONITOR;
     } else if (vm->job && (vm->job->active || vm->job->asyncJob)) {
@@ -434,11 +434,34 @@ nitroStatsGetRisks(const virDomainDef *def)
 }
 
 
+/* What of @vm is worth a message, the state of its run first; a list of strings */
+static char **
+nitroStatsGetMessages(nitroDriver *driver,
+                      virDomainObj *vm)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+    g_auto(GStrv) risks = nitroStatsGetRisks(vm->def);
+    char **list = g_new0(char *, g_strv_length(risks) + 3);
+    size_t n = 0;
+    size_t i;
+
+    if (priv->run.place && nitroQueueIsWaiting(driver->queue, priv->run.place))
+        list[n++] = g_strdup(_("waits for its turn: as many domains start as may at once (max_starts in nitro.conf)"));
+    if (priv->run.aside)
+        list[n++] = g_strdup_printf(_("set aside: the helper, process %lld, cannot be talked to: %s"),
+                                    (long long) vm->pid, priv->run.aside);
+    for (i = 0; risks[i]; i++)
+        list[n++] = g_strdup(risks[i]);
+    return list;
+}
+
+
 int
 nitroDomainGetMessages(virDomainPtr dom,
                        char ***messages,
                        unsigned int flags)
 {
+    nitroDriver *driver = dom->conn->privateData;
     virDomainObj *vm;
     int ret = -1;
 
@@ -452,7 +475,7 @@ nitroDomainGetMessages(virDomainPtr dom,
 
     /* There is nothing deprecated yet. */
     if (flags == 0 || (flags & VIR_DOMAIN_MESSAGE_TAINTING))
-        *messages = nitroStatsGetRisks(vm->def);
+        *messages = nitroStatsGetMessages(driver, vm);
     else
         *messages = g_new0(char *, 1);
     ret = g_strv_length(*messages);

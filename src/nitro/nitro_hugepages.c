@@ -5,7 +5,8 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * virNuma's tables of page sizes -> what is free of those that can be used.
+ * virNuma's tables of page sizes -> what is free of those that can be used; and what a node
+ * has free -> whether more can be taken from it.
  */
 
 #include <config.h>
@@ -15,8 +16,16 @@
 #include "virerror.h"
 #include "virfile.h"
 #include "virnuma.h"
+#include "virstring.h"
 
 #define VIR_FROM_THIS VIR_FROM_NITRO
+
+/* The host keeps an eighth of a node's memory, and no more than this, KiB. */
+#define NITRO_HUGEPAGES_RESERVE_PART 8
+#define NITRO_HUGEPAGES_RESERVE_MAX (1024 * 1024)
+
+#define NITRO_HUGEPAGES_NODE_MEMORY "/sys/devices/system/node/node%d/meminfo"
+#define NITRO_HUGEPAGES_MEMORY "/proc/meminfo"
 
 #define NITRO_HUGEPAGES_PATH "/sys/kernel/mm/hugepages/hugepages-%ukB"
 
@@ -129,28 +138,111 @@ nitroHugepagesCheck(const char *name,
 }
 
 
+/* Adds the value, KiB, of the line of @text that has "@name:", if there is one. */
+static bool
+nitroHugepagesAddValue(const char *text,
+                       const char *name,
+                       unsigned long long *sum)
+{
+    g_autofree char *key = g_strdup_printf("%s:", name);
+    const char *line = text;
+    unsigned long long value;
+    char *end; /* the unit follows */
+
+    /* Behind "Node N " or at the beginning of the line */
+    while ((line = strstr(line, key))) {
+        if ((line == text || line[-1] == '\n' || line[-1] == ' ') &&
+            virStrToLong_ull(line + strlen(key), &end, 10, &value) == 0) {
+            *sum += value;
+            return true;
+        }
+        line += strlen(key);
+    }
+    return false;
+}
+
+
+/*
+ * What can be taken from @node, KiB: its free memory, and that which holds copies of
+ * files, without what the host is to keep (@reserve). Returns 0, or -1 with an error set.
+ */
+static int
+nitroHugepagesGetAvailable(int node,
+                           unsigned long long *available,
+                           unsigned long long *reserve)
+{
+    static const char *const copies[] = { "Active(file)", "Inactive(file)", "SReclaimable" };
+    g_autofree char *path = node < 0 ? g_strdup(NITRO_HUGEPAGES_MEMORY) :
+                                       g_strdup_printf(NITRO_HUGEPAGES_NODE_MEMORY, node);
+    g_autofree char *text = NULL;
+    unsigned long long total = 0;
+    size_t i;
+
+    *available = 0;
+    if (virFileReadAll(path, 64 * 1024, &text) < 0)
+        return -1;
+    if (!nitroHugepagesAddValue(text, "MemTotal", &total) ||
+        !nitroHugepagesAddValue(text, "MemFree", available)) {
+        virReportError(VIR_ERR_INTERNAL_ERROR,
+                       _("'%s' does not say how much memory is free"), path);
+        return -1;
+    }
+    for (i = 0; i < G_N_ELEMENTS(copies); i++)
+        nitroHugepagesAddValue(text, copies[i], available);
+
+    *reserve = MIN(total / NITRO_HUGEPAGES_RESERVE_PART, NITRO_HUGEPAGES_RESERVE_MAX);
+    *available -= MIN(*available, *reserve);
+    return 0;
+}
+
+
+/* Whether @count more pages of @size KiB can be taken from @node and leave the host enough */
+static int
+nitroHugepagesCheckMemory(int node,
+                          unsigned int size,
+                          unsigned long long count)
+{
+    unsigned long long available;
+    unsigned long long reserve;
+
+    if (nitroHugepagesGetAvailable(node, &available, &reserve) < 0)
+        return -1;
+    if (count <= available / size)
+        return 0;
+
+    virReportError(VIR_ERR_OPERATION_FAILED,
+                   _("%llu more huge pages of %u MiB do not fit into the %llu MiB that can be taken from NUMA node %d: %llu MiB stay with the host"),
+                   count, size / 1024, available / 1024, MAX(node, 0), reserve / 1024);
+    return -1;
+}
+
+
 int
 nitroHugepagesReserve(const nitroHugepages *pages,
                       int node,
                       unsigned long long *found)
 {
-    int rc = 0;
+    unsigned long long before = 0;
+    virErrorPtr err;
 
     *found = 0;
-    if (virNumaGetPageInfo(node, pages->size, 0, found, NULL) < 0)
+    if (virNumaGetPageInfo(node, pages->size, 0, &before, NULL) < 0)
         return -1;
-    if (*found >= pages->count)
+    *found = before;
+    if (before >= pages->count)
         return 0;
-
-    rc = virNumaSetPagePoolSize(node, pages->size, pages->count, false);
-    if (rc < 0) {
-        virErrorPtr err;
-
-        virErrorPreserveLast(&err);
-        ignore_value(virNumaGetPageInfo(node, pages->size, 0, found, NULL));
-        virErrorRestore(&err);
+    if (nitroHugepagesCheckMemory(node, pages->size, pages->count - before) < 0)
         return -1;
+
+    if (virNumaSetPagePoolSize(node, pages->size, pages->count, false) == 0) {
+        *found = pages->count;
+        return 0;
     }
-    *found = pages->count;
-    return 0;
+
+    /* Less than the whole serves nobody, and the host could use it. */
+    virErrorPreserveLast(&err);
+    ignore_value(virNumaSetPagePoolSize(node, pages->size, before, false));
+    ignore_value(virNumaGetPageInfo(node, pages->size, 0, found, NULL));
+    virErrorRestore(&err);
+    return -1;
 }

@@ -39,7 +39,8 @@ int nitroHugepagesCheck(const char *name,
  * Sees to it that there are at least @pages on @node (-1 as above), free or in use.
  * Never takes any away. *@found is the number that there is then.
  *
- * Returns 0, or -1 with an error set when there are fewer.
+ * Returns 0, or -1 with an error set when there would be fewer, or too little memory be left
+ * for the host; then there are as many as before.
  */
 int nitroHugepagesReserve(const nitroHugepages *pages,
                           int node,

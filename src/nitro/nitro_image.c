@@ -23,9 +23,6 @@
 
 #define VIR_FROM_THIS VIR_FROM_NITRO
 
-/* What nitro-cli and the hypervisor want: memory for the image and for unpacking it */
-#define NITRO_IMAGE_MEMORY_FACTOR 4
-
 /*
  * Opens the regular file @path. @what is the element that names it. A FIFO or a
  * device must not block the daemon.

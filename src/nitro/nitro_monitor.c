@@ -5,9 +5,10 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The event loop's thread reads: bytes -> lines -> JSON objects, of which events
- * go to the callback and replies to the thread that waits for them. Any other
- * thread writes commands. The helper is not trusted: it holds a guest at bay.
+ * The event loop's thread reads: bytes -> lines -> messages (nitro_monitor_message.c), of
+ * which events go to the callback and replies to the thread that waits for them. Any other
+ * thread writes commands. The helper is not trusted: it holds a guest at bay. With its first
+ * word that breaks the protocol the connection is over.
  */
 
 #include <config.h>
@@ -24,7 +25,6 @@
 #include "virfile.h"
 #include "virjson.h"
 #include "virlog.h"
-#include "virstring.h"
 #include "virthread.h"
 #include "virutil.h"
 
@@ -32,23 +32,38 @@
 
 VIR_LOG_INIT("nitro.nitro_monitor");
 
+/* ms: how long a helper may keep the connection after it has said that its enclave has ended */
+#define NITRO_MONITOR_END_TIMEOUT 10000
+
+/* Bytes that are read at a time, so that others get their turn */
+#define NITRO_MONITOR_READ_MAX 4096
+
 /* ms: how long a helper is left alone that has not measured its image yet */
 #define NITRO_MONITOR_MEASURE_PAUSE 50
+
+/* ms: until it is read again what could not be read */
+#define NITRO_MONITOR_READ_PAUSE 100
 
 struct _nitroMonitor {
     virObjectLockable parent;
 
     int fd;    /* -1 when closed */
     int watch; /* -1 when none */
+    int timer; /* for the end of a connection that is over; -1 when none */
     virCond cond;
 
-    GString *input; /* received, not yet a whole line; the event loop's thread only */
+    char *name; /* of the domain */
+
+    /* The event loop's thread only: */
+    GString *input; /* received, not yet a whole line */
+    nitroMonitorTalk talk;
 
     nitroMonitorCallback callback;
     void *opaque;
     virFreeCallback freecb;
 
-    bool greeted;
+    nitroMonitorEnclave enclave; /* as it was at the beginning */
+    bool foreign; /* the helper speaks no version of the protocol that the daemon does */
     bool gone; /* the helper has closed the connection, or broken the protocol */
     int lastId;
     int waitId;          /* the command that a thread waits for; 0: none */
@@ -65,6 +80,7 @@ nitroMonitorDispose(void *obj)
     VIR_FORCE_CLOSE(mon->fd);
     virCondDestroy(&mon->cond);
     g_string_free(mon->input, TRUE);
+    g_free(mon->name);
     virJSONValueFree(mon->reply);
     if (mon->freecb)
         mon->freecb(mon->opaque);
@@ -104,109 +120,149 @@ nitroMonitorEmit(nitroMonitor *mon,
 }
 
 
+/* The connection is over, which is told once, and to nobody after nitroMonitorClose(). */
+static void
+nitroMonitorEnd(nitroMonitor *mon)
+{
+    const nitroMonitorEvent end = { .name = NULL };
+
+    VIR_WITH_OBJECT_LOCK_GUARD(mon) {
+        if (mon->gone)
+            return;
+        mon->gone = true;
+        virCondBroadcast(&mon->cond);
+    }
+    nitroMonitorEmit(mon, &end);
+}
+
+
 /*
- * The CPU ids in the array "cpus" of @data. Returns a new array (g_free), or NULL when there
- * is none, or when it is not one of numbers.
+ * The helper has broken the protocol, as @why says. A start fails with this; the log has it in
+ * any case, once for each connection.
  */
-static unsigned int *
-nitroMonitorGetCpus(virJSONValue *data,
-                    size_t *ncpus)
+static void
+nitroMonitorBreak(nitroMonitor *mon,
+                  const char *why)
 {
-    virJSONValue *array = virJSONValueObjectGetArray(data, "cpus");
-    size_t n = array ? virJSONValueArraySize(array) : 0;
-    g_autofree unsigned int *cpus = NULL;
-    size_t i;
+    g_autofree char *text = g_strdup_printf(_("the helper has broken the control protocol: %s"), why);
+    const nitroMonitorEvent failed = {
+        .name = NITRO_EVENT_FAILED,
+        .cid = -1,
+        .code = (char *) NITRO_FAILURE_INTERNAL,
+        .text = text,
+    };
 
-    *ncpus = 0;
-    if (n == 0)
-        return NULL;
-
-    /* no longer than the line that it was in */
-    cpus = g_new0(unsigned int, n);
-    for (i = 0; i < n; i++) {
-        if (virJSONValueGetNumberUint(virJSONValueArrayGet(array, i), &cpus[i]) < 0 ||
-            cpus[i] >= VIR_DOMAIN_CPUMASK_LEN)
-            return NULL;
-    }
-    *ncpus = n;
-    return g_steal_pointer(&cpus);
+    VIR_ERROR(_("domain '%s': %s"), mon->name, text);
+    if (!nitroMonitorTalkIsOver(&mon->talk))
+        nitroMonitorEmit(mon, &failed);
 }
 
 
-static int
-nitroMonitorHandleEvent(nitroMonitor *mon,
-                        virJSONValue *object)
+static void
+nitroMonitorOnEndTimer(int timer,
+                       void *opaque)
 {
-    nitroMonitorEvent event = { .cid = -1 };
-    virJSONValue *data = virJSONValueObjectGetObject(object, "data");
-    g_autofree unsigned int *cpus = NULL;
-    unsigned int cid;
+    nitroMonitor *mon = opaque;
 
-    if (!(event.name = virJSONValueObjectGetString(object, "event"))) {
-        VIR_ERROR(_("the helper sent an event whose name is no string"));
-        return -1;
+    VIR_WITH_OBJECT_LOCK_GUARD(mon) {
+        if (mon->timer != timer)
+            return;
+        virEventRemoveTimeout(timer);
+        mon->timer = -1;
+        virObjectRef(mon);
     }
-    if (data) {
-        if (virJSONValueObjectGetNumberUint(data, "cid", &cid) == 0)
-            event.cid = cid;
-        event.cpus = cpus = nitroMonitorGetCpus(data, &event.ncpus);
-        event.reason = virJSONValueObjectGetString(data, "reason");
-        event.code = virJSONValueObjectGetString(data, "code");
-        event.text = virJSONValueObjectGetString(data, "text");
-    }
-    nitroMonitorEmit(mon, &event);
-    return 0;
+    VIR_WARN("The helper of domain '%s' has told its end, but keeps the connection", mon->name);
+    nitroMonitorEnd(mon);
+    virObjectUnref(mon);
 }
 
 
-static int
-nitroMonitorHandleGreeting(nitroMonitor *mon,
-                           virJSONValue *object)
+/* A helper whose enclave has ended closes the connection, or is taken for one that has. */
+static void
+nitroMonitorAwaitEnd(nitroMonitor *mon)
 {
-    virJSONValue *greeting = virJSONValueObjectGetObject(object, NITRO_PROTOCOL_GREETING);
-    int protocol;
+    VIR_LOCK_GUARD lock = virObjectLockGuard(mon);
 
-    if (!greeting ||
-        virJSONValueObjectGetNumberInt(greeting, "protocol", &protocol) < 0 ||
-        protocol < NITRO_PROTOCOL_VERSION) {
-        VIR_ERROR(_("the helper's greeting is not that of protocol version %d"),
-                  NITRO_PROTOCOL_VERSION);
-        return -1;
-    }
-    mon->greeted = true;
-    return 0;
+    if (mon->watch < 0 || mon->timer >= 0)
+        return;
+    virObjectRef(mon);
+    mon->timer = virEventAddTimeout(NITRO_MONITOR_END_TIMEOUT, nitroMonitorOnEndTimer,
+                                    mon, virObjectUnref);
+    if (mon->timer < 0)
+        virObjectUnref(mon);
+}
+
+
+/* A reply that nobody waits for any more is dropped. */
+static void
+nitroMonitorHandleReply(nitroMonitor *mon,
+                        nitroMonitorMessage *message)
+{
+    VIR_LOCK_GUARD lock = virObjectLockGuard(mon);
+
+    if (mon->waitId == 0 || message->id != mon->waitId)
+        return;
+    mon->reply = g_steal_pointer(&message->reply);
+    virCondBroadcast(&mon->cond);
 }
 
 
 /* Returns 0, or -1 when the helper does not keep to the protocol. */
 static int
 nitroMonitorHandleLine(nitroMonitor *mon,
-                       const char *line)
+                       const char *line,
+                       size_t len)
 {
-    g_autoptr(virJSONValue) object = virJSONValueFromString(line);
-    int id;
+    g_auto(nitroMonitorMessage) message = { 0 };
+    g_autofree char *why = NULL;
+    int lastCommand = 0;
 
-    if (!object || !virJSONValueIsObject(object)) {
-        virResetLastError();
-        VIR_ERROR(_("the helper sent what is no JSON object: '%.200s'"), line);
+    VIR_WITH_OBJECT_LOCK_GUARD(mon)
+        lastCommand = mon->lastId;
+
+    if (nitroMonitorTalkHear(&mon->talk, line, len, lastCommand, &message, &why) < 0) {
+        VIR_WITH_OBJECT_LOCK_GUARD(mon)
+            mon->foreign = mon->talk.foreign;
+        nitroMonitorBreak(mon, why);
         return -1;
     }
 
-    if (!mon->greeted)
-        return nitroMonitorHandleGreeting(mon, object);
-
-    if (virJSONValueObjectHasKey(object, "event"))
-        return nitroMonitorHandleEvent(mon, object);
-
-    VIR_WITH_OBJECT_LOCK_GUARD(mon) {
-        if (mon->waitId != 0 &&
-            virJSONValueObjectGetNumberInt(object, "id", &id) == 0 &&
-            id == mon->waitId && !mon->reply) {
-            mon->reply = g_steal_pointer(&object);
-            virCondBroadcast(&mon->cond);
-        }
+    if (message.type == NITRO_MONITOR_MESSAGE_REPLY) {
+        nitroMonitorHandleReply(mon, &message);
+    } else if (message.type == NITRO_MONITOR_MESSAGE_EVENT) {
+        nitroMonitorEmit(mon, &message.event);
+        if (nitroMonitorTalkIsOver(&mon->talk))
+            nitroMonitorAwaitEnd(mon);
     }
     return 0;
+}
+
+
+/* The time of a pause is over. */
+static void
+nitroMonitorResume(int timer,
+                   void *opaque)
+{
+    nitroMonitor *mon = opaque;
+
+    VIR_WITH_OBJECT_LOCK_GUARD(mon) {
+        if (mon->watch >= 0 && !mon->gone)
+            virEventUpdateHandle(mon->watch, VIR_EVENT_HANDLE_READABLE);
+    }
+    virEventRemoveTimeout(timer);
+}
+
+
+/* What cannot be read now, as the host is short of something, is read later. errno is set. */
+static void
+nitroMonitorPause(nitroMonitor *mon)
+{
+    VIR_WARN("Unable to read what the helper of domain '%s' says: %s", mon->name, g_strerror(errno));
+    if (virEventAddTimeout(NITRO_MONITOR_READ_PAUSE, nitroMonitorResume,
+                           virObjectRef(mon), virObjectUnref) < 0)
+        virObjectUnref(mon);
+    else
+        virEventUpdateHandle(mon->watch, 0);
 }
 
 
@@ -215,27 +271,37 @@ static int
 nitroMonitorRead(nitroMonitor *mon,
                  int fd)
 {
-    char buf[4096];
+    char buf[NITRO_MONITOR_READ_MAX];
     ssize_t got;
-    char *newline;
+    const char *line;
+    const char *newline;
 
-    if ((got = recv(fd, buf, sizeof(buf), MSG_DONTWAIT)) < 0)
-        return errno == EAGAIN || errno == EINTR ? 0 : -1;
+    if ((got = recv(fd, buf, sizeof(buf), MSG_DONTWAIT)) < 0) {
+        if (errno == ECONNRESET)
+            return -1;
+        /* Any other error is one of this host, and says nothing of the helper. */
+        if (errno != EAGAIN && errno != EINTR)
+            nitroMonitorPause(mon);
+        return 0;
+    }
     if (got == 0)
         return -1;
 
     g_string_append_len(mon->input, buf, got);
+    line = mon->input->str;
 
-    while ((newline = memchr(mon->input->str, '\n', mon->input->len))) {
-        g_autofree char *line = g_strndup(mon->input->str, newline - mon->input->str);
-
-        g_string_erase(mon->input, 0, newline - mon->input->str + 1);
-        if (nitroMonitorHandleLine(mon, line) < 0)
+    while ((newline = memchr(line, '\n', mon->input->str + mon->input->len - line))) {
+        if (nitroMonitorHandleLine(mon, line, newline - line) < 0)
             return -1;
+        line = newline + 1;
     }
+    g_string_erase(mon->input, 0, line - mon->input->str);
 
-    if (mon->input->len > NITRO_PROTOCOL_LINE_MAX) {
-        VIR_ERROR(_("the helper sent a line of more than %d bytes"), NITRO_PROTOCOL_LINE_MAX);
+    if (mon->input->len >= NITRO_PROTOCOL_LINE_MAX) {
+        g_autofree char *why = g_strdup_printf(_("it has sent a line of more than %d bytes"),
+                                               NITRO_PROTOCOL_LINE_MAX);
+
+        nitroMonitorBreak(mon, why);
         return -1;
     }
     return 0;
@@ -249,7 +315,6 @@ nitroMonitorIO(int watch,
                void *opaque)
 {
     nitroMonitor *mon = opaque;
-    nitroMonitorEvent end = { .name = NULL };
     int rc = -1;
 
     VIR_WITH_OBJECT_LOCK_GUARD(mon) {
@@ -264,11 +329,7 @@ nitroMonitorIO(int watch,
 
     if (rc < 0) {
         virEventUpdateHandle(watch, 0);
-        VIR_WITH_OBJECT_LOCK_GUARD(mon) {
-            mon->gone = true;
-            virCondBroadcast(&mon->cond);
-        }
-        nitroMonitorEmit(mon, &end);
+        nitroMonitorEnd(mon);
     }
     virObjectUnref(mon);
 }
@@ -276,6 +337,8 @@ nitroMonitorIO(int watch,
 
 nitroMonitor *
 nitroMonitorOpen(int fd,
+                 const char *name,
+                 const nitroMonitorEnclave *enclave,
                  nitroMonitorCallback callback,
                  void *opaque,
                  virFreeCallback freecb)
@@ -290,7 +353,10 @@ nitroMonitorOpen(int fd,
 
     mon->fd = fd;
     mon->watch = -1;
+    mon->timer = -1;
+    mon->name = g_strdup(name);
     mon->input = g_string_new(NULL);
+    mon->enclave = mon->talk.enclave = *enclave;
     mon->callback = callback;
     mon->opaque = opaque;
     if (virCondInit(&mon->cond) < 0) {
@@ -323,6 +389,15 @@ nitroMonitorIsGone(nitroMonitor *mon)
 }
 
 
+bool
+nitroMonitorIsForeign(nitroMonitor *mon)
+{
+    VIR_LOCK_GUARD lock = virObjectLockGuard(mon);
+
+    return mon->foreign;
+}
+
+
 void
 nitroMonitorClose(nitroMonitor *mon)
 {
@@ -331,6 +406,10 @@ nitroMonitorClose(nitroMonitor *mon)
     if (mon->watch >= 0) {
         virEventRemoveHandle(mon->watch);
         mon->watch = -1;
+    }
+    if (mon->timer >= 0) {
+        virEventRemoveTimeout(mon->timer);
+        mon->timer = -1;
     }
     mon->gone = true;
     virCondBroadcast(&mon->cond);
@@ -391,7 +470,6 @@ nitroMonitorCommand(nitroMonitor *mon,
     VIR_LOCK_GUARD lock = virObjectLockGuard(mon);
     g_autoptr(virJSONValue) reply = NULL;
     virJSONValue *error;
-    virJSONValue *ret;
     gint64 end = g_get_monotonic_time() + timeout * 1000LL;
     int id;
 
@@ -421,24 +499,14 @@ nitroMonitorCommand(nitroMonitor *mon,
         return NULL;
     }
     if ((error = virJSONValueObjectGetObject(reply, "error"))) {
+        const char *text = virJSONValueObjectGetString(error, "text");
+        g_autofree char *clean = nitroMonitorCleanText(NULLSTR(text));
+
         virReportError(nitroMonitorErrorNumber(error),
-                       _("the helper refused the command '%s': %s"), name,
-                       NULLSTR(virJSONValueObjectGetString(error, "text")));
+                       _("the helper refused the command '%s': %s"), name, clean);
         return NULL;
     }
-    if (!(ret = virJSONValueObjectStealObject(reply, "return"))) {
-        virReportError(VIR_ERR_INTERNAL_ERROR,
-                       _("the helper's reply to '%s' has no 'return'"), name);
-    }
-    return ret;
-}
-
-
-void
-nitroMonitorStatusClear(nitroMonitorStatus *status)
-{
-    g_clear_pointer(&status->phase, g_free);
-    g_clear_pointer(&status->cpus, g_free);
+    return virJSONValueObjectStealObject(reply, "return");
 }
 
 
@@ -448,33 +516,16 @@ nitroMonitorQueryStatus(nitroMonitor *mon,
                         nitroMonitorStatus *status)
 {
     g_autoptr(virJSONValue) reply = NULL;
-    const char *phase;
-    unsigned int cid;
+    g_autofree char *why = NULL;
 
     if (!(reply = nitroMonitorCommand(mon, NITRO_COMMAND_QUERY_STATUS, timeout)))
         return -1;
 
-    if (!(phase = virJSONValueObjectGetString(reply, "phase"))) {
-        virReportError(VIR_ERR_INTERNAL_ERROR, "%s", _("the helper's status has no phase"));
+    if (nitroMonitorStatusRead(status, &mon->enclave, reply, &why) < 0) {
+        virReportError(VIR_ERR_INTERNAL_ERROR, _("the helper's status makes no sense: %s"), why);
         return -1;
     }
-    status->phase = g_strdup(phase);
-    status->cid = -1;
-    if (virJSONValueObjectGetNumberUint(reply, "cid", &cid) == 0)
-        status->cid = cid;
-    status->cpus = nitroMonitorGetCpus(reply, &status->ncpus);
     return 0;
-}
-
-
-void
-nitroMonitorMeasurementsClear(nitroMonitorMeasurements *measurements)
-{
-    size_t i;
-
-    g_clear_pointer(&measurements->hash, g_free);
-    for (i = 0; i < NITRO_PCR_COUNT; i++)
-        g_clear_pointer(&measurements->pcr[i], g_free);
 }
 
 
@@ -505,20 +556,14 @@ nitroMonitorQueryMeasurements(nitroMonitor *mon,
                               nitroMonitorMeasurements *measurements)
 {
     g_autoptr(virJSONValue) reply = NULL;
-    size_t i;
+    g_autofree char *why = NULL;
 
     if (!(reply = nitroMonitorWaitMeasured(mon, timeout)))
         return -1;
 
-    measurements->hash = g_strdup(virJSONValueObjectGetString(reply, "hash"));
-    for (i = 0; i < NITRO_PCR_COUNT; i++) {
-        g_autofree char *name = g_strdup_printf("pcr%zu", i);
-
-        measurements->pcr[i] = g_strdup(virJSONValueObjectGetString(reply, name));
-    }
-    if (!measurements->hash || !measurements->pcr[0]) {
-        virReportError(VIR_ERR_INTERNAL_ERROR, "%s",
-                       _("the helper's measurements have no hash, or no PCR0"));
+    if (nitroMonitorMeasurementsRead(measurements, reply, &why) < 0) {
+        virReportError(VIR_ERR_INTERNAL_ERROR,
+                       _("the helper's measurements make no sense: %s"), why);
         return -1;
     }
     return 0;

@@ -11,32 +11,11 @@
 #pragma once
 
 #include "internal.h"
-#include "nitro_domain_conf.h"
+#include "nitro_monitor_message.h"
 #include "virobject.h"
 
 typedef struct _nitroMonitor nitroMonitor;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(nitroMonitor, virObjectUnref);
-
-/* The strings of events and of the status are the helper's words, checked for nothing
- * but their being JSON strings. */
-typedef struct _nitroMonitorEvent nitroMonitorEvent;
-struct _nitroMonitorEvent {
-    const char *name;   /* NITRO_EVENT_*, or NULL: the connection is gone */
-    long long cid;      /* "started": the enclave's CID; -1: none was told */
-    const unsigned int *cpus; /* "started": host CPUs of the vCPUs; NULL: not told */
-    size_t ncpus;
-    const char *reason; /* "exited": NITRO_EXIT_* */
-    const char *code;   /* "failed": NITRO_FAILURE_* */
-    const char *text;   /* "failed": one sentence */
-};
-
-typedef struct _nitroMonitorStatus nitroMonitorStatus;
-struct _nitroMonitorStatus {
-    char *phase;   /* NITRO_PHASE_* */
-    long long cid; /* -1: not known yet */
-    unsigned int *cpus; /* host CPUs of the vCPUs; NULL: not known */
-    size_t ncpus;
-};
 
 /*
  * Called in the event loop's thread without any lock of the monitor; must not
@@ -53,20 +32,33 @@ typedef void (*nitroMonitorCallback)(nitroMonitor *mon,
 int nitroMonitorConnect(const char *path);
 
 /*
- * Starts to watch the connection @fd, which the monitor takes over in any case.
- * @callback gets events until nitroMonitorClose(); @opaque is released by
- * @freecb with the last reference to the monitor.
+ * Starts to watch the connection @fd, which the monitor takes over in any case. It is with the
+ * helper of the domain @name, which runs, or is to run, the @enclave. @callback gets events
+ * until nitroMonitorClose(); @opaque is released by @freecb with the last reference to the
+ * monitor.
+ *
+ * Each event comes once at most, and in the order of the protocol. A helper that breaks the
+ * protocol before it has told its end is made to say that it "failed" (NITRO_FAILURE_INTERNAL);
+ * then the connection is gone. So it is when a helper that has told its end does not close it.
  *
  * Returns the monitor (virObjectUnref), or NULL with an error set; then @freecb
  * is not called.
  */
 nitroMonitor *nitroMonitorOpen(int fd,
+                               const char *name,
+                               const nitroMonitorEnclave *enclave,
                                nitroMonitorCallback callback,
                                void *opaque,
                                virFreeCallback freecb);
 
 /* Whether the helper has closed the connection, or broken the protocol. */
 bool nitroMonitorIsGone(nitroMonitor *mon);
+
+/*
+ * Whether the helper was refused because it speaks no version of the protocol that the daemon
+ * does. Its enclave may be well.
+ */
+bool nitroMonitorIsForeign(nitroMonitor *mon);
 
 /* Closes the connection; callbacks that are under way may still end. Idempotent. */
 void nitroMonitorClose(nitroMonitor *mon);
@@ -76,20 +68,12 @@ void nitroMonitorClose(nitroMonitor *mon);
  * lock of a domain.
  *
  * Returns 0, or -1 with an error set: VIR_ERR_OPERATION_TIMEOUT when the helper
- * does not answer. nitroMonitorStatusClear() frees what is in @status.
+ * does not answer, VIR_ERR_INTERNAL_ERROR when its answer makes no sense.
+ * nitroMonitorStatusClear() frees what is in @status.
  */
 int nitroMonitorQueryStatus(nitroMonitor *mon,
                             unsigned int timeout,
                             nitroMonitorStatus *status);
-void nitroMonitorStatusClear(nitroMonitorStatus *status);
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(nitroMonitorStatus, nitroMonitorStatusClear);
-
-/* What the loaded image measures to; hex digits, or NULL for a register that it does not set */
-typedef struct _nitroMonitorMeasurements nitroMonitorMeasurements;
-struct _nitroMonitorMeasurements {
-    char *hash; /* "sha384" */
-    char *pcr[NITRO_PCR_COUNT];
-};
 
 /*
  * Asks the helper what it has loaded. It measures while the enclave boots: a helper
@@ -97,14 +81,12 @@ struct _nitroMonitorMeasurements {
  * the lock of a domain.
  *
  * Returns 0, or -1 with an error set: VIR_ERR_OPERATION_TIMEOUT when the helper does not
- * answer, or has not measured. nitroMonitorMeasurementsClear() frees what is in
- * @measurements.
+ * answer, or has not measured, VIR_ERR_INTERNAL_ERROR when its answer makes no sense.
+ * nitroMonitorMeasurementsClear() frees what is in @measurements.
  */
 int nitroMonitorQueryMeasurements(nitroMonitor *mon,
                                   unsigned int timeout,
                                   nitroMonitorMeasurements *measurements);
-void nitroMonitorMeasurementsClear(nitroMonitorMeasurements *measurements);
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(nitroMonitorMeasurements, nitroMonitorMeasurementsClear);
 
 /*
  * Asks the helper to end its enclave and waits @timeout ms at most until it has

@@ -8,7 +8,7 @@
  * The formats of virConnectDomainXMLFromNative() and virConnectDomainXMLToNative():
  *
  *   nitro-cli  what "nitro-cli run-enclave --config" reads, a JSON object
- *   qemu-argv  the command line of QEMU's accelerator and machine "nitro"
+ *   qemu-argv  the command line of QEMU's machines "nitro" and, to read, "nitro-enclave"
  *
  * A conversion is without loss, or it fails: what only one side can say is an error that
  * names it. Left out in silence is what is libvirt's own and not the enclave's: title,
@@ -45,7 +45,7 @@ char *nitroNativeFormat(const char *format,
                         virDomainDef *def);
 
 
-/* For the files of the formats, nitro_native_cli.c and nitro_native_qemu.c */
+/* For the files of the formats: nitro_native_cli.c and _json.c, nitro_native_qemu.c and _shell.c */
 
 #define NITRO_NATIVE_CLI "nitro-cli"
 #define NITRO_NATIVE_QEMU "qemu-argv"
@@ -61,6 +61,20 @@ int nitroNativeParseQemu(const char *config,
 /* Each writes @def, in which nitroNativeFormat() has found nothing that no format can say. */
 char *nitroNativeFormatCli(virDomainDef *def);
 char *nitroNativeFormatQemu(virDomainDef *def);
+
+/*
+ * Checks that @config is a JSON object that has no member twice, and no control character or
+ * half of a character in a name or a string at any depth.
+ * Returns 0, or -1 with an error set (VIR_ERR_INVALID_ARG), which has the line and column.
+ */
+int nitroNativeCheckJson(const char *config);
+
+/*
+ * Splits @config, one command of a shell, into its words (g_strfreev). Returns NULL with an
+ * error set (VIR_ERR_INVALID_ARG) when it is empty, has control characters or a quotation that
+ * does not end, or when a shell would do more with it than undo its quoting.
+ */
+char **nitroNativeSplitShell(const char *config);
 
 /* Sets the memory of @def, in KiB. */
 void nitroNativeSetMemory(virDomainDef *def,

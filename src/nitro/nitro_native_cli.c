@@ -158,10 +158,10 @@ nitroNativeCliParseCpuIds(virJSONValue *value,
         if (nitroNativeCliGetNumber(virJSONValueArrayGet(value, i), "cpu_ids", &cpu) < 0)
             return -1;
 
-        if (cpu >= VIR_DOMAIN_CPUMASK_LEN) {
+        if (cpu > NITRO_CPU_MAX) {
             virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
                            _("CPU %llu of cpu_ids is above the highest that is supported, %d"),
-                           cpu, VIR_DOMAIN_CPUMASK_LEN - 1);
+                           cpu, NITRO_CPU_MAX);
             return -1;
         }
         if (virBitmapIsBitSet(cpus, cpu)) {
@@ -298,10 +298,16 @@ nitroNativeCliCheckRequired(virJSONValue *object)
         }
     }
 
-    if (count == ids) {
+    if (!count && !ids) {
         virReportError(VIR_ERR_INVALID_ARG, "%s",
                        _("nitro-cli's configuration needs one of the members 'cpu_count' and "
                          "'cpu_ids'"));
+        return -1;
+    }
+    if (count && ids) {
+        virReportError(VIR_ERR_INVALID_ARG, "%s",
+                       _("nitro-cli's configuration has both members 'cpu_count' and 'cpu_ids': "
+                         "remove one of them"));
         return -1;
     }
     return 0;
@@ -313,16 +319,12 @@ nitroNativeParseCli(const char *config,
                     virDomainDef *def,
                     virDomainXMLOption *xmlopt)
 {
-    g_autoptr(virJSONValue) object = virJSONValueFromString(config);
+    g_autoptr(virJSONValue) object = NULL;
     size_t i;
 
-    /* libvirt's own sentence would repeat the whole text */
-    if (!object || !virJSONValueIsObject(object)) {
-        virReportError(VIR_ERR_INVALID_ARG, "%s",
-                       _("the description for format 'nitro-cli' is not a JSON object, or it has "
-                         "a member twice"));
+    if (nitroNativeCheckJson(config) < 0 ||
+        !(object = virJSONValueFromString(config)))
         return -1;
-    }
 
     if (nitroNativeCliCheckMembers(object) < 0 ||
         nitroNativeCliCheckRequired(object) < 0)

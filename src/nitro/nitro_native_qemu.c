@@ -11,9 +11,18 @@
  *   qemu-system-x86_64 -accel nitro,debug-mode=on,enclave-cid=16 -M nitro -nographic
  *       -name hello -smp 2 -m 512M -kernel X -initrd Y -append Z
  *
- * Reading: the shell's quoting is undone (GLib) -> each option is found in qemuOptions and
- * read into the definition -> what follows from several of them. Options that cannot
- * change an enclave are accepted with the one value that says so; all others are refused.
+ * and, for reading only, that of its machine "nitro-enclave" (QEMU 9.2 and later):
+ *
+ *   qemu-system-x86_64 -M nitro-enclave,vsock=c,id=hello -enable-kvm -cpu host -nographic
+ *       -chardev socket,id=c,path=P -m 4G -kernel X
+ *
+ * There the vsock is another program's, at the socket P, which in libvirt_nitro is a part of
+ * the machine; and how a machine is emulated is a setting of the host, not of the domain.
+ *
+ * Reading: the words of the command (nitro_native_shell.c) -> each option is found in
+ * qemuOptions and read into the definition -> what follows from several of them. Options
+ * that cannot change an enclave are accepted with the one value that says so; all others
+ * are refused.
  */
 
 #include <config.h>
@@ -35,15 +44,31 @@
 typedef struct {
     virDomainDef *def;
     virDomainXMLOption *xmlopt;
-    const char *option; /* that is being read, as it was written */
-    bool machine;       /* -M nitro was there */
-    bool accel;         /* -accel nitro was there */
+    const char *option;      /* that is being read, as it was written */
+    int machine;             /* value of -M, as a nitroMachineType; -1: it was not there */
+    bool accel;              /* -accel nitro was there */
+    char *emulation;         /* another accelerator, or NULL */
+    const char *emulationOption; /* that has named it */
     bool nodefaults;
-    char *serial;       /* value of the last -serial, or NULL */
+    char *serial;            /* value of the last -serial, or NULL */
+    char *vsock;             /* of the machine nitro-enclave: the name of its -chardev, or NULL */
+    char *enclaveId;         /* likewise: how QEMU's NSM device calls it, or NULL */
+    char *chardev;           /* name of the -chardev, or NULL */
 } nitroQemuArgs;
 
 /* Reads the property @key of the present option. Returns 0; -1 with an error set; 1: unknown. */
 typedef int (*nitroQemuProperty)(nitroQemuArgs *args, const char *key, const char *value);
+
+
+static void
+nitroQemuArgsClear(nitroQemuArgs *args)
+{
+    g_free(args->emulation);
+    g_free(args->serial);
+    g_free(args->vsock);
+    g_free(args->enclaveId);
+    g_free(args->chardev);
+}
 
 
 static int
@@ -148,6 +173,25 @@ nitroQemuParseNumber(const nitroQemuArgs *args,
 }
 
 
+/* Which accelerator goes with which machine is known in the end: nitroQemuCheckAccel() */
+static int
+nitroQemuSetAccel(nitroQemuArgs *args,
+                  const char *value)
+{
+    if (STREQ(value, "nitro")) {
+        args->accel = true;
+        return 0;
+    }
+    if (STRNEQ(value, "kvm") && STRNEQ(value, "tcg"))
+        return nitroQemuReportValue(args, value, "'nitro'");
+
+    g_free(args->emulation);
+    args->emulation = g_strdup(value);
+    args->emulationOption = args->option;
+    return 0;
+}
+
+
 static int
 nitroQemuAccelProperty(nitroQemuArgs *args,
                        const char *key,
@@ -156,12 +200,11 @@ nitroQemuAccelProperty(nitroQemuArgs *args,
     unsigned long long cid;
     bool debug;
 
-    if (STREQ(key, "accel")) {
-        if (STRNEQ(value, "nitro"))
-            return nitroQemuReportValue(args, value, "'nitro'");
-        args->accel = true;
-        return 0;
-    }
+    if (STREQ(key, "accel"))
+        return nitroQemuSetAccel(args, value);
+
+    if (!args->accel)
+        return 1;
     if (STREQ(key, "debug-mode")) {
         if (nitroQemuParseBool(args, value, &debug) < 0)
             return -1;
@@ -191,15 +234,30 @@ nitroQemuMachineProperty(nitroQemuArgs *args,
                          const char *key,
                          const char *value)
 {
+    char **text = NULL;
+
     if (STREQ(key, "type")) {
-        if (STRNEQ(value, "nitro"))
-            return nitroQemuReportValue(args, value, "'nitro'");
-        args->machine = true;
+        if ((args->machine = nitroMachineTypeFromString(value)) < 0)
+            return nitroQemuReportValue(args, value, _("'nitro' or 'nitro-enclave'"));
         return 0;
     }
     if (STREQ(key, "accel"))
-        return nitroQemuAccelProperty(args, key, value);
-    return 1;
+        return nitroQemuSetAccel(args, value);
+
+    if (args->machine != NITRO_MACHINE_EMULATED)
+        return 1;
+    if (!*value)
+        return nitroQemuReportValue(args, value, _("a name"));
+    if (STREQ(key, "vsock"))
+        text = &args->vsock;
+    else if (STREQ(key, "id"))
+        text = &args->enclaveId;
+    else
+        return 1;
+
+    g_free(*text);
+    *text = g_strdup(value);
+    return 0;
 }
 
 
@@ -321,6 +379,8 @@ nitroQemuNameProperty(nitroQemuArgs *args,
         return 0;
     if (STRNEQ(key, "guest"))
         return 1;
+    if (!*value)
+        return nitroQemuReportValue(args, value, _("a name"));
 
     g_free(args->def->name);
     args->def->name = g_strdup(value);
@@ -357,6 +417,64 @@ nitroQemuParseSerial(nitroQemuArgs *args,
 
 
 static int
+nitroQemuParseKvm(nitroQemuArgs *args,
+                  const char *value G_GNUC_UNUSED)
+{
+    return nitroQemuSetAccel(args, "kvm");
+}
+
+
+/* The socket of the program that is the vsock's other end: libvirt_nitro is that itself. */
+static int
+nitroQemuChardevProperty(nitroQemuArgs *args,
+                         const char *key,
+                         const char *value)
+{
+    if (STREQ(key, "backend")) {
+        if (STRNEQ(value, "socket"))
+            return nitroQemuReportValue(args, value, "'socket'");
+        return 0;
+    }
+    if (STREQ(key, "path"))
+        return 0;
+    if (STRNEQ(key, "id"))
+        return 1;
+
+    if (args->chardev) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("QEMU's option '%s' with id '%s' is not supported: an enclave has one "
+                         "for its vsock, here '%s'"),
+                       args->option, value, args->chardev);
+        return -1;
+    }
+    args->chardev = g_strdup(value);
+    return 0;
+}
+
+
+static int
+nitroQemuParseChardev(nitroQemuArgs *args,
+                      const char *value)
+{
+    return nitroQemuParseProperties(args, value, "backend", nitroQemuChardevProperty);
+}
+
+
+static int
+nitroQemuParseDevice(nitroQemuArgs *args,
+                     const char *value)
+{
+    g_autofree char *device = nitroQemuTakeWord(&value, ",");
+
+    virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                   _("device '%s' of QEMU's option '%s' is not supported: an enclave has a vsock, "
+                     "which its machine brings along, and no other device"),
+                   device, args->option);
+    return -1;
+}
+
+
+static int
 nitroQemuParseNodefaults(nitroQemuArgs *args,
                          const char *value G_GNUC_UNUSED)
 {
@@ -382,6 +500,9 @@ static const struct {
     { "initrd", true, nitroQemuParseInitrd, NULL },
     { "append", true, nitroQemuParseAppend, NULL },
     { "serial", true, nitroQemuParseSerial, NULL },
+    { "enable-kvm", false, nitroQemuParseKvm, NULL },
+    { "chardev", true, nitroQemuParseChardev, NULL },
+    { "device", true, nitroQemuParseDevice, NULL },
     { "nodefaults", false, nitroQemuParseNodefaults, NULL },
     { "nographic", false, NULL, NULL },
     { "no-user-config", false, NULL, NULL },
@@ -444,17 +565,24 @@ nitroQemuParseOption(nitroQemuArgs *args,
 }
 
 
-/* Without -serial there is the debug console of an enclave that has one. */
+/*
+ * Without -serial there is the debug console of an enclave that has one. The emulated one of
+ * QEMU always has; here that is what debug mode means.
+ */
 static int
 nitroQemuCompleteConsole(nitroQemuArgs *args)
 {
+    bool emulated = args->machine == NITRO_MACHINE_EMULATED;
+    bool shown = emulated || nitroDomainDefIsDebug(args->def);
     const char *serial = args->serial;
 
     if (!serial)
-        serial = nitroDomainDefIsDebug(args->def) && !args->nodefaults ? "pty" : "none";
+        serial = shown && !args->nodefaults ? "pty" : "none";
 
     if (STREQ(serial, "none"))
         return 0;
+    if (emulated)
+        nitroNativeSetDebug(args->def);
     if (STREQ(serial, "pty") || STREQ(serial, "stdio") || STREQ(serial, "mon:stdio")) {
         return nitroNativeAddConsole(args->def, VIR_DOMAIN_CHR_TYPE_PTY, NULL, args->xmlopt);
     }
@@ -474,15 +602,88 @@ nitroQemuCompleteConsole(nitroQemuArgs *args)
 
 
 static int
-nitroQemuComplete(nitroQemuArgs *args)
+nitroQemuCheckAccel(nitroQemuArgs *args)
 {
-    if (!args->machine || !args->accel) {
+    if (args->machine == NITRO_MACHINE_EMULATED && args->accel) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED, "%s",
+                       _("QEMU's accelerator 'nitro' is not for its machine 'nitro-enclave', which "
+                         "is emulated: remove it, or use machine 'nitro'"));
+        return -1;
+    }
+    if (args->machine != NITRO_MACHINE_EMULATED && args->emulation) {
+        args->option = args->emulationOption;
+        return nitroQemuReportValue(args, args->emulation, "'nitro'");
+    }
+    if (args->machine < 0 || (args->machine == NITRO_MACHINE_NITRO && !args->accel)) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
                        _("QEMU's command line has no '%s': it describes no enclave of the Nitro "
                          "Hypervisor"),
-                       args->machine ? "-accel nitro" : "-M nitro");
+                       args->machine < 0 ? "-M nitro" : "-accel nitro");
         return -1;
     }
+    return 0;
+}
+
+
+/* The machine nitro-enclave needs a -chardev for its vsock, and no machine has another. */
+static int
+nitroQemuCheckVsock(const nitroQemuArgs *args)
+{
+    if (args->machine != NITRO_MACHINE_EMULATED && !args->chardev)
+        return 0;
+
+    if (args->machine != NITRO_MACHINE_EMULATED) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED, "%s",
+                       _("QEMU's option '-chardev' is not supported for machine 'nitro'"));
+        return -1;
+    }
+    if (!args->vsock) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED, "%s",
+                       _("QEMU's machine 'nitro-enclave' lacks its property 'vsock', the id of a "
+                         "-chardev"));
+        return -1;
+    }
+    if (STRNEQ_NULLABLE(args->chardev, args->vsock)) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("property 'vsock' of QEMU's machine 'nitro-enclave' names the -chardev "
+                         "'%s', which is not there"),
+                       args->vsock);
+        return -1;
+    }
+    return 0;
+}
+
+
+static int
+nitroQemuCompleteMachine(nitroQemuArgs *args)
+{
+    virDomainDef *def = args->def;
+
+    if (nitroQemuCheckAccel(args) < 0 ||
+        nitroQemuCheckVsock(args) < 0)
+        return -1;
+    if (args->machine != NITRO_MACHINE_EMULATED)
+        return 0;
+
+    if (def->os.arch != VIR_ARCH_X86_64) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("QEMU's machine 'nitro-enclave' is x86_64, not %s"),
+                       virArchToString(def->os.arch));
+        return -1;
+    }
+    g_free(def->os.machine);
+    def->os.machine = g_strdup(nitroMachineTypeToString(NITRO_MACHINE_EMULATED));
+    if (!def->name)
+        def->name = g_steal_pointer(&args->enclaveId);
+    return 0;
+}
+
+
+static int
+nitroQemuComplete(nitroQemuArgs *args)
+{
+    if (nitroQemuCompleteMachine(args) < 0)
+        return -1;
     if (!args->def->os.kernel) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED, "%s",
                        _("QEMU's command line has no '-kernel': an enclave boots from an EIF file "
@@ -529,21 +730,14 @@ nitroNativeParseQemu(const char *config,
                      virDomainDef *def,
                      virDomainXMLOption *xmlopt)
 {
-    nitroQemuArgs args = { .def = def, .xmlopt = xmlopt };
-    g_autoptr(GError) error = NULL;
+    nitroQemuArgs args = { .def = def, .xmlopt = xmlopt, .machine = -1 };
     g_auto(GStrv) argv = NULL;
     int ret = -1;
     int n = 1;
     size_t i;
 
-    if (!g_shell_parse_argv(config, NULL, &argv, &error)) {
-        virReportError(VIR_ERR_INVALID_ARG, "%s",
-                       error->code == G_SHELL_ERROR_EMPTY_STRING ?
-                       _("the command line of QEMU is empty") :
-                       _("a quotation in the command line of QEMU does not end"));
-        return -1;
-    }
-    if (nitroQemuParseProgram(&args, argv[0]) < 0)
+    if (!(argv = nitroNativeSplitShell(config)) ||
+        nitroQemuParseProgram(&args, argv[0]) < 0)
         return -1;
 
     for (i = 1; argv[i] && n > 0; i += n) {
@@ -553,7 +747,7 @@ nitroNativeParseQemu(const char *config,
     if (n > 0)
         ret = nitroQemuComplete(&args);
 
-    g_free(args.serial);
+    nitroQemuArgsClear(&args);
     return ret;
 }
 

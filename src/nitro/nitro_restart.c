@@ -5,7 +5,7 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The end of an enclave -> nitroRestartSchedule() -> a thread that waits -> start. What
+ * The end of an enclave -> nitroRestartSchedule() -> after a while, a start. What
  * waits for its restart is a domain that is shut off, which a client can start, destroy
  * or undefine: that calls the restart off. A new enclave is a new run of the domain, with a
  * new id, and with the stored definition if there is one.
@@ -14,9 +14,9 @@
 #include <config.h>
 
 #include "nitro_domain.h"
-#include "nitro_process.h"
+#include "nitro_end.h"
 #include "nitro_restart.h"
-#include "nitro_wait.h"
+#include "nitro_start.h"
 #include "virerror.h"
 #include "virlog.h"
 
@@ -24,6 +24,8 @@
 
 VIR_LOG_INIT("nitro.nitro_restart");
 
+
+static void nitroRestartSet(nitroDriver *driver, virDomainObj *vm, unsigned int delay);
 
 /* s: how long to wait before the restart that comes after @restarts others */
 static unsigned int
@@ -51,26 +53,6 @@ nitroRestartGiveUp(nitroDriver *driver,
 }
 
 
-/* Waits for the time of the next restart. Returns false when it is called off. */
-static bool
-nitroRestartWait(nitroDriver *driver,
-                 virDomainObj *vm)
-{
-    nitroDomainObjPrivate *priv = vm->privateData;
-    unsigned int delay = nitroRestartGetDelay(priv->restarts);
-    gint64 end = g_get_monotonic_time() + delay * G_USEC_PER_SEC;
-    int rc = 0;
-
-    if (delay > 0)
-        VIR_WARN("Domain '%s' is restarted in %u s", vm->def->name, delay);
-
-    while (rc == 0 && delay > 0 && priv->restartPending &&
-           !g_atomic_int_get(&driver->quitting))
-        rc = nitroCondWaitUntil(&vm->cond, &vm->parent.lock, end);
-    return priv->restartPending && !g_atomic_int_get(&driver->quitting);
-}
-
-
 /* Returns 0 when the domain runs or is no business of ours any more, or -1: try again */
 static int
 nitroRestartTry(nitroDriver *driver,
@@ -80,37 +62,77 @@ nitroRestartTry(nitroDriver *driver,
     int ret = 0;
 
     priv->restarts++;
-    if (nitroProcessBeginStartJob(driver, vm) < 0)
+    if (nitroStartBeginJob(driver, vm) < 0)
         return -1;
 
     if (priv->restartPending && !virDomainObjIsActive(vm) && !vm->removing) {
-        ret = nitroProcessStart(driver, vm);
+        ret = nitroStartDomain(driver, vm);
         /* Somebody has destroyed it, or the daemon ends. */
         if (ret < 0 && virGetLastErrorCode() == VIR_ERR_OPERATION_ABORTED)
             ret = 0;
     }
-    nitroProcessEndStartJob(vm);
+    nitroStartEndJob(vm);
     return ret;
 }
 
 
+/* A restart of @vm has failed. Returns whether there will be another. */
+static bool
+nitroRestartAgain(nitroDriver *driver,
+                  virDomainObj *vm)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+
+    VIR_ERROR(_("cannot restart domain '%s': %s"), vm->def->name, virGetLastErrorMessage());
+    if (virDomainObjIsActive(vm))
+        return false;
+
+    if (priv->run.shortage) {
+        /* That is not the enclave's fault, and says nothing about it. */
+        priv->restarts--;
+        virObjectEventStateQueue(driver->domainEventState,
+                                 virDomainEventControlErrorNewFromObj(vm));
+        nitroRestartSet(driver, vm, NITRO_RESTART_SHORTAGE);
+        return true;
+    }
+    if (nitroRestartGiveUp(driver, vm))
+        return false;
+    nitroRestartSet(driver, vm, nitroRestartGetDelay(priv->restarts));
+    return true;
+}
+
+
+/* A function for nitroDriverRun(): the time of a restart has come. */
 static void
-nitroRestartThread(nitroDriver *driver,
-                   virDomainObj *vm)
+nitroRestartTask(nitroDriver *driver,
+                 virDomainObj *vm)
 {
     nitroDomainObjPrivate *priv = vm->privateData;
 
     virObjectRef(vm);
     virObjectLock(vm);
-    while (nitroRestartWait(driver, vm) && nitroRestartTry(driver, vm) < 0) {
-        VIR_ERROR(_("cannot restart domain '%s': %s"), vm->def->name, virGetLastErrorMessage());
-        if (virDomainObjIsActive(vm) || nitroRestartGiveUp(driver, vm))
-            break;
-        priv->restartPending = true;
-    }
-    priv->restartPending = false;
+    /* It may have been called off, and set for another time. */
+    if (priv->restartPending && g_get_monotonic_time() >= priv->restartDue &&
+        (nitroRestartTry(driver, vm) == 0 || !nitroRestartAgain(driver, vm)))
+        priv->restartPending = false;
     nitroDomainRemoveInactive(driver, vm);
     virDomainObjEndAPI(&vm);
+}
+
+
+static void
+nitroRestartSet(nitroDriver *driver,
+                virDomainObj *vm,
+                unsigned int delay)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+
+    if (delay > 0)
+        VIR_WARN("Domain '%s' is restarted in %u s", vm->def->name, delay);
+    priv->restartPending = true;
+    priv->restartDue = g_get_monotonic_time() + delay * G_USEC_PER_SEC;
+    /* The timer may be early by a part of a millisecond. */
+    nitroDriverRun(driver->starts, nitroRestartTask, vm, delay > 0 ? delay * 1000 + 1 : 0);
 }
 
 
@@ -126,12 +148,8 @@ nitroRestartSchedule(nitroDriver *driver,
     if (nitroRestartGiveUp(driver, vm))
         return false;
 
-    priv->restartPending = true;
-    if (nitroDriverRunThread(driver, vm, nitroRestartThread, "nitro-restart") < 0) {
-        VIR_ERROR(_("cannot restart domain '%s': %s"), vm->def->name, virGetLastErrorMessage());
-        priv->restartPending = false;
-    }
-    return priv->restartPending;
+    nitroRestartSet(driver, vm, nitroRestartGetDelay(priv->restarts));
+    return true;
 }
 
 
@@ -161,11 +179,11 @@ nitroRestartDo(nitroDriver *driver,
 
     virObjectEventStateQueue(driver->domainEventState, virDomainEventRebootNewFromObj(vm));
     priv->restartPending = true;
-    if ((rc = nitroProcessStop(driver, vm, VIR_DOMAIN_SHUTOFF_SHUTDOWN)) > 0) {
+    if ((rc = nitroEndDomain(driver, vm, VIR_DOMAIN_SHUTOFF_SHUTDOWN)) > 0) {
         nitroDomainEventLifecycle(driver, vm, VIR_DOMAIN_EVENT_STOPPED,
                                   VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN);
         if (priv->restartPending)
-            ret = nitroProcessStart(driver, vm);
+            ret = nitroStartDomain(driver, vm);
         else
             rc = 0;
     }
@@ -183,15 +201,18 @@ nitroRestartNow(nitroDriver *driver,
                 virDomainObj *vm)
 {
     nitroDomainObjPrivate *priv = vm->privateData;
-    int ret;
+    int ret = -1;
 
-    if (virDomainObjCheckActive(vm) < 0 || nitroProcessBeginStartJob(driver, vm) < 0)
+    if (virDomainObjCheckActive(vm) < 0 || nitroQueueBeginCall(driver->queue) < 0)
         return -1;
 
-    ret = nitroRestartDo(driver, vm);
-    if (ret == 0)
-        priv->restarts = 0;
-    nitroProcessEndStartJob(vm);
+    if (nitroStartBeginJob(driver, vm) == 0) {
+        ret = nitroRestartDo(driver, vm);
+        if (ret == 0)
+            priv->restarts = 0;
+        nitroStartEndJob(vm);
+    }
+    nitroQueueEndCall(driver->queue);
     nitroDomainRemoveInactive(driver, vm);
     return ret;
 }

@@ -17,9 +17,13 @@
 /* seconds: an enclave that has run for as long ends the row */
 #define NITRO_RESTART_CALM 60
 
+/* seconds: until a restart is tried again that failed as the host is short of something. Such
+ * failures do not count. */
+#define NITRO_RESTART_SHORTAGE 60
+
 /*
  * Starts the domain @vm again, whose enclave has ended and whose action is 'restart',
- * in a thread of its own and after a while. A start that fails is tried again. When the
+ * on the daemon's own account and after a while. A start that fails is tried again. When the
  * bound is reached, a message goes to the log and an event (control error) to clients.
  * @vm is locked and inactive, and stays in the list meanwhile.
  *

@@ -17,6 +17,7 @@
 
 #include "configmake.h"
 #include "validate.h"
+#include "virerror.h"
 #include "virfile.h"
 #include "virutil.h"
 
@@ -39,8 +40,44 @@ validateConnect(const char *path)
 }
 
 
-void
-validateDaemon(const char *root)
+/*
+ * The daemon sets enclaves aside that it cannot take over, and leaves a file in their directory:
+ * the number of the helper's process, and the reason.
+ */
+static void
+validateAsides(const char *root)
+{
+    g_autofree char *state = g_strconcat(root, RUNSTATEDIR "/libvirt/nitro", NULL);
+    g_autoptr(DIR) dir = NULL;
+    struct dirent *entry;
+    bool any = false;
+    int rc;
+
+    validateCheck(VALIDATE_DAEMON, _("if it has set enclaves aside in %s"), state);
+    if ((rc = virDirOpenIfExists(&dir, state)) < 0) {
+        validateWarn("%s", virGetLastErrorMessage());
+        return;
+    }
+    while (rc > 0 && (rc = virDirRead(dir, &entry, state)) > 0) {
+        g_autofree char *mark = g_strdup_printf("%s/%s/aside", state, entry->d_name);
+        g_autofree char *text = NULL;
+
+        if (!g_file_get_contents(mark, &text, NULL, NULL))
+            continue;
+        if (any)
+            validateCheck(VALIDATE_DAEMON, _("if it has set enclaves aside in %s"), state);
+        any = true;
+        validateWarn(_("%s, process %s"), entry->d_name, g_strstrip(text));
+    }
+    if (rc < 0)
+        validateWarn("%s", virGetLastErrorMessage());
+    else if (!any)
+        validatePass();
+}
+
+
+static void
+validateListens(const char *root)
 {
     g_autofree char *system = g_strconcat(root, RUNSTATEDIR "/libvirt/" SOCKET, NULL);
     g_autofree char *rundir = NULL;
@@ -69,4 +106,13 @@ validateDaemon(const char *root)
         validateWarn(_("%s: nitro:///session needs it, start it with 'virtnitrod --daemon'"),
                      g_strerror(err));
     }
+}
+
+
+void
+validateDaemon(const char *root)
+{
+    validateListens(root);
+    if (geteuid() == 0)
+        validateAsides(root);
 }

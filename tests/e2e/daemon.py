@@ -20,6 +20,7 @@ gives the calling process a view of the file system in which these are empty.
 import atexit
 import contextlib
 import ctypes
+import fcntl
 import os
 import shutil
 import signal
@@ -148,7 +149,9 @@ class Processes:
             for pid, (parent, state, session, name) in self._table().items() if dead else ():
                 if (parent == os.getpid() and state == "Z" and session != os.getsid(0) and
                         name.startswith(("libvirt_nitro", "qemu-", "rpc-", "nitro-"))):
-                    os.waitpid(pid, 0)
+                    # end() may have been first
+                    with contextlib.suppress(ChildProcessError):
+                        os.waitpid(pid, 0)
             time.sleep(0.02)
 
     def kill(self):
@@ -184,6 +187,40 @@ class Processes:
         return found
 
 
+class SharedDirectories:
+    """
+    Directories of the real file system that private ones are mounted on, for as long as this
+    process and others that run at the same time need them. When one is removed the kernel
+    takes away what is mounted on it, in all namespaces: so the last user removes those that
+    were made here, by whichever of them, and not each its own. Users hold a shared lock on the
+    file that lists them; who gets it alone is the last.
+    """
+
+    LIST = "/tmp/libvirt-nitro-directories"
+
+    def __init__(self, directories, path=LIST):
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        self.file = os.open(path, flags, 0o600)
+        fcntl.flock(self.file, fcntl.LOCK_SH)
+        for directory in directories:
+            if not os.path.isdir(directory):
+                # listed first: who is killed in between leaves it to the next
+                os.write(self.file, f"{directory}\n".encode())
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(directory)
+
+    def leave(self):
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            names = os.pread(self.file, os.fstat(self.file).st_size, 0).decode().split("\n")
+            for directory in filter(None, names):
+                # somebody else may have put something in it
+                with contextlib.suppress(OSError):
+                    os.rmdir(directory)
+            os.ftruncate(self.file, 0)
+        os.close(self.file)
+
+
 def enter_private_system(*more):
     """
     Moves this process, which must have one thread only, into a mount namespace of its
@@ -197,17 +234,18 @@ def enter_private_system(*more):
         if result != 0:
             raise OSError(ctypes.get_errno(), f"{what}: {os.strerror(ctypes.get_errno())}")
 
-    def take_away(directory):
-        libc.umount2(directory.encode(), MNT_DETACH)
-        os.rmdir(directory)
+    def take_away(shared, directories):
+        for directory in directories:
+            libc.umount2(directory.encode(), MNT_DETACH)
+        shared.leave()
 
+    directories = SYSTEM_DIRS + list(more)
     check(libc.unshare(CLONE_NEWNS), "unshare")
     check(libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None), "mount /")
-    for directory in SYSTEM_DIRS + list(more):
-        if not os.path.isdir(directory):
-            # a mount needs it; on the real file system, so it must go again
-            os.mkdir(directory)
-            atexit.register(take_away, directory)
+    # a mount needs the directory; on the real file system, so it must go again
+    shared = SharedDirectories(directories)
+    atexit.register(take_away, shared, directories)
+    for directory in directories:
         check(libc.mount(b"tmpfs", directory.encode(), b"tmpfs", 0, b"mode=755"),
               f"mount {directory}")
     os.mkdir("/run/lock")  # /var/lock leads there; libvirt locks the terminals of consoles
@@ -261,7 +299,7 @@ class NitroDaemon:
 
     def _client_env(self):
         env = {name: value for name, value in os.environ.items()
-               if not name.startswith(("LIBVIRT_", "VIRSH_", "XDG_"))
+               if not name.startswith(("LIBVIRT_", "VIRSH_", "XDG_", "DBUS_"))
                and name != "LD_LIBRARY_PATH"}
         env["LC_ALL"] = "C.UTF-8"
         for variable, directory in (("HOME", "home"), ("XDG_RUNTIME_DIR", "run"),

@@ -277,6 +277,7 @@ class EnclaveTest(unittest.TestCase):
 
     system = False
     read_all = True
+    seconds = TEST_SECONDS
     maxDiff = None
 
     # PIDs of what runs before a test and goes on after it
@@ -334,7 +335,7 @@ class EnclaveTest(unittest.TestCase):
     def run(self, result=None):
         """As unittest's, but a test that fails shows the daemon's log."""
         before = len(result.failures) + len(result.errors)
-        watchdog = threading.Timer(TEST_SECONDS, self.give_up)
+        watchdog = threading.Timer(self.seconds, self.give_up)
         watchdog.start()
         super().run(result)
         watchdog.cancel()
@@ -342,7 +343,7 @@ class EnclaveTest(unittest.TestCase):
             print(self.daemon.logs(), file=sys.stderr)
 
     def give_up(self):
-        print(f"{self.id()} takes longer than {TEST_SECONDS} s: killing the daemon",
+        print(f"{self.id()} takes longer than {self.seconds} s: killing the daemon",
               file=sys.stderr)
         self.daemon.process.kill()
 

@@ -113,9 +113,9 @@ class Stored(ConfigTest):
                 self.check_stored("vcpus", "vcpu", str(number))
                 self.assertEqual(dom.vcpusFlags(flags), number)
                 self.assertEqual(dom.info()[3], number)
-        self.assertEqual(dom.maxVcpus(), 288)
-        with self.refused(INVALID_ARG, 289, "nitro-enclave", 288):
-            dom.setVcpusFlags(289, CONFIG)
+        self.assertEqual(dom.maxVcpus(), 255)
+        with self.refused(INVALID_ARG, 256, "nitro-enclave", 255):
+            dom.setVcpusFlags(256, CONFIG)
         with self.refused(INVALID_ARG):
             dom.setVcpusFlags(0, CONFIG)
         with self.refused(INVALID, "not running"):

@@ -291,6 +291,7 @@ class Broker(DeviceTest):
             os.unlink(path)
         with socket.socket(socket.AF_UNIX) as broker:
             broker.bind(path)
+            self.addCleanup(os.unlink, path)
             broker.listen()
             creation = self.begin("waits")
             conn = broker.accept()[0]
@@ -312,6 +313,99 @@ class Broker(DeviceTest):
         self.assertRaises(libvirt.libvirtError, creation.result)
         self.assertTrue(os.path.exists(os.path.join(self.daemon.state_dir, "nitro",
                                                     "broker.sock")))
+        self.assertState(self.create("next"), RUNNING, BOOTED)
+
+
+class Refused(DeviceTest):
+    """Errors that the kernel's driver never returns: the hypervisor's, not the user's or ours"""
+
+    CASES = [
+        ("NE_CREATE_VM", "EPERM", "Operation not permitted", "4 enclaves at most"),
+        ("NE_CREATE_VM", "EIO", "Input/output error", "4 enclaves at most"),
+        ("NE_GET_IMAGE_LOAD_INFO", "EACCES", "Permission denied", "try again"),
+        ("NE_SET_USER_MEMORY_REGION", "EIO", "Input/output error", "65536 KiB"),
+        ("NE_SET_USER_MEMORY_REGION", "EINVAL", "Invalid argument", "65536 KiB"),
+        ("NE_ADD_VCPU", "EAGAIN", "Resource temporarily unavailable", "a CPU of the pool"),
+        ("NE_START_ENCLAVE", "EEXIST", "File exists", "choose another CID"),
+        ("NE_START_ENCLAVE", "EACCES", "Permission denied", "choose another CID"),
+    ]
+
+    def test_hypervisor(self):
+        for call, number, text, advice in self.CASES:
+            with self.subTest((call, number)):
+                self.mock.configure(faults=[])
+                self.mock.fault(call, errno=number, times=0)
+                self.refuse_start(libvirt.VIR_ERR_OPERATION_FAILED,
+                                  f"The Nitro Hypervisor refused {call}: {text}: ", advice)
+        self.mock.configure(faults=[])
+        self.assertState(self.create("next"), RUNNING, BOOTED)
+
+
+class SlowBroker(DeviceTest):
+    """A broker that does not get to run for a while, as on a starved host"""
+
+    @classmethod
+    def before_start(cls):
+        cls.hold = os.path.join(cls.daemon.dir, "hold")
+        cls.broken = os.path.join(cls.daemon.dir, "broken")
+        cls.daemon.wrap_helper(
+            f'if [ "$1" = --broker ]; then\n'
+            f'  [ -e {cls.broken} ] && exit 1\n'
+            f'  while [ -e {cls.hold} ]; do sleep 0.1; done\n'
+            f'fi')
+
+    @contextlib.contextmanager
+    def there_is(self, path):
+        """There is no broker that runs, and the file @path."""
+        wait_until(lambda: not self.brokers(), 20, "the end of the broker")
+        with open(path, "w", encoding="ascii"):
+            pass
+        try:
+            yield
+        finally:
+            os.unlink(path)
+
+    def wait_prepared(self, count):
+        """Waits for so many enclaves that only lack the port of the heartbeat."""
+        vcpus = self.transcript.count("NE_ADD_VCPU") + 2 * count
+        wait_until(lambda: "\n".join(self.mock.transcript()).count("NE_ADD_VCPU") >= vcpus, 60,
+                   f"{count} enclaves that could be started")
+
+    def setUp(self):
+        super().setUp()
+        self.transcript = "\n".join(self.mock.transcript())
+
+    def test_waits(self):
+        """helpers run meanwhile, for one broker; then the enclaves boot"""
+        with self.there_is(self.hold):
+            creations = [self.begin(f"patient{n}") for n in range(3)]
+            self.wait_prepared(3)
+            self.assertEqual([e["cid"] for e in self.mock.enclaves()], [None] * 3)
+            self.assertEqual(len(self.brokers()), 1)
+            time.sleep(GRACE + 1) # as long as a broker waits for clients
+        for creation in creations:
+            self.assertState(creation.result(), RUNNING, BOOTED)
+
+    def test_longer_than_the_domain(self):
+        """the domain's own time is the limit, and the sentence says what was waited for"""
+        with self.there_is(self.hold):
+            self.refuse_start(libvirt.VIR_ERR_OPERATION_TIMEOUT, "broker",
+                              "not answered in 2 seconds", "timeout=", timeout=2)
+        self.assertState(self.create("next"), RUNNING, BOOTED)
+
+    def test_destroyed_meanwhile(self):
+        with self.there_is(self.hold):
+            creation = self.begin("waits")
+            self.wait_prepared(1)
+            self.conn.lookupByName("waits").destroy()
+            with self.refused(libvirt.VIR_ERR_OPERATION_ABORTED, "destroyed"):
+                creation.result()
+
+    def test_cannot_run(self):
+        """a broker that ends at once: said at once, and the next start tries again"""
+        with self.there_is(self.broken):
+            self.refuse_start(libvirt.VIR_ERR_INTERNAL_ERROR, "broker", "before it had answered",
+                              "its log")
         self.assertState(self.create("next"), RUNNING, BOOTED)
 
 

@@ -235,6 +235,23 @@ class Starts(EnclaveTest):
         path = eifwriter.simple(version=99).write(self.path("future.eif"))
         self.refuse_image(path, OPERATION_FAILED, "99")
 
+    def test_image_order(self):
+        """a ramdisk before the kernel, which the hypervisor would not boot without a word"""
+        image = eifwriter.simple()
+        image.sections.insert(1, image.sections.pop(2))
+        image.sections.append(image.sections.pop(0))
+        self.refuse_image(image.write(self.path("order.eif")), OPERATION_FAILED,
+                          "section 0 (ramdisk) is before the kernel, section 3")
+
+    def test_image_signed_twice(self):
+        """by a tool that left the size of the first signature in the table"""
+        image = eifwriter.signed()
+        image.sections[-1].table_size = 17
+        size = len(image.sections[-1].data)
+        self.refuse_image(image.write(self.path("twice.eif")), OPERATION_FAILED,
+                          f"section 5 (signature) has 17 bytes in the table and {size} in its own "
+                          "header")
+
     def test_image_too_large(self):
         """the image must fit into a quarter of the memory"""
         path = self.path("large.eif")

@@ -110,7 +110,7 @@ class Processes(FaultTest):
         self.assertEqual(dom.isActive(), 0)
 
     def test_helper_stopped_at_restart(self):
-        """a helper that does not answer the next daemon: calls time out until it does"""
+        """a helper that does not answer the next daemon: nothing ends it but a call that is to"""
         dom = self.conn.defineXML(quick_xml("sleepy"))
         dom.create()
         number, helper = dom.ID(), self.helper_of(dom)
@@ -121,8 +121,9 @@ class Processes(FaultTest):
         self.assertState(dom, RUNNING, BOOTED)
         self.assertEqual(dom.ID(), number)
         wait_until(lambda: dom.controlInfo()[0] == libvirt.VIR_DOMAIN_CONTROL_JOB, 10, "the job")
-        with self.refused(libvirt.VIR_ERR_OPERATION_TIMEOUT):
-            dom.reboot()
+        # longer than an answer is waited for
+        time.sleep(11)
+        self.assertState(dom, RUNNING, BOOTED)
         os.kill(helper, signal.SIGCONT)
         wait_until(lambda: dom.controlInfo()[0] == libvirt.VIR_DOMAIN_CONTROL_OK, 30, "its end")
         self.assertState(dom, RUNNING, BOOTED)
@@ -374,16 +375,30 @@ class Files(FaultTest):
             wait_until(lambda: not self.living(), 5, "the helper's end")
 
     def test_run_directory_wiped_and_restart(self):
-        """without its control socket the next daemon cannot take an enclave over: it is ended"""
-        dom = self.conn.defineXML(quick_xml("lost"))
-        dom.create()
-        shutil.rmtree(self.run_dir(dom))
-        self.daemon.restart()
-        self.reconnect()
-        dom = self.conn.lookupByName("lost")
-        self.wait_state(dom, SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_CRASHED)
-        self.assertIn("Unable to take over domain 'lost'", self.log())
-        wait_until(lambda: not self.living(), 10, "the helper's end")
+        """without its control socket an enclave is set aside: it runs, and ends when it is to"""
+        dom = self.conn.defineXML(quick_xml("lost", elements="<on_crash>restart</on_crash>"))
+
+        def crash(dom, helper):
+            os.kill(helper, signal.SIGKILL)
+            self.events.wait("lost", *CRASHED)
+            # now it has crashed for sure
+            self.events.wait("lost", *STARTED)
+            dom.destroy()
+
+        for end in (lambda dom, helper: dom.destroy(), crash):
+            dom.create()
+            helper = self.helper_of(dom)
+            shutil.rmtree(self.run_dir(dom))
+            self.daemon.restart()
+            self.reconnect()
+            dom = self.conn.lookupByName("lost")
+            wait_until(lambda: "domain 'lost' is set aside: its helper, process "
+                       f"{helper}, is left alone" in self.log(), 20, "the log")
+            self.assertState(dom, RUNNING, BOOTED)
+            self.assertEqual(self.helper_of(dom), helper)
+            self.assertIn(f"set aside: the helper, process {helper},", dom.messages(0)[0])
+            end(dom, helper)
+            wait_until(lambda: not self.living(), 10, "the helper's end")
 
     def test_state_directory_wiped(self):
         """all of the state goes away: what runs can be ended, and starts go on"""
@@ -401,13 +416,15 @@ class Files(FaultTest):
     def damage(self, *damages):
         """
         Starts a persistent and a transient domain, has each of @damages change the path of
-        its status file under a dead daemon, and starts the next daemon.
+        its status file under a dead daemon, and starts the next daemon: both are left alone.
         """
         for spoil in damages:
             dom = self.conn.defineXML(quick_xml("kept"))
             dom.create()
             transient = self.conn.createXML(quick_xml("passing"), 0)
             healthy = self.conn.createXML(quick_xml("healthy"), 0)
+            helpers = {one.name(): self.helper_of(one) for one in (dom, transient, healthy)}
+            directories = [self.run_dir(one) for one in (dom, transient)]
             self.daemon.kill()
             for one in (dom, transient):
                 spoil(self.status_file(one))
@@ -418,10 +435,18 @@ class Files(FaultTest):
             self.assertEqual((dom.state()[0], dom.ID()), (SHUTOFF, -1))
             healthy = self.conn.lookupByName("healthy")
             self.wait_state(healthy, RUNNING, BOOTED)
-            helper = self.helper_of(healthy)
-            wait_until(lambda: [pid for pid, name in self.living().items()
-                                if name == "libvirt_nitro"] == [helper], 10, "the others' end")
-            self.assertIn("belongs to no domain whose status can be read", self.log())
+            for name in ("kept", "passing"):
+                self.assertIn(f"process {helpers[name]} runs an enclave in ", self.log())
+            # no second one beside it
+            with self.refused(libvirt.VIR_ERR_OPERATION_INVALID,
+                              f"end its helper, process {helpers['kept']}, first"):
+                dom.create()
+            self.assertEqual(sorted(pid for pid, name in self.living().items()
+                                    if name == "libvirt_nitro"), sorted(helpers.values()))
+            for name in ("kept", "passing"):
+                os.kill(helpers[name], signal.SIGTERM)
+            wait_until(lambda: not any(map(os.path.exists, directories)), 20,
+                       "the end of the directories")
             healthy.destroy()
             # it can be started again
             dom.create()
@@ -429,12 +454,33 @@ class Files(FaultTest):
             dom.undefine()
 
     def test_status_corrupt(self):
-        """a status file that cannot be read: its enclave is ended, the others are not"""
+        """a status file that cannot be read: its enclave is set aside"""
         def overwrite(path):
             with open(path, "w", encoding="ascii") as status:
                 status.write("<domstatus state='running'")
 
         self.damage(overwrite, os.unlink, lambda path: os.truncate(path, 0))
+
+    def test_status_unreadable_for_a_while(self):
+        """a status file that can be read later: the enclave is a domain again"""
+        dom = self.conn.createXML(quick_xml("again"), 0)
+        helper = self.helper_of(dom)
+        status = self.status_file(dom)
+        self.daemon.kill()
+        with open(status, encoding="utf-8") as file:
+            text = file.read()
+        os.truncate(status, 10)
+        self.start_daemon()
+        self.assertEqual(self.conn.listAllDomains(), [])
+        self.assertIn(f"process {helper} runs an enclave in ", self.log())
+        with open(status, "w", encoding="utf-8") as file:
+            file.write(text)
+        wait_until(self.conn.listAllDomains, 30, "the domain")
+        dom = self.conn.lookupByName("again")
+        self.wait_state(dom, RUNNING, BOOTED)
+        self.assertEqual(self.helper_of(dom), helper)
+        dom.destroy()
+        wait_until(lambda: not self.living(), 10, "the helper's end")
 
     def test_config_corrupt(self):
         """a definition that cannot be read: skipped with a message, the others are there"""

@@ -10,6 +10,7 @@ wrong ways: see examples/hello/heartbeat.h.
 """
 
 import contextlib
+import os
 import time
 
 import taprunner
@@ -98,6 +99,29 @@ class Heartbeat(EnclaveTest):
                 # the helper's clock is rounded
                 self.assertGreater(time.monotonic() - start, timeout - 0.5)
                 self.assertLess(time.monotonic() - start, 2 * timeout + 5)
+
+    def test_last_lines(self):
+        """the error says where the console's last lines are, and there they are"""
+        console = "<console type='pty'/>"
+        log = os.path.join(self.daemon.domain_log_dir, "mute.log")
+        xml = self.beat_xml("mute", "hello.heartbeat=no", timeout=4, devices=console)
+        with self.refused(libvirt.VIR_ERR_OPERATION_TIMEOUT, "no heartbeat in 4 seconds",
+                          f"the last lines of its console are in {log}"):
+            self.conn.createXML(xml)
+        with open(log, encoding="utf-8") as file:
+            text = file.read()
+        self.assertRegex(text, r"(: info : console: [^\n]+\n)+[^\n]+: error : The enclave has sent no")
+
+        with self.refused(libvirt.VIR_ERR_OPERATION_TIMEOUT, "debug='yes'",
+                          f"its last lines would be in {log}"):
+            self.conn.createXML(xml.replace("debug='yes'", "debug='no'"))
+        with open(log, encoding="utf-8") as file:
+            self.assertEqual(file.read()[len(text):].count("console: "), 0)
+
+        with self.refused(OPERATION_FAILED, "before it had booted",
+                          f"the last lines of its console are in {log}"):
+            self.conn.createXML(self.beat_xml("mute", "rdinit=/nowhere", "init=/nowhere",
+                                              devices=console))
 
     def test_end_before(self):
         """an enclave that ends before it has sent anything"""

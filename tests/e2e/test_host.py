@@ -168,8 +168,8 @@ class Node(HostTest):
         self.assertEqual(len(cpus), self.conn.getCPUMap()[2])
         self.assertEqual([cpu for cpu in cpus if not cpu.get("siblings")], [])
         machines = {m.text: m.get("maxCpus") for m in caps.findall("guest/arch/machine")}
-        self.assertEqual(machines, {"nitro": None, "nitro-enclave": "288"})
-        self.assertEqual(self.conn.getMaxVcpus("nitro"), 288)
+        self.assertEqual(machines, {"nitro": None, "nitro-enclave": "255"})
+        self.assertEqual(self.conn.getMaxVcpus("nitro"), 255)
 
     def test_no_device(self):
         self.refuse(UNSUPPORTED, "/dev/nitro_enclaves", "machine 'nitro-enclave'",
@@ -211,13 +211,13 @@ class Pool(HostTest):
             self.assertEqual(cpus[cpu], {"id": str(cpu)})
         caps = ElementTree.fromstring(self.conn.getCapabilities())
         machines = {m.text: m.get("maxCpus") for m in caps.findall("guest/arch/machine")}
-        self.assertEqual(machines, {"nitro": "12", "nitro-enclave": "288"})
+        self.assertEqual(machines, {"nitro": "12", "nitro-enclave": "255"})
         self.assertIn("2048", {p.get("size") for p in caps.findall(
             "host/topology/cells/cell/pages")})
 
     def test_max_vcpus(self):
         self.assertEqual(self.conn.getMaxVcpus("nitro"), 12)
-        for machine, most in (("nitro", "12"), (None, "12"), ("nitro-enclave", "288")):
+        for machine, most in (("nitro", "12"), (None, "12"), ("nitro-enclave", "255")):
             caps = self.conn.getDomainCapabilities(None, None, machine, None)
             self.assertEqual(ElementTree.fromstring(caps).find("vcpu").get("max"), most)
 
@@ -568,10 +568,49 @@ class System(HostTest):
             dom.destroy()
 
     def test_memory_parameters(self):
-        if not os.path.isdir("/sys/kernel/mm/ksm"):
+        """what is set is in the kernel's files, which are played: KSM is the whole host's"""
+        kernel = {"pages_to_scan": 100, "sleep_millisecs": 20, "merge_across_nodes": 1,
+                  "pages_shared": 1 << 33, "pages_sharing": 4, "pages_unshared": 5,
+                  "pages_volatile": 6, "full_scans": 7}
+        with self.played_ksm(kernel):
+            self.assertEqual(self.conn.getMemoryParameters(),
+                             {f"shm_{name}": value for name, value in kernel.items()})
+            self.conn.setMemoryParameters({"shm_pages_to_scan": 123, "shm_sleep_millisecs": 45})
+            kernel.update(pages_to_scan=123, sleep_millisecs=45)
+            self.assertEqual(self.ksm_files(), kernel)
+            self.virsh("node-memory-tune", "--shm-pages-to-scan", "77",
+                       "--shm-merge-across-nodes", "0")
+            kernel.update(pages_to_scan=77, merge_across_nodes=0)
+            self.assertEqual(self.ksm_files(), kernel)
+            self.assertEqual(self.conn.getMemoryParameters(),
+                             {f"shm_{name}": value for name, value in kernel.items()})
+            with self.refused(libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED, "shm_pages_shared"):
+                self.conn.setMemoryParameters({"shm_pages_shared": 1})
+            self.assertEqual(self.ksm_files(), kernel)
+
+    KSM = "/sys/kernel/mm/ksm"
+
+    @contextlib.contextmanager
+    def played_ksm(self, values):
+        """The files with @values are where the daemon, and nobody else, looks for KSM's."""
+        if not os.path.isdir(self.KSM):
             self.skipTest("the kernel has no KSM")
-        now = self.conn.getMemoryParameters()["shm_pages_to_scan"]
-        self.conn.setMemoryParameters({"shm_pages_to_scan": now})
+        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", self.KSM], check=True)
+        try:
+            for name, value in values.items():
+                with open(os.path.join(self.KSM, name), "w", encoding="ascii") as file:
+                    file.write(f"{value}\n")
+            yield
+        finally:
+            subprocess.run(["umount", self.KSM], check=True)
+
+    def ksm_files(self):
+        """{name: number} of KSM's files"""
+        found = {}
+        for name in os.listdir(self.KSM):
+            with open(os.path.join(self.KSM, name), encoding="ascii") as file:
+                found[name] = int(file.read())
+        return found
 
 
 class Measurements(HostTest):
@@ -662,8 +701,13 @@ class Signed(HostTest):
     def test_changed_after_signing(self):
         """the helper compares what was signed with what it has loaded"""
         path, image = self.image("changed.eif", eifsigner.Signer(), pcr0=bytes(48))
-        with self.refused(FAILED, path, f"PCR0 is {image.pcrs()[0]}", "0" * 96):
+        sentence = ("the image is not the one that was signed: its PCR0 is "
+                    f"{image.pcrs()[0]}, and {'0' * 96} was signed")
+        with self.refused(FAILED, path, sentence):
             self.conn.createXML(domain_xml("changed", boot=boot_image(path)))
+        verdict = subprocess.run([VIRT_EIF, "verify", path], check=False, capture_output=True,
+                                 text=True)
+        self.assertIn(sentence, verdict.stderr)
 
     def test_not_as_expected(self):
         """a definition that expects another image: known from what was signed"""

@@ -60,6 +60,25 @@ fuzzSections(int fd, const EifImage *image)
     }
 }
 
+/* Sections, their headers and gaps are all of the file. */
+static void
+fuzzRemarks(const EifImage *image)
+{
+    g_auto(GStrv) remarks = eifImageGetRemarks(image);
+    uint64_t size = EIF_HEADER_SIZE;
+    size_t i;
+
+    for (i = 0; i < image->nsections; i++)
+        size += eifImageGetGap(image, &image->sections[i]) + EIF_SECTION_HEADER_SIZE +
+                image->sections[i].size;
+    if (size != image->fileSize)
+        abort();
+    for (i = 0; remarks[i]; i++) {
+        if (!g_utf8_validate(remarks[i], -1, NULL))
+            abort();
+    }
+}
+
 static void
 fuzzCertificate(int fd, const EifImage *image)
 {
@@ -94,6 +113,7 @@ fuzzImage(const uint8_t *data, size_t size)
         abort();
 
     fuzzSections(fd, &image);
+    fuzzRemarks(&image);
     fuzzCertificate(fd, &image);
     if (eifImageMeasure(&image, fd, &fromFile, &checksumOk, NULL, NULL, NULL) < 0)
         return;

@@ -6,9 +6,9 @@
 #
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """
-Usage: seeds.py DIRECTORY. Writes DIRECTORY/vring, DIRECTORY/vsock and DIRECTORY/eif, a few
-inputs each, in the layouts that fuzz_vring.c, fuzz_vsock.c and fuzz_eif.c read: a ring with
-chains of each kind, connections from their request to their end, images and signatures.
+Usage: seeds.py DIRECTORY. Writes DIRECTORY/NAME for each fuzz_NAME.c, a few inputs in the layout
+that it reads: a ring with chains of each kind, connections from their request to their end,
+images and signatures, what the peers of the helper and the daemon say.
 """
 
 import os
@@ -98,10 +98,93 @@ def eifs():
         yield b'\1' + signer.section(signer.cose(eifsigner.payload(pcr0, encode=encode)))
     yield b'\0' + image.to_bytes()
     yield b'\0' + signer.sign(image).to_bytes()
+    for section in image.sections:
+        section.gap, section.flags = b'between', 1
+    yield b'\0' + image.to_bytes()
+
+
+def vhostusers():
+    """Messages of QEMU, in its order: the index in requests[], what is odd, what is in it."""
+    features, owner = bytes([1, 0, 0xf]), bytes([2, 0])
+    ask, protocol = bytes([0, 0, 11, 0, 13, 0]), bytes([12, 0, 0x0b])
+    memory = bytes([3, 0])
+
+    def ring(number, offset):
+        odd = number << 7
+        return (bytes([4, odd, 4, 6, odd, 0, 5, odd]) +
+                struct.pack('<HHH', offset, offset + 0x400, offset + 0x200) +
+                bytes([8, odd, 9, odd, 10, odd, 14, odd, 1]))
+
+    def write(where, data):
+        return bytes([0xd4]) + struct.pack('<HB', where, len(data)) + data
+
+    guest = (write(0, desc(0x2000, 44) + desc(0x3000, 100, 2)) +
+             write(0x200, struct.pack('<HHHH', 0, 2, 0, 1)) +
+             write(0x800, desc(0x4000, 44, 1, 1) + desc(0x5000, 9)) +
+             write(0xa00, struct.pack('<HHH', 0, 1, 0)))
+    start = ask + features + owner + protocol + memory + ring(0, 0) + ring(1, 0x800)
+    use = bytes([0xc0, 0xa8, 0x0f, 0xa9, 0x07])
+    yield start + guest + use
+    # with replies, the rings stopped and started again, a new table meanwhile
+    yield start + guest + use + memory + use + bytes([7, 0, 0, 7, 0x80, 0]) + ring(0, 0) + use
+    yield start + bytes([15, 0, 0, 8, 15, 2, 0, 8, 20, 2, 1]) + start + bytes([0xd0, 5])
+    yield ask + bytes([1, 0, 7]) + memory + ring(0, 0) + ring(1, 0x800) + guest + use
+
+
+GREETING = b'{"libvirt-nitro": {"protocol": 1, "version": "0.1.0"}}\n'
+
+
+def monitors():
+    """What helpers say; first which enclave: bits 1: has a CID, 2: gets one, 4: from its start"""
+    pcrs = b''.join(b', "pcr%d": "%s"' % (i, b'c' * 96) for i in (0, 1, 2, 8))
+    started = b'{"event": "started", "data": {"cid": 16, "cpus": [1, 3], "accel": "tcg"}}\n'
+    booted = b'{"event": "booted", "data": {}}\n'
+    exited = b'{"event": "exited", "data": {"reason": "poweroff"}}\n'
+    failed = (b'{"event": "failed", "data": {"code": "image", "text": "\\u001b[31m \xc3\xa4", '
+              b'"ioctl": "NE_ADD_VCPU", "errno": 257}}\n')
+    status = b'{"return": {"phase": "running", "cid": 16, "cpus": [1, 3]}, "id": 1}\n'
+    yield b'\x25' + GREETING + started + booted + status + exited
+    yield b'\x26' + GREETING + started + failed
+    yield b'\x21' + GREETING + status + b'{"return": {"hash": "sha384"' + pcrs + b'}, "id": 2}\n' + \
+        b'{"error": {"code": "not-ready", "text": "not yet"}, "id": 3}\n' + exited
+    yield b'\x20{"libvirt-nitro": {"protocol": 9, "oldest": 1}}\n{"event": "news"}\n' + booted
+    yield b'\x20{"libvirt-nitro": {"protocol": 9, "oldest": 2}}\n'
+    yield b'\x20' + GREETING + b'{"error": {"text": "too long"}, "id": null}\n'
+
+
+def controls():
+    """What clients of the helper say; first in which pieces"""
+    commands = [b'{"command": "query-status", "id": 1}\n',
+                b'{"command": "query-measurements", "id": -9223372036854775808}\n',
+                b'{"command": "terminate \\ud834\\udd1e", "id": 3, "a": [{}, [1.5e3, true]]}\n']
+    yield b'\0' + b''.join(commands)
+    yield b'\1' + b''.join(commands) + b'{"command": 1, "id": 2}\n{"id": null}\nx'
+    yield b'\x10' + commands[0] * 8 + b'{"a": {"b": {"id": 1}}, "id": 5, "command": ""}\n'
+    yield b'\0' + commands[0][:-1]
+
+
+def qmps():
+    """What QEMU says"""
+    yield (b'\0{"QMP": {"version": {"qemu": {"micro": 0}}, "capabilities": ["oob"]}}\r\n'
+           b'{"return": {}}\r\n{"timestamp": {"seconds": 1}, "event": "RESUME"}\r\n'
+           b'{"return": {}, "id": 1}\r\n{"event": "SHUTDOWN", "data": {"guest": true, '
+           b'"reason": "guest-reset"}}\r\n')
+    yield b'\3{"error": {"class": "GenericError", "desc": "no"}, "id": 1}\n{"event": "STOP"}\n'
+    yield b'\1{"event": "SHUTDOWN"}\n{'
+
+
+def brokers():
+    """What helpers say to the broker, each line behind a step; 0xc8: the port is ours"""
+    expect = b'{"command": "expect", "cid": 5}\n'
+    yield b'\0' + expect + b'\xc8\xd1\1' + expect + b'\xe1\xa0\xa1'
+    yield b'\0' + expect + b'\1{"command": "x"}\n\2{"command": "expect", "cid": 3}\n\3x\n\xc8'
+    yield b'\x80' + expect + b'\0' + expect + b'\xc0\xd1\xa0\0\n'
 
 
 def main():
-    for name, inputs in (('vring', vrings()), ('vsock', vsocks()), ('eif', eifs())):
+    for name, inputs in (('vring', vrings()), ('vsock', vsocks()), ('eif', eifs()),
+                         ('vhostuser', vhostusers()), ('monitor', monitors()),
+                         ('control', controls()), ('qmp', qmps()), ('broker', brokers())):
         directory = os.path.join(sys.argv[1], name)
         os.makedirs(directory, exist_ok=True)
         for i, data in enumerate(inputs):

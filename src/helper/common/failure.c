@@ -30,6 +30,14 @@ failureSet(Failure *failure, const char *code, const char *fmt, ...)
 }
 
 void
+failureAddHint(Failure *failure, const char *hint)
+{
+    g_autofree char *text = g_steal_pointer(&failure->text);
+
+    failure->text = g_strdup_printf("%s; %s", text, hint);
+}
+
+void
 failureClear(Failure *failure)
 {
     g_free(failure->text);

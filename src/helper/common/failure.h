@@ -28,6 +28,9 @@ struct _Failure {
  */
 void failureSet(Failure *failure, const char *code, const char *fmt, ...) G_GNUC_PRINTF(3, 4);
 
+/* Adds the words @hint to the text of @failure, which has failed. */
+void failureAddHint(Failure *failure, const char *hint);
+
 /* Frees what @failure owns and makes it empty again. */
 void failureClear(Failure *failure);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Failure, failureClear)

@@ -45,8 +45,8 @@ jsonStreamSplit(JsonStream *stream)
     size_t start = 0;
 
     while (!stream->closing && !stream->dead && stream->output->len < JSON_STREAM_OUTPUT_MAX) {
-        const char *line = (const char *)stream->input->data + start;
         size_t rest = stream->input->len - start;
+        const char *line = rest > 0 ? (const char *)stream->input->data + start : NULL;
         const char *end = rest > 0 ? memchr(line, '\n', rest) : NULL;
 
         if (!end) {

@@ -12,17 +12,31 @@
 #pragma once
 
 #include <glib.h>
+#include <stdbool.h>
 
 typedef struct _Listener Listener;
 
 /*
  * @fd is a listening stream socket, not closed by listenerFree(). @accepted gets each
- * connection, a non-blocking descriptor that is its own; it must not free the listener. Who
- * is waiting already is accepted before this returns. @what is for the log, static.
- * Never NULL.
+ * connection, a non-blocking descriptor that is its own; it must not free the listener. Of
+ * those who wait already up to 16 are accepted before this returns. @what is for the log,
+ * static. Never NULL.
  */
 Listener *listenerNew(int fd, const char *what, void (*accepted)(int fd, void *opaque),
                       void *opaque);
+
+/* While it is @paused nobody is accepted: who connects waits in the socket. */
+void listenerSetPaused(Listener *listener, bool paused);
+
+/*
+ * Who connects from now on to the UNIX socket is refused (ECONNREFUSED). Who has connected
+ * before is still accepted, and before this returns, if that is possible now: it is when
+ * listenerIsDrained(). To be called once.
+ */
+void listenerShut(Listener *listener);
+
+/* Whether it has been shut and nobody waits any more. */
+bool listenerIsDrained(const Listener *listener);
 
 /* NULL is ignored. */
 void listenerFree(Listener *listener);

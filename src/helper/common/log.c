@@ -5,7 +5,7 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Flow: logWrite(), logLimited() -> one sanitized line -> one write() to stderr, so that lines of
+ * Flow: logWrite(), logLimited() -> one sanitized line -> room for it -> one write() to stderr, so that lines of
  * several threads do not mix.
  */
 
@@ -15,10 +15,14 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* A pipe that polls as writable takes this much without blocking (PIPE_BUF). */
 #define LOG_LINE_MAX 4096
+
+static Rotation *logRotation; /* NULL: the log grows without limit */
+static GMutex logRotationLock;
 
 char *
 logSanitize(const char *text, size_t len)
@@ -45,6 +49,38 @@ logSanitize(const char *text, size_t len)
     return g_strstrip(clean);
 }
 
+char *
+logGetPath(void)
+{
+    g_autofree char *link = g_strdup_printf("/proc/self/fd/%d", STDERR_FILENO);
+    g_autofree char *path = g_file_read_link(link, NULL);
+    struct stat st;
+
+    if (!path || fstat(STDERR_FILENO, &st) < 0 || !S_ISREG(st.st_mode) || st.st_nlink == 0)
+        return NULL;
+    return logSanitize(path, strlen(path));
+}
+
+void
+logSetRotation(Rotation *rotation)
+{
+    logRotation = rotation;
+}
+
+/* That old lines are lost cannot be told anywhere, nor that this one is. */
+static void
+logWriteLine(const char *line, size_t len)
+{
+    struct pollfd pfd = {.fd = STDERR_FILENO, .events = POLLOUT};
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&logRotationLock);
+
+    if (logRotation)
+        rotationMakeRoom(logRotation, len);
+    if (poll(&pfd, 1, 0) == 1 && (pfd.revents & POLLOUT) &&
+        write(STDERR_FILENO, line, len) < 0)
+        return;
+}
+
 static void
 logWriteText(LogLevel level, const char *text)
 {
@@ -53,7 +89,6 @@ logWriteText(LogLevel level, const char *text)
     g_autofree char *stamp = g_date_time_format(now, "%Y-%m-%d %H:%M:%S");
     g_autofree char *clean = logSanitize(text, strlen(text));
     g_autofree char *line = NULL;
-    struct pollfd pfd = {.fd = STDERR_FILENO, .events = POLLOUT};
     size_t len;
 
     line = g_strdup_printf("%s.%03d+0000: %d: %s : %s\n", stamp,
@@ -64,9 +99,7 @@ logWriteText(LogLevel level, const char *text)
         len = LOG_LINE_MAX;
         line[len - 1] = '\n';
     }
-
-    if (poll(&pfd, 1, 0) == 1 && (pfd.revents & POLLOUT) && write(STDERR_FILENO, line, len) < 0)
-        return; /* there is nowhere to tell it */
+    logWriteLine(line, len);
 }
 
 void

@@ -13,11 +13,16 @@
 
 #include <glib.h>
 
+#include "common/rotation.h"
+
 typedef enum {
     LOG_LEVEL_INFO,
     LOG_LEVEL_WARNING,
     LOG_LEVEL_ERROR,
 } LogLevel;
+
+/* Has stderr written by @rotation from now on, and forever; before other threads log. */
+void logSetRotation(Rotation *rotation);
 
 /*
  * Writes one line; control characters and bytes that are no UTF-8 become '?'. A line that
@@ -41,6 +46,12 @@ void logLimited(LogLimit *limit, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
 
 #define LOG_LIMIT_LINES 10
 #define LOG_LIMIT_PERIOD (60 * G_USEC_PER_SEC)
+
+/*
+ * The path of the file that the log goes to, for a message (g_free); NULL when it is another
+ * kind of file, or has been moved or removed.
+ */
+char *logGetPath(void);
 
 /*
  * Copies @len bytes of text from outside for a message: what is not printable

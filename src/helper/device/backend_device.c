@@ -544,6 +544,8 @@ deviceEnd(Device *device, const char *reason, Failure *failure)
         *failure = (Failure){0};
     }
     g_atomic_int_set(&device->terminated, 1);
+    /* Others wait for the port: the hypervisor may take its time to end the enclave. */
+    g_clear_pointer(&device->broker, heartbeatBrokerFree);
 
     if (device->hangupWatch > 0)
         g_source_remove(device->hangupWatch);

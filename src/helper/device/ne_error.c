@@ -26,6 +26,7 @@
 #define KIB 1024
 
 #define ANY_CALL -1
+#define ANY_ERROR -1
 
 typedef struct {
     int call; /* NeCall, or ANY_CALL */
@@ -34,7 +35,12 @@ typedef struct {
     const char *text;
 } NeError;
 
-/* Rows for one call come before those for any. */
+/*
+ * Rows for one call come before those for any. Only what the driver's source fixes has a row:
+ * its own numbers, and the few others that it returns by itself. All else is the
+ * hypervisor's answer, which the driver hands on, and means what the hypervisor likes: the last
+ * row names it and guesses at nothing.
+ */
 static const NeError neErrors[] = {
     {NE_CALL_CREATE_VM, NE_ERR_NO_CPUS_AVAIL_IN_POOL, NITRO_FAILURE_RESOURCE,
      N_("The enclaves' CPU pool has no free CPU ({pool}): end another enclave, or, while none "
@@ -42,11 +48,12 @@ static const NeError neErrors[] = {
      "write a list of CPUs to {poolfile}, whole cores without that of CPU 0")},
     {NE_CALL_CREATE_VM, ENOMEM, NITRO_FAILURE_RESOURCE,
      N_("The kernel has no memory to create an enclave with: free memory of this host")},
-    {NE_CALL_CREATE_VM, EINVAL, NITRO_FAILURE_RESOURCE,
-     N_("The Nitro Hypervisor creates no more enclave: an instance runs 4 at most, so end another "
-     "one")},
-    {NE_CALL_CREATE_VM, EBUSY, NITRO_FAILURE_RESOURCE,
-     N_("The Nitro Hypervisor is busy with other enclaves: try again, or end another enclave")},
+    {NE_CALL_CREATE_VM, EMFILE, NITRO_FAILURE_RESOURCE,
+     N_("The enclave cannot have a descriptor, as too many are open: raise the limit of open "
+        "files")},
+    {NE_CALL_CREATE_VM, ENFILE, NITRO_FAILURE_RESOURCE,
+     N_("The enclave cannot have a descriptor, as too many are open on this host: raise "
+     "/proc/sys/fs/file-max")},
 
     {NE_CALL_SET_USER_MEMORY_REGION, ENOMEM, NITRO_FAILURE_RESOURCE,
      N_("The memory region of {region} cannot be given to the enclave, for the kernel has no "
@@ -55,25 +62,10 @@ static const NeError neErrors[] = {
     {NE_CALL_SET_USER_MEMORY_REGION, EFAULT, NITRO_FAILURE_RESOURCE,
      N_("The huge pages of the memory region of {region} cannot be had, though they were reserved: "
      "look at the hugetlb limits of the control group, and reserve more huge pages")},
-    {NE_CALL_SET_USER_MEMORY_REGION, EINVAL, NITRO_FAILURE_RESOURCE,
-     N_("The Nitro Hypervisor refuses the memory region of {region}: make the enclave's memory "
-     "smaller")},
-    {NE_CALL_ADD_VCPU, ENOMEM, NITRO_FAILURE_RESOURCE,
-     N_("{cpu} cannot be given to the enclave, for the kernel has no memory to keep track of it: "
-     "free memory of this host")},
     {NE_CALL_ADD_VCPU, NE_ERR_NO_CPUS_AVAIL_IN_POOL, NITRO_FAILURE_RESOURCE,
      N_("The enclaves' CPU pool ({pool}) has only {got} free CPUs for the {vcpus} vCPUs: use "
         "fewer, "
      "end another enclave, or, while none runs, write a longer list to {poolfile}")},
-    {NE_CALL_ADD_VCPU, EINVAL, NITRO_FAILURE_RESOURCE,
-     N_("The Nitro Hypervisor refuses {cpu} as a vCPU: choose others, or fewer vCPUs")},
-    {NE_CALL_START_ENCLAVE, ENOMEM, NITRO_FAILURE_RESOURCE,
-     N_("The kernel has no memory to start the enclave with: free memory of this host")},
-    {NE_CALL_START_ENCLAVE, EINVAL, NITRO_FAILURE_RESOURCE,
-     N_("The Nitro Hypervisor does not start the enclave with {cid}: another enclave may have that "
-     "CID, so choose another one")},
-    {NE_CALL_START_ENCLAVE, EBUSY, NITRO_FAILURE_RESOURCE,
-     N_("The Nitro Hypervisor is too busy to start the enclave: try again")},
 
     {ANY_CALL, NE_ERR_VCPU_ALREADY_USED, NITRO_FAILURE_CONFIG,
      N_("{cpu} is a vCPU of this enclave already: name each CPU once in <vcpu cpuset=> or "
@@ -143,29 +135,28 @@ static const NeError neErrors[] = {
     {ANY_CALL, ENOTTY, NITRO_FAILURE_UNSUPPORTED,
      N_("The device that {call} was sent to is not that of Nitro Enclaves: set it to "
      "/dev/nitro_enclaves")},
-    {ANY_CALL, ENOENT, NITRO_FAILURE_UNSUPPORTED,
-     N_("The Nitro Hypervisor does not know the enclave that {call} is for: start it again")},
-    {ANY_CALL, ENODEV, NITRO_FAILURE_UNSUPPORTED,
-     N_("The device of Nitro Enclaves is gone: load the kernel module nitro_enclaves, on an EC2 "
-     "instance that has enclaves enabled")},
-    {ANY_CALL, EACCES, NITRO_FAILURE_UNSUPPORTED,
-     N_("The kernel does not allow {call} to this user: make it a member of the group ne")},
-    {ANY_CALL, EPERM, NITRO_FAILURE_UNSUPPORTED,
-     N_("The kernel does not allow {call} to this user: make it a member of the group ne")},
-    {ANY_CALL, EBUSY, NITRO_FAILURE_RESOURCE,
-     N_("The Nitro Hypervisor is too busy for {call}: try again")},
-    {ANY_CALL, ENOMEM, NITRO_FAILURE_RESOURCE,
-     N_("The kernel has no memory for {call}: free memory of this host")},
-    {ANY_CALL, EMFILE, NITRO_FAILURE_RESOURCE,
-     N_("The enclave cannot have a descriptor, as too many are open: raise the limit of open "
-        "files")},
-    {ANY_CALL, ENFILE, NITRO_FAILURE_RESOURCE,
-     N_("The enclave cannot have a descriptor, as too many are open on this host: raise "
-     "/proc/sys/fs/file-max")},
     {ANY_CALL, ETIMEDOUT, NITRO_FAILURE_RESOURCE,
      N_("The Nitro Hypervisor has not answered {call}: try again, and if that does not help stop "
         "and "
      "start the EC2 instance")},
+
+    {ANY_CALL, ANY_ERROR, NITRO_FAILURE_RESOURCE,
+     N_("The Nitro Hypervisor refused {call}: {error}: {advice}")},
+};
+
+/* What can be tried when the hypervisor refuses a call, whose reasons nobody tells */
+static const char *const neAdvice[] = {
+    [NE_CALL_CREATE_VM] =
+        N_("an EC2 instance runs 4 enclaves at most, so end another one, or try again"),
+    [NE_CALL_GET_IMAGE_LOAD_INFO] = N_("try again, or stop and start the EC2 instance"),
+    [NE_CALL_SET_USER_MEMORY_REGION] =
+        N_("it was to take a memory region of {region}, so make <memory> smaller, use huge pages "
+           "of another size, or try again"),
+    [NE_CALL_ADD_VCPU] =
+        N_("it was to take {vcpu}, so choose others, use fewer vCPUs, or try again"),
+    [NE_CALL_START_ENCLAVE] =
+        N_("it was to start it with {cid}, so choose another CID, which no other enclave has, end "
+           "another enclave, or try again"),
 };
 
 /* The first line of a file that holds a list of CPUs, or NULL (g_free). */
@@ -196,7 +187,7 @@ neCountList(const char *list, const unsigned int *cpu)
         guint64 first = g_ascii_strtoull(parts[i], NULL, 10);
         guint64 last = dash ? g_ascii_strtoull(dash + 1, NULL, 10) : first;
 
-        if (!*parts[i] || last < first || last > OPTIONS_CPU_MAX)
+        if (!*parts[i] || last < first || last > NITRO_CPU_MAX)
             continue;
         if (!cpu)
             count += last - first + 1;
@@ -245,14 +236,21 @@ neAddRegion(GString *text, const EnclaveRegion *region)
                            region->size / KIB, region->pageSize / KIB);
 }
 
+static void
+neAddSentence(GString *text, const char *format, NeCall call, int err, const NeContext *context);
+
 /* Replaces the word @name of a sentence. */
 static void
-neAddWord(GString *text, const char *name, NeCall call, const NeContext *context)
+neAddWord(GString *text, const char *name, NeCall call, int err, const NeContext *context)
 {
     const Options *options = context->options;
 
     if (g_str_equal(name, "call"))
         g_string_append(text, neCallToString(call));
+    else if (g_str_equal(name, "error"))
+        g_string_append(text, g_strerror(err));
+    else if (g_str_equal(name, "advice"))
+        neAddSentence(text, _(neAdvice[call]), call, err, context);
     else if (g_str_equal(name, "pool"))
         neAddPool(text);
     else if (g_str_equal(name, "poolfile"))
@@ -267,6 +265,9 @@ neAddWord(GString *text, const char *name, NeCall call, const NeContext *context
         neAddCpus(text, context);
     else if (g_str_equal(name, "cpu"))
         g_string_append_printf(text, context->cpu > 0 ? _("CPU %u") : _("A CPU of the pool"),
+                               context->cpu);
+    else if (g_str_equal(name, "vcpu"))
+        g_string_append_printf(text, context->cpu > 0 ? _("CPU %u") : _("a CPU of the pool"),
                                context->cpu);
     else if (g_str_equal(name, "memory"))
         g_string_append_printf(text, "%" G_GUINT64_FORMAT, options->memory / KIB);
@@ -283,42 +284,34 @@ neAddWord(GString *text, const char *name, NeCall call, const NeContext *context
                                context->cid);
 }
 
-/* The sentence @text with its words in braces replaced (g_free) */
-static char *
-neExpand(const char *text, NeCall call, const NeContext *context)
+/* Appends the sentence @format with its words in braces replaced. */
+static void
+neAddSentence(GString *text, const char *format, NeCall call, int err, const NeContext *context)
 {
-    GString *result = g_string_new(NULL);
     const char *open;
 
-    while ((open = strchr(text, '{'))) {
+    while ((open = strchr(format, '{'))) {
         const char *close = strchr(open, '}');
         g_autofree char *name = g_strndup(open + 1, close - open - 1);
 
-        g_string_append_len(result, text, open - text);
-        neAddWord(result, name, call, context);
-        text = close + 1;
+        g_string_append_len(text, format, open - format);
+        neAddWord(text, name, call, err, context);
+        format = close + 1;
     }
-    g_string_append(result, text);
-    return g_string_free(result, FALSE);
+    g_string_append(text, format);
 }
 
 void
 neSetFailure(Failure *failure, NeCall call, int err, const NeContext *context)
 {
-    g_autofree char *text = NULL;
-    size_t i;
+    g_autoptr(GString) text = g_string_new(NULL);
+    const NeError *error = neErrors;
 
-    for (i = 0; i < G_N_ELEMENTS(neErrors) && !text; i++) {
-        const NeError *error = &neErrors[i];
-
-        if (error->err != err || (error->call != ANY_CALL && error->call != (int)call))
-            continue;
-        text = neExpand(_(error->text), call, context);
-        failureSet(failure, error->code, "%s", text);
-    }
-    if (!text)
-        failureSet(failure, NITRO_FAILURE_INTERNAL, "%s failed on the device of Nitro Enclaves: %s",
-                   neCallToString(call), g_strerror(err));
+    while ((error->err != err && error->err != ANY_ERROR) ||
+           (error->call != ANY_CALL && error->call != (int)call))
+        error++;
+    neAddSentence(text, _(error->text), call, err, context);
+    failureSet(failure, error->code, "%s", text->str);
     failure->ioctl = neCallToString(call);
     failure->err = err;
 }

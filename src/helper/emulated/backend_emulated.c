@@ -39,9 +39,6 @@
 
 #define QEMU_BINARY "qemu-system-x86_64"
 
-/* QEMU's microvm takes more, but not with every accelerator. */
-#define QEMU_VCPUS_MAX 255
-
 /* Inherited descriptors as QEMU sees them */
 enum {
     QEMU_FD_KERNEL = 10,
@@ -130,10 +127,10 @@ emulatedCheck(const Options *options, Failure *failure)
                    "the heartbeat off with <nitro:heartbeat enabled='no'/>");
         return -1;
     }
-    if (options->vcpus > QEMU_VCPUS_MAX) {
+    if (options->vcpus > NITRO_VCPUS_MAX_EMULATED) {
         failureSet(failure, NITRO_FAILURE_CONFIG,
                    "%u vCPUs are too many: the machine 'nitro-enclave' has at most %d",
-                   options->vcpus, QEMU_VCPUS_MAX);
+                   options->vcpus, NITRO_VCPUS_MAX_EMULATED);
         return -1;
     }
     return 0;
@@ -271,6 +268,8 @@ emulatedAddMemory(const Options *options, GPtrArray *argv)
         g_string_append_printf(object, ",hugetlb=on,hugetlbsize=%" G_GUINT64_FORMAT ",prealloc=on",
                                options->pageSize);
     emulatedAdd(argv, "-object", g_strdup(object->str));
+    if (options->lockMemory)
+        emulatedAdd(argv, "-overcommit", g_strdup("mem-lock=on"));
 }
 
 /*
@@ -793,8 +792,8 @@ emulatedSpawn(Emulated *emulated, const EmulatedChannels *channels, Failure *fai
 static int
 emulatedBind(const GArray *cpus, cpu_set_t *before, size_t size, Failure *failure)
 {
-    cpu_set_t *wanted = CPU_ALLOC(OPTIONS_CPU_MAX + 1);
-    cpu_set_t *found = CPU_ALLOC(OPTIONS_CPU_MAX + 1);
+    cpu_set_t *wanted = CPU_ALLOC(NITRO_CPU_MAX + 1);
+    cpu_set_t *found = CPU_ALLOC(NITRO_CPU_MAX + 1);
     guint i;
 
     CPU_ZERO_S(size, wanted);
@@ -827,8 +826,8 @@ emulatedBind(const GArray *cpus, cpu_set_t *before, size_t size, Failure *failur
 static int
 emulatedSpawnBound(Emulated *emulated, const EmulatedChannels *channels, Failure *failure)
 {
-    size_t size = CPU_ALLOC_SIZE(OPTIONS_CPU_MAX + 1);
-    cpu_set_t *before = CPU_ALLOC(OPTIONS_CPU_MAX + 1);
+    size_t size = CPU_ALLOC_SIZE(NITRO_CPU_MAX + 1);
+    cpu_set_t *before = CPU_ALLOC(NITRO_CPU_MAX + 1);
     int rc = emulatedBind(emulated->options->cpus, before, size, failure);
 
     if (rc == 0) {

@@ -8,6 +8,10 @@
  * Flow: helper -> brokerOnClient() -> "expect" -> its CID is noted; enclave ->
  * heartbeat_port.c -> brokerOnHeartbeat() -> the helpers that expect this CID. The port is
  * opened with the first client and closed with the last one.
+ *
+ * The end: brokerOnIdle(), when there has been no client for a while -> brokerRetire(), from
+ * which on nobody can connect -> whoever was quicker is served -> brokerOnIdle() again. So no
+ * connection that was made is ever closed unserved.
  */
 
 #include "heartbeat/broker.h"
@@ -29,9 +33,19 @@
 #include "common/json_stream.h"
 #include "common/listener.h"
 #include "common/log.h"
+#include "nitro_limits.h"
 
-/* More than any host has enclaves; who comes later finds its connection closed. */
+/* More than any host has enclaves; who comes later waits in the socket. */
 #define BROKER_CLIENTS_MAX 64
+
+/*
+ * How long a client may keep the port, in seconds: until it expects a heartbeat, for an image
+ * is loaded and the hypervisor asked meanwhile; and then for the time that it has told, or
+ * would have at most, and a little more, as it leaves by itself. A client that is stopped, or
+ * hangs, would keep the port from all others on this host.
+ */
+#define BROKER_SETUP_SECONDS 3600
+#define BROKER_EXTRA_SECONDS 10
 
 /* Lower ones mean hypervisor, local, host and parent. */
 #define BROKER_CID_MIN 4
@@ -44,6 +58,7 @@ typedef struct {
     HeartbeatPort *port; /* NULL: there is no client */
     int portError;       /* of the port; -1: not known yet */
     guint idle;          /* the timer until the end, without a client */
+    bool retired;        /* nobody can connect any more */
     LogLimit logLimit;
 } Broker;
 
@@ -52,6 +67,8 @@ typedef struct {
     JsonStream *stream;
     bool expects;
     uint32_t cid; /* that it expects */
+    guint timer;  /* the end of its time; 0: the port is not ours yet */
+    bool timed;   /* its time does not begin anew with what it expects */
 } BrokerClient;
 
 static void
@@ -59,22 +76,31 @@ brokerClientFree(void *opaque)
 {
     BrokerClient *client = opaque;
 
+    g_clear_handle_id(&client->timer, g_source_remove);
     jsonStreamFree(client->stream);
     g_free(client);
 }
 
-/* Who has connected meanwhile finds the connection closed, and the socket gone. */
+/*
+ * The file first: as long as it is there and we listen, the daemon connects to us and puts no
+ * other one in its place; so it is ours. The daemon removes what we may not.
+ */
 static void
-brokerEnd(const Broker *broker)
+brokerRetire(Broker *broker)
 {
     struct sockaddr_un address = {0};
     socklen_t len = sizeof(address) - 1;
 
+    if (broker->retired)
+        return;
+    broker->retired = true;
     if (getsockname(broker->fd, (struct sockaddr *)&address, &len) == 0 &&
         g_path_is_absolute(address.sun_path))
         unlink(address.sun_path);
-    g_main_loop_quit(broker->loop);
+    listenerShut(broker->listener);
 }
+
+static void brokerArmIdle(Broker *broker);
 
 static gboolean
 brokerOnIdle(gpointer opaque)
@@ -82,27 +108,39 @@ brokerOnIdle(gpointer opaque)
     Broker *broker = opaque;
     struct pollfd pfd = {.fd = broker->fd, .events = POLLIN};
 
-    /* Somebody is just coming. */
-    if (poll(&pfd, 1, 0) != 0)
-        return G_SOURCE_CONTINUE;
-    logInfo("No enclave has started for %d seconds: the broker ends", BROKER_GRACE_MS / 1000);
     broker->idle = 0;
-    brokerEnd(broker);
+    /* Somebody is just coming, whom we would have to serve beside the next broker. */
+    if (!broker->retired && poll(&pfd, 1, 0) != 0) {
+        brokerArmIdle(broker);
+        return G_SOURCE_REMOVE;
+    }
+    brokerRetire(broker);
+    if (broker->clients->len > 0)
+        return G_SOURCE_REMOVE;
+    if (!listenerIsDrained(broker->listener)) {
+        brokerArmIdle(broker);
+        return G_SOURCE_REMOVE;
+    }
+    logInfo("No enclave has started for %d seconds: the broker ends", BROKER_GRACE_MS / 1000);
+    g_main_loop_quit(broker->loop);
     return G_SOURCE_REMOVE;
-}
-
-static gboolean
-brokerOnSignal(gpointer opaque)
-{
-    logInfo("Ending on a signal");
-    brokerEnd(opaque);
-    return G_SOURCE_CONTINUE;
 }
 
 static void
 brokerArmIdle(Broker *broker)
 {
     broker->idle = g_timeout_add(BROKER_GRACE_MS, brokerOnIdle, broker);
+}
+
+static gboolean
+brokerOnSignal(gpointer opaque)
+{
+    Broker *broker = opaque;
+
+    logInfo("Ending on a signal");
+    brokerRetire(broker);
+    g_main_loop_quit(broker->loop);
+    return G_SOURCE_CONTINUE;
 }
 
 static void
@@ -130,6 +168,16 @@ brokerSendState(BrokerClient *client)
     brokerSend(client, event);
 }
 
+static gboolean brokerOnTime(gpointer opaque);
+
+/* @client has to be through with what it does now within @seconds. */
+static void
+brokerSetTime(BrokerClient *client, unsigned int seconds)
+{
+    g_clear_handle_id(&client->timer, g_source_remove);
+    client->timer = g_timeout_add_seconds(seconds, brokerOnTime, client);
+}
+
 static void
 brokerOnState(int err, void *opaque)
 {
@@ -141,8 +189,13 @@ brokerOnState(int err, void *opaque)
     else
         logWarning("The heartbeat's port cannot be had, which is tried on: %s", g_strerror(err));
     broker->portError = err;
-    for (i = 0; i < broker->clients->len; i++)
-        brokerSendState(g_ptr_array_index(broker->clients, i));
+    for (i = 0; i < broker->clients->len; i++) {
+        BrokerClient *client = g_ptr_array_index(broker->clients, i);
+
+        brokerSendState(client);
+        if (err == 0)
+            brokerSetTime(client, BROKER_SETUP_SECONDS);
+    }
 }
 
 static bool
@@ -196,6 +249,7 @@ brokerOnClosed(JsonStream *stream G_GNUC_UNUSED, void *opaque)
     Broker *broker = client->broker;
 
     g_ptr_array_remove_fast(broker->clients, client);
+    listenerSetPaused(broker->listener, false);
     if (broker->clients->len > 0) {
         heartbeatPortUpdate(broker->port);
         return;
@@ -204,6 +258,35 @@ brokerOnClosed(JsonStream *stream G_GNUC_UNUSED, void *opaque)
     g_clear_pointer(&broker->port, heartbeatPortFree);
     broker->portError = -1;
     brokerArmIdle(broker);
+}
+
+static gboolean
+brokerOnTime(gpointer opaque)
+{
+    BrokerClient *client = opaque;
+
+    logLimited(&client->broker->logLimit, "A client is dropped: its time is over");
+    client->timer = 0;
+    brokerOnClosed(client->stream, client);
+    return G_SOURCE_REMOVE;
+}
+
+/* The heartbeat of @cid is waited for as long as @request, or the longest wait, says. */
+static void
+brokerExpect(BrokerClient *client, uint32_t cid, JsonObject *request)
+{
+    int64_t seconds;
+
+    client->expects = true;
+    client->cid = cid;
+    if (!client->timed) {
+        if (!jsonGetInteger(request, "timeout", &seconds) || seconds < 1 ||
+            seconds > NITRO_HEARTBEAT_TIMEOUT_MAX)
+            seconds = NITRO_HEARTBEAT_TIMEOUT_MAX;
+        brokerSetTime(client, (unsigned int)seconds + BROKER_EXTRA_SECONDS);
+        client->timed = true;
+    }
+    heartbeatPortUpdate(client->broker->port);
 }
 
 static void
@@ -227,9 +310,7 @@ brokerOnLine(JsonStream *stream, const char *line, size_t len, void *opaque)
         jsonStreamEnd(stream);
         return;
     }
-    client->expects = true;
-    client->cid = (uint32_t)cid;
-    heartbeatPortUpdate(client->broker->port);
+    brokerExpect(client, (uint32_t)cid, request);
 }
 
 static void
@@ -263,23 +344,20 @@ brokerOnClient(int fd, void *opaque)
     Broker *broker = opaque;
     BrokerClient *client;
 
-    if (broker->clients->len >= BROKER_CLIENTS_MAX) {
-        logLimited(&broker->logLimit, "A client is dropped: there are %d already",
-                   BROKER_CLIENTS_MAX);
-        close(fd);
-        return;
-    }
-
     client = g_new0(BrokerClient, 1);
     client->broker = broker;
     client->stream = jsonStreamNew(fd, &brokerStreamEvents, client);
     brokerGreet(client);
     brokerSendState(client);
+    if (broker->portError == 0)
+        brokerSetTime(client, BROKER_SETUP_SECONDS);
     g_ptr_array_add(broker->clients, client);
+    if (broker->clients->len == BROKER_CLIENTS_MAX) {
+        logLimited(&broker->logLimit, "There are %d clients: others wait", BROKER_CLIENTS_MAX);
+        listenerSetPaused(broker->listener, true);
+    }
 
-    if (broker->idle > 0)
-        g_source_remove(broker->idle);
-    broker->idle = 0;
+    g_clear_handle_id(&broker->idle, g_source_remove);
     if (!broker->port)
         broker->port = heartbeatPortNew(&brokerPortEvents, broker);
 }

@@ -14,7 +14,9 @@
 
 /*
  * Serves the helpers that connect to the listening UNIX stream socket @listenFd until
- * BROKER_GRACE_MS after the last one has left, or SIGTERM; then removes the socket's file.
+ * BROKER_GRACE_MS after the last one has left, or SIGTERM. Before it ends it removes the
+ * socket's file and shuts the socket; who has connected before that is still served, but for
+ * SIGTERM, which ends it at once.
  */
 void brokerRun(int listenFd);
 

@@ -32,15 +32,15 @@ heartbeatTimeout(const Options *options, uint64_t imageSize)
         return options->heartbeatTimeout;
     steps = heartbeatSteps(imageSize, HEARTBEAT_IMAGE_STEP) +
             heartbeatSteps(options->memory, HEARTBEAT_MEMORY_STEP);
-    return (unsigned int)MIN(steps * HEARTBEAT_SECONDS, OPTIONS_HEARTBEAT_TIMEOUT_MAX);
+    return (unsigned int)MIN(steps * HEARTBEAT_SECONDS, NITRO_HEARTBEAT_TIMEOUT_MAX);
 }
 
 void
 heartbeatFailLate(Failure *failure, unsigned int seconds)
 {
     failureSet(failure, NITRO_FAILURE_TIMEOUT,
-               "The enclave has sent no heartbeat in %u seconds: look at its console, or, if the "
-               "image sends none, switch it off with <nitro:heartbeat enabled='no'/>", seconds);
+               "The enclave has sent no heartbeat in %u seconds: if its image sends none, switch it "
+               "off with <nitro:heartbeat enabled='no'/>", seconds);
 }
 
 void
@@ -56,7 +56,7 @@ heartbeatFailClosed(Failure *failure)
 {
     failureSet(failure, NITRO_FAILURE_GUEST,
                "The enclave has closed the connection of its heartbeat, port %d, without sending a "
-               "byte: look at its console", VSOCK_HEARTBEAT_PORT);
+               "byte", VSOCK_HEARTBEAT_PORT);
 }
 
 void
@@ -66,6 +66,15 @@ heartbeatFailBusy(Failure *failure, unsigned int seconds)
                "Port %d of the host's vsock, where the heartbeat comes, has been in use by another "
                "program for %u seconds: start the domain once no nitro-cli, QEMU or virtnitrod of "
                "another user starts an enclave", VSOCK_HEARTBEAT_PORT, seconds);
+}
+
+void
+heartbeatFailSilent(Failure *failure, unsigned int seconds)
+{
+    failureSet(failure, NITRO_FAILURE_TIMEOUT,
+               "The heartbeat broker (libvirt_nitro --broker) has not answered in %u seconds: look "
+               "at its log, or give the domain more time with <nitro:heartbeat timeout=>, as this "
+               "host is very busy", seconds);
 }
 
 void

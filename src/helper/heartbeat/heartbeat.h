@@ -26,10 +26,12 @@ unsigned int heartbeatTimeout(const Options *options, uint64_t imageSize);
 
 /*
  * Why the start fails: no heartbeat in @seconds, another byte than the right one, no byte;
- * the port has been in use for @seconds, or cannot be had because of the errno @err.
+ * the port has been in use for @seconds, the broker has been silent for @seconds, or the port
+ * cannot be had because of the errno @err.
  */
 void heartbeatFailLate(Failure *failure, unsigned int seconds);
 void heartbeatFailWrong(Failure *failure, uint8_t byte);
 void heartbeatFailClosed(Failure *failure);
 void heartbeatFailBusy(Failure *failure, unsigned int seconds);
+void heartbeatFailSilent(Failure *failure, unsigned int seconds);
 void heartbeatFailPort(Failure *failure, int err);

@@ -5,8 +5,8 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Flow: broker -> lines -> brokerOnLine() -> events; heartbeatBrokerExpect() -> broker. One
- * timer runs: for the port, then for the heartbeat.
+ * Flow: broker -> lines -> heartbeatBrokerOnLine() -> events; heartbeatBrokerExpect() ->
+ * broker. One timer runs: for the broker's answer and the port, then for the heartbeat.
  */
 
 #include "heartbeat/heartbeat_broker.h"
@@ -27,6 +27,7 @@ struct _HeartbeatBroker {
     guint timer;
     const HeartbeatBrokerEvents *events;
     void *opaque;
+    bool greeted;   /* the broker runs */
     bool listening; /* told */
     bool expecting;
     uint32_t cid; /* of the enclave, once it is expected */
@@ -69,6 +70,8 @@ heartbeatBrokerOnTimer(gpointer opaque)
     broker->timer = 0;
     if (broker->listening)
         heartbeatFailLate(&failure, broker->timeout);
+    else if (!broker->greeted)
+        heartbeatFailSilent(&failure, broker->timeout);
     else
         heartbeatFailBusy(&failure, broker->timeout);
     heartbeatBrokerFail(broker, &failure);
@@ -123,6 +126,7 @@ heartbeatBrokerOnLine(JsonStream *stream G_GNUC_UNUSED, const char *line, size_t
         return;
     }
     if (jsonGetInteger(message, NITRO_BROKER_GREETING ".protocol", &protocol)) {
+        broker->greeted = true;
         if (protocol != NITRO_BROKER_PROTOCOL_VERSION)
             heartbeatBrokerFailProtocol(broker);
         return;
@@ -149,12 +153,18 @@ heartbeatBrokerOnTooLong(JsonStream *stream G_GNUC_UNUSED, void *opaque)
 static void
 heartbeatBrokerOnClosed(JsonStream *stream G_GNUC_UNUSED, void *opaque)
 {
+    HeartbeatBroker *broker = opaque;
     Failure failure = {0};
 
-    failureSet(&failure, NITRO_FAILURE_INTERNAL,
-               "The heartbeat broker (libvirt_nitro --broker) has ended before the enclave had "
-               "booted: look at its log, and start the domain again");
-    heartbeatBrokerFail(opaque, &failure);
+    if (broker->greeted)
+        failureSet(&failure, NITRO_FAILURE_INTERNAL,
+                   "The heartbeat broker (libvirt_nitro --broker) has ended before the enclave had "
+                   "booted: look at its log, and start the domain again");
+    else
+        failureSet(&failure, NITRO_FAILURE_INTERNAL,
+                   "The heartbeat broker (libvirt_nitro --broker) has ended before it had "
+                   "answered: look at its log, and start the domain again");
+    heartbeatBrokerFail(broker, &failure);
 }
 
 static const JsonStreamEvents heartbeatBrokerStreamEvents = {
@@ -191,6 +201,7 @@ heartbeatBrokerExpect(HeartbeatBroker *broker, uint32_t cid)
     command = jsonWriterNew();
     jsonAddString(command, "command", NITRO_BROKER_COMMAND_EXPECT);
     jsonAddInteger(command, "cid", cid);
+    jsonAddInteger(command, "timeout", broker->timeout);
     line = jsonWriterEnd(command);
     jsonStreamSend(broker->stream, line);
 

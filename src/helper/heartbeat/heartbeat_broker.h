@@ -21,7 +21,7 @@ typedef struct _HeartbeatBroker HeartbeatBroker;
 
 /*
  * What comes of it, in the main loop and never from within a function below. After
- * heartbeat() or failed() nothing more is told; either may free the HeartbeatBroker.
+ * heartbeat() or failed() nothing more is told; each may free the HeartbeatBroker.
  */
 typedef struct _HeartbeatBrokerEvents HeartbeatBrokerEvents;
 struct _HeartbeatBrokerEvents {
@@ -30,14 +30,15 @@ struct _HeartbeatBrokerEvents {
     /* The enclave has sent its heartbeat, and got it back. */
     void (*heartbeat)(void *opaque);
     /* There will be no heartbeat: the port is in use, the byte was wrong or late, the broker
-     * has gone. @failure may be taken over; what is left of it is freed. */
+     * does not answer or has gone. @failure may be taken over; what is left of it is freed. */
     void (*failed)(Failure *failure, void *opaque);
 };
 
 /*
- * @fd is connected with the broker, and taken over: it is closed with the last event, as the
- * broker ends when nobody is left. @timeout in seconds (heartbeatTimeout()) is how long the
- * port is waited for and then, from heartbeatBrokerExpect() on, how long the heartbeat is.
+ * @fd is connected with the broker, which may not run yet, and taken over: it is closed with
+ * the last event, as the broker ends when nobody is left. @timeout in seconds
+ * (heartbeatTimeout()) is how long the broker and the port are waited for and then, from
+ * heartbeatBrokerExpect() on, how long the heartbeat is.
  * Never NULL.
  */
 HeartbeatBroker *heartbeatBrokerNew(int fd, unsigned int timeout,

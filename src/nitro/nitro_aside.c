@@ -1,0 +1,501 @@
+/*
+ * nitro_aside.c: enclaves of an earlier daemon whose status cannot be read
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * The directory that an enclave runs in is left, and in it the file that names its helper, and
+ * the control socket, where the helper tells what it has. Nothing here ends a process.
+ */
+
+#include <config.h>
+
+#include <unistd.h>
+
+#include "nitro_aside.h"
+#include "nitro_conf.h"
+#include "nitro_domain.h"
+#include "nitro_helper.h"
+#include "nitro_monitor.h"
+#include "nitro_outputs.h"
+#include "virerror.h"
+#include "virfile.h"
+#include "virlog.h"
+#include "virstring.h"
+
+#define VIR_FROM_THIS VIR_FROM_DOMAIN
+
+VIR_LOG_INIT("nitro.nitro_aside");
+
+#define NITRO_ASIDE_DIR_PREFIX "domain-"
+
+/* ms: between two looks */
+#define NITRO_ASIDE_PAUSE 5000
+
+/* ms: how long a helper may take to answer */
+#define NITRO_ASIDE_TIMEOUT 2000
+
+/* One run directory without a domain */
+typedef struct _nitroAside nitroAside;
+struct _nitroAside {
+    char *dir;           /* name in the state directory */
+    nitroHelper *helper; /* NULL: not found out yet */
+    bool told;           /* in the log */
+    bool accounted;      /* its CPUs and its CID */
+    bool noted;          /* its files */
+    unsigned int cid;    /* taken from the driver's; 0: none */
+};
+
+struct _nitroAsides {
+    GMutex lock;
+    nitroAsideTakeover takeover;
+    GPtrArray *list; /* nitroAside * */
+    unsigned int looks;
+};
+
+
+static void
+nitroAsideFree(void *opaque)
+{
+    nitroAside *aside = opaque;
+
+    nitroHelperUnref(aside->helper);
+    g_free(aside->dir);
+    g_free(aside);
+}
+
+
+nitroAsides *
+nitroAsidesNew(void)
+{
+    nitroAsides *asides = g_new0(nitroAsides, 1);
+
+    g_mutex_init(&asides->lock);
+    asides->list = g_ptr_array_new_with_free_func(nitroAsideFree);
+    return asides;
+}
+
+
+void
+nitroAsidesFree(nitroAsides *asides)
+{
+    if (!asides)
+        return;
+
+    g_ptr_array_unref(asides->list);
+    g_mutex_clear(&asides->lock);
+    g_free(asides);
+}
+
+
+int
+nitroAsidesCheck(nitroAsides *asides,
+                 const virDomainDef *def)
+{
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&asides->lock);
+    size_t i;
+
+    for (i = 0; i < asides->list->len; i++) {
+        nitroAside *aside = g_ptr_array_index(asides->list, i);
+
+        if (!aside->helper || nitroHelperIsFor(aside->helper, def->uuid) == NITRO_HELPER_GONE)
+            continue;
+        virReportError(VIR_ERR_OPERATION_INVALID,
+                       _("an enclave of domain '%s' runs already, and was set aside as its status cannot be read: end its helper, process %lld, first"),
+                       def->name, (long long) nitroHelperGetPid(aside->helper));
+        return -1;
+    }
+    return 0;
+}
+
+
+void
+nitroAsideMark(const char *dir,
+               pid_t pid,
+               const char *reason)
+{
+    g_autofree char *path = g_strdup_printf("%s/" NITRO_ASIDE_MARK, dir);
+    g_autofree char *text = g_strdup_printf("%lld %s\n", (long long) pid, reason);
+
+    if (virFileWriteStr(path, text, 0600) < 0)
+        VIR_WARN("Unable to write '%s': %s", path, g_strerror(errno));
+}
+
+
+void
+nitroAsideUnmark(const char *dir)
+{
+    g_autofree char *path = g_strdup_printf("%s/" NITRO_ASIDE_MARK, dir);
+
+    if (unlink(path) < 0 && errno != ENOENT)
+        VIR_WARN("Unable to remove '%s': %s", path, g_strerror(errno));
+}
+
+
+/* The names of what belongs to domains in the state directory: files and directories */
+struct nitroAsideKnown {
+    nitroDriver *driver;
+    GHashTable *names;
+};
+
+static int
+nitroAsideNoteKnown(virDomainObj *vm,
+                    void *opaque)
+{
+    struct nitroAsideKnown *known = opaque;
+    VIR_LOCK_GUARD lock = virObjectLockGuard(vm);
+    g_autofree char *dir = nitroDomainGetRunDir(known->driver, vm->def);
+
+    if (!virDomainObjIsActive(vm))
+        return 0;
+    g_hash_table_add(known->names, g_path_get_basename(dir));
+    g_hash_table_add(known->names, g_strdup_printf("%s.xml", vm->def->name));
+    return 0;
+}
+
+
+/* Takes out of @list what is in @known. */
+static void
+nitroAsideLeave(GPtrArray *list,
+                GHashTable *known)
+{
+    size_t i = list->len;
+
+    while (i-- > 0) {
+        if (g_hash_table_contains(known, g_ptr_array_index(list, i)))
+            g_ptr_array_remove_index(list, i);
+    }
+}
+
+
+/*
+ * What in the state directory belongs to no domain: run directories in @dirs, status files in
+ * @files. A domain that starts is active before it has any of these; so what is there is
+ * listed first, and whose it is found out then. Returns 0, or -1 with an error set.
+ */
+static int
+nitroAsideList(nitroDriver *driver,
+               GPtrArray *dirs,
+               GPtrArray *files)
+{
+    g_autoptr(GHashTable) names = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    struct nitroAsideKnown known = { driver, names };
+    g_autoptr(DIR) dir = NULL;
+    struct dirent *entry;
+    int rc;
+
+    if (virDirOpen(&dir, driver->config->stateDir) < 0)
+        return -1;
+    while ((rc = virDirRead(dir, &entry, driver->config->stateDir)) > 0) {
+        if (STRPREFIX(entry->d_name, NITRO_ASIDE_DIR_PREFIX))
+            g_ptr_array_add(dirs, g_strdup(entry->d_name));
+        else if (virStringHasSuffix(entry->d_name, ".xml"))
+            g_ptr_array_add(files, g_strdup(entry->d_name));
+    }
+
+    virDomainObjListForEach(driver->domains, false, nitroAsideNoteKnown, &known);
+    nitroAsideLeave(dirs, names);
+    nitroAsideLeave(files, names);
+    return rc;
+}
+
+
+/* Nothing that the helper tells unasked counts here: a nitroMonitorCallback. */
+static void
+nitroAsideFromMonitor(nitroMonitor *mon G_GNUC_UNUSED,
+                      const nitroMonitorEvent *event G_GNUC_UNUSED,
+                      void *opaque G_GNUC_UNUSED)
+{
+}
+
+
+/* Asks the helper what it has, so that nobody else gets it. It is tried again if it fails. */
+static void
+nitroAsideAccount(nitroDriver *driver,
+                  nitroAside *aside)
+{
+    g_autofree char *path = g_strdup_printf("%s/%s/control", driver->config->stateDir, aside->dir);
+    g_auto(nitroMonitorStatus) status = { .cid = -1 };
+    g_autoptr(nitroMonitor) mon = NULL;
+    /* Its definition is not known. */
+    const nitroMonitorEnclave enclave = { .choosesCid = true, .vcpus = VIR_DOMAIN_CPUMASK_LEN };
+    unsigned int cid;
+    int fd;
+
+    if ((fd = nitroMonitorConnect(path)) < 0 ||
+        !(mon = nitroMonitorOpen(fd, aside->dir, &enclave, nitroAsideFromMonitor, NULL, NULL)) ||
+        nitroMonitorQueryStatus(mon, NITRO_ASIDE_TIMEOUT, &status) < 0) {
+        VIR_WARN("What the enclave in '%s' has is not known: %s", aside->dir,
+                 virGetLastErrorMessage());
+        virResetLastError();
+    } else {
+        cid = MAX(status.cid, 0);
+        if (cid != 0 && nitroCidsTake(driver->cids, aside->dir, &cid) == 0)
+            aside->cid = cid;
+        nitroCpusNoteIds(driver->cpus, aside->dir, status.cpus, status.ncpus);
+        aside->accounted = true;
+    }
+    if (mon)
+        nitroMonitorClose(mon);
+}
+
+
+static void
+nitroAsideRelease(nitroDriver *driver,
+                  nitroAside *aside)
+{
+    nitroCidsRelease(driver->cids, aside->cid);
+    nitroUsesRelease(driver->uses, aside->dir);
+    if (aside->accounted)
+        nitroCpusRelease(driver->cpus, aside->dir);
+    aside->cid = 0;
+    aside->accounted = aside->noted = false;
+}
+
+
+static void
+nitroAsideTell(nitroDriver *driver,
+               nitroAside *aside)
+{
+    g_autofree char *dir = g_strdup_printf("%s/%s", driver->config->stateDir, aside->dir);
+
+    if (aside->told)
+        return;
+
+    nitroAsideMark(dir, nitroHelperGetPid(aside->helper), _("its status cannot be read"));
+    VIR_ERROR(_("process %lld runs an enclave in '%s' whose status cannot be read: it is set aside and left alone; end the process if it is to end"),
+              (long long) nitroHelperGetPid(aside->helper), aside->dir);
+    aside->told = true;
+}
+
+
+/*
+ * Looks after @aside; @ask: its helper, too, which takes time. Returns what is known of the helper;
+ * one that is gone leaves its directory, which is removed.
+ */
+static nitroHelperState
+nitroAsideLook(nitroDriver *driver,
+               nitroAside *aside,
+               bool ask)
+{
+    g_autofree char *dir = g_strdup_printf("%s/%s", driver->config->stateDir, aside->dir);
+    g_autofree char *pidfile = g_strdup_printf("%s/pid", dir);
+    nitroHelperState state = NITRO_HELPER_GONE;
+    nitroHelper *helper = NULL;
+    int rc = aside->helper ? 0 : nitroHelperReadFile(pidfile, &helper);
+
+    if (helper) {
+        g_mutex_lock(&driver->asides->lock);
+        aside->helper = helper;
+        g_mutex_unlock(&driver->asides->lock);
+    }
+    if (rc == 0)
+        state = nitroHelperFind(aside->helper, NULL);
+    else if (rc != -ENOENT)
+        state = NITRO_HELPER_UNKNOWN;
+
+    if (state == NITRO_HELPER_ALIVE) {
+        nitroAsideTell(driver, aside);
+        if (!aside->noted)
+            nitroOutputsRetake(driver, aside->dir, dir);
+        aside->noted = true;
+        if (ask && !aside->accounted)
+            nitroAsideAccount(driver, aside);
+    } else if (state == NITRO_HELPER_GONE) {
+        nitroOutputsRelease(driver, aside->dir, dir);
+        nitroAsideRelease(driver, aside);
+        if (nitroDomainRemoveRunDir(dir) < 0)
+            VIR_ERROR(_("cannot remove '%s': %s"), dir, virGetLastErrorMessage());
+    }
+    return state;
+}
+
+
+/* Makes the status @obj a domain in the list. Returns 0, or -1 with an error set. */
+static int
+nitroAsideAddDomain(nitroDriver *driver,
+                    virDomainObj *obj)
+{
+    virDomainObj *vm;
+    void *private;
+    int reason;
+    virDomainState state = virDomainObjGetState(obj, &reason);
+
+    if (!(vm = virDomainObjListAdd(driver->domains, &obj->def, driver->xmlopt,
+                                   VIR_DOMAIN_OBJ_LIST_ADD_LIVE |
+                                   VIR_DOMAIN_OBJ_LIST_ADD_CHECK_LIVE, NULL)))
+        return -1;
+    vm->pid = obj->pid;
+    virDomainObjSetState(vm, state, reason);
+    private = vm->privateData;
+    vm->privateData = obj->privateData;
+    obj->privateData = private;
+    driver->asides->takeover(driver, vm);
+    virDomainObjEndAPI(&vm);
+    return 0;
+}
+
+
+/* Tries to read the status @file once more: then it belongs to a domain. */
+static void
+nitroAsideLoad(nitroDriver *driver,
+               const char *file)
+{
+    g_autofree char *path = g_strdup_printf("%s/%s", driver->config->stateDir, file);
+    virDomainObj *obj = virDomainObjParseFile(path, driver->xmlopt,
+                                              VIR_DOMAIN_DEF_PARSE_STATUS |
+                                              VIR_DOMAIN_DEF_PARSE_ACTUAL_NET |
+                                              VIR_DOMAIN_DEF_PARSE_PCI_ORIG_STATES |
+                                              VIR_DOMAIN_DEF_PARSE_SKIP_VALIDATE |
+                                              VIR_DOMAIN_DEF_PARSE_ALLOW_POST_PARSE_FAIL);
+    int rc = -1;
+
+    if (obj) {
+        rc = nitroAsideAddDomain(driver, obj);
+        virDomainObjEndAPI(&obj);
+    }
+    if (rc < 0)
+        VIR_DEBUG("status '%s': %s", path, virGetLastErrorMessage());
+}
+
+
+/* Removes the status files @files: nothing runs that they could belong to. */
+static void
+nitroAsideRemoveFiles(nitroDriver *driver,
+                      GPtrArray *files)
+{
+    size_t i;
+
+    for (i = 0; i < files->len; i++) {
+        g_autofree char *path = g_strdup_printf("%s/%s", driver->config->stateDir,
+                                                (char *) g_ptr_array_index(files, i));
+
+        if (unlink(path) < 0 && errno != ENOENT)
+            VIR_ERROR(_("cannot remove '%s': %s"), path, g_strerror(errno));
+    }
+}
+
+
+static nitroAside *
+nitroAsideGet(nitroAsides *asides,
+              const char *dir)
+{
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&asides->lock);
+    nitroAside *aside;
+    size_t i;
+
+    for (i = 0; i < asides->list->len; i++) {
+        aside = g_ptr_array_index(asides->list, i);
+        if (STREQ(aside->dir, dir))
+            return aside;
+    }
+    aside = g_new0(nitroAside, 1);
+    aside->dir = g_strdup(dir);
+    g_ptr_array_add(asides->list, aside);
+    return aside;
+}
+
+
+static void
+nitroAsideRemove(nitroDriver *driver,
+                 nitroAside *aside)
+{
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&driver->asides->lock);
+
+    nitroAsideRelease(driver, aside);
+    g_ptr_array_remove(driver->asides->list, aside);
+}
+
+
+/* Removes entries whose directories are not in @dirs: they belong to a domain now. */
+static void
+nitroAsideForget(nitroDriver *driver,
+                 GPtrArray *dirs)
+{
+    size_t i = driver->asides->list->len;
+
+    while (i-- > 0) {
+        nitroAside *aside = g_ptr_array_index(driver->asides->list, i);
+
+        if (!g_ptr_array_find_with_equal_func(dirs, aside->dir, g_str_equal, NULL))
+            nitroAsideRemove(driver, aside);
+    }
+}
+
+
+/* Makes those of @files domains that can be read after all. */
+static void
+nitroAsideLoadAll(nitroDriver *driver,
+                  GPtrArray *files)
+{
+    size_t i;
+
+    for (i = 0; i < files->len; i++)
+        nitroAsideLoad(driver, g_ptr_array_index(files, i));
+}
+
+
+/*
+ * Looks at all that belongs to no domain, in one thread at a time; @ask as above. Returns whether
+ * there is anything to look at again.
+ */
+static bool
+nitroAsideLookAll(nitroDriver *driver,
+                  bool ask)
+{
+    g_autoptr(GPtrArray) dirs = g_ptr_array_new_with_free_func(g_free);
+    g_autoptr(GPtrArray) files = g_ptr_array_new_with_free_func(g_free);
+    bool left = false;
+    size_t i;
+
+    if (nitroAsideList(driver, dirs, files) < 0) {
+        VIR_ERROR(_("cannot look for enclaves of an earlier daemon: %s"), virGetLastErrorMessage());
+        return true;
+    }
+    nitroAsideForget(driver, dirs);
+    for (i = 0; i < dirs->len; i++) {
+        nitroAside *aside = nitroAsideGet(driver->asides, g_ptr_array_index(dirs, i));
+
+        if (nitroAsideLook(driver, aside, ask) == NITRO_HELPER_GONE)
+            nitroAsideRemove(driver, aside);
+        else
+            left = true;
+    }
+    if (!left) {
+        nitroAsideRemoveFiles(driver, files);
+        return false;
+    }
+    /* What cannot be read is an error in the log each time: it is tried ever more seldom. */
+    driver->asides->looks++;
+    if ((driver->asides->looks & (driver->asides->looks - 1)) == 0)
+        nitroAsideLoadAll(driver, files);
+    return true;
+}
+
+
+/* A function for nitroDriverRun(); @vm is NULL */
+static void
+nitroAsideTask(nitroDriver *driver,
+               virDomainObj *vm G_GNUC_UNUSED)
+{
+    if (nitroAsideLookAll(driver, true))
+        nitroDriverRun(driver->takeovers, nitroAsideTask, NULL, NITRO_ASIDE_PAUSE);
+}
+
+
+void
+nitroAsidesFindLater(nitroDriver *driver)
+{
+    nitroDriverRun(driver->takeovers, nitroAsideTask, NULL, NITRO_ASIDE_PAUSE);
+}
+
+
+void
+nitroAsidesFind(nitroDriver *driver,
+                nitroAsideTakeover takeover)
+{
+    driver->asides->takeover = takeover;
+    if (nitroAsideLookAll(driver, false))
+        nitroDriverRun(driver->takeovers, nitroAsideTask, NULL, 0);
+}

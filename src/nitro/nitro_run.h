@@ -1,0 +1,113 @@
+/*
+ * nitro_run.h: a run of a domain: all that it has opened and taken
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * A run is the life of one enclave, from the start to the end. Everything that it takes from
+ * the host is in this struct, is acquired here, and is given back here.
+ */
+
+#pragma once
+
+#include "nitro_conf.h"
+#include "nitro_helper.h"
+#include "nitro_monitor.h"
+#include "nitro_outputs.h"
+
+/* What a start opens for the helper; closed in the daemon when the helper has it */
+typedef struct _nitroRunFds nitroRunFds;
+struct _nitroRunFds {
+    int control;   /* listening: the helper's */
+    int monitor;   /* connected to it: the daemon's */
+    int image;
+    int initrd;
+    int vsockDir;
+    int vsockListen;
+    int console;
+    int broker;
+    int device;
+    nitroOutputs *outputs; /* with the log, where the helper's own words go */
+    char *signedPcr0; /* what the image is signed for (hex); NULL: it is not signed */
+};
+
+#define NITRO_RUN_FDS_INIT { -1, -1, -1, -1, -1, -1, -1, -1, -1, NULL, NULL }
+
+void nitroRunFdsClose(nitroRunFds *fds);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(nitroRunFds, nitroRunFdsClose);
+
+/* Part of the private data of a domain, and protected by its lock */
+typedef struct _nitroRun nitroRun;
+struct _nitroRun {
+    unsigned int cid;    /* taken from the driver's; 0: none */
+    int consoleFd;       /* nitroConsoleHold(); -1: none */
+    bool cpusShown;      /* as pins of the live definition, which has none of its own */
+    nitroQueuePlace *place; /* while it waits for its turn to start; its start's to give back */
+    nitroHelper *helper; /* NULL until it runs */
+    nitroMonitor *mon;   /* NULL until the helper runs, and while it cannot be talked to */
+    char *aside;         /* why not, and the domain is left alone; NULL: it can */
+    int watch;           /* of the helper's process meanwhile; -1: none */
+    unsigned int tries;  /* to take it over, in a row */
+
+    /* What the helper has told: */
+    bool booted;
+    bool ended;          /* or it is gone */
+    char *exitReason;    /* NITRO_EXIT_*; NULL: the helper was lost */
+    char *failureCode;   /* NITRO_FAILURE_* of a start that failed */
+    char *failureText;   /* one sentence */
+    unsigned int *cpus;  /* host CPUs of the vCPUs, in their order; NULL: not known */
+    size_t ncpus;
+
+    bool shortage;       /* the start failed as the host is short of something at present */
+    gint64 startTime;             /* of the start, us of the monotonic clock; 0: another daemon's */
+    unsigned long long bootTime;  /* ms from the start until it had booted; 0: not known */
+};
+
+/* Forgets what @run knows of a run that is over, or begins. */
+void nitroRunReset(nitroRun *run);
+
+/*
+ * What is known of the helper of @vm, which nitroHelperFind() knows of its process, and that
+ * there has never been one. With NITRO_HELPER_UNKNOWN errno says why not more is.
+ */
+nitroHelperState nitroRunFindHelper(nitroDriver *driver, virDomainObj *vm);
+
+/*
+ * Notes that @pid is the helper of @vm, which waits for that before it begins: with what is saved
+ * here, any daemon finds it. Returns 0, or -1 with an error set.
+ */
+int nitroRunNoteHelper(nitroDriver *driver, virDomainObj *vm, pid_t pid);
+
+/* The path of the control socket of the run of @vm (g_free) */
+char *nitroRunGetControlPath(nitroDriver *driver, virDomainObj *vm);
+
+/*
+ * Opens and takes what the enclave of the domain @vm needs, in @fds what is for its helper:
+ * image, CPUs, run directory, control socket, CID, outputs, console and device. What has been
+ * taken when it fails is given back with the rest: nitroRunRelease().
+ *
+ * Returns 0, or -1 with an error set.
+ */
+int nitroRunAcquire(nitroDriver *driver, virDomainObj *vm, nitroRunFds *fds);
+
+/* The process of the helper is not watched any more: there is a monitor, or no run. */
+void nitroRunUnwatch(nitroRun *run);
+
+/* Takes what the enclave of an earlier daemon has: CPUs, CID, files and console. May be repeated. */
+void nitroRunReserve(nitroDriver *driver, virDomainObj *vm);
+
+/* Gives all back that the run of @vm, whose helper has ended, has taken, and removes its files. */
+void nitroRunRelease(nitroDriver *driver, virDomainObj *vm);
+
+/* The CID of an enclave that got to choose; -1: it has none yet */
+void nitroRunNoteCid(virDomainDef *def, long long cid);
+
+/* The CPUs that the enclave of @vm has: the live definition shows them until the end of the run. */
+void nitroRunNoteCpus(virDomainObj *vm, const unsigned int *cpus, size_t ncpus);
+
+/*
+ * Others must not ask for the CID that the hypervisor has chosen. That an emulated enclave
+ * has the same one already does no harm: the two meet nowhere.
+ */
+void nitroRunKeepCid(nitroDriver *driver, virDomainObj *vm);

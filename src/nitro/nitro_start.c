@@ -1,0 +1,520 @@
+/*
+ * nitro_start.c: starts the enclave of a domain
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Checks (host, definition) -> wait for its turn -> what the run takes -> helper -> monitor -> wait
+ * for "booted". The helper does nothing before it is written down where any daemon finds it.
+ */
+
+#include <config.h>
+
+#include <unistd.h>
+
+#include "domain_postparse.h"
+#include "domain_validate.h"
+#include "helper_protocol.h"
+#include "nitro_broker.h"
+#include "nitro_command.h"
+#include "nitro_console.h"
+#include "nitro_domain.h"
+#include "nitro_domain_conf.h"
+#include "nitro_end.h"
+#include "nitro_events.h"
+#include "nitro_host.h"
+#include "nitro_host_check.h"
+#include "nitro_run.h"
+#include "nitro_start.h"
+#include "virerror.h"
+#include "virfile.h"
+#include "virlog.h"
+#include "virutil.h"
+
+#define VIR_FROM_THIS VIR_FROM_DOMAIN
+
+VIR_LOG_INIT("nitro.nitro_start");
+
+/* The job alone, for who finds the enclave started */
+int
+nitroStartBeginJobOnly(virDomainObj *vm)
+{
+    return virDomainObjBeginAsyncJob(vm, VIR_ASYNC_JOB_START,
+                                     VIR_DOMAIN_JOB_OPERATION_START, 0);
+}
+
+
+/* Whether the accelerator of the emulated machine is still to be found out */
+static bool
+nitroStartNeedsAccel(nitroDriver *driver,
+                     const virDomainDef *def)
+{
+    g_autofree char *accel = nitroHostGetAccel(driver);
+
+    return !accel && nitroDomainDefGetMachine(def) == NITRO_MACHINE_EMULATED;
+}
+
+
+int
+nitroStartPrepareHost(nitroDriver *driver,
+                      const virDomainDef *def)
+{
+    return nitroStartNeedsAccel(driver, def) ? nitroHostFindAccel(driver) : 0;
+}
+
+
+int
+nitroStartBeginJob(nitroDriver *driver,
+                   virDomainObj *vm)
+{
+    int rc = 0;
+
+    if (nitroStartNeedsAccel(driver, vm->def)) {
+        virObjectUnlock(vm);
+        rc = nitroHostFindAccel(driver);
+        virObjectLock(vm);
+    }
+    return rc < 0 ? -1 : nitroStartBeginJobOnly(vm);
+}
+
+
+void
+nitroStartEndJob(virDomainObj *vm)
+{
+    virDomainObjEndAsyncJob(vm);
+}
+
+
+/* Returns 0, or -1 with an error set when the run @id of the domain is over. */
+static int
+nitroStartCheckRun(virDomainObj *vm,
+                   int id)
+{
+    if (vm->def->id == id)
+        return 0;
+
+    virReportError(VIR_ERR_OPERATION_ABORTED,
+                   _("domain '%s' was destroyed while it started"), vm->def->name);
+    return -1;
+}
+
+
+/*
+ * The emulated machine's helper has a port for the heartbeat of its own. The lock of @vm is
+ * released meanwhile, so that the run may be over then.
+ */
+static int
+nitroStartOpenBroker(nitroDriver *driver,
+                     virDomainObj *vm,
+                     nitroRunFds *fds)
+{
+    int id = vm->def->id;
+
+    if (nitroDomainDefGetMachine(vm->def) != NITRO_MACHINE_NITRO ||
+        !nitroDomainDefHasHeartbeat(vm->def))
+        return 0;
+
+    virObjectUnlock(vm);
+    fds->broker = nitroBrokerConnect(driver);
+    virObjectLock(vm);
+    if (nitroStartCheckRun(vm, id) < 0)
+        return -1;
+    return fds->broker < 0 ? -1 : 0;
+}
+
+
+/* Runs in the process that is to become the helper: tells who it is. A pre-exec hook. */
+static int
+nitroStartTellPid(void *opaque)
+{
+    int fd = *(int *)opaque;
+    pid_t pid = getpid();
+
+    if (safewrite(fd, &pid, sizeof(pid)) != sizeof(pid) || virSetInherit(fd, false) < 0)
+        return -1;
+    return 0;
+}
+
+
+/*
+ * Runs @cmd as a daemon of its own that is known, and can be found by any other daemon, before
+ * it does anything. @report is both ends of a pipe, whose writing end closes when the helper
+ * is executed, or has ended. Returns 0, or -1 with an error set.
+ */
+static int
+nitroStartCommand(nitroDriver *driver,
+                  virDomainObj *vm,
+                  virCommand *cmd,
+                  const nitroOutputs *outputs,
+                  int *report)
+{
+    pid_t pid;
+
+    virCommandPassFD(cmd, report[1], 0);
+    virCommandSetPreExecHook(cmd, nitroStartTellPid, &report[1]);
+    virCommandRequireHandshake(cmd);
+    virCommandDaemonize(cmd);
+
+    if (virCommandRun(cmd, NULL) < 0 || virCommandHandshakeWait(cmd) < 0)
+        return -1;
+    VIR_FORCE_CLOSE(report[1]);
+    if (saferead(report[0], &pid, sizeof(pid)) != sizeof(pid)) {
+        virReportError(VIR_ERR_INTERNAL_ERROR,
+                       _("the helper of domain '%s' ended before it ran"), vm->def->name);
+        return -1;
+    }
+    if (nitroRunNoteHelper(driver, vm, pid) < 0)
+        return -1;
+
+    /* This empties files, so there is nothing left that can fail. */
+    if (nitroOutputsBegin(outputs) < 0)
+        return -1;
+    virCommandWriteArgLog(cmd, outputs->log.fd);
+    return virCommandHandshakeNotify(cmd);
+}
+
+
+/* Runs the helper; on return it has been executed. On failure no process of it is left. */
+static int
+nitroStartLaunch(nitroDriver *driver,
+                 virDomainObj *vm,
+                 const nitroRunFds *fds,
+                 const char *qemu,
+                 const char *accel)
+{
+    nitroCommandContext ctxt = {
+        .controlFd = fds->control,
+        .imageFd = fds->image,
+        .initrdFd = fds->initrd,
+        .vsockDirFd = fds->vsockDir,
+        .vsockListenFd = fds->vsockListen,
+        .consoleFd = fds->console,
+        .brokerFd = fds->broker,
+        .deviceFd = fds->device,
+        .outputs = fds->outputs,
+        .qemu = qemu,
+        .accel = accel,
+        .pageSize = nitroHostGetPageSize(driver->config, vm->def),
+        .numaNode = nitroHostGetNumaNode(vm->def),
+        .heartbeatTimeout = driver->config->heartbeatTimeout,
+        .signedPcr0 = fds->signedPcr0,
+    };
+    virCommand *cmd;
+    int report[2] = { -1, -1 };
+    int logfd = fds->outputs->log.fd;
+    char byte;
+    int rc;
+
+    if (!(cmd = nitroCommandBuild(vm->def, &ctxt)))
+        return -1;
+    if (virPipe(report) < 0) {
+        virCommandFree(cmd);
+        return -1;
+    }
+
+    virCommandSetOutputFD(cmd, &logfd);
+    virCommandSetErrorFD(cmd, &logfd);
+    virCommandSetUmask(cmd, 0077);
+    nitroDriverConfigSetUser(driver->config, cmd);
+    rc = nitroStartCommand(driver, vm, cmd, fds->outputs, report);
+
+    /* This ends a process that still waits. */
+    virCommandFree(cmd);
+    VIR_FORCE_CLOSE(report[1]);
+    ignore_value(saferead(report[0], &byte, 1));
+    VIR_FORCE_CLOSE(report[0]);
+    return rc;
+}
+
+
+/* What the helper's failure is for a client of libvirt */
+static virErrorNumber
+nitroStartFailureToError(const char *code)
+{
+    static const struct {
+        const char *code;
+        virErrorNumber error;
+    } errors[] = {
+        { NITRO_FAILURE_CONFIG, VIR_ERR_CONFIG_UNSUPPORTED },
+        { NITRO_FAILURE_IMAGE, VIR_ERR_OPERATION_FAILED },
+        { NITRO_FAILURE_RESOURCE, VIR_ERR_OPERATION_FAILED },
+        { NITRO_FAILURE_UNSUPPORTED, VIR_ERR_OPERATION_UNSUPPORTED },
+        { NITRO_FAILURE_TIMEOUT, VIR_ERR_OPERATION_TIMEOUT },
+        { NITRO_FAILURE_GUEST, VIR_ERR_OPERATION_FAILED },
+    };
+    size_t i;
+
+    for (i = 0; i < G_N_ELEMENTS(errors); i++) {
+        if (STREQ_NULLABLE(code, errors[i].code))
+            return errors[i].error;
+    }
+    return VIR_ERR_INTERNAL_ERROR;
+}
+
+
+/*
+ * Waits until the enclave of the run @id of the domain has booted. The helper has
+ * its own time limit, so this wait has none. Returns 0, or -1 with an error set; the
+ * run may be over then, as somebody may have destroyed it.
+ */
+static int
+nitroStartWaitBooted(nitroDriver *driver,
+                     virDomainObj *vm,
+                     int id)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+
+    while (vm->def->id == id && !priv->run.booted && !priv->run.ended &&
+           !g_atomic_int_get(&driver->quitting)) {
+        if (virDomainObjWait(vm) < 0)
+            break;
+    }
+
+    if (nitroStartCheckRun(vm, id) < 0)
+        return -1;
+    if (priv->run.booted)
+        return 0;
+
+    if (priv->run.failureText && STREQ_NULLABLE(priv->run.failureCode, NITRO_FAILURE_IMAGE)) {
+        /* The helper has got a descriptor and knows no name. */
+        virReportError(nitroStartFailureToError(priv->run.failureCode),
+                       _("enclave image '%s': %s"), vm->def->os.kernel, priv->run.failureText);
+    } else if (priv->run.failureText) {
+        virReportError(nitroStartFailureToError(priv->run.failureCode),
+                       "%s", priv->run.failureText);
+    } else if (priv->run.ended) {
+        virReportError(VIR_ERR_OPERATION_FAILED,
+                       _("the helper of domain '%s' ended while the enclave started: see '%s/%s.log'"),
+                       vm->def->name, driver->config->logDir, vm->def->name);
+    } else {
+        virReportError(VIR_ERR_OPERATION_ABORTED,
+                       _("virtnitrod ends while domain '%s' starts: it will go on when the daemon is back"),
+                       vm->def->name);
+    }
+    return -1;
+}
+
+
+void
+nitroStartSetRunning(nitroDriver *driver,
+                     virDomainObj *vm)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+
+    nitroRunKeepCid(driver, vm);
+    priv->runningSince = g_get_monotonic_time();
+    virDomainObjSetState(vm, VIR_DOMAIN_RUNNING, VIR_DOMAIN_RUNNING_BOOTED);
+    /* An older status file is there: with it a new daemon finds the helper as well. */
+    if (nitroDomainSaveStatus(driver, vm) < 0)
+        VIR_WARN("Unable to save the status of domain '%s': %s",
+                 vm->def->name, virGetLastErrorMessage());
+}
+
+
+/* Runs the helper and its monitor, and waits. */
+static int
+nitroStartRun(nitroDriver *driver,
+              virDomainObj *vm,
+              nitroRunFds *fds,
+              const char *qemu,
+              const char *accel)
+{
+    int monitor;
+
+    if (nitroStartLaunch(driver, vm, fds, qemu, accel) < 0)
+        return -1;
+
+    monitor = fds->monitor;
+    fds->monitor = -1;
+    if (nitroEventsWatch(vm, monitor, true, nitroEventsFromMonitor) < 0)
+        return -1;
+    /* The helper alone holds the image, the console and the socket from now on. */
+    nitroRunFdsClose(fds);
+
+    return nitroStartWaitBooted(driver, vm, vm->def->id);
+}
+
+
+/* What can be refused before anything of a start has happened */
+static int
+nitroStartCheck(nitroDriver *driver,
+                virDomainObj *vm,
+                char **qemu)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+
+    priv->run.shortage = false;
+    if (virDomainObjIsActive(vm)) {
+        virReportError(VIR_ERR_OPERATION_INVALID,
+                       _("domain '%s' is already running"), vm->def->name);
+        return -1;
+    }
+    if (vm->removing) {
+        virReportError(VIR_ERR_NO_DOMAIN, _("domain '%s' was undefined"), vm->def->name);
+        return -1;
+    }
+
+    /* Definitions are loaded from files with less care than from clients. */
+    if ((vm->def->postParseFailed &&
+         virDomainDefPostParse(vm->def, 0, driver->xmlopt, NULL) < 0) ||
+        virDomainDefValidate(vm->def, 0, driver->xmlopt, NULL) < 0 ||
+        nitroAsidesCheck(driver->asides, vm->def) < 0)
+        return -1;
+
+    if (nitroHostCheckDomain(driver, vm->def, qemu) < 0) {
+        priv->run.shortage = virGetLastErrorCode() == VIR_ERR_OPERATION_FAILED;
+        return -1;
+    }
+    return 0;
+}
+
+
+/*
+ * Waits until it is the turn of @vm, without its lock: the run may be over then. Returns 0, or -1
+ * with an error set. @place is to be given back in any case.
+ */
+static int
+nitroStartAwaitTurn(nitroDriver *driver,
+                    virDomainObj *vm,
+                    nitroQueuePlace **place)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+    int id = vm->def->id;
+    bool turn;
+
+    priv->run.place = *place = nitroQueueJoin(driver->queue);
+    virObjectUnlock(vm);
+    turn = nitroQueueWait(driver->queue, *place);
+    virObjectLock(vm);
+    if (nitroStartCheckRun(vm, id) < 0)
+        return -1;
+
+    priv->run.place = NULL;
+    if (turn)
+        return 0;
+    virReportError(VIR_ERR_OPERATION_ABORTED,
+                   _("virtnitrod ends while domain '%s' waits for its start"), vm->def->name);
+    return -1;
+}
+
+
+/* Whether @err says that the host is short of something, which it may have again later */
+static bool
+nitroStartIsShortage(const nitroRun *run,
+                     virErrorPtr err)
+{
+    if (run->shortage || STREQ_NULLABLE(run->failureCode, NITRO_FAILURE_RESOURCE))
+        return true;
+    if (err->code == VIR_ERR_NO_MEMORY)
+        return true;
+    if (err->code != VIR_ERR_SYSTEM_ERROR)
+        return false;
+    switch (err->int1) {
+    case EAGAIN:
+    case EBUSY:
+    case EDQUOT:
+    case EIO:
+    case EMFILE:
+    case ENFILE:
+    case ENOBUFS:
+    case ENOMEM:
+    case ENOSPC:
+        return true;
+    default:
+        return false;
+    }
+}
+
+
+/* The run @id of @vm could not be started, with an error set that is kept. */
+static void
+nitroStartFail(nitroDriver *driver,
+               virDomainObj *vm,
+               int id)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+    virErrorPtr err = NULL;
+    bool shortage;
+
+    virErrorPreserveLast(&err);
+    shortage = nitroStartIsShortage(&priv->run, err);
+    /* The next daemon goes on with what this one leaves to it. */
+    if (vm->def->id == id && (!priv->run.helper || !g_atomic_int_get(&driver->quitting))) {
+        /* A helper that cannot be ended now is ended as soon as it can be. */
+        if (nitroEndDomain(driver, vm, VIR_DOMAIN_SHUTOFF_FAILED) < 0)
+            nitroEndNote(driver, vm);
+        priv->run.shortage = shortage;
+    }
+    virErrorRestore(&err);
+}
+
+
+int
+nitroStartDomain(nitroDriver *driver,
+                 virDomainObj *vm)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+    g_auto(nitroRunFds) fds = NITRO_RUN_FDS_INIT;
+    g_autofree char *qemu = NULL;
+    g_autofree char *accel = NULL;
+    nitroQueuePlace *place = NULL;
+    bool restart = priv->restartPending;
+    int id;
+    int rc;
+
+    if (nitroStartCheck(driver, vm, &qemu) < 0 ||
+        virDomainObjSetDefTransient(driver->xmlopt, vm, NULL) < 0)
+        return -1;
+
+    nitroRunReset(&priv->run);
+    priv->restartPending = false;
+    if (!restart)
+        priv->restarts = 0;
+    id = vm->def->id = nitroDriverNextDomainId(driver);
+    virDomainObjSetState(vm, VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_STARTING_UP);
+    nitroDriverDomainStarted(driver);
+
+    priv->run.startTime = g_get_monotonic_time();
+    if ((rc = nitroStartAwaitTurn(driver, vm, &place)) == 0)
+        priv->run.startTime = g_get_monotonic_time();
+    /* A definition that became an emulated one while this waited for its job has none: the
+     * helper then finds out by itself. */
+    if (nitroDomainDefGetMachine(vm->def) == NITRO_MACHINE_EMULATED)
+        accel = nitroHostGetAccel(driver);
+    if (rc < 0 ||
+        nitroRunAcquire(driver, vm, &fds) < 0 ||
+        nitroStartOpenBroker(driver, vm, &fds) < 0 ||
+        nitroStartRun(driver, vm, &fds, qemu, accel) < 0)
+        rc = -1;
+    nitroQueueLeave(driver->queue, place);
+    if (rc < 0) {
+        nitroStartFail(driver, vm, id);
+        return -1;
+    }
+
+    nitroStartSetRunning(driver, vm);
+    nitroDomainEventLifecycle(driver, vm, VIR_DOMAIN_EVENT_STARTED,
+                              VIR_DOMAIN_EVENT_STARTED_BOOTED);
+    return 0;
+}
+
+
+void
+nitroStartOwn(nitroDriver *driver,
+              virDomainObj *vm)
+{
+    virObjectRef(vm);
+    virObjectLock(vm);
+    if (nitroStartBeginJob(driver, vm) < 0) {
+        VIR_ERROR(_("cannot start domain '%s': %s"), vm->def->name, virGetLastErrorMessage());
+    } else {
+        /* While this waited somebody may have started or undefined it. */
+        if (!virDomainObjIsActive(vm) && !vm->removing &&
+            !g_atomic_int_get(&driver->quitting) && nitroStartDomain(driver, vm) < 0)
+            VIR_ERROR(_("cannot start domain '%s': %s"), vm->def->name, virGetLastErrorMessage());
+        nitroStartEndJob(vm);
+    }
+    nitroDomainRemoveInactive(driver, vm);
+    virDomainObjEndAPI(&vm);
+}

@@ -1,0 +1,364 @@
+/*
+ * nitro_takeover.c: takes over the enclaves of an earlier daemon
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Find the helper's process -> connect -> ask for its state. An enclave whose process is known to
+ * be gone has crashed. Any other difficulty is one of this daemon or of the host, not of the
+ * enclave: the domain stays as it is, and what failed is tried again. When that goes on the
+ * domain is set aside: clients are told that it runs, but cannot be talked to. It can be
+ * destroyed, and its end is noticed.
+ */
+
+#include <config.h>
+
+#include "helper_protocol.h"
+#include "nitro_aside.h"
+#include "nitro_domain.h"
+#include "nitro_driver.h"
+#include "nitro_end.h"
+#include "nitro_events.h"
+#include "nitro_run.h"
+#include "nitro_start.h"
+#include "nitro_takeover.h"
+#include "virerror.h"
+#include "virevent.h"
+#include "virlog.h"
+
+#define VIR_FROM_THIS VIR_FROM_DOMAIN
+
+VIR_LOG_INIT("nitro.nitro_takeover");
+
+/* ms: how long a helper of an earlier daemon may take to answer */
+#define NITRO_TAKEOVER_TIMEOUT 10000
+
+/* ms: until it is tried again; each time twice as long */
+#define NITRO_TAKEOVER_PAUSE_MIN 100
+#define NITRO_TAKEOVER_PAUSE_MAX 30000
+
+/* Tries after which the domain is set aside: about three seconds */
+#define NITRO_TAKEOVER_TRIES 5
+
+typedef enum {
+    NITRO_TAKEOVER_DONE,  /* or no business of ours any more */
+    NITRO_TAKEOVER_GONE,  /* the helper's process has ended */
+    NITRO_TAKEOVER_LATER, /* an error is set */
+} nitroTakeoverResult;
+
+
+/* A function for nitroDriverRun(): an enclave that started when it was taken over has booted. */
+static void
+nitroTakeoverBooted(nitroDriver *driver,
+                    virDomainObj *vm)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+
+    virObjectRef(vm);
+    virObjectLock(vm);
+    if (!virDomainObjIsActive(vm) || !priv->run.booted) {
+        virDomainObjEndAPI(&vm);
+        return;
+    }
+    if (virDomainObjBeginJob(vm, VIR_JOB_MODIFY) < 0) {
+        nitroDriverRun(driver->ends, nitroTakeoverBooted, vm, NITRO_TAKEOVER_PAUSE_MIN);
+    } else {
+        if (virDomainObjGetState(vm, NULL) == VIR_DOMAIN_PAUSED && priv->run.booted) {
+            nitroStartSetRunning(driver, vm);
+            nitroDomainEventLifecycle(driver, vm, VIR_DOMAIN_EVENT_STARTED,
+                                      VIR_DOMAIN_EVENT_STARTED_BOOTED);
+        }
+        virDomainObjEndJob(vm);
+    }
+    virDomainObjEndAPI(&vm);
+}
+
+
+/* No start waits for what this helper says: a nitroMonitorCallback. */
+static void
+nitroTakeoverFromMonitor(nitroMonitor *mon,
+                         const nitroMonitorEvent *event,
+                         void *opaque)
+{
+    virDomainObj *vm = opaque;
+
+    /* That is no end: the enclave may be well. */
+    if (nitroMonitorIsForeign(mon))
+        return;
+    nitroEventsFromMonitor(mon, event, vm);
+    if (STREQ_NULLABLE(event->name, NITRO_EVENT_BOOTED))
+        nitroDriverRun(nitro_driver->ends, nitroTakeoverBooted, vm, 0);
+}
+
+
+/* Connects to the helper of @vm. Returns 0, or -1 with an error set. */
+static int
+nitroTakeoverConnect(nitroDriver *driver,
+                     virDomainObj *vm)
+{
+    g_autofree char *path = nitroRunGetControlPath(driver, vm);
+    int fd;
+
+    if ((fd = nitroMonitorConnect(path)) < 0 ||
+        nitroEventsWatch(vm, fd, false, nitroTakeoverFromMonitor) < 0)
+        return -1;
+    return 0;
+}
+
+
+/* Notes what the helper of the running or starting domain @vm has answered. */
+static void
+nitroTakeoverNote(nitroDriver *driver,
+                  virDomainObj *vm,
+                  const nitroMonitorStatus *status)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+    bool starting = virDomainObjGetState(vm, NULL) == VIR_DOMAIN_PAUSED;
+
+    nitroRunNoteCid(vm->def, status->cid);
+    nitroRunNoteCpus(vm, status->cpus, status->ncpus);
+    if (STREQ(status->phase, NITRO_PHASE_RUNNING))
+        priv->run.booted = true;
+    if (!priv->run.booted)
+        return;
+
+    nitroStartSetRunning(driver, vm);
+    /* The earlier daemon did not get to say so. */
+    if (starting)
+        nitroDomainEventLifecycle(driver, vm, VIR_DOMAIN_EVENT_STARTED,
+                                  VIR_DOMAIN_EVENT_STARTED_BOOTED);
+}
+
+
+/* Asks the helper of @vm how things are, without the lock of @vm. The job of a start is held. */
+static nitroTakeoverResult
+nitroTakeoverQuery(nitroDriver *driver,
+                   virDomainObj *vm)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+    g_auto(nitroMonitorStatus) status = { .cid = -1 };
+    g_autoptr(nitroMonitor) mon = virObjectRef(priv->run.mon);
+    int id = vm->def->id;
+    int rc;
+
+    virObjectUnlock(vm);
+    rc = nitroMonitorQueryStatus(mon, NITRO_TAKEOVER_TIMEOUT, &status);
+    virObjectLock(vm);
+
+    /* Who has taken the monitor away is ending the domain. */
+    if (vm->def->id != id || priv->run.mon != mon || priv->run.ended)
+        return NITRO_TAKEOVER_DONE;
+    if (rc == 0) {
+        nitroTakeoverNote(driver, vm, &status);
+        return NITRO_TAKEOVER_DONE;
+    }
+    /* A helper that is slow to answer keeps its connection: it may be well. */
+    if (virGetLastErrorCode() != VIR_ERR_OPERATION_TIMEOUT) {
+        nitroMonitorClose(mon);
+        g_clear_pointer(&priv->run.mon, virObjectUnref);
+    }
+    return NITRO_TAKEOVER_LATER;
+}
+
+
+static nitroTakeoverResult
+nitroTakeoverTry(nitroDriver *driver,
+                 virDomainObj *vm)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+
+    switch (nitroRunFindHelper(driver, vm)) {
+    case NITRO_HELPER_GONE:
+        return NITRO_TAKEOVER_GONE;
+    case NITRO_HELPER_UNKNOWN:
+        virReportSystemError(errno,
+                             _("cannot find out whether process %lld, the helper of domain '%s', still runs"),
+                             (long long) vm->pid, vm->def->name);
+        return NITRO_TAKEOVER_LATER;
+    case NITRO_HELPER_ALIVE:
+        break;
+    }
+
+    nitroRunReserve(driver, vm);
+    if (!priv->run.mon && nitroTakeoverConnect(driver, vm) < 0)
+        return NITRO_TAKEOVER_LATER;
+    return nitroTakeoverQuery(driver, vm);
+}
+
+
+struct nitroTakeoverWatch {
+    virDomainObj *vm;     /* a reference */
+    nitroHelper *helper;  /* likewise: its descriptor is watched */
+};
+
+static void
+nitroTakeoverWatchFree(void *opaque)
+{
+    struct nitroTakeoverWatch *watch = opaque;
+
+    virObjectUnref(watch->vm);
+    nitroHelperUnref(watch->helper);
+    g_free(watch);
+}
+
+
+/* The process of a domain that is set aside has ended. */
+static void
+nitroTakeoverHelperEnded(int id,
+                         int fd G_GNUC_UNUSED,
+                         int events G_GNUC_UNUSED,
+                         void *opaque)
+{
+    struct nitroTakeoverWatch *watch = opaque;
+    nitroDomainObjPrivate *priv = watch->vm->privateData;
+    VIR_LOCK_GUARD lock = virObjectLockGuard(watch->vm);
+
+    virEventUpdateHandle(id, 0);
+    if (priv->run.helper == watch->helper)
+        nitroEndNote(nitro_driver, watch->vm);
+}
+
+
+/* Notices the end of a helper that does not talk to us. Without a pidfd the next try does. */
+static void
+nitroTakeoverWatch(virDomainObj *vm)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+    struct nitroTakeoverWatch *watch;
+
+    if (!priv->run.helper || nitroHelperGetFd(priv->run.helper) < 0 || priv->run.watch >= 0)
+        return;
+    watch = g_new0(struct nitroTakeoverWatch, 1);
+    watch->vm = virObjectRef(vm);
+    watch->helper = nitroHelperRef(priv->run.helper);
+    priv->run.watch = virEventAddHandle(nitroHelperGetFd(watch->helper), VIR_EVENT_HANDLE_READABLE,
+                                        nitroTakeoverHelperEnded, watch, nitroTakeoverWatchFree);
+    if (priv->run.watch < 0)
+        nitroTakeoverWatchFree(watch);
+}
+
+
+/* The error that is set keeps @vm from being taken over now. Returns the ms until the next try. */
+static unsigned int
+nitroTakeoverPutOff(nitroDriver *driver,
+                    virDomainObj *vm)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+    g_autofree char *dir = nitroDomainGetRunDir(driver, vm->def);
+    unsigned int pause = NITRO_TAKEOVER_PAUSE_MIN << MIN(priv->run.tries, 16);
+
+    if (priv->run.tries == 0)
+        VIR_WARN("Domain '%s' cannot be taken over yet: %s", vm->def->name, virGetLastErrorMessage());
+    priv->run.tries++;
+    if (priv->run.tries >= NITRO_TAKEOVER_TRIES && !priv->run.aside) {
+        priv->run.aside = g_strdup(virGetLastErrorMessage());
+        nitroAsideMark(dir, vm->pid, priv->run.aside);
+        VIR_ERROR(_("domain '%s' is set aside: its helper, process %lld, is left alone, and nothing is known of the enclave: %s"),
+                  vm->def->name, (long long) vm->pid, priv->run.aside);
+        virObjectEventStateQueue(driver->domainEventState,
+                                 virDomainEventControlErrorNewFromObj(vm));
+    }
+    if (priv->run.aside)
+        nitroTakeoverWatch(vm);
+    return MIN(pause, NITRO_TAKEOVER_PAUSE_MAX);
+}
+
+
+static void
+nitroTakeoverSucceeded(nitroDriver *driver,
+                       virDomainObj *vm)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+    g_autofree char *dir = nitroDomainGetRunDir(driver, vm->def);
+
+    nitroAsideUnmark(dir);
+    if (priv->run.aside)
+        VIR_WARN("Domain '%s' is taken over after all", vm->def->name);
+    g_clear_pointer(&priv->run.aside, g_free);
+    nitroRunUnwatch(&priv->run);
+    priv->run.tries = 0;
+}
+
+
+static void nitroTakeoverTask(nitroDriver *driver, virDomainObj *vm);
+
+/* Tries it once, with the job of a start. Returns whether the domain is to be restarted. */
+static bool
+nitroTakeoverOnce(nitroDriver *driver,
+                  virDomainObj *vm)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+
+    switch (nitroTakeoverTry(driver, vm)) {
+    case NITRO_TAKEOVER_DONE:
+        if (virDomainObjIsActive(vm) && priv->run.mon)
+            nitroTakeoverSucceeded(driver, vm);
+        break;
+    case NITRO_TAKEOVER_GONE:
+        VIR_WARN("The helper of domain '%s' has ended without a daemon", vm->def->name);
+        return nitroEndLost(driver, vm);
+    case NITRO_TAKEOVER_LATER:
+        nitroDriverRun(driver->takeovers, nitroTakeoverTask, vm, nitroTakeoverPutOff(driver, vm));
+        break;
+    }
+    return false;
+}
+
+
+/* A function for nitroDriverRun() */
+static void
+nitroTakeoverTask(nitroDriver *driver,
+                  virDomainObj *vm)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+    bool restart = false;
+    int id;
+
+    virObjectRef(vm);
+    virObjectLock(vm);
+    id = vm->def->id;
+    if (virDomainObjIsActive(vm) && !priv->run.ended) {
+        if (nitroStartBeginJobOnly(vm) < 0) {
+            nitroDriverRun(driver->takeovers, nitroTakeoverTask, vm, NITRO_TAKEOVER_PAUSE_MAX);
+        } else {
+            /* Who has ended it while this waited may also have started it again. */
+            if (vm->def->id == id && !priv->run.ended && priv->run.startTime == 0)
+                restart = nitroTakeoverOnce(driver, vm);
+            nitroStartEndJob(vm);
+        }
+    }
+    if (!restart || !driver->restart(driver, vm))
+        nitroDomainRemoveInactive(driver, vm);
+    virDomainObjEndAPI(&vm);
+}
+
+
+void
+nitroTakeoverBegin(nitroDriver *driver,
+                   virDomainObj *vm)
+{
+    nitroDriverReserveDomainId(driver, vm->def->id);
+    nitroDriverDomainStarted(driver);
+    nitroRunReserve(driver, vm);
+    nitroDriverRun(driver->takeovers, nitroTakeoverTask, vm, 0);
+}
+
+
+static int
+nitroTakeoverOne(virDomainObj *vm,
+                 void *opaque)
+{
+    VIR_LOCK_GUARD lock = virObjectLockGuard(vm);
+
+    if (virDomainObjIsActive(vm))
+        nitroTakeoverBegin(opaque, vm);
+    return 0;
+}
+
+
+void
+nitroTakeoverAll(nitroDriver *driver)
+{
+    virDomainObjListForEach(driver->domains, true, nitroTakeoverOne, driver);
+}

@@ -1,0 +1,69 @@
+/*
+ * fuzzloop.h: what the fuzz targets of the helper's connections share
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * The code under test has one end of a socket, the target the other one, and the main loop
+ * runs as long as there is something to do.
+ */
+
+#pragma once
+
+#include <glib.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* No input makes the loop turn more often than this, or something spins. */
+#define FUZZ_TURNS_MAX 100000
+
+static inline void
+fuzzRunLoop(void)
+{
+    unsigned int turns = 0;
+
+    while (g_main_context_iteration(NULL, FALSE)) {
+        if (++turns > FUZZ_TURNS_MAX)
+            abort();
+    }
+}
+
+/* A pair of connected, non-blocking sockets: one for the code under test, one for the target */
+static inline void
+fuzzSocketPair(int fds[2])
+{
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) < 0)
+        abort();
+}
+
+/* Sends what the other side takes. The other side may have closed its end, and then takes nothing. */
+static inline void
+fuzzSend(int fd, const void *data, size_t size)
+{
+    const char *next = data;
+
+    while (size > 0) {
+        ssize_t n = send(fd, next, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+        if (n < 0)
+            return;
+        next += n;
+        size -= n;
+        fuzzRunLoop();
+    }
+}
+
+/* Reads all that has been sent by the other side until now; appends it to @output. */
+static inline void
+fuzzReceive(int fd, GString *output)
+{
+    char buf[4096];
+    ssize_t n;
+
+    while ((n = recv(fd, buf, sizeof(buf), MSG_DONTWAIT)) > 0) {
+        g_string_append_len(output, buf, n);
+        fuzzRunLoop();
+    }
+}
