@@ -152,7 +152,7 @@ class Definitions(EnclaveTest):
 
     def test_vcpus(self):
         for vcpus in ("-1", "4000000000", "4294967295", "+4000000000", " 2147483648", "-4", "10000"):
-            for machine, most in (("nitro", 4096), ("nitro-enclave", 288)):
+            for machine, most in (("nitro", 4096), ("nitro-enclave", 255)):
                 self.refuse(domain_xml("many", machine=machine, vcpu=f"<vcpu>{vcpus}</vcpu>"),
                             CONFIG, f"{vcpus} vCPUs", f"'{machine}' can have 1 to {most}")
 
