@@ -1,11 +1,12 @@
 /*
- * nitro_driver_security.c: the entry points about security: labels, and what an enclave attests
+ * nitro_driver_security.c: the entry points that are about what protects an enclave
  *
  * Copyright (C) 2026 The libvirt-nitro authors
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The helper's measurements of the image that it has loaded -> typed parameters.
+ * The helper's measurements of the image that it has loaded -> typed parameters. And the labels
+ * of security drivers, of which there are none.
  */
 
 #include <config.h>
@@ -106,6 +107,7 @@ nitroDomainGetLaunchSecurityInfo(virDomainPtr dom,
 }
 
 
+/* libvirt's daemon loses the error of one that is not there: clients would learn no cause. */
 int
 nitroDomainGetSecurityLabelList(virDomainPtr dom,
                                 virSecurityLabelPtr *seclabels)

@@ -1,5 +1,5 @@
 /*
- * nitro_driver_security.h: the entry points about security: labels, and what an enclave attests
+ * nitro_driver_security.h: the entry points that are about what protects an enclave
  *
  * Copyright (C) 2026 The libvirt-nitro authors
  *
@@ -12,9 +12,6 @@
 
 #include "driver.h"
 
-/* An enclave has no label of any security driver: the list is empty. */
-int nitroDomainGetSecurityLabelList(virDomainPtr dom, virSecurityLabelPtr *seclabels);
-
 /*
  * The parameters, all of the running domain:
  *   nitro-hash           string: the hash of the measurements, "sha384"
@@ -25,3 +22,6 @@ int nitroDomainGetSecurityLabelList(virDomainPtr dom, virSecurityLabelPtr *secla
  */
 int nitroDomainGetLaunchSecurityInfo(virDomainPtr dom, virTypedParameterPtr *params,
                                      int *nparams, unsigned int flags);
+
+/* No labels: no security driver of the host is used. */
+int nitroDomainGetSecurityLabelList(virDomainPtr dom, virSecurityLabelPtr *seclabels);
