@@ -28,7 +28,7 @@
 #include "virthread.h"
 #include "virutil.h"
 
-#define VIR_FROM_THIS VIR_FROM_DOMAIN
+#define VIR_FROM_THIS VIR_FROM_NITRO
 
 VIR_LOG_INIT("nitro.nitro_monitor");
 

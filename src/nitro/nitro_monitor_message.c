@@ -18,7 +18,7 @@
 #include "virerror.h"
 #include "virstring.h"
 
-#define VIR_FROM_THIS VIR_FROM_DOMAIN
+#define VIR_FROM_THIS VIR_FROM_NITRO
 
 /* Levels of objects and arrays; the protocol has three. */
 #define NITRO_MONITOR_DEPTH_MAX 8
