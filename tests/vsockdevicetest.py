@@ -610,6 +610,30 @@ class ProtocolTest(DeviceCase):
         guest.start()
         self.alive()
 
+    def test_memory_while_rings_run(self):
+        """
+        A memory table comes at any time; packets that the device has taken and not given back
+        yet, as it waits for more to come, are given back all the same.
+        """
+        guest = self.boot()
+        peer = self.connect()
+        data = os.urandom(1024)
+        packet = guest.header(OP_RW, 2000, 5000, len(data)) + data
+        guest.write(guest.TX_DATA, packet)
+        for number in range(60):
+            for _ in range(8):
+                for _ in range(18):
+                    guest.tx.add([(guest.TX_DATA, len(packet))])
+                guest.tx.wake()
+                time.sleep(0.0002)
+            time.sleep(number % 20 * 0.0001)
+            self.assertTrue(guest.front.acked(SET_MEM_TABLE, guest.table(), [guest.memfd] * 2))
+            for _ in range(8 * 18):
+                guest.collect()
+            self.assertEqual(data * 8 * 18, recv_exactly(peer, len(data) * 8 * 18))
+            guest.fetch()
+        self.alive()
+
     def test_pieces(self):
         """Messages may come in pieces, or several at once."""
         message = struct.pack('<III', GET_FEATURES, 1, 0)
