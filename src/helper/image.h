@@ -88,7 +88,10 @@ struct _ImageParts {
     ImageSection sections[EIF_MAX_SECTIONS]; /* in file order, without metadata */
     bool measured;                           /* whether @measurements are there already */
     EifMeasurements measurements;
-    uint64_t cmdlineMax; /* bytes that the kernel takes; set by imagePartsCheckLinux() */
+    /* set by imagePartsCheckLinux() */
+    uint64_t cmdlineMax;     /* bytes that the kernel takes */
+    unsigned int linuxMajor; /* the kernel's version as its header tells it; 0: it does not */
+    unsigned int linuxMinor;
 };
 
 void imagePartsFree(ImageParts *parts);
