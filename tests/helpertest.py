@@ -1012,6 +1012,41 @@ class BootTest(HelperCase):
         self.assertEqual('boot', client.reply(1)['return']['phase'])
 
 
+class DescriptorTest(HelperCase):
+    """What is not needed any more is closed."""
+
+    def targets(self):
+        found = []
+        for fd in os.listdir(f'/proc/{self.process.pid}/fd'):
+            try:
+                found.append(os.readlink(f'/proc/{self.process.pid}/fd/{fd}'))
+            except FileNotFoundError:
+                pass
+        return found
+
+    def test_image(self):
+        """Neither the files of the image nor its copy in memory, once it has been measured"""
+        initrd = self.fd(self.path('initrd', b'ramdisk'))
+        for expected in (False, True):
+            with self.subTest(expected):
+                image = eifwriter.simple(kernel=tinyguest.kernel(b'x'), cmdline=b'',
+                                         ramdisks=(b'ramdisk',))
+                extra = [f'--expect-pcr=0={image.pcrs()[0]}'] if expected else []
+                client = self.start_tiny('--initrd-fd', str(initrd), *extra, text=b'x',
+                                         fds=[initrd])
+                wait_for(lambda: self.measured(client))
+                wait_for(lambda: not [target for target in self.targets()
+                                      if 'memfd:' in target], 5)
+                self.assertFalse([target for target in self.targets()
+                                  if target in (self.path('kernel'), self.path('initrd'))])
+                client.send(command='terminate', id=1)
+                self.assert_exited(client, 'terminated')
+
+    def measured(self, client):
+        client.send(command='query-measurements', id=77)
+        return 'return' in client.reply(77)
+
+
 class HostileQemuTest(HelperCase):
     """Fake QEMUs, which say on the monitor what a taken-over one might."""
 

@@ -247,14 +247,31 @@ imageOpen(Image *image, const Options *options, Failure *failure)
 }
 
 void
-imagePartsFree(ImageParts *parts)
+imageClose(Image *image)
 {
-    if (!parts)
-        return;
+    if (image->fd >= 0)
+        close(image->fd);
+    if (image->initrdFd >= 0)
+        close(image->initrdFd);
+    image->fd = image->initrdFd = -1;
+}
+
+void
+imagePartsClose(ImageParts *parts)
+{
     if (parts->kernelFd >= 0)
         close(parts->kernelFd);
     if (parts->ramdiskFd >= 0)
         close(parts->ramdiskFd);
+    parts->kernelFd = parts->ramdiskFd = -1;
+}
+
+void
+imagePartsFree(ImageParts *parts)
+{
+    if (!parts)
+        return;
+    imagePartsClose(parts);
     g_string_free(parts->cmdline, TRUE);
     g_byte_array_unref(parts->signature);
     g_free(parts);

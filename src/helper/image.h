@@ -31,8 +31,8 @@ struct _ImageStamp {
 typedef struct _Image Image;
 struct _Image {
     bool isEif;
-    int fd;              /* EIF file or kernel, not owned */
-    int initrdFd;        /* not owned; -1: none */
+    int fd;              /* EIF file or kernel; -1: closed */
+    int initrdFd;        /* -1: none, or closed */
     uint64_t kernelSize; /* of a Linux kernel when it was checked, in bytes */
     uint64_t initrdSize; /* of its ramdisk, likewise */
     const char *cmdline; /* of a kernel, not owned; never NULL */
@@ -47,6 +47,9 @@ struct _Image {
  * Returns 0, or -1 with @failure set ("image", "config").
  */
 int imageOpen(Image *image, const Options *options, Failure *failure);
+
+/* Closes the descriptors, which came with the options: nothing of the files is needed any more. */
+void imageClose(Image *image);
 
 /*
  * Puts the EIF of @image, image->size bytes, at @buf: read straight there, once, its checksum
@@ -113,6 +116,9 @@ ImageParts *imageUnpack(const Image *image, const EifMeasurements *expected,
  * protocol. Returns 0, or -1 with @failure set ("image", "config").
  */
 int imagePartsCheckLinux(ImageParts *parts, uint64_t memory, Failure *failure);
+
+/* Closes the kernel and the ramdisk: what has them open goes on having them. */
+void imagePartsClose(ImageParts *parts);
 
 /*
  * Measures what imageUnpack() has read. Returns 0, or -1 with @error set, also when

@@ -192,7 +192,7 @@ emulatedChooseAccel(Emulated *emulated)
 }
 
 static int
-emulatedLoad(void *instance, const Image *image, const EifMeasurements *expected,
+emulatedLoad(void *instance, Image *image, const EifMeasurements *expected,
              const int *cancel, Failure *failure)
 {
     Emulated *emulated = instance;
@@ -202,6 +202,7 @@ emulatedLoad(void *instance, const Image *image, const EifMeasurements *expected
         imagePartsCheckLinux(emulated->parts, emulated->options->memory, failure) < 0)
         return -1;
 
+    imageClose(image);
     emulated->imageSize = image->size;
     emulatedChooseAccel(emulated);
     return machineChoose(&emulated->machine, emulated->parts, emulated->options,
@@ -898,8 +899,11 @@ static int
 emulatedMeasure(void *instance, const int *cancel, EifMeasurements *measurements, GError **error)
 {
     Emulated *emulated = instance;
+    int rc = imagePartsMeasure(emulated->parts, cancel, measurements, error);
 
-    return imagePartsMeasure(emulated->parts, cancel, measurements, error);
+    /* QEMU has its own descriptors of them. */
+    imagePartsClose(emulated->parts);
+    return rc;
 }
 
 static void
