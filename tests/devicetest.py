@@ -845,6 +845,56 @@ class BrokerTest(DeviceCase):
         self.mock.wait_closed(60)
 
 
+class DescriptorTest(DeviceCase):
+    """What is not needed any more is closed."""
+
+    def targets(self):
+        return [os.readlink(f'/proc/{self.process.pid}/fd/{fd}')
+                for fd in os.listdir(f'/proc/{self.process.pid}/fd')]
+
+    def test_image_and_device(self):
+        """The device after its first call, the image once it has been measured"""
+        path, content = self.eif()
+        with open(path, 'rb') as f:
+            self.assertEqual(content, f.read())
+        client = self.run_device(path)
+        client.event('booted')
+        self.assertFalse([target for target in self.targets() if 'nitro_enclaves' in target])
+
+        def measured():
+            client.send(command='query-measurements', id=7)
+            return 'return' in client.reply(7)
+        wait_for(measured)
+        self.assertNotIn(path, self.targets())
+        self.terminate(client)
+
+    def test_expected(self):
+        """The image that was measured before the start"""
+        image = eifwriter.simple(kernel=os.urandom(1000))
+        path = image.write(self.path('eif'))
+        client = self.run_device(path, '--expect-pcr', f'0={image.pcrs()[0]}')
+        client.event('booted')
+        self.assertNotIn(path, self.targets())
+        self.terminate(client)
+
+    def test_broker(self):
+        """The connection with the heartbeat broker, whose port others wait for"""
+        broker, helper = socket.socketpair()
+        with broker, helper:
+            broker.sendall(b'{"libvirt-nitro-broker": {"protocol": 1}}\n'
+                           b'{"event": "listening"}\n')
+            client = self.run_device(self.eif()[0], '--broker-fd', str(helper.fileno()),
+                                     heartbeat=None, fds=[helper.fileno()])
+            helper.close()
+            broker.settimeout(SHORT)
+            expected = json.loads(broker.makefile('rb').readline())
+            broker.sendall(json.dumps({'event': 'heartbeat', 'cid': expected['cid']}).encode() +
+                           b'\n')
+            client.event('booted')
+            self.assertEqual(b'', broker.recv(1))
+            self.terminate(client)
+
+
 class ManyTest(DeviceCase):
     """Enclaves come and go, four at a time, and everything is as it was."""
 
