@@ -56,7 +56,8 @@ static void
 testRoom(void)
 {
     static const char *names[] = {
-        "a name of 20 bytes!!", CJK CJK CJK CJK CJK CJK CJK "x", EMOJI EMOJI EMOJI EMOJI EMOJI EMOJI,
+        "a name of 20 bytes!!", CJK CJK CJK CJK CJK CJK CJK "x",
+        EMOJI EMOJI EMOJI EMOJI EMOJI EMOJI,
         "x" CYRILLIC CYRILLIC CYRILLIC CYRILLIC CYRILLIC CYRILLIC CYRILLIC CYRILLIC CYRILLIC,
     };
     size_t most = NITRO_SOCKET_PATH_MAX - strlen("/domain-2147483647/" LONGEST);

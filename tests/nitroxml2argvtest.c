@@ -287,6 +287,7 @@ static const TestCase tests[] = {
     { "vcpu-cpuset-fewer", true },
     { "vcpu-cpuset-more", true },
     { "vcpu-cpuset-0", true },
+    { "vcpu-cpuset-high", true },
     { "vcpupin-partial", true },
     { "vcpupin-two", true },
     { "vcpupin-same", true },

@@ -20,8 +20,9 @@ int nitroDomainDefPostParseBasic(virDomainDef *def,
 /*
  * Refuses what is no enclave at all: another domain type, OS type, architecture or
  * machine, or no memory (VIR_ERR_CONFIG_UNSUPPORTED), and, but for the status of a running
- * domain, a name that cannot be that of a file (nitroDomainNameCheck()). Fills in the machine. Unlike the checks of
- * nitro_domain_validate.h this happens for each definition, however it was read.
+ * domain, a name that cannot be that of a file (nitroDomainNameCheck()). Fills in the
+ * machine. Unlike the checks of nitro_domain_validate.h this happens for each definition,
+ * however it was read.
  */
 int nitroDomainDefPostParse(virDomainDef *def,
                             unsigned int parseFlags,

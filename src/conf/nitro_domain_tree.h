@@ -24,10 +24,10 @@ bool nitroDomainTreeIsOurs(const xmlNode *node);
  *   there, and a second one of those of which it reads the first only,
  * - entities, whose elements no XPath expression finds.
  *
- * Returns 0, or -1 with VIR_ERR_XML_ERROR set (VIR_ERR_CONFIG_UNSUPPORTED for what has a meaning for
- * other hypervisors) that names the element and what to change.
+ * Returns 0, or -1 with VIR_ERR_XML_ERROR set (VIR_ERR_CONFIG_UNSUPPORTED for what has a meaning
+ * for other hypervisors) that names the element and what to change.
  */
 int nitroDomainTreeCheck(xmlNodePtr domain);
 
-/* The same for the text @xml of a single device: of the driver's own elements none belongs there. */
+/* The same for the text @xml of a single device; elements of the driver's own are never in one. */
 int nitroDomainTreeCheckDevice(const char *xml);

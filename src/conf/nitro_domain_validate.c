@@ -128,7 +128,7 @@ nitroDomainDefValidateBoot(const virDomainDef *def)
 }
 
 
-/* Whether the feature @feature is what every enclave has, or is switched off and one that none has. */
+/* Whether @feature is what every enclave has, or is switched off and what none has. */
 static bool
 nitroDomainDefFeatureIsTrue(const virDomainDef *def,
                             virDomainFeature feature)

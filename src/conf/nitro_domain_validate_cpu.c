@@ -133,6 +133,13 @@ nitroDomainDefValidateHostCpus(const virDomainDef *def)
         return -1;
     }
 
+    if (virBitmapLastSetBit(map) > NITRO_CPU_MAX) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("CPUs '%s' are not supported: the highest CPU that Linux has is %d"),
+                       NULLSTR_EMPTY(list), NITRO_CPU_MAX);
+        return -1;
+    }
+
     if (def->cpumask && !virBitmapEqual(def->cpumask, map)) {
         g_autofree char *cpuset = virBitmapFormat(def->cpumask);
 

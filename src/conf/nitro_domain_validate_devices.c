@@ -85,13 +85,27 @@ nitroDomainVsockDefValidate(const virDomainVsockDef *vsock)
 
 
 static int
+nitroDomainChrSourceValidateTexts(const virDomainChrSourceDef *source)
+{
+    const char *path = NULL;
+
+    if (source->type == VIR_DOMAIN_CHR_TYPE_FILE)
+        path = source->data.file.path;
+    else if (source->type == VIR_DOMAIN_CHR_TYPE_UNIX)
+        path = source->data.nix.path;
+
+    if (nitroDomainTextCheck("source path=", path, false) < 0 ||
+        nitroDomainTextCheck("log file=", source->logfile, false) < 0)
+        return -1;
+
+    return 0;
+}
+
+
+static int
 nitroDomainChrSourceValidate(const virDomainChrSourceDef *source)
 {
-    if ((source->type == VIR_DOMAIN_CHR_TYPE_FILE &&
-         nitroDomainTextCheck("source path=", source->data.file.path, false) < 0) ||
-        (source->type == VIR_DOMAIN_CHR_TYPE_UNIX &&
-         nitroDomainTextCheck("source path=", source->data.nix.path, false) < 0) ||
-        nitroDomainTextCheck("log file=", source->logfile, false) < 0)
+    if (nitroDomainChrSourceValidateTexts(source) < 0)
         return -1;
 
     switch ((virDomainChrType) source->type) {

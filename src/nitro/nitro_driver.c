@@ -1262,6 +1262,7 @@ static virHypervisorDriver nitroHypervisorDriver = {
     .domainGetOSType = nitroDomainGetOSType,
     .domainHasManagedSaveImage = nitroDomainHasManagedSaveImage,
     .domainGetLaunchSecurityInfo = nitroDomainGetLaunchSecurityInfo,
+    .domainGetSecurityLabelList = nitroDomainGetSecurityLabelList,
     .domainOpenConsole = nitroDomainOpenConsole,
     .domainCreateXML = nitroDomainCreateXML,
     .domainCreate = nitroDomainCreate,

@@ -1,5 +1,5 @@
 /*
- * nitro_driver_security.h: the entry points that are about what an enclave attests
+ * nitro_driver_security.h: the entry points that are about what protects an enclave
  *
  * Copyright (C) 2026 The libvirt-nitro authors
  *
@@ -22,3 +22,6 @@
  */
 int nitroDomainGetLaunchSecurityInfo(virDomainPtr dom, virTypedParameterPtr *params,
                                      int *nparams, unsigned int flags);
+
+/* No labels: no security driver of the host is used. */
+int nitroDomainGetSecurityLabelList(virDomainPtr dom, virSecurityLabelPtr *seclabels);

@@ -130,6 +130,7 @@ nitroEndKill(nitroDriver *driver,
     }
 
     mon = g_steal_pointer(&priv->run.mon);
+    priv->run.ending = true;
     if (!gone) {
         helper = nitroHelperRef(priv->run.helper);
         virObjectUnlock(vm);
@@ -141,6 +142,7 @@ nitroEndKill(nitroDriver *driver,
     if (gone || vm->def->id != id)
         return true;
 
+    priv->run.ending = false;
     nitroEndGiveUp(driver, vm, mon);
     return false;
 }

@@ -144,6 +144,14 @@ nitroHelperIsNoProcess(int rc)
 }
 
 
+/* Kernels before 5.3 have none, and old sandboxes do not know the call. */
+static bool
+nitroHelperHasNoPidfd(int err)
+{
+    return err == ENOSYS || err == EPERM;
+}
+
+
 nitroHelper *
 nitroHelperNewAlive(pid_t pid)
 {
@@ -152,7 +160,7 @@ nitroHelperNewAlive(pid_t pid)
     int rc;
 
     helper->pidfd = syscall(SYS_pidfd_open, pid, 0);
-    if (helper->pidfd < 0 && errno != ENOSYS) {
+    if (helper->pidfd < 0 && !nitroHelperHasNoPidfd(errno)) {
         virReportSystemError(errno, _("cannot keep hold of the process %lld"), (long long) pid);
         return NULL;
     }
@@ -248,7 +256,7 @@ nitroHelperFind(nitroHelper *helper,
     pidfd = syscall(SYS_pidfd_open, helper->pid, 0);
     if (pidfd < 0 && errno == ESRCH)
         return NITRO_HELPER_GONE;
-    if (pidfd < 0 && errno != ENOSYS && errno != EINVAL)
+    if (pidfd < 0 && errno != EINVAL && !nitroHelperHasNoPidfd(errno))
         return NITRO_HELPER_UNKNOWN;
 
     if ((state = nitroHelperIdentify(helper, uuid)) != NITRO_HELPER_ALIVE || pidfd < 0)

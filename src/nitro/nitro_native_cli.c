@@ -158,10 +158,10 @@ nitroNativeCliParseCpuIds(virJSONValue *value,
         if (nitroNativeCliGetNumber(virJSONValueArrayGet(value, i), "cpu_ids", &cpu) < 0)
             return -1;
 
-        if (cpu >= VIR_DOMAIN_CPUMASK_LEN) {
+        if (cpu > NITRO_CPU_MAX) {
             virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
                            _("CPU %llu of cpu_ids is above the highest that is supported, %d"),
-                           cpu, VIR_DOMAIN_CPUMASK_LEN - 1);
+                           cpu, NITRO_CPU_MAX);
             return -1;
         }
         if (virBitmapIsBitSet(cpus, cpu)) {

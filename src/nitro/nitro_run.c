@@ -66,6 +66,8 @@ nitroRunReset(nitroRun *run)
     g_clear_pointer(&run->helper, nitroHelperUnref);
     g_clear_pointer(&run->aside, g_free);
     run->tries = 0;
+    run->taken = false;
+    run->ending = false;
     run->place = NULL;
     run->shortage = false;
     run->booted = false;
@@ -426,6 +428,7 @@ nitroRunRelease(nitroDriver *driver,
     nitroOutputsRelease(driver, vm->def->name, rundir);
     VIR_FORCE_CLOSE(priv->run.consoleFd);
     nitroRunUnwatch(&priv->run);
+    g_clear_pointer(&priv->run.helper, nitroHelperUnref);
     nitroCidsRelease(driver->cids, priv->run.cid);
     priv->run.cid = 0;
     nitroCpusRelease(driver->cpus, vm->def->name);

@@ -67,7 +67,7 @@ nitroSocketListen(const char *path)
     int fd = nitroSocketBind(path);
 
     if (fd == -ENAMETOOLONG) {
-        virReportError(VIR_ERR_INTERNAL_ERROR,
+        virReportError(VIR_ERR_OPERATION_FAILED,
                        _("the path '%s' of a socket is too long, at most %zu bytes can be used: give virtnitrod a shorter XDG_RUNTIME_DIR"),
                        path, NITRO_SOCKET_PATH_MAX);
         return -1;

@@ -38,8 +38,8 @@ VIR_LOG_INIT("nitro.nitro_takeover");
 #define NITRO_TAKEOVER_PAUSE_MIN 100
 #define NITRO_TAKEOVER_PAUSE_MAX 30000
 
-/* Tries after which the domain is set aside: about three seconds */
-#define NITRO_TAKEOVER_TRIES 5
+/* us: a domain that cannot be taken over for so long is set aside */
+#define NITRO_TAKEOVER_PATIENCE (2 * G_USEC_PER_SEC)
 
 typedef enum {
     NITRO_TAKEOVER_DONE,  /* or no business of ours any more */
@@ -82,9 +82,16 @@ nitroTakeoverFromMonitor(nitroMonitor *mon,
                          void *opaque)
 {
     virDomainObj *vm = opaque;
+    nitroDomainObjPrivate *priv;
+    bool taken = false;
 
-    /* That is no end: the enclave may be well. */
-    if (nitroMonitorIsForeign(mon))
+    VIR_WITH_OBJECT_LOCK_GUARD(vm) {
+        priv = vm->privateData;
+        taken = priv->run.taken;
+    }
+    /* A helper that could not be understood before that may be of another version, and its enclave
+     * well: whether it has ended is for the takeover to find out. */
+    if (!taken && (!event->name || STREQ(event->name, NITRO_EVENT_FAILED)))
         return;
     nitroEventsFromMonitor(mon, event, vm);
     if (STREQ_NULLABLE(event->name, NITRO_EVENT_BOOTED))
@@ -149,12 +156,18 @@ nitroTakeoverQuery(nitroDriver *driver,
     /* Who has taken the monitor away is ending the domain. */
     if (vm->def->id != id || priv->run.mon != mon || priv->run.ended)
         return NITRO_TAKEOVER_DONE;
-    if (rc == 0) {
+    /* From here on the end of the connection is told. */
+    priv->run.taken = rc == 0;
+    if (rc == 0 && !nitroMonitorIsGone(mon)) {
         nitroTakeoverNote(driver, vm, &status);
         return NITRO_TAKEOVER_DONE;
     }
+    priv->run.taken = false;
     /* A helper that is slow to answer keeps its connection: it may be well. */
-    if (virGetLastErrorCode() != VIR_ERR_OPERATION_TIMEOUT) {
+    if (rc == 0)
+        virReportError(VIR_ERR_OPERATION_FAILED,
+                       _("the helper of domain '%s' has closed its connection"), vm->def->name);
+    if (virGetLastErrorCode() != VIR_ERR_OPERATION_TIMEOUT || nitroMonitorIsGone(mon)) {
         nitroMonitorClose(mon);
         g_clear_pointer(&priv->run.mon, virObjectUnref);
     }
@@ -248,10 +261,12 @@ nitroTakeoverPutOff(nitroDriver *driver,
     g_autofree char *dir = nitroDomainGetRunDir(driver, vm->def);
     unsigned int pause = NITRO_TAKEOVER_PAUSE_MIN << MIN(priv->run.tries, 16);
 
-    if (priv->run.tries == 0)
+    if (priv->run.tries == 0) {
+        priv->run.tried = g_get_monotonic_time();
         VIR_WARN("Domain '%s' cannot be taken over yet: %s", vm->def->name, virGetLastErrorMessage());
+    }
     priv->run.tries++;
-    if (priv->run.tries >= NITRO_TAKEOVER_TRIES && !priv->run.aside) {
+    if (g_get_monotonic_time() - priv->run.tried >= NITRO_TAKEOVER_PATIENCE && !priv->run.aside) {
         priv->run.aside = g_strdup(virGetLastErrorMessage());
         nitroAsideMark(dir, vm->pid, priv->run.aside);
         VIR_ERROR(_("domain '%s' is set aside: its helper, process %lld, is left alone, and nothing is known of the enclave: %s"),
@@ -296,6 +311,8 @@ nitroTakeoverOnce(nitroDriver *driver,
             nitroTakeoverSucceeded(driver, vm);
         break;
     case NITRO_TAKEOVER_GONE:
+        if (priv->run.ending)
+            break;
         VIR_WARN("The helper of domain '%s' has ended without a daemon", vm->def->name);
         return nitroEndLost(driver, vm);
     case NITRO_TAKEOVER_LATER:

@@ -119,7 +119,7 @@ class DefinitionsTest(EnclaveTest):
                 self.refuse(plain_xml("a", elements=elements), XML_ERROR, "U+000D")
         log = "<console type='pty'><log file='/tmp/a&#10;b'/></console>"
         self.refuse(plain_xml("a", devices=log), XML_ERROR, "<log file=>", "U+000A")
-        with self.refused(XML_ERROR, "U+000D"):
+        with self.refused(libvirt.VIR_ERR_INVALID_ARG, "U+000D"):
             self.conn.domainXMLFromNative(
                 "nitro-cli",
                 r'{"enclave_name": "a\rb", "eif_path": "/a", "cpu_count": 2, "memory_mib": 128}')

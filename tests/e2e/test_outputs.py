@@ -210,7 +210,7 @@ class OneUse(OutputTest):
         wait_until(lambda: "'lost'" in self.try_start(quick_xml(
             "second", devices=file_console(console))), 30, "the domain's files")
         self.conn.lookupByName("lost").destroy()
-        self.assertNotIn(helper, self.living())
+        wait_until(lambda: helper not in self.living(), 5, "the helper's end")
         self.conn.createXML(quick_xml("second", devices=file_console(console)), 0).destroy()
 
     def try_start(self, xml):
