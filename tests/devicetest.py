@@ -523,7 +523,7 @@ ERRORS = [
     for call in (CREATE, INFO, MEMORY, VCPU, START)
 ] + [
     # what the driver never returns by itself
-    (call, number, 'resource', [f'Hypervisor refused {call}: {text}: ', advice])
+    (call, number, 'device', [f'Hypervisor refused {call}: {text}: ', advice])
     for call, advice in ((CREATE, '4 enclaves at most'), (INFO, 'try again'),
                          (MEMORY, '65536 KiB (huge pages of 2048 KiB)'),
                          (VCPU, 'a CPU of the pool'), (START, "a CID of the hypervisor's choice"))
@@ -577,7 +577,7 @@ class ErrorTest(DeviceCase):
         for err, text in ((errno.EL2HLT, 'Level 2 halted'), (300, '300')):
             self.mock.configure(faults=[])
             failure = self.failure(START, err)
-            self.assertEqual('resource', failure['code'])
+            self.assertEqual('device', failure['code'])
             self.assertRegex(failure['text'], f'refused {START}: .*{text}: ')
 
     def test_wrong_ids(self):
@@ -633,7 +633,7 @@ class TransientTest(DeviceCase):
         client = self.run_device(self.eif()[0])
         failure = client.event('failed')
         self.process.wait(SHORT)
-        self.assertEqual(('resource', errno.EBUSY), (failure['code'], failure['errno']))
+        self.assertEqual(('device', errno.EBUSY), (failure['code'], failure['errno']))
         self.assertEqual(1, len([line for line in self.calls() if MEMORY in line]))
 
     def test_ends(self):

@@ -312,6 +312,38 @@ nitroAsideLook(nitroDriver *driver,
 }
 
 
+/* The entry of the run directory @dir, or NULL */
+static nitroAside *
+nitroAsideFind(nitroAsides *asides,
+               const char *dir)
+{
+    size_t i;
+
+    for (i = 0; i < asides->list->len; i++) {
+        nitroAside *aside = g_ptr_array_index(asides->list, i);
+
+        if (STREQ(aside->dir, dir))
+            return aside;
+    }
+    return NULL;
+}
+
+
+/* What the enclave of @vm has is not that of an entry any more, but its domain's. */
+static void
+nitroAsideHandOver(nitroDriver *driver,
+                   virDomainObj *vm)
+{
+    g_autofree char *path = nitroDomainGetRunDir(driver, vm->def);
+    g_autofree char *dir = g_path_get_basename(path);
+    nitroAside *aside = nitroAsideFind(driver->asides, dir);
+
+    if (aside)
+        nitroAsideRelease(driver, aside);
+    driver->asides->takeover(driver, vm);
+}
+
+
 /* Makes the status @obj a domain in the list. Returns 0, or -1 with an error set. */
 static int
 nitroAsideAddDomain(nitroDriver *driver,
@@ -331,7 +363,7 @@ nitroAsideAddDomain(nitroDriver *driver,
     private = vm->privateData;
     vm->privateData = obj->privateData;
     obj->privateData = private;
-    driver->asides->takeover(driver, vm);
+    nitroAsideHandOver(driver, vm);
     virDomainObjEndAPI(&vm);
     return 0;
 }
@@ -382,17 +414,13 @@ nitroAsideGet(nitroAsides *asides,
               const char *dir)
 {
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&asides->lock);
-    nitroAside *aside;
-    size_t i;
+    nitroAside *aside = nitroAsideFind(asides, dir);
 
-    for (i = 0; i < asides->list->len; i++) {
-        aside = g_ptr_array_index(asides->list, i);
-        if (STREQ(aside->dir, dir))
-            return aside;
+    if (!aside) {
+        aside = g_new0(nitroAside, 1);
+        aside->dir = g_strdup(dir);
+        g_ptr_array_add(asides->list, aside);
     }
-    aside = g_new0(nitroAside, 1);
-    aside->dir = g_strdup(dir);
-    g_ptr_array_add(asides->list, aside);
     return aside;
 }
 
