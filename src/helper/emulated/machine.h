@@ -16,9 +16,9 @@
  *   tsc_early_khz=  tells Linux the frequency. It costs nothing, but Linux knows it from 5.8
  *                   on, and the command line must have room for it.
  *   icount          the guest's clocks count its instructions, so that being interrupted by
- *                   the host does not show. Any kernel boots with it, but takes more than half
- *                   as long again; and all vCPUs share one thread of the host, so that a
- *                   second one takes minutes to come up.
+ *                   the host does not show. Any kernel boots with it, but takes about half as
+ *                   long again, and its vsock carries a third; and all vCPUs share one thread
+ *                   of the host, so that a second one takes minutes to come up.
  *   without ACPI    there is the timer interrupt. It costs nothing, but a kernel must have
  *                   been built to find CPUs and devices without ACPI, as AWS's are.
  *
