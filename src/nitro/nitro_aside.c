@@ -99,7 +99,8 @@ nitroAsidesCheck(nitroAsides *asides,
     for (i = 0; i < asides->list->len; i++) {
         nitroAside *aside = g_ptr_array_index(asides->list, i);
 
-        if (!aside->helper || nitroHelperIsFor(aside->helper, def->uuid) == NITRO_HELPER_GONE)
+        if (!aside->helper || nitroHelperFind(aside->helper, NULL) == NITRO_HELPER_GONE ||
+            nitroHelperIsFor(aside->helper, def->uuid) == NITRO_HELPER_GONE)
             continue;
         virReportError(VIR_ERR_OPERATION_INVALID,
                        _("an enclave of domain '%s' runs already, and was set aside as its status cannot be read: end its helper, process %lld, first"),
@@ -329,6 +330,17 @@ nitroAsideFind(nitroAsides *asides,
 }
 
 
+static void
+nitroAsideRemove(nitroDriver *driver,
+                 nitroAside *aside)
+{
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&driver->asides->lock);
+
+    nitroAsideRelease(driver, aside);
+    g_ptr_array_remove(driver->asides->list, aside);
+}
+
+
 /* What the enclave of @vm has is not that of an entry any more, but its domain's. */
 static void
 nitroAsideHandOver(nitroDriver *driver,
@@ -339,7 +351,7 @@ nitroAsideHandOver(nitroDriver *driver,
     nitroAside *aside = nitroAsideFind(driver->asides, dir);
 
     if (aside)
-        nitroAsideRelease(driver, aside);
+        nitroAsideRemove(driver, aside);
     driver->asides->takeover(driver, vm);
 }
 
@@ -422,17 +434,6 @@ nitroAsideGet(nitroAsides *asides,
         g_ptr_array_add(asides->list, aside);
     }
     return aside;
-}
-
-
-static void
-nitroAsideRemove(nitroDriver *driver,
-                 nitroAside *aside)
-{
-    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&driver->asides->lock);
-
-    nitroAsideRelease(driver, aside);
-    g_ptr_array_remove(driver->asides->list, aside);
 }
 
 

@@ -321,6 +321,7 @@ nitroStartRun(nitroDriver *driver,
               const char *qemu,
               const char *accel)
 {
+    nitroDomainObjPrivate *priv = vm->privateData;
     int monitor;
 
     if (nitroStartLaunch(driver, vm, fds, qemu, accel) < 0)
@@ -330,6 +331,7 @@ nitroStartRun(nitroDriver *driver,
     fds->monitor = -1;
     if (nitroEventsWatch(vm, monitor, true, nitroEventsFromMonitor) < 0)
         return -1;
+    priv->run.taken = true;
     /* The helper alone holds the image, the console and the socket from now on. */
     nitroRunFdsClose(fds);
 

@@ -508,13 +508,41 @@ class Disobedience(HostileTest):
         self.check_ended(dom, libvirt.VIR_DOMAIN_SHUTOFF_DESTROYED)
         self.events.check("deaf", [ADDED, STARTED, DESTROYED])
 
-    def test_closes_and_lives_on(self):
-        """one that hangs up and lives on is ended, and its enclave has crashed"""
-        self.crash("helper.control.close()\nhelper.stay()")
+    def hang_up(self, body):
+        """Returns the running domain whose helper has done @body, which ends its connection."""
+        dom, path = self.define("hostile", "import socket\nhelper.boot()\n"
+                                "helper.await_file('go')\n" + body)
+        dom.create()
+        self.tell(path, "go")
+        wait_until(lambda: "has ended, and the helper lives" in self.log(), 10, "the log")
+        return dom
 
-    def test_half_closed(self):
-        """one that says no more, but would listen"""
-        self.crash("import socket\nhelper.control.shutdown(socket.SHUT_WR)\nhelper.stay()")
+    def test_closes_and_lives_on(self):
+        """one that hangs up and lives on, or says no more: its enclave may be well"""
+        for body in ("helper.control.close()\nhelper.stay()",
+                     "helper.control.shutdown(socket.SHUT_WR)\nhelper.stay()"):
+            with self.subTest(body):
+                dom = self.hang_up(body)
+                self.check_aside(dom)
+                self.forget(dom)
+
+    def test_closes_and_listens(self):
+        """one that hangs up and listens is connected to anew"""
+        dom = self.hang_up("helper.control.close()\nhelper.accept()\nhelper.greet()\n"
+                           "helper.serve()")
+        helper = self.helper_of(dom)
+
+        def answers():
+            with contextlib.suppress(libvirt.libvirtError):
+                return dom.launchSecurityInfo()
+            return None
+
+        wait_until(answers, 20, "the connection")
+        self.assertState(dom, RUNNING, BOOTED)
+        self.assertEqual(self.helper_of(dom), helper)
+        dom.destroy()
+        self.check_ended(dom, libvirt.VIR_DOMAIN_SHUTOFF_DESTROYED)
+        self.events.check("hostile", [ADDED, STARTED, DESTROYED])
 
 
 class Takeover(HostileTest):
