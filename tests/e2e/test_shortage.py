@@ -250,6 +250,23 @@ class Connect(ShortageTest):
                 self.events.check("far", [DESTROYED if end == "destroy" else CRASHED])
                 dom.undefine()
 
+    def test_destroy_fails(self):
+        """a destroy that fails while the domain is taken over: its end is noticed all the same"""
+        expected = self.run_domain("stuck")
+        helper = expected["stuck"][1]
+        self.daemon.stop()
+        os.kill(helper, signal.SIGSTOP)
+        with self.mock.fault("pidfd_send_signal", errno.EPERM, count=-1):
+            self.start_daemon()
+            dom = self.conn.lookupByName("stuck")
+            with self.refused(libvirt.VIR_ERR_OPERATION_TIMEOUT, "stuck", helper):
+                dom.destroy()
+        self.assertEqual((dom.ID(), self.survivors(expected)), (expected["stuck"][0], expected))
+        os.kill(helper, signal.SIGCONT)
+        # it has heard the word
+        self.wait_state(dom, SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_DESTROYED)
+        self.events.check("stuck", [DESTROYED])
+
     def test_broken(self):
         """the connection to a helper that lives breaks: it is made again"""
         expected = self.run_domain("joined", elements=ON_CRASH)
