@@ -412,9 +412,8 @@ nitroAsideLook(nitroDriver *driver,
 
     if (state == NITRO_HELPER_ALIVE) {
         nitroAsideTell(driver, aside);
-        if (!aside->noted)
-            nitroOutputsRetake(driver, aside->dir, dir);
-        aside->noted = true;
+        if (!aside->noted && !(aside->noted = nitroOutputsRetake(driver, aside->dir, dir) == 0))
+            VIR_WARN("%s", virGetLastErrorMessage());
         if (ask && !aside->accounted)
             nitroAsideAccount(driver, aside);
     } else if (state == NITRO_HELPER_GONE) {

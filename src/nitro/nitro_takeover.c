@@ -202,8 +202,8 @@ nitroTakeoverTry(nitroDriver *driver,
         break;
     }
 
-    nitroRunReserve(driver, vm);
-    if (!priv->run.mon && nitroTakeoverConnect(driver, vm) < 0)
+    if (nitroRunReserve(driver, vm) < 0 ||
+        (!priv->run.mon && nitroTakeoverConnect(driver, vm) < 0))
         return NITRO_TAKEOVER_LATER;
     return nitroTakeoverQuery(driver, vm);
 }
@@ -364,7 +364,9 @@ nitroTakeoverBegin(nitroDriver *driver,
 {
     nitroDriverReserveDomainId(driver, vm->def->id);
     nitroDriverDomainStarted(driver);
-    nitroRunReserve(driver, vm);
+    /* The task does it again. */
+    if (nitroRunReserve(driver, vm) < 0)
+        virResetLastError();
     nitroDriverRun(driver->takeovers, nitroTakeoverTask, vm, 0);
 }
 

@@ -250,6 +250,21 @@ class Connect(ShortageTest):
                 self.events.check("far", [DESTROYED if end == "destroy" else CRASHED])
                 dom.undefine()
 
+    def test_files(self):
+        """the notes of its files cannot be read: nobody else gets them when they can be again"""
+        expected = self.run_domain("writer")
+        self.daemon.stop()
+        notes = f"*/domain-{expected['writer'][0]}-writer/outputs"
+        with self.mock.fault("open", errno.EMFILE, path=notes, count=2) as fault:
+            self.start_daemon()
+            wait_until(lambda: fault.hits == 2, 10, "two tries")
+        self.wait_known(expected)
+        log = os.path.join(self.daemon.domain_log_dir, "writer.log")
+        console = f"<console type='file'><source path='{log}'/></console>"
+        with self.refused(libvirt.VIR_ERR_CONFIG_UNSUPPORTED, log, "writer"):
+            self.conn.createXML(self.xml("thief", devices=console), 0)
+        self.conn.lookupByName("writer").destroy()
+
     def test_destroy_fails(self):
         """a destroy that fails while the domain is taken over: its end is noticed all the same"""
         expected = self.run_domain("stuck")
