@@ -128,21 +128,21 @@ nitroDriverReserveDomainId(nitroDriver *driver, int id)
 
 
 void
-nitroDriverDomainStarted(nitroDriver *driver)
+nitroDriverHold(nitroDriver *driver)
 {
     VIR_LOCK_GUARD lock = virLockGuardLock(&driver->lock);
 
-    if (driver->nactive++ == 0 && driver->inhibitCallback)
+    if (driver->nholds++ == 0 && driver->inhibitCallback)
         driver->inhibitCallback(true, driver->inhibitOpaque);
 }
 
 
 void
-nitroDriverDomainStopped(nitroDriver *driver)
+nitroDriverLetGo(nitroDriver *driver)
 {
     VIR_LOCK_GUARD lock = virLockGuardLock(&driver->lock);
 
-    if (--driver->nactive == 0 && driver->inhibitCallback)
+    if (--driver->nholds == 0 && driver->inhibitCallback)
         driver->inhibitCallback(false, driver->inhibitOpaque);
 }
 
@@ -292,7 +292,7 @@ nitroDriverQuit(nitroDriver *driver)
     nitroQueueCancel(driver->queue, NULL);
 
     /* The caller holds the lock of the daemon, for which threads with a domain's lock wait:
-     * nitroDriverDomainStarted(). So none of the domains can be waited for here. */
+     * nitroDriverHold(). So none of the domains can be waited for here. */
     if (driver->quitThreadRuns)
         return;
     if (virThreadCreateFull(&driver->quitThread, true, nitroDriverQuitThread, "nitro-quit",

@@ -109,7 +109,7 @@ struct _nitroDriver {
 
     /* Under lock */
     char *accel; /* what --probe of the helper found; NULL: not asked yet */
-    size_t nactive;
+    size_t nholds; /* nitroDriverHold() */
     size_t autostartable; /* domains to be started with the daemon, */
     size_t autostarting;  /* of which so many are not done yet, */
     size_t autostarted;   /* and so many run */
@@ -155,11 +155,11 @@ int nitroDriverNextDomainId(nitroDriver *driver);
 void nitroDriverReserveDomainId(nitroDriver *driver, int id);
 
 /*
- * Counts the running domains, so that the daemon is not shut down for idleness
- * while there are any.
+ * Counts the domains that run and those that wait for a restart, so that the daemon is not
+ * shut down for idleness while there are any.
  */
-void nitroDriverDomainStarted(nitroDriver *driver);
-void nitroDriverDomainStopped(nitroDriver *driver);
+void nitroDriverHold(nitroDriver *driver);
+void nitroDriverLetGo(nitroDriver *driver);
 
 /*
  * Threads for what the daemon does on its own account, at most @max at a time: a thousand

@@ -145,6 +145,23 @@ nitroDomainObjFromDomain(virDomainPtr domain)
 }
 
 
+bool
+nitroDomainSetRestart(nitroDriver *driver,
+                      virDomainObj *vm,
+                      bool pending)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+    bool before = priv->restartPending;
+
+    priv->restartPending = pending;
+    if (pending && !before)
+        nitroDriverHold(driver);
+    else if (!pending && before)
+        nitroDriverLetGo(driver);
+    return before;
+}
+
+
 void
 nitroDomainRemoveInactive(nitroDriver *driver,
                           virDomainObj *vm)

@@ -17,7 +17,7 @@ typedef struct _nitroDomainObjPrivate nitroDomainObjPrivate;
 struct _nitroDomainObjPrivate {
     nitroConsoleReader *reader; /* of the console; NULL: nobody has been it yet */
 
-    bool restartPending;   /* see nitro_restart.h */
+    bool restartPending;   /* see nitro_restart.h; nitroDomainSetRestart() alone changes it */
     gint64 restartDue;     /* when, us of the monotonic clock */
     unsigned int restarts; /* in a row, by <on_*> actions */
     gint64 runningSince;   /* us of the monotonic clock, as far as this daemon knows; 0: never */
@@ -33,6 +33,12 @@ extern virDomainJobObjConfig nitroDomainJobConfig;
  * NULL with VIR_ERR_NO_DOMAIN set when there is none.
  */
 virDomainObj *nitroDomainObjFromDomain(virDomainPtr domain);
+
+/*
+ * The locked domain @vm is about to be restarted, or not any more. Meanwhile the daemon is not shut
+ * down for idleness, and a transient domain stays in the list. Returns what it was before.
+ */
+bool nitroDomainSetRestart(nitroDriver *driver, virDomainObj *vm, bool pending);
 
 /* Drops @vm from the list when it is inactive and not persistent. Locked before and after. */
 void nitroDomainRemoveInactive(nitroDriver *driver, virDomainObj *vm);

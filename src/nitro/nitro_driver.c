@@ -700,7 +700,7 @@ nitroDomainCreateXML(virConnectPtr conn,
         return NULL;
     }
 
-    nitroRestartCancel(vm);
+    nitroRestartCancel(driver, vm);
     if (nitroStartDomain(driver, vm) == 0)
         dom = virGetDomain(conn, vm->def->name, vm->def->uuid, vm->def->id);
     nitroStartEndJob(vm);
@@ -739,7 +739,7 @@ nitroDomainCreateWithFlags(virDomainPtr dom,
     if (nitroQueueBeginCall(driver->queue) < 0)
         goto cleanup;
     if (nitroStartBeginJob(driver, vm) == 0) {
-        nitroRestartCancel(vm);
+        nitroRestartCancel(driver, vm);
         if ((ret = nitroStartDomain(driver, vm)) == 0)
             dom->id = vm->def->id;
         nitroStartEndJob(vm);
@@ -770,7 +770,7 @@ nitroDomainStop(nitroDriver *driver,
     int ret = -1;
 
     /* A domain that is about to be restarted is not running, but meant to be. */
-    if (nitroRestartCancel(vm) && !virDomainObjIsActive(vm)) {
+    if (nitroRestartCancel(driver, vm) && !virDomainObjIsActive(vm)) {
         nitroDomainRemoveInactive(driver, vm);
         return 0;
     }
@@ -778,7 +778,7 @@ nitroDomainStop(nitroDriver *driver,
         return -1;
 
     /* While this waited its enclave may have ended, and a restart be on its way. */
-    if (nitroRestartCancel(vm) && !virDomainObjIsActive(vm)) {
+    if (nitroRestartCancel(driver, vm) && !virDomainObjIsActive(vm)) {
         ret = 0;
     } else if (virDomainObjCheckActive(vm) == 0 &&
                (ret = nitroEndDomain(driver, vm, reason)) > 0) {
@@ -979,7 +979,7 @@ nitroDomainUndefineFlags(virDomainPtr dom,
 
     vm->persistent = 0;
     if (!virDomainObjIsActive(vm))
-        nitroRestartCancel(vm);
+        nitroRestartCancel(driver, vm);
     nitroDomainEventLifecycle(driver, vm, VIR_DOMAIN_EVENT_UNDEFINED,
                               VIR_DOMAIN_EVENT_UNDEFINED_REMOVED);
     nitroDomainRemoveInactive(driver, vm);

@@ -184,7 +184,7 @@ nitroEndDomain(nitroDriver *driver,
     vm->pid = 0;
     virDomainObjSetState(vm, VIR_DOMAIN_SHUTOFF, reason);
     virDomainObjRemoveTransientDef(vm);
-    nitroDriverDomainStopped(driver);
+    nitroDriverLetGo(driver);
     virDomainObjBroadcast(vm);
     return 1;
 }

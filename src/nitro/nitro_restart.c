@@ -114,7 +114,7 @@ nitroRestartTask(nitroDriver *driver,
     /* It may have been called off, and set for another time. */
     if (priv->restartPending && g_get_monotonic_time() >= priv->restartDue &&
         (nitroRestartTry(driver, vm) == 0 || !nitroRestartAgain(driver, vm)))
-        priv->restartPending = false;
+        nitroDomainSetRestart(driver, vm, false);
     nitroDomainRemoveInactive(driver, vm);
     virDomainObjEndAPI(&vm);
 }
@@ -129,7 +129,7 @@ nitroRestartSet(nitroDriver *driver,
 
     if (delay > 0)
         VIR_WARN("Domain '%s' is restarted in %u s", vm->def->name, delay);
-    priv->restartPending = true;
+    nitroDomainSetRestart(driver, vm, true);
     priv->restartDue = g_get_monotonic_time() + delay * G_USEC_PER_SEC;
     /* The timer may be early by a part of a millisecond. */
     nitroDriverRun(driver->starts, nitroRestartTask, vm, delay > 0 ? delay * 1000 + 1 : 0);
@@ -154,12 +154,11 @@ nitroRestartSchedule(nitroDriver *driver,
 
 
 bool
-nitroRestartCancel(virDomainObj *vm)
+nitroRestartCancel(nitroDriver *driver,
+                   virDomainObj *vm)
 {
-    nitroDomainObjPrivate *priv = vm->privateData;
-    bool pending = priv->restartPending;
+    bool pending = nitroDomainSetRestart(driver, vm, false);
 
-    priv->restartPending = false;
     virDomainObjBroadcast(vm);
     return pending;
 }
@@ -178,7 +177,7 @@ nitroRestartDo(nitroDriver *driver,
         return -1;
 
     virObjectEventStateQueue(driver->domainEventState, virDomainEventRebootNewFromObj(vm));
-    priv->restartPending = true;
+    nitroDomainSetRestart(driver, vm, true);
     if ((rc = nitroEndDomain(driver, vm, VIR_DOMAIN_SHUTOFF_SHUTDOWN)) > 0) {
         nitroDomainEventLifecycle(driver, vm, VIR_DOMAIN_EVENT_STOPPED,
                                   VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN);
@@ -191,7 +190,7 @@ nitroRestartDo(nitroDriver *driver,
         virReportError(VIR_ERR_OPERATION_ABORTED,
                        _("domain '%s' was destroyed while it rebooted"), vm->def->name);
     }
-    priv->restartPending = false;
+    nitroDomainSetRestart(driver, vm, false);
     return ret;
 }
 

@@ -35,7 +35,7 @@ bool nitroRestartSchedule(nitroDriver *driver, virDomainObj *vm);
  * Calls off a restart that has not begun yet, as somebody has other plans with @vm,
  * which is locked. Returns whether there was one.
  */
-bool nitroRestartCancel(virDomainObj *vm);
+bool nitroRestartCancel(nitroDriver *driver, virDomainObj *vm);
 
 /*
  * Ends the enclave of @vm and starts a new one, as virDomainReboot() and virDomainReset()

@@ -462,7 +462,6 @@ nitroStartDomain(nitroDriver *driver,
     g_autofree char *qemu = NULL;
     g_autofree char *accel = NULL;
     nitroQueuePlace *place = NULL;
-    bool restart = priv->restartPending;
     int id;
     int rc;
 
@@ -470,13 +469,12 @@ nitroStartDomain(nitroDriver *driver,
         virDomainObjSetDefTransient(driver->xmlopt, vm, NULL) < 0)
         return -1;
 
+    nitroDriverHold(driver);
     nitroRunReset(&priv->run);
-    priv->restartPending = false;
-    if (!restart)
+    if (!nitroDomainSetRestart(driver, vm, false))
         priv->restarts = 0;
     id = vm->def->id = nitroDriverNextDomainId(driver);
     virDomainObjSetState(vm, VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_STARTING_UP);
-    nitroDriverDomainStarted(driver);
 
     priv->run.startTime = g_get_monotonic_time();
     if ((rc = nitroStartAwaitTurn(driver, vm, &place)) == 0)

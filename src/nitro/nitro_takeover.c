@@ -363,7 +363,7 @@ nitroTakeoverBegin(nitroDriver *driver,
                    virDomainObj *vm)
 {
     nitroDriverReserveDomainId(driver, vm->def->id);
-    nitroDriverDomainStarted(driver);
+    nitroDriverHold(driver);
     /* The task does it again. */
     if (nitroRunReserve(driver, vm) < 0)
         virResetLastError();

@@ -550,6 +550,31 @@ class Restarts(ShortageTest):
         self.events.check("needy", [ADDED, STARTED, CRASHED, STARTED, DESTROYED])
 
 
+    def test_idle(self):
+        """a daemon that ends when it has nothing to do waits for a restart"""
+        self.conn.defineXML(self.xml("patient", elements=ON_CRASH))
+        self.daemon.stop()
+        prefix = self.daemon.prefix
+        self.daemon.prefix = ["/bin/sh", "-c", 'exec "$@" --timeout 1', "sh"] + prefix
+        try:
+            self.daemon.start()
+        finally:
+            self.daemon.prefix = prefix
+        # no connection is kept
+        started = self.daemon.virsh("start", "patient")
+        self.assertEqual(started.returncode, 0, started.stderr)
+        with self.mock.fault("fork", errno.EAGAIN, count=-1) as fault:
+            for pids in self.helpers().values():
+                os.kill(pids[0], signal.SIGKILL)
+            wait_until(lambda: fault.hits >= 1, 20, "a restart")
+            time.sleep(4)
+            self.assertIsNone(self.daemon.process.poll())
+        destroyed = self.daemon.virsh("destroy", "patient")
+        self.assertEqual(destroyed.returncode, 0, destroyed.stderr)
+        wait_until(lambda: self.daemon.process.poll() is not None, 20, "the daemon's end")
+        self.start_daemon()
+
+
 class Clients(ShortageTest):
 
     def test_accept(self):
