@@ -63,7 +63,6 @@ struct _nitroMonitor {
     virFreeCallback freecb;
 
     nitroMonitorEnclave enclave; /* as it was at the beginning */
-    bool foreign; /* the helper speaks no version of the protocol that the daemon does */
     bool gone; /* the helper has closed the connection, or broken the protocol */
     int lastId;
     int waitId;          /* the command that a thread waits for; 0: none */
@@ -225,8 +224,6 @@ nitroMonitorHandleLine(nitroMonitor *mon,
         lastCommand = mon->lastId;
 
     if (nitroMonitorTalkHear(&mon->talk, line, len, lastCommand, &message, &why) < 0) {
-        VIR_WITH_OBJECT_LOCK_GUARD(mon)
-            mon->foreign = mon->talk.foreign;
         nitroMonitorBreak(mon, why);
         return -1;
     }
@@ -390,15 +387,6 @@ nitroMonitorIsGone(nitroMonitor *mon)
     VIR_LOCK_GUARD lock = virObjectLockGuard(mon);
 
     return mon->gone;
-}
-
-
-bool
-nitroMonitorIsForeign(nitroMonitor *mon)
-{
-    VIR_LOCK_GUARD lock = virObjectLockGuard(mon);
-
-    return mon->foreign;
 }
 
 

@@ -54,12 +54,6 @@ nitroMonitor *nitroMonitorOpen(int fd,
 /* Whether the helper has closed the connection, or broken the protocol. */
 bool nitroMonitorIsGone(nitroMonitor *mon);
 
-/*
- * Whether the helper was refused because it speaks no version of the protocol that the daemon
- * does. Its enclave may be well.
- */
-bool nitroMonitorIsForeign(nitroMonitor *mon);
-
 /* Closes the connection; callbacks that are under way may still end. Idempotent. */
 void nitroMonitorClose(nitroMonitor *mon);
 

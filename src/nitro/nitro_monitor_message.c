@@ -421,7 +421,6 @@ nitroMonitorHearGreeting(nitroMonitorTalk *talk,
         nitroMonitorGetNumber(greeting, "oldest", 1, protocol, &oldest, why) < 0)
         return -1;
     if (oldest > NITRO_PROTOCOL_VERSION) {
-        talk->foreign = true;
         *why = g_strdup_printf(_("it speaks the versions %lld to %lld, not %d"),
                                oldest, protocol, NITRO_PROTOCOL_VERSION);
         return -1;

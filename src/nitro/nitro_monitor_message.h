@@ -68,7 +68,6 @@ typedef struct _nitroMonitorTalk nitroMonitorTalk;
 struct _nitroMonitorTalk {
     nitroMonitorEnclave enclave;
     int protocol;        /* the version that the helper speaks; 0: it has not greeted */
-    bool foreign;        /* it speaks none that the daemon does */
     unsigned int events; /* that have come: bits 1 << nitroMonitorEventType */
     size_t ignored;      /* events of a newer helper that have come */
     int lastReply;       /* the command that was answered last; 0: none */
