@@ -221,10 +221,10 @@ class InjectedTest(QuickTest):
             wait_until(lambda: look() == wanted, seconds, what)
         self.assertEqual(difference(look(), wanted), {}, what)
 
-    def said(self, error):
+    def said(self, error, call="the call"):
         """Returns the message of the libvirtError @error, which must be one."""
         text = error.get_error_message() or ""
-        self.assertTrue(text and "cause is unknown" not in text, f"no reason: {error}")
+        self.assertTrue(text and "cause is unknown" not in text, f"{call} was refused without a reason: {error}")
         return text
 
 
@@ -425,7 +425,7 @@ class Status(InjectedTest):
                 try:
                     call()
                 except libvirt.libvirtError as refusal:
-                    happened.append(f"{name} refused: {self.said(refusal)}")
+                    happened.append(f"{name} refused: {self.said(refusal, name)}")
         self.assertState(self.dom, RUNNING, BOOTED)
         self.assertEqual(self.events.seen, [])
         self.check_usual()
