@@ -16,15 +16,18 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "datatypes.h"
 #include "nitro_capabilities.h"
 #include "nitro_cpus.h"
 #include "nitro_device.h"
 #include "nitro_domain.h"
+#include "nitro_driver_node.h"
 #include "nitro_host_check.h"
 #include "nitro_hugepages.h"
 #include "nitro_pool.h"
 #include "nitrofakesys.h"
 #include "nitrotestutils.h"
+#include "viraccessmanager.h"
 #include "virerror.h"
 #include "virfile.h"
 
@@ -438,6 +441,40 @@ testReservePart(void)
 }
 
 
+/* More numbers than the caller has room for, whose product in 32 bits is 1 */
+static void
+testFreePages(void)
+{
+    static virHypervisorDriver driver = { .name = "nitro" };
+    virAccessManager *manager = virAccessManagerNew("none");
+    g_autoptr(virConnect) conn = virGetConnect();
+    unsigned int pages[901];
+    unsigned long long counts[1024 + 901] = { 0 };
+    size_t i;
+
+    g_assert_nonnull(manager);
+    virAccessManagerSetDefault(manager);
+    virObjectUnref(manager);
+    conn->driver = &driver;
+    for (i = 0; i < G_N_ELEMENTS(pages); i++)
+        pages[i] = 4;
+
+    fakeSysNew(&small);
+
+    g_assert_cmpint(nitroNodeGetFreePages(conn, 1, pages, 0, 1, counts, 0), ==, 1);
+    g_assert_cmpuint(counts[1], ==, 0);
+    g_assert_cmpint(nitroNodeGetFreePages(conn, 901, pages, 0, 643530061, counts, 0), ==, -1);
+    testError(VIR_ERR_INVALID_ARG, "901 page sizes of 643530061 NUMA nodes", "1024", NULL);
+    g_assert_cmpint(nitroNodeGetFreePages(conn, 513, pages, 0, 2, counts, 0), ==, -1);
+    testError(VIR_ERR_INVALID_ARG, "513 page sizes of 2 NUMA nodes", NULL);
+    for (i = 1; i < G_N_ELEMENTS(counts); i++)
+        g_assert_cmpuint(counts[i], ==, 0);
+
+    /* which would be closed with the connection */
+    conn->driver = NULL;
+}
+
+
 /* The page size and the NUMA node of the memory */
 static void
 testMemory(void)
@@ -619,6 +656,7 @@ main(int argc,
     g_test_add_func("/cpus", testCpus);
     g_test_add_func("/hugepages/check", testHugepages);
     g_test_add_func("/hugepages/reserve", testReserve);
+    g_test_add_func("/hugepages/free-pages", testFreePages);
     g_test_add_func("/hugepages/reserve-too-much", testReserveTooMuch);
     g_test_add_func("/hugepages/reserve-part", testReservePart);
     g_test_add_func("/memory", testMemory);

@@ -37,16 +37,19 @@ typedef struct {
 
 static const Conversation conversations[] = {
     /* good ones */
-    { &emulated, NULL, { GREETING, DATA_STARTED("\"cid\": 16, \"accel\": \"tcg\""), BOOTED, EXITED } },
+    { &emulated, NULL,
+      { GREETING, DATA_STARTED("\"cid\": 16, \"accel\": \"tcg\""), BOOTED, EXITED } },
     { &emulated, NULL, { GREETING, DATA_STARTED("\"cid\": 16, \"cpus\": [3, 1]"), FAILED } },
-    { &device, NULL, { GREETING, DATA_STARTED("\"cid\": 4294967294, \"cpus\": [3]"), BOOTED, EXITED } },
+    { &device, NULL,
+      { GREETING, DATA_STARTED("\"cid\": 4294967294, \"cpus\": [3]"), BOOTED, EXITED } },
     { &emulated, NULL, { GREETING, STARTED, EXITED } },
     { &emulated, NULL, { GREETING, EXITED } },
     { &later, NULL, { GREETING, BOOTED, EXITED } },
     { &later, NULL, { GREETING, EXITED, "{\"return\": {}, \"id\": 1}" } },
     { &later, NULL, { GREETING, "{\"return\": {}, \"id\": 1}", "{\"error\": {}, \"id\": 3}" } },
     { &later, NULL, { "\t{\"libvirt-nitro\":{\"protocol\":7,\"oldest\":1,\"new\":[[{}]]}}\r",
-                      "{\"event\": \"paused\"}", "{\"event\": \"booted\", \"data\": {\"x\": 1}}" } },
+                      "{\"event\": \"paused\"}",
+                      "{\"event\": \"booted\", \"data\": {\"x\": 1}}" } },
 
     /* greetings */
     { &later, "greeting", { BOOTED } },
@@ -92,8 +95,10 @@ static const Conversation conversations[] = {
     { &later, "'event'", { GREETING, "{\"event\": \"boo\\u001bted\"}" } },
     { &later, "'event'", { GREETING, "{\"event\": \"a-name-that-is-longer-than-32-bytes\"}" } },
     { &later, "does not say all", { GREETING, "{\"event\": \"exited\", \"data\": {}}" } },
-    { &later, "'reason'", { GREETING, "{\"event\": \"exited\", \"data\": {\"reason\": \"a b\"}}" } },
-    { &later, "does not say all", { GREETING, "{\"event\": \"failed\", \"data\": {\"code\": \"x\"}}" } },
+    { &later, "'reason'",
+      { GREETING, "{\"event\": \"exited\", \"data\": {\"reason\": \"a b\"}}" } },
+    { &later, "does not say all",
+      { GREETING, "{\"event\": \"failed\", \"data\": {\"code\": \"x\"}}" } },
     { &emulated, "twice", { GREETING, STARTED, STARTED } },
     { &emulated, "twice", { GREETING, STARTED, BOOTED, BOOTED } },
     { &later, "twice", { GREETING, EXITED, EXITED } },
@@ -114,9 +119,12 @@ static const Conversation conversations[] = {
     { &later, "no command", { GREETING, "{\"return\": {}, \"id\": 4}" } },
     { &later, "no command", { GREETING, "{\"return\": {}, \"id\": \"1\"}" } },
     { &later, "no command", { GREETING, "{\"return\": {}, \"id\": 1e300}" } },
-    { &later, "no command", { GREETING, "{\"return\": {}, \"id\": 2}", "{\"return\": {}, \"id\": 2}" } },
-    { &later, "no command", { GREETING, "{\"return\": {}, \"id\": 2}", "{\"return\": {}, \"id\": 1}" } },
-    { &later, "too long", { GREETING, "{\"error\": {\"text\": \"\\u001btoo long\"}, \"id\": null}" } },
+    { &later, "no command",
+      { GREETING, "{\"return\": {}, \"id\": 2}", "{\"return\": {}, \"id\": 2}" } },
+    { &later, "no command",
+      { GREETING, "{\"return\": {}, \"id\": 2}", "{\"return\": {}, \"id\": 1}" } },
+    { &later, "too long",
+      { GREETING, "{\"error\": {\"text\": \"\\u001btoo long\"}, \"id\": null}" } },
 
     /* what is no JSON, and what its parser is not to see */
     { &later, "no JSON", { GREETING, "" } },
@@ -197,7 +205,8 @@ testStarted(void)
     g_auto(nitroMonitorMessage) message = { 0 };
     g_autofree char *why = NULL;
 
-    g_assert_cmpint(nitroMonitorTalkHear(&talk, GREETING, strlen(GREETING), 0, &message, &why), ==, 0);
+    g_assert_cmpint(nitroMonitorTalkHear(&talk, GREETING, strlen(GREETING), 0, &message, &why),
+                    ==, 0);
     g_assert_cmpint(message.type, ==, NITRO_MONITOR_MESSAGE_NONE);
     g_assert_cmpint(talk.protocol, ==, 1);
     g_assert_cmpint(nitroMonitorTalkHear(&talk, line, strlen(line), 0, &message, &why), ==, 0);
@@ -232,18 +241,20 @@ testManyEvents(void)
 }
 
 
-/* What is long or deep, and NUL, for which the table has no room */
+/* Lines that are too long or too deep, or have a NUL, for which the table has no room */
 static void
 testMuch(void)
 {
     g_autoptr(GString) members = g_string_new("{");
     g_autoptr(GString) deep = g_string_new("{\"a\":");
+    g_autoptr(GString) list = g_string_new("{\"event\": \"booted\", \"data\": {\"a\": [1");
+    g_autoptr(GString) news = g_string_new("{\"event\": \"news\", \"text\": \"");
     const char nul[] = BOOTED "\0}";
     size_t i;
     struct {
         const char *line;
         size_t len;
-    } lines[3];
+    } lines[5];
 
     for (i = 0; i < 8000; i++)
         g_string_append_printf(members, "\"m%zu\":1,", i);
@@ -256,6 +267,16 @@ testMuch(void)
     lines[1].len = deep->len;
     lines[2].line = nul;
     lines[2].len = sizeof(nul) - 1;
+    for (i = 0; i < NITRO_VCPUS_MAX + 64; i++)
+        g_string_append(list, ",1");
+    g_string_append(list, "]}}");
+    lines[3].line = list->str;
+    lines[3].len = list->len;
+    while (news->len < NITRO_PROTOCOL_EVENT_SIZE_MAX - 2)
+        g_string_append_c(news, 'x');
+    g_string_append(news, "\"}");
+    lines[4].line = news->str;
+    lines[4].len = news->len;
 
     for (i = 0; i < G_N_ELEMENTS(lines); i++) {
         nitroMonitorTalk talk = { .enclave = later, .protocol = 1 };
@@ -311,14 +332,16 @@ testReplies(void)
         bool good;
     } replies[] = {
         { "{\"phase\": \"image\"}", false, true },
-        { "{\"phase\": \"running\", \"cid\": 16, \"cpus\": [1, 2], \"accel\": \"kvm\"}", false, true },
+        { "{\"phase\": \"running\", \"cid\": 16, \"cpus\": [1, 2], \"accel\": \"kvm\"}",
+          false, true },
         { "{}", false, false },
         { "{\"phase\": \"\\u001b\"}", false, false },
         { "{\"phase\": 1}", false, false },
         { "{\"phase\": \"running\", \"cid\": 4294967295}", false, false },
         { "{\"phase\": \"running\", \"cid\": 17}", false, false },
         { "{\"phase\": \"running\", \"cpus\": [1, 2, 3]}", false, false },
-        { "{\"hash\": \"sha384\", \"pcr0\": \"@pcr\", \"pcr8\": \"@pcr\", \"pcr9\": 1}", true, true },
+        { "{\"hash\": \"sha384\", \"pcr0\": \"@pcr\", \"pcr8\": \"@pcr\", \"pcr9\": 1}",
+          true, true },
         { "{\"hash\": \"sha384\", \"pcr1\": \"@pcr\"}", true, false },
         { "{\"hash\": \"sha1\", \"pcr0\": \"@pcr\"}", true, false },
         { "{\"pcr0\": \"@pcr\"}", true, false },

@@ -13,14 +13,28 @@
 # traceback of a failure as "# " lines before it -> the plan as the last line.
 # Names on the command line ("Class" or "Class.test_x") select tests. Whatever
 # the tests and their children print goes to standard error. The exit status is
-# 1 when something has failed, else 0.
+# 1 when something has failed, or there is no test, else 0. A test that has subTests
+# in its text and has run none, as its loop goes over nothing, has failed.
 
+import ast
+import inspect
 import os
 import signal
 import sys
+import textwrap
 import time
 import traceback
 import unittest
+
+
+def has_subtests(test):
+    """Whether there are subTests in the text of @test."""
+    method = getattr(test, getattr(test, '_testMethodName', ''), None)
+    if not method:
+        return False
+    tree = ast.parse(textwrap.dedent(inspect.getsource(method)))
+    return any(isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and
+               node.func.attr == 'subTest' for node in ast.walk(tree))
 
 
 class TapResult(unittest.TestResult):
@@ -57,8 +71,10 @@ class TapResult(unittest.TestResult):
     def addSuccess(self, test):
         super().addSuccess(test)
         # One with subTests has its lines already.
-        if self.subtests == 0:
-            self.line(True, test)
+        if self.subtests > 0:
+            return
+        empty = has_subtests(test)
+        self.line(not empty, test, ' (none of its subTests has run)' if empty else '')
 
     def addFailure(self, test, err):
         super().addFailure(test, err)
@@ -119,4 +135,4 @@ def main(module='__main__'):
     suite.run(result)
     out.write(f'1..{result.count}\n')
     out.flush()
-    sys.exit(1 if result.bad else 0)
+    sys.exit(1 if result.bad or not result.count else 0)

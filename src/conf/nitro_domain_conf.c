@@ -18,7 +18,7 @@
 #include "nitro_domain_postparse.h"
 #include "nitro_domain_validate.h"
 
-#define VIR_FROM_THIS VIR_FROM_DOMAIN
+#define VIR_FROM_THIS VIR_FROM_NITRO
 
 VIR_ENUM_IMPL(nitroMachine,
               NITRO_MACHINE_LAST,

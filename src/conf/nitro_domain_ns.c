@@ -16,7 +16,7 @@
 #include "nitro_domain_tree.h"
 #include "virerror.h"
 
-#define VIR_FROM_THIS VIR_FROM_DOMAIN
+#define VIR_FROM_THIS VIR_FROM_NITRO
 
 #define NITRO_PCR_HEX_LEN 96 /* SHA-384 */
 

@@ -18,7 +18,7 @@
 #include "nitro_domain_validate.h"
 #include "virerror.h"
 
-#define VIR_FROM_THIS VIR_FROM_DOMAIN
+#define VIR_FROM_THIS VIR_FROM_NITRO
 
 
 int

@@ -17,7 +17,7 @@
 #include "nitro_domain_ns.h"
 #include "virerror.h"
 
-#define VIR_FROM_THIS VIR_FROM_DOMAIN
+#define VIR_FROM_THIS VIR_FROM_NITRO
 
 #define NITRO_DOMAIN_NS_PREFIX "nitro"
 

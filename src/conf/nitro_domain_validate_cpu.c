@@ -16,7 +16,7 @@
 #include "nitro_domain_conf.h"
 #include "virerror.h"
 
-#define VIR_FROM_THIS VIR_FROM_DOMAIN
+#define VIR_FROM_THIS VIR_FROM_NITRO
 
 
 static int

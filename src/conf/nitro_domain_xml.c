@@ -20,7 +20,7 @@
 #include "viruuid.h"
 #include "virxml.h"
 
-#define VIR_FROM_THIS VIR_FROM_DOMAIN
+#define VIR_FROM_THIS VIR_FROM_NITRO
 
 struct _nitroDomainXml {
     const char *text; /* the caller's */

@@ -64,7 +64,7 @@
  * Both sides ignore members that they do not know, and the daemon ignores events that it does
  * not know, up to NITRO_PROTOCOL_EVENTS_MAX on a connection: no version sends more. Names of
  * members, events, phases, reasons and codes are up to 32 letters, digits, "-" and "_". A line
- * has up to 64 members.
+ * has up to 64 members, and as many elements as there can be vCPUs.
  *
  * The daemon does not trust the helper. It ends the helper, and with it the enclave, that sends
  * what is nothing of the above: a line that is too long or no JSON object, an event twice, out
@@ -84,6 +84,7 @@
 
 /* events on a connection that a daemon of version 1 does not know */
 #define NITRO_PROTOCOL_EVENTS_MAX 256
+#define NITRO_PROTOCOL_EVENT_SIZE_MAX 1024
 
 #define NITRO_PROTOCOL_GREETING "libvirt-nitro"
 

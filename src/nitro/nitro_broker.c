@@ -30,7 +30,7 @@
 #include "virfile.h"
 #include "virlog.h"
 
-#define VIR_FROM_THIS VIR_FROM_DOMAIN
+#define VIR_FROM_THIS VIR_FROM_NITRO
 
 VIR_LOG_INIT("nitro.nitro_broker");
 

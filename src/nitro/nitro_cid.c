@@ -15,7 +15,7 @@
 #include "virerror.h"
 #include "virthread.h"
 
-#define VIR_FROM_THIS VIR_FROM_DOMAIN
+#define VIR_FROM_THIS VIR_FROM_NITRO
 
 struct _nitroCids {
     GMutex lock;

@@ -18,7 +18,7 @@
 #include "virerror.h"
 #include "viruuid.h"
 
-#define VIR_FROM_THIS VIR_FROM_DOMAIN
+#define VIR_FROM_THIS VIR_FROM_NITRO
 
 
 static void

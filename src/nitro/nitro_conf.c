@@ -16,7 +16,7 @@
 #include "virlog.h"
 #include "virutil.h"
 
-#define VIR_FROM_THIS VIR_FROM_DOMAIN
+#define VIR_FROM_THIS VIR_FROM_NITRO
 
 VIR_LOG_INIT("nitro.nitro_conf");
 

@@ -99,6 +99,10 @@ struct _nitroDriver {
     int lastDomainId;
     int quitting; /* the daemon ends: wait for nothing that may take long */
 
+    /* Under sysinfoLock, which is held while dmidecode runs */
+    virMutex sysinfoLock;
+    char *sysinfo; /* the host's SMBIOS information as XML; NULL: not read yet */
+
     /* Under lock */
     char *accel; /* what --probe of the helper found; NULL: not asked yet */
     size_t nactive;

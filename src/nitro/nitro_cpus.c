@@ -14,7 +14,7 @@
 #include "nitro_cpus.h"
 #include "virerror.h"
 
-#define VIR_FROM_THIS VIR_FROM_DOMAIN
+#define VIR_FROM_THIS VIR_FROM_NITRO
 
 /* How long the memory and the CPUs of an enclave may take to come back, microseconds */
 #define NITRO_CPUS_RETURN (3 * G_USEC_PER_SEC)

@@ -19,7 +19,7 @@
 #include "virerror.h"
 #include "virutil.h"
 
-#define VIR_FROM_THIS VIR_FROM_DOMAIN
+#define VIR_FROM_THIS VIR_FROM_NITRO
 
 
 static void

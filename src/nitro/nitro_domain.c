@@ -20,7 +20,7 @@
 #include "viruuid.h"
 #include "virxml.h"
 
-#define VIR_FROM_THIS VIR_FROM_DOMAIN
+#define VIR_FROM_THIS VIR_FROM_NITRO
 
 /* Directories in each other that a run directory may have; ours has one. */
 #define NITRO_DOMAIN_RUN_DIR_DEPTH 8
@@ -177,6 +177,7 @@ nitroDomainRemoveAt(int parent,
     g_autoptr(DIR) dir = NULL;
     struct dirent *entry;
     int fd;
+    int rc;
 
     if (unlinkat(parent, name, 0) == 0 || errno == ENOENT)
         return 0;
@@ -194,11 +195,12 @@ nitroDomainRemoveAt(int parent,
         return -1;
     }
 
-    while ((entry = readdir(dir))) {
-        if (STRNEQ(entry->d_name, ".") && STRNEQ(entry->d_name, "..") &&
-            nitroDomainRemoveAt(fd, entry->d_name, depth - 1) < 0)
+    while ((rc = virDirRead(dir, &entry, NULL)) > 0) {
+        if (nitroDomainRemoveAt(fd, entry->d_name, depth - 1) < 0)
             return -1;
     }
+    if (rc < 0)
+        return -1;
     return unlinkat(parent, name, AT_REMOVEDIR);
 }
 

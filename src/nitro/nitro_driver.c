@@ -42,7 +42,7 @@
 #include "virutil.h"
 #include "viruuid.h"
 
-#define VIR_FROM_THIS VIR_FROM_DOMAIN
+#define VIR_FROM_THIS VIR_FROM_NITRO
 
 VIR_LOG_INIT("nitro.nitro_driver");
 
@@ -1084,9 +1084,11 @@ nitroStateCleanup(void)
     nitroCpusFree(nitro_driver->cpus);
     nitroUsesFree(nitro_driver->uses);
     g_free(nitro_driver->accel);
+    g_free(nitro_driver->sysinfo);
     if (nitro_driver->lockFD != -1)
         virPidFileRelease(nitro_driver->config->stateDir, "driver", nitro_driver->lockFD);
     nitroDriverConfigFree(nitro_driver->config);
+    virMutexDestroy(&nitro_driver->sysinfoLock);
     virMutexDestroy(&nitro_driver->lock);
     g_clear_pointer(&nitro_driver, g_free);
     return 0;
@@ -1108,8 +1110,9 @@ nitroStateNew(bool privileged,
     nitro_driver->inhibitOpaque = opaque;
     nitro_driver->restart = nitroRestartSchedule;
 
-    if (virMutexInit(&nitro_driver->lock) < 0) {
-        virReportSystemError(errno, "%s", _("cannot initialize the driver's lock"));
+    if (virMutexInit(&nitro_driver->lock) < 0 ||
+        virMutexInit(&nitro_driver->sysinfoLock) < 0) {
+        virReportSystemError(errno, "%s", _("cannot initialize the driver's locks"));
         g_clear_pointer(&nitro_driver, g_free);
         return -1;
     }
@@ -1217,97 +1220,98 @@ nitroStateReload(void)
 }
 
 
+/* With the version of this project that each came with: scripts/hvsupport makes a page of it */
 static virHypervisorDriver nitroHypervisorDriver = {
     .name = NITRO_DRIVER_NAME,
-    .connectURIProbe = nitroConnectURIProbe,
-    .connectOpen = nitroConnectOpen,
-    .connectClose = nitroConnectClose,
-    .connectSupportsFeature = nitroConnectSupportsFeature,
-    .connectGetType = nitroConnectGetType,
-    .connectGetVersion = nitroConnectGetVersion,
-    .connectGetHostname = nitroConnectGetHostname,
-    .connectGetSysinfo = nitroConnectGetSysinfo,
-    .connectGetMaxVcpus = nitroConnectGetMaxVcpus,
-    .nodeGetInfo = nitroNodeGetInfo,
-    .nodeGetCPUMap = nitroNodeGetCPUMap,
-    .nodeGetCPUStats = nitroNodeGetCPUStats,
-    .nodeGetMemoryStats = nitroNodeGetMemoryStats,
-    .nodeGetCellsFreeMemory = nitroNodeGetCellsFreeMemory,
-    .nodeGetFreeMemory = nitroNodeGetFreeMemory,
-    .nodeGetFreePages = nitroNodeGetFreePages,
-    .nodeAllocPages = nitroNodeAllocPages,
-    .nodeGetMemoryParameters = nitroNodeGetMemoryParameters,
-    .nodeSetMemoryParameters = nitroNodeSetMemoryParameters,
-    .connectGetCapabilities = nitroConnectGetCapabilities,
-    .connectGetDomainCapabilities = nitroConnectGetDomainCapabilities,
-    .connectIsEncrypted = nitroConnectIsEncrypted,
-    .connectIsSecure = nitroConnectIsSecure,
-    .connectIsAlive = nitroConnectIsAlive,
-    .connectDomainXMLFromNative = nitroConnectDomainXMLFromNative,
-    .connectDomainXMLToNative = nitroConnectDomainXMLToNative,
-    .connectListDomains = nitroConnectListDomains,
-    .connectNumOfDomains = nitroConnectNumOfDomains,
-    .connectListDefinedDomains = nitroConnectListDefinedDomains,
-    .connectNumOfDefinedDomains = nitroConnectNumOfDefinedDomains,
-    .connectListAllDomains = nitroConnectListAllDomains,
-    .domainLookupByID = nitroDomainLookupByID,
-    .domainLookupByUUID = nitroDomainLookupByUUID,
-    .domainLookupByName = nitroDomainLookupByName,
-    .domainIsActive = nitroDomainIsActive,
-    .domainIsPersistent = nitroDomainIsPersistent,
-    .domainIsUpdated = nitroDomainIsUpdated,
-    .domainGetInfo = nitroDomainGetInfo,
-    .domainGetState = nitroDomainGetState,
-    .domainGetXMLDesc = nitroDomainGetXMLDesc,
-    .domainGetOSType = nitroDomainGetOSType,
-    .domainHasManagedSaveImage = nitroDomainHasManagedSaveImage,
-    .domainGetLaunchSecurityInfo = nitroDomainGetLaunchSecurityInfo,
-    .domainGetSecurityLabelList = nitroDomainGetSecurityLabelList,
-    .domainOpenConsole = nitroDomainOpenConsole,
-    .domainCreateXML = nitroDomainCreateXML,
-    .domainCreate = nitroDomainCreate,
-    .domainCreateWithFlags = nitroDomainCreateWithFlags,
-    .domainDestroy = nitroDomainDestroy,
-    .domainDestroyFlags = nitroDomainDestroyFlags,
-    .domainShutdown = nitroDomainShutdown,
-    .domainShutdownFlags = nitroDomainShutdownFlags,
-    .domainReboot = nitroDomainReboot,
-    .domainReset = nitroDomainReset,
-    .domainDefineXML = nitroDomainDefineXML,
-    .domainDefineXMLFlags = nitroDomainDefineXMLFlags,
-    .domainUndefine = nitroDomainUndefine,
-    .domainUndefineFlags = nitroDomainUndefineFlags,
-    .domainSetMemory = nitroDomainSetMemory,
-    .domainSetMemoryFlags = nitroDomainSetMemoryFlags,
-    .domainSetMaxMemory = nitroDomainSetMaxMemory,
-    .domainGetMaxMemory = nitroDomainGetMaxMemory,
-    .domainSetVcpus = nitroDomainSetVcpus,
-    .domainSetVcpusFlags = nitroDomainSetVcpusFlags,
-    .domainGetVcpusFlags = nitroDomainGetVcpusFlags,
-    .domainGetMaxVcpus = nitroDomainGetMaxVcpus,
-    .domainPinVcpu = nitroDomainPinVcpu,
-    .domainPinVcpuFlags = nitroDomainPinVcpuFlags,
-    .domainSetMetadata = nitroDomainSetMetadata,
-    .domainGetMetadata = nitroDomainGetMetadata,
-    .domainSetLifecycleAction = nitroDomainSetLifecycleAction,
-    .domainGetAutostart = nitroDomainGetAutostart,
-    .domainSetAutostart = nitroDomainSetAutostart,
-    .domainRename = nitroDomainRename,
-    .domainAttachDevice = nitroDomainAttachDevice,
-    .domainAttachDeviceFlags = nitroDomainAttachDeviceFlags,
-    .domainDetachDevice = nitroDomainDetachDevice,
-    .domainDetachDeviceFlags = nitroDomainDetachDeviceFlags,
-    .domainUpdateDeviceFlags = nitroDomainUpdateDeviceFlags,
-    .domainGetVcpuPinInfo = nitroDomainGetVcpuPinInfo,
-    .domainGetVcpus = nitroDomainGetVcpus,
-    .domainMemoryStats = nitroDomainMemoryStats,
-    .connectGetAllDomainStats = nitroConnectGetAllDomainStats,
-    .domainGetControlInfo = nitroDomainGetControlInfo,
-    .domainGetMessages = nitroDomainGetMessages,
-    .connectDomainEventRegister = nitroConnectDomainEventRegister,
-    .connectDomainEventDeregister = nitroConnectDomainEventDeregister,
-    .connectDomainEventRegisterAny = nitroConnectDomainEventRegisterAny,
-    .connectDomainEventDeregisterAny = nitroConnectDomainEventDeregisterAny,
+    .connectURIProbe = nitroConnectURIProbe, /* 0.1.0 */
+    .connectOpen = nitroConnectOpen, /* 0.1.0 */
+    .connectClose = nitroConnectClose, /* 0.1.0 */
+    .connectSupportsFeature = nitroConnectSupportsFeature, /* 0.1.0 */
+    .connectGetType = nitroConnectGetType, /* 0.1.0 */
+    .connectGetVersion = nitroConnectGetVersion, /* 0.1.0 */
+    .connectGetHostname = nitroConnectGetHostname, /* 0.1.0 */
+    .connectGetSysinfo = nitroConnectGetSysinfo, /* 0.1.0 */
+    .connectGetMaxVcpus = nitroConnectGetMaxVcpus, /* 0.1.0 */
+    .nodeGetInfo = nitroNodeGetInfo, /* 0.1.0 */
+    .nodeGetCPUMap = nitroNodeGetCPUMap, /* 0.1.0 */
+    .nodeGetCPUStats = nitroNodeGetCPUStats, /* 0.1.0 */
+    .nodeGetMemoryStats = nitroNodeGetMemoryStats, /* 0.1.0 */
+    .nodeGetCellsFreeMemory = nitroNodeGetCellsFreeMemory, /* 0.1.0 */
+    .nodeGetFreeMemory = nitroNodeGetFreeMemory, /* 0.1.0 */
+    .nodeGetFreePages = nitroNodeGetFreePages, /* 0.1.0 */
+    .nodeAllocPages = nitroNodeAllocPages, /* 0.1.0 */
+    .nodeGetMemoryParameters = nitroNodeGetMemoryParameters, /* 0.1.0 */
+    .nodeSetMemoryParameters = nitroNodeSetMemoryParameters, /* 0.1.0 */
+    .connectGetCapabilities = nitroConnectGetCapabilities, /* 0.1.0 */
+    .connectGetDomainCapabilities = nitroConnectGetDomainCapabilities, /* 0.1.0 */
+    .connectIsEncrypted = nitroConnectIsEncrypted, /* 0.1.0 */
+    .connectIsSecure = nitroConnectIsSecure, /* 0.1.0 */
+    .connectIsAlive = nitroConnectIsAlive, /* 0.1.0 */
+    .connectDomainXMLFromNative = nitroConnectDomainXMLFromNative, /* 0.1.0 */
+    .connectDomainXMLToNative = nitroConnectDomainXMLToNative, /* 0.1.0 */
+    .connectListDomains = nitroConnectListDomains, /* 0.1.0 */
+    .connectNumOfDomains = nitroConnectNumOfDomains, /* 0.1.0 */
+    .connectListDefinedDomains = nitroConnectListDefinedDomains, /* 0.1.0 */
+    .connectNumOfDefinedDomains = nitroConnectNumOfDefinedDomains, /* 0.1.0 */
+    .connectListAllDomains = nitroConnectListAllDomains, /* 0.1.0 */
+    .domainLookupByID = nitroDomainLookupByID, /* 0.1.0 */
+    .domainLookupByUUID = nitroDomainLookupByUUID, /* 0.1.0 */
+    .domainLookupByName = nitroDomainLookupByName, /* 0.1.0 */
+    .domainIsActive = nitroDomainIsActive, /* 0.1.0 */
+    .domainIsPersistent = nitroDomainIsPersistent, /* 0.1.0 */
+    .domainIsUpdated = nitroDomainIsUpdated, /* 0.1.0 */
+    .domainGetInfo = nitroDomainGetInfo, /* 0.1.0 */
+    .domainGetState = nitroDomainGetState, /* 0.1.0 */
+    .domainGetXMLDesc = nitroDomainGetXMLDesc, /* 0.1.0 */
+    .domainGetOSType = nitroDomainGetOSType, /* 0.1.0 */
+    .domainHasManagedSaveImage = nitroDomainHasManagedSaveImage, /* 0.1.0 */
+    .domainGetSecurityLabelList = nitroDomainGetSecurityLabelList, /* 0.1.0 */
+    .domainGetLaunchSecurityInfo = nitroDomainGetLaunchSecurityInfo, /* 0.1.0 */
+    .domainOpenConsole = nitroDomainOpenConsole, /* 0.1.0 */
+    .domainCreateXML = nitroDomainCreateXML, /* 0.1.0 */
+    .domainCreate = nitroDomainCreate, /* 0.1.0 */
+    .domainCreateWithFlags = nitroDomainCreateWithFlags, /* 0.1.0 */
+    .domainDestroy = nitroDomainDestroy, /* 0.1.0 */
+    .domainDestroyFlags = nitroDomainDestroyFlags, /* 0.1.0 */
+    .domainShutdown = nitroDomainShutdown, /* 0.1.0 */
+    .domainShutdownFlags = nitroDomainShutdownFlags, /* 0.1.0 */
+    .domainReboot = nitroDomainReboot, /* 0.1.0 */
+    .domainReset = nitroDomainReset, /* 0.1.0 */
+    .domainDefineXML = nitroDomainDefineXML, /* 0.1.0 */
+    .domainDefineXMLFlags = nitroDomainDefineXMLFlags, /* 0.1.0 */
+    .domainUndefine = nitroDomainUndefine, /* 0.1.0 */
+    .domainUndefineFlags = nitroDomainUndefineFlags, /* 0.1.0 */
+    .domainSetMemory = nitroDomainSetMemory, /* 0.1.0 */
+    .domainSetMemoryFlags = nitroDomainSetMemoryFlags, /* 0.1.0 */
+    .domainSetMaxMemory = nitroDomainSetMaxMemory, /* 0.1.0 */
+    .domainGetMaxMemory = nitroDomainGetMaxMemory, /* 0.1.0 */
+    .domainSetVcpus = nitroDomainSetVcpus, /* 0.1.0 */
+    .domainSetVcpusFlags = nitroDomainSetVcpusFlags, /* 0.1.0 */
+    .domainGetVcpusFlags = nitroDomainGetVcpusFlags, /* 0.1.0 */
+    .domainGetMaxVcpus = nitroDomainGetMaxVcpus, /* 0.1.0 */
+    .domainPinVcpu = nitroDomainPinVcpu, /* 0.1.0 */
+    .domainPinVcpuFlags = nitroDomainPinVcpuFlags, /* 0.1.0 */
+    .domainSetMetadata = nitroDomainSetMetadata, /* 0.1.0 */
+    .domainGetMetadata = nitroDomainGetMetadata, /* 0.1.0 */
+    .domainSetLifecycleAction = nitroDomainSetLifecycleAction, /* 0.1.0 */
+    .domainGetAutostart = nitroDomainGetAutostart, /* 0.1.0 */
+    .domainSetAutostart = nitroDomainSetAutostart, /* 0.1.0 */
+    .domainRename = nitroDomainRename, /* 0.1.0 */
+    .domainAttachDevice = nitroDomainAttachDevice, /* 0.1.0 */
+    .domainAttachDeviceFlags = nitroDomainAttachDeviceFlags, /* 0.1.0 */
+    .domainDetachDevice = nitroDomainDetachDevice, /* 0.1.0 */
+    .domainDetachDeviceFlags = nitroDomainDetachDeviceFlags, /* 0.1.0 */
+    .domainUpdateDeviceFlags = nitroDomainUpdateDeviceFlags, /* 0.1.0 */
+    .domainGetVcpuPinInfo = nitroDomainGetVcpuPinInfo, /* 0.1.0 */
+    .domainGetVcpus = nitroDomainGetVcpus, /* 0.1.0 */
+    .domainMemoryStats = nitroDomainMemoryStats, /* 0.1.0 */
+    .connectGetAllDomainStats = nitroConnectGetAllDomainStats, /* 0.1.0 */
+    .domainGetControlInfo = nitroDomainGetControlInfo, /* 0.1.0 */
+    .domainGetMessages = nitroDomainGetMessages, /* 0.1.0 */
+    .connectDomainEventRegister = nitroConnectDomainEventRegister, /* 0.1.0 */
+    .connectDomainEventDeregister = nitroConnectDomainEventDeregister, /* 0.1.0 */
+    .connectDomainEventRegisterAny = nitroConnectDomainEventRegisterAny, /* 0.1.0 */
+    .connectDomainEventDeregisterAny = nitroConnectDomainEventDeregisterAny, /* 0.1.0 */
 };
 
 

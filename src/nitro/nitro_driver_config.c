@@ -32,7 +32,7 @@
 #include "virstring.h"
 #include "virxml.h"
 
-#define VIR_FROM_THIS VIR_FROM_DOMAIN
+#define VIR_FROM_THIS VIR_FROM_NITRO
 
 VIR_LOG_INIT("nitro.nitro_driver_config");
 

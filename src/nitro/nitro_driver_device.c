@@ -25,7 +25,7 @@
 #include "viralloc.h"
 #include "virerror.h"
 
-#define VIR_FROM_THIS VIR_FROM_DOMAIN
+#define VIR_FROM_THIS VIR_FROM_NITRO
 
 /* What a change does to @def with the device @dev, which it may take parts of */
 typedef int (*nitroDeviceChange)(virDomainDef *def, virDomainDeviceDef *dev);

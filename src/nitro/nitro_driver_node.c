@@ -23,7 +23,7 @@
 #include "virnuma.h"
 #include "virsysinfo.h"
 
-#define VIR_FROM_THIS VIR_FROM_DOMAIN
+#define VIR_FROM_THIS VIR_FROM_NITRO
 
 /* REMOTE_NODE_MAX_CELLS: the most that libvirt's protocol carries */
 #define NITRO_NODE_PAGES_MAX 1024
@@ -31,17 +31,12 @@
 
 /* The host and its CPUs */
 
-char *
-nitroConnectGetSysinfo(virConnectPtr conn,
-                       unsigned int flags)
+/* Returns the host's SMBIOS information as XML (g_free), or NULL with an error set. */
+static char *
+nitroNodeReadSysinfo(void)
 {
     g_autoptr(virSysinfoDef) sysinfo = NULL;
     g_auto(virBuffer) buf = VIR_BUFFER_INITIALIZER;
-
-    virCheckFlags(0, NULL);
-
-    if (virConnectGetSysinfoEnsureACL(conn) < 0)
-        return NULL;
 
     if (!(sysinfo = virSysinfoRead())) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED, "%s",
@@ -51,6 +46,28 @@ nitroConnectGetSysinfo(virConnectPtr conn,
     if (virSysinfoFormat(&buf, sysinfo) < 0)
         return NULL;
     return virBufferContentAndReset(&buf);
+}
+
+
+char *
+nitroConnectGetSysinfo(virConnectPtr conn,
+                       unsigned int flags)
+{
+    nitroDriver *driver = conn->privateData;
+
+    virCheckFlags(0, NULL);
+
+    if (virConnectGetSysinfoEnsureACL(conn) < 0)
+        return NULL;
+
+    /* It does not change while the host is up: a program is run for it once. What could
+     * not be read is tried again. */
+    VIR_WITH_MUTEX_LOCK_GUARD(&driver->sysinfoLock) {
+        if (!driver->sysinfo)
+            driver->sysinfo = nitroNodeReadSysinfo();
+        return g_strdup(driver->sysinfo);
+    }
+    return NULL;
 }
 
 

@@ -20,7 +20,7 @@
 #include "virerror.h"
 #include "virtypedparam.h"
 
-#define VIR_FROM_THIS VIR_FROM_DOMAIN
+#define VIR_FROM_THIS VIR_FROM_NITRO
 
 /* ms: how long a helper may take to measure an image; it reads about 300 MiB in a second */
 #define NITRO_MEASURE_TIMEOUT 30000

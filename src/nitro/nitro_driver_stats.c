@@ -22,7 +22,7 @@
 #include "virhostcpu.h"
 #include "virtypedparam.h"
 
-#define VIR_FROM_THIS VIR_FROM_DOMAIN
+#define VIR_FROM_THIS VIR_FROM_NITRO
 
 
 /* vCPUs */
@@ -65,7 +65,7 @@ nitroStatsFillMaps(virDomainObj *vm,
     g_autofree unsigned int *cpus = nitroStatsGetCpus(vm, def);
     g_autoptr(virBitmap) all = NULL;
     int ncpus;
-    int i;
+    size_t i;
 
     if ((ncpus = virHostCPUGetCount()) < 0)
         return -1;
@@ -122,7 +122,7 @@ nitroDomainGetVcpus(virDomainPtr dom,
     virDomainObj *vm;
     g_autofree unsigned int *cpus = NULL;
     int ret = -1;
-    int i;
+    size_t i;
 
     if (!(vm = nitroDomainObjFromDomain(dom)))
         return -1;
@@ -234,15 +234,15 @@ nitroStatsAddVcpu(virDomainObj *vm,
                   virTypedParamList *params)
 {
     unsigned int n = virDomainDefGetVcpus(vm->def);
-    unsigned int i;
+    size_t i;
 
     if (virTypedParamListAddUInt(params, n, "vcpu.current") < 0 ||
         virTypedParamListAddUInt(params, virDomainDefGetVcpusMax(vm->def), "vcpu.maximum") < 0)
         return -1;
 
     for (i = 0; i < n && virDomainObjIsActive(vm); i++) {
-        if (virTypedParamListAddInt(params, VIR_VCPU_RUNNING, "vcpu.%u.state", i) < 0 ||
-            virTypedParamListAddULLong(params, 0, "vcpu.%u.time", i) < 0)
+        if (virTypedParamListAddInt(params, VIR_VCPU_RUNNING, "vcpu.%zu.state", i) < 0 ||
+            virTypedParamListAddULLong(params, 0, "vcpu.%zu.time", i) < 0)
             return -1;
     }
     return 0;

@@ -22,7 +22,10 @@
 #include "virerror.h"
 #include "virfile.h"
 
-#define VIR_FROM_THIS VIR_FROM_DOMAIN
+#define VIR_FROM_THIS VIR_FROM_NITRO
+
+/* The kernel has room for a path of so many bytes, with the NUL at its end. */
+#define NITRO_FILE_LINK_SIZE 4096
 
 /* As the kernel's own limit */
 #define NITRO_FILE_LINKS_MAX 40
@@ -108,12 +111,12 @@ nitroFileCheckLink(const char *path,
 static char *
 nitroFileReadLink(int fd)
 {
-    char target[PATH_MAX];
-    ssize_t len = readlinkat(fd, "", target, sizeof(target));
+    g_autofree char *target = g_new0(char, NITRO_FILE_LINK_SIZE);
+    ssize_t len = readlinkat(fd, "", target, NITRO_FILE_LINK_SIZE);
 
-    if (len == sizeof(target))
+    if (len == NITRO_FILE_LINK_SIZE)
         errno = ENAMETOOLONG;
-    return len < 0 || len == sizeof(target) ? NULL : g_strndup(target, len);
+    return len < 0 || len == NITRO_FILE_LINK_SIZE ? NULL : g_steal_pointer(&target);
 }
 
 

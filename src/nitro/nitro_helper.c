@@ -20,7 +20,7 @@
 #include "virstring.h"
 #include "viruuid.h"
 
-#define VIR_FROM_THIS VIR_FROM_DOMAIN
+#define VIR_FROM_THIS VIR_FROM_NITRO
 
 /* bytes: more than any file of /proc that is read here can have of what counts */
 #define NITRO_HELPER_FILE_MAX 65536
@@ -325,15 +325,15 @@ nitroHelperReadFile(const char *path,
     VIR_AUTOCLOSE fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     unsigned long long start = 0;
     char *end;
-    int pid;
+    int number;
 
     if (fd < 0 || saferead(fd, text, sizeof(text) - 1) < 0)
         return -errno;
-    if (virStrToLong_i(text, &end, 10, &pid) < 0 || pid <= 0)
+    if (virStrToLong_i(text, &end, 10, &number) < 0 || number <= 0)
         return -EINVAL;
     g_strstrip(end);
     if (*end != '\0' && virStrToLong_ull(end, NULL, 10, &start) < 0)
         return -EINVAL;
-    *helper = nitroHelperNew(pid, start);
+    *helper = nitroHelperNew(number, start);
     return 0;
 }

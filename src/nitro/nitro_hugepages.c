@@ -18,7 +18,7 @@
 #include "virnuma.h"
 #include "virstring.h"
 
-#define VIR_FROM_THIS VIR_FROM_DOMAIN
+#define VIR_FROM_THIS VIR_FROM_NITRO
 
 /* The host keeps an eighth of a node's memory, and no more than this, KiB. */
 #define NITRO_HUGEPAGES_RESERVE_PART 8

@@ -21,7 +21,7 @@
 #include "virfile.h"
 #include "virutil.h"
 
-#define VIR_FROM_THIS VIR_FROM_DOMAIN
+#define VIR_FROM_THIS VIR_FROM_NITRO
 
 /*
  * Opens the regular file @path. @what is the element that names it. A FIFO or a

@@ -28,7 +28,7 @@
 #include "virthread.h"
 #include "virutil.h"
 
-#define VIR_FROM_THIS VIR_FROM_DOMAIN
+#define VIR_FROM_THIS VIR_FROM_NITRO
 
 VIR_LOG_INIT("nitro.nitro_monitor");
 
@@ -120,7 +120,10 @@ nitroMonitorEmit(nitroMonitor *mon,
 }
 
 
-/* The connection is over, which is told once, and to nobody after nitroMonitorClose(). */
+/*
+ * The connection is over, which is told once, and to nobody after nitroMonitorClose(). Who waits
+ * for a reply is woken when it has been told, and so finds it noted.
+ */
 static void
 nitroMonitorEnd(nitroMonitor *mon)
 {
@@ -129,10 +132,12 @@ nitroMonitorEnd(nitroMonitor *mon)
     VIR_WITH_OBJECT_LOCK_GUARD(mon) {
         if (mon->gone)
             return;
+    }
+    nitroMonitorEmit(mon, &end);
+    VIR_WITH_OBJECT_LOCK_GUARD(mon) {
         mon->gone = true;
         virCondBroadcast(&mon->cond);
     }
-    nitroMonitorEmit(mon, &end);
 }
 
 
@@ -144,7 +149,8 @@ static void
 nitroMonitorBreak(nitroMonitor *mon,
                   const char *why)
 {
-    g_autofree char *text = g_strdup_printf(_("the helper has broken the control protocol: %s"), why);
+    g_autofree char *text = g_strdup_printf(_("the helper has broken the control protocol: %s"),
+                                            why);
     const nitroMonitorEvent failed = {
         .name = NITRO_EVENT_FAILED,
         .cid = -1,

@@ -18,13 +18,16 @@
 #include "virerror.h"
 #include "virstring.h"
 
-#define VIR_FROM_THIS VIR_FROM_DOMAIN
+#define VIR_FROM_THIS VIR_FROM_NITRO
 
 /* Levels of objects and arrays; the protocol has three. */
 #define NITRO_MONITOR_DEPTH_MAX 8
 
 /* Of all objects of a line; libvirt's parser looks at all for each */
 #define NITRO_MONITOR_MEMBERS_MAX 64
+
+/* Commas of a line: what is longest is the list of CPUs */
+#define NITRO_MONITOR_COMMAS_MAX (NITRO_VCPUS_MAX + NITRO_MONITOR_MEMBERS_MAX)
 
 /* Bytes of names: of members, events, phases, reasons and codes */
 #define NITRO_MONITOR_NAME_MAX 32
@@ -128,6 +131,7 @@ nitroMonitorScan(const char *line)
 {
     size_t depth = 0;
     size_t members = 0;
+    size_t commas = 0;
     const char *string = NULL;
     const char *end = NULL;
     const char *p;
@@ -149,6 +153,9 @@ nitroMonitorScan(const char *line)
             /* what is before it, is a key */
             if (!string || !nitroMonitorIsName(string + 1, end - string - 2) ||
                 ++members > NITRO_MONITOR_MEMBERS_MAX)
+                return false;
+        } else if (*p == ',') {
+            if (++commas > NITRO_MONITOR_COMMAS_MAX)
                 return false;
         } else if (*p == '{' || *p == '[') {
             if (++depth > NITRO_MONITOR_DEPTH_MAX)
@@ -269,7 +276,8 @@ nitroMonitorGetCpus(virJSONValue *object,
     for (i = 0; i < n; i++) {
         if (virJSONValueGetNumberLong(virJSONValueArrayGet(array, i), &cpu) < 0 ||
             cpu < 0 || cpu >= VIR_DOMAIN_CPUMASK_LEN || virBitmapIsBitSet(seen, cpu)) {
-            *why = g_strdup_printf(_("element %zu of 'cpus' is no CPU, or one that it has already"), i);
+            *why = g_strdup_printf(_("element %zu of 'cpus' is no CPU, or one that it has already"),
+                                   i);
             return -1;
         }
         ignore_value(virBitmapSetBit(seen, cpu));
@@ -344,9 +352,24 @@ nitroMonitorReadEvent(nitroMonitorEvent *event,
 }
 
 
+/* An event that the daemon does not know, of @len bytes. Returns 0, or -1 with @why set. */
+static int
+nitroMonitorIgnoreEvent(nitroMonitorTalk *talk,
+                        size_t len,
+                        char **why)
+{
+    if (++talk->ignored <= NITRO_PROTOCOL_EVENTS_MAX && len < NITRO_PROTOCOL_EVENT_SIZE_MAX)
+        return 0;
+    *why = g_strdup_printf(_("it has sent more than %d events that nobody knows, or one of more than %d bytes"),
+                           NITRO_PROTOCOL_EVENTS_MAX, NITRO_PROTOCOL_EVENT_SIZE_MAX);
+    return -1;
+}
+
+
 static int
 nitroMonitorHearEvent(nitroMonitorTalk *talk,
                       virJSONValue *object,
+                      size_t len,
                       nitroMonitorMessage *message,
                       char **why)
 {
@@ -356,12 +379,8 @@ nitroMonitorHearEvent(nitroMonitorTalk *talk,
 
     if (nitroMonitorGetName(object, "event", &name, why) < 0)
         return -1;
-    if ((type = nitroMonitorEventTypeFromString(name)) < 0) {
-        if (++talk->ignored <= NITRO_PROTOCOL_EVENTS_MAX)
-            return 0;
-        *why = g_strdup_printf(_("it has sent more than %d events"), NITRO_PROTOCOL_EVENTS_MAX);
-        return -1;
-    }
+    if ((type = nitroMonitorEventTypeFromString(name)) < 0)
+        return nitroMonitorIgnoreEvent(talk, len, why);
     if (!data) {
         *why = g_strdup_printf(_("the event '%s' has no 'data'"), name);
         return -1;
@@ -482,7 +501,7 @@ nitroMonitorTalkHear(nitroMonitorTalk *talk,
     if (talk->protocol == 0)
         return nitroMonitorHearGreeting(talk, object, why);
     if (virJSONValueObjectHasKey(object, "event"))
-        return nitroMonitorHearEvent(talk, object, message, why);
+        return nitroMonitorHearEvent(talk, object, len, message, why);
     return nitroMonitorHearReply(talk, &object, lastCommand, message, why);
 }
 

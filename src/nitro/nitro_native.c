@@ -20,7 +20,7 @@
 #include "virerror.h"
 #include "viruuid.h"
 
-#define VIR_FROM_THIS VIR_FROM_DOMAIN
+#define VIR_FROM_THIS VIR_FROM_NITRO
 
 typedef struct {
     const char *name;

@@ -28,7 +28,7 @@
 #include "virjson.h"
 #include "virstring.h"
 
-#define VIR_FROM_THIS VIR_FROM_DOMAIN
+#define VIR_FROM_THIS VIR_FROM_NITRO
 
 static int
 nitroNativeCliReportType(const char *member,

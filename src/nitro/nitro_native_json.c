@@ -21,7 +21,7 @@
 #include "nitro_native.h"
 #include "virerror.h"
 
-#define VIR_FROM_THIS VIR_FROM_DOMAIN
+#define VIR_FROM_THIS VIR_FROM_NITRO
 
 /* As UTF-8 in the first bytes of a file */
 #define JSON_BYTE_ORDER_MARK "\xef\xbb\xbf"

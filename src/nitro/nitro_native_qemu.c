@@ -36,7 +36,7 @@
 #include "virutil.h"
 #include "viruuid.h"
 
-#define VIR_FROM_THIS VIR_FROM_DOMAIN
+#define VIR_FROM_THIS VIR_FROM_NITRO
 
 #define QEMU_PREFIX "qemu-system-"
 #define QEMU_MEMORY_DEFAULT_KIB (128 * 1024)
@@ -734,7 +734,7 @@ nitroNativeParseQemu(const char *config,
     g_auto(GStrv) argv = NULL;
     int ret = -1;
     int n = 1;
-    int i;
+    size_t i;
 
     if (!(argv = nitroNativeSplitShell(config)) ||
         nitroQemuParseProgram(&args, argv[0]) < 0)

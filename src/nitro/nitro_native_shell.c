@@ -15,7 +15,7 @@
 #include "nitro_native.h"
 #include "virerror.h"
 
-#define VIR_FROM_THIS VIR_FROM_DOMAIN
+#define VIR_FROM_THIS VIR_FROM_NITRO
 
 #define SHELL_SPACE " \t\n"
 #define SHELL_OPERATORS "&|;<>()"

@@ -24,7 +24,7 @@
 #include "virstring.h"
 #include "virtime.h"
 
-#define VIR_FROM_THIS VIR_FROM_DOMAIN
+#define VIR_FROM_THIS VIR_FROM_NITRO
 
 VIR_LOG_INIT("nitro.nitro_outputs");
 

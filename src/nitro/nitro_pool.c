@@ -17,7 +17,7 @@
 #include "virlog.h"
 #include "virnuma.h"
 
-#define VIR_FROM_THIS VIR_FROM_DOMAIN
+#define VIR_FROM_THIS VIR_FROM_NITRO
 
 VIR_LOG_INIT("nitro.nitro_pool");
 
@@ -58,7 +58,7 @@ nitroPoolGetSiblings(const nitroPool *pool,
     virBitmap *siblings = virBitmapNew(0);
     unsigned int block = pool->stride * pool->threads;
     unsigned int first;
-    unsigned int i;
+    size_t i;
 
     if (pool->threads == 0)
         return siblings;

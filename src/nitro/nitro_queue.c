@@ -11,7 +11,7 @@
 #include "nitro_queue.h"
 #include "virerror.h"
 
-#define VIR_FROM_THIS VIR_FROM_DOMAIN
+#define VIR_FROM_THIS VIR_FROM_NITRO
 
 struct _nitroQueuePlace {
     bool turn;      /* it has come, and counts as starting */

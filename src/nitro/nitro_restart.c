@@ -20,7 +20,7 @@
 #include "virerror.h"
 #include "virlog.h"
 
-#define VIR_FROM_THIS VIR_FROM_DOMAIN
+#define VIR_FROM_THIS VIR_FROM_NITRO
 
 VIR_LOG_INIT("nitro.nitro_restart");
 

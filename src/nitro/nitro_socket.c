@@ -18,13 +18,16 @@
 #include "virfile.h"
 #include "virstring.h"
 
-#define VIR_FROM_THIS VIR_FROM_DOMAIN
+#define VIR_FROM_THIS VIR_FROM_NITRO
 
 
-/* A new socket with @flags and the address @path in @addr. Returns the descriptor, or -errno. */
+/*
+ * A new socket, with @bits more in its type, and the address @path in @addr. Returns the
+ * descriptor, or -errno.
+ */
 static int
 nitroSocketNew(const char *path,
-               int flags,
+               int bits,
                struct sockaddr_un *addr)
 {
     int fd;
@@ -32,7 +35,7 @@ nitroSocketNew(const char *path,
     addr->sun_family = AF_UNIX;
     if (virStrcpyStatic(addr->sun_path, path) < 0)
         return -ENAMETOOLONG;
-    if ((fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0)) < 0)
+    if ((fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | bits, 0)) < 0)
         return -errno;
     return fd;
 }

@@ -27,7 +27,7 @@
 #include "virevent.h"
 #include "virlog.h"
 
-#define VIR_FROM_THIS VIR_FROM_DOMAIN
+#define VIR_FROM_THIS VIR_FROM_NITRO
 
 VIR_LOG_INIT("nitro.nitro_takeover");
 

@@ -14,7 +14,7 @@
 #include "virerror.h"
 #include "virthread.h"
 
-#define VIR_FROM_THIS VIR_FROM_DOMAIN
+#define VIR_FROM_THIS VIR_FROM_NITRO
 
 VIR_ENUM_IMPL(nitroUse,
               NITRO_USE_LAST,

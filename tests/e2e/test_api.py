@@ -8,6 +8,8 @@
 
 import os
 import socket
+import subprocess
+import sys
 import uuid
 import xml.etree.ElementTree as ElementTree
 
@@ -92,6 +94,17 @@ class Connection(EnclaveTest):
         for text, path in ((self.conn.getCapabilities(), "guest/arch/emulator"),
                            (self.conn.getDomainCapabilities(), "path")):
             self.assertEqual(ElementTree.fromstring(text).findtext(path), emulator)
+
+    def test_error_domain(self):
+        """what stock clients print before the message of an error"""
+        done = subprocess.run(
+            [sys.executable, "-c", "import libvirt, sys\nlibvirt.open(sys.argv[1]).lookupByName('x')",
+             self.daemon.uri], env=self.daemon.client_env, capture_output=True, text=True,
+            timeout=60, check=False)
+        self.assertIn("libvirt: Domain Config error : Domain not found", done.stderr)
+        with self.assertRaises(libvirt.libvirtError) as raised:
+            self.conn.lookupByName("x")
+        self.assertEqual(raised.exception.get_error_domain(), libvirt.VIR_FROM_DOMAIN)
 
     def test_read_only(self):
         """a read-only connection can look at everything and change nothing"""
@@ -186,6 +199,14 @@ class Domains(EnclaveTest):
         self.assertEqual(self.conn.listDefinedDomains(), ["idle"])
         with self.refused(libvirt.VIR_ERR_INVALID_ARG):
             self.conn.listAllDomains(1 << 30)
+
+    def test_security_labels(self):
+        """there are none; what fails says so, which libvirt 9.0's own daemon does not do"""
+        dom = self.conn.defineXML(quick_xml("labels"))
+        self.assertEqual(dom.securityLabelList(), [])
+        dom.undefine()
+        with self.refused(NO_DOMAIN, "labels"):
+            dom.securityLabelList()
 
     def test_info(self):
         dom = self.conn.defineXML(quick_xml("facts", memory="256", vcpu="<vcpu>2</vcpu>"))

@@ -75,10 +75,14 @@ class Console(EnclaveTest):
         """a session that its client has not left is none of the next run's"""
         dom = self.conn.defineXML(quick_xml("again", devices=PTY))
         dom.create()
-        self.open(dom)
+        first = self.open(dom)
         dom.destroy()
         dom.create()
+        # not refused, and the only one
         self.open(dom)
+        with self.refused(libvirt.VIR_ERR_OPERATION_FAILED, "console session"):
+            self.open(dom)
+        first.wait_end()
         dom.destroy()
 
     def test_many_by_force(self):
@@ -316,6 +320,7 @@ class AfterBoot(OneEnclaveTest):
         console = StreamConsole(self.conn, self.dom)
         self.addCleanup(console.close)
         console.wait(self.BANNER, seconds=10)
+        self.assertIn(self.BANNER, console.text)
         console.close()
 
     def test_again(self):

@@ -453,6 +453,57 @@ class WrongConf(HostTest):
                 self.assertIn(f"{path}: {words}", other.logs())
 
 
+class Sysinfo(HostTest):
+    """The host's SMBIOS information, as a program writes it that counts its runs"""
+
+    system = True
+    DMIDECODE = "/usr/sbin/dmidecode"
+
+    @classmethod
+    def setUpClass(cls):
+        if os.geteuid() != 0:
+            cls.skipTest(cls, "a system's daemon needs root")
+        if outside:
+            cls.skipTest(cls, f"no private file system: {outside}")
+        if not os.path.exists(cls.DMIDECODE):
+            cls.skipTest(cls, "dmidecode is not installed")
+        super().setUpClass()
+
+    @classmethod
+    def before_start(cls):
+        super().before_start()
+        cls.runs = os.path.join(cls.daemon.dir, "runs")
+        cls.output = os.path.join(cls.daemon.dir, "smbios")
+        script = os.path.join(cls.daemon.dir, "dmidecode")
+        with open(script, "w", encoding="utf-8") as program:
+            program.write(f"#!/bin/sh\necho run >> {cls.runs}\nexec cat {cls.output}\n")
+        os.chmod(script, 0o755)
+        subprocess.run(["mount", "--bind", script, cls.DMIDECODE], check=True)
+        cls.addClassCleanup(subprocess.run, ["umount", cls.DMIDECODE], check=True)
+
+    def count(self):
+        if not os.path.exists(self.runs):
+            return 0
+        with open(self.runs, encoding="ascii") as runs:
+            return len(runs.readlines())
+
+    def test_once(self):
+        """it is read once, and again only when it could not be"""
+        with self.refused(CONFIG, "dmidecode"):
+            self.conn.getSysinfo()
+        failed = self.count()
+        self.assertGreater(failed, 0)
+        with open(self.output, "w", encoding="ascii") as output:
+            output.write("BIOS Information\n\tVendor: Nobody\n\tVersion: 7\n\n")
+        text = self.conn.getSysinfo()
+        self.assertIn("<entry name='vendor'>Nobody</entry>", text)
+        read = self.count()
+        self.assertGreater(read, failed)
+        os.unlink(self.output)
+        self.assertEqual([self.conn.getSysinfo() for _ in range(3)], [text] * 3)
+        self.assertEqual(self.count(), read)
+
+
 class System(HostTest):
     """A system's daemon: manages the pool, and runs helpers as another user"""
 

@@ -61,7 +61,7 @@ class HostileTest(EnclaveTest):
         self.good = set() # PIDs of helpers that live on
 
     def log(self):
-        """Returns what the daemon has logged during this test."""
+        """Returns what the daemon has logged since the last domain was forgotten."""
         with open(self.daemon.log, encoding="utf-8", errors="surrogateescape") as log:
             log.seek(self.log_start)
             return log.read()
@@ -119,21 +119,13 @@ class HostileTest(EnclaveTest):
         self.events.wait(name, libvirt.VIR_DOMAIN_EVENT_UNDEFINED,
                          libvirt.VIR_DOMAIN_EVENT_UNDEFINED_REMOVED)
         self.events.seen.clear()
+        self.check_log()
+        self.log_start = os.path.getsize(self.daemon.log)
 
     def check_ended(self, dom, reason):
         self.wait_state(dom, SHUTOFF, reason)
         self.assertEqual(dom.isActive(), 0)
         wait_until(lambda: not self.helpers(), 5, "the helper's end")
-
-    def check_aside(self, dom):
-        """What a helper of another daemon says is not understood: it is left alone until destroyed."""
-        helper = self.helper_of(dom)
-        wait_until(lambda: any("set aside" in text for text in dom.messages(0)), 20, "a message")
-        self.assertState(dom, RUNNING, BOOTED)
-        self.assertIn(f"process {helper}, is left alone", self.log())
-        self.assertEqual(self.helper_of(dom), helper)
-        dom.destroy()
-        self.check_ended(dom, libvirt.VIR_DOMAIN_SHUTOFF_DESTROYED)
 
     def helpers(self):
         return {pid for pid, name in self.living().items()
@@ -148,14 +140,15 @@ class HostileTest(EnclaveTest):
 
     def crash(self, body, *words, **more):
         """A helper whose enclave runs does @body, is ended, and the domain has crashed."""
-        dom, path = self.define("hostile", "helper.boot()\nhelper.await_file('go')\n" + body, **more)
+        dom, path = self.define("hostile", "helper.boot()\nhelper.await_file('go')\n" + body,
+                                **more)
         dom.create()
         self.assertState(dom, RUNNING, BOOTED)
         self.tell(path, "go")
         self.check_ended(dom, libvirt.VIR_DOMAIN_SHUTOFF_CRASHED)
         self.events.check("hostile", [ADDED, STARTED, CRASHED])
         for word in words:
-            self.assertIn(word, self.log())
+            self.assertEqual(self.log().count(word), 1, self.log())
         self.forget(dom)
 
 
@@ -241,7 +234,6 @@ class Floods(HostileTest):
         self.crash("for _ in range(1000):\n"
                    "    helper.raw(b'{\"event\": \"news\"}\\n' * 1000)\nhelper.stay()",
                    "domain 'hostile': the helper " + BROKEN, "256 events")
-        self.assertEqual(self.log().count(BROKEN), 1)
 
     def test_news(self):
         """events of a newer helper, as many as there may be: nothing happens"""
@@ -309,7 +301,8 @@ class Lies(HostileTest):
 
     def test_bytes(self):
         """what is no line of the protocol, before and after the boot"""
-        for data in (b"\0\n", b"{}\0\n", b"\xff\xfe\n", b"GET / HTTP/1.0\r\n\r\n", b"[1]\n", b"{}{}\n",
+        for data in (b"\0\n", b"{}\0\n", b"\xff\xfe\n", b"GET / HTTP/1.0\r\n\r\n", b"[1]\n",
+                     b"{}{}\n",
                      b'{"event": "booted", "event": "x", "data": {}}\n',
                      b'{"x\\u001b[31m": 1, "x\\u001b[31m": 2}\n', b'{"event": "\x1b[31m"}\n',
                      b'{"event": 1' + b"0" * 60000 + b"}\n"):
@@ -449,9 +442,11 @@ class DeviceLies(DeviceTest, HostileTest):
                     wait_until(lambda dom=dom: dom.controlInfo()[0] == 0, 20, "the takeover")
                     self.assertState(dom, RUNNING, BOOTED)
                     self.assertEqual(self.cid_of(dom), told)
-                    dom.destroy()
                 else:
-                    self.check_aside(dom)
+                    # the enclave may be well: it is set aside
+                    wait_until(lambda: "is set aside" in self.log(), 20, "it")
+                    self.assertEqual(self.cid_of(dom), told)
+                dom.destroy()
                 self.forget(dom)
 
 
@@ -477,7 +472,7 @@ class Disobedience(HostileTest):
 
     def test_exited_while_starting(self):
         """the end of an enclave that has not booted, from a helper that goes, or does not"""
-        for end, seconds in (("", 5), ("helper.stay()", 20)):
+        for end, seconds in (("", 8), ("helper.stay()", 30)):
             with self.subTest(end or "goes"):
                 begin = time.monotonic()
                 self.refuse("helper.greet()\nhelper.event('exited', reason='poweroff')\n" + end,
@@ -488,7 +483,8 @@ class Disobedience(HostileTest):
     def test_exited_lives_on(self):
         """one that has told its end and keeps its connection is ended"""
         dom, path = self.define("undead", "helper.boot()\nhelper.await_file('go')\n"
-                                          "helper.event('exited', reason='poweroff')\nhelper.stay()")
+                                          "helper.event('exited', reason='poweroff')\n"
+                                          "helper.stay()")
         dom.create()
         self.tell(path, "go")
         self.check_ended(dom, libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN)
@@ -515,17 +511,12 @@ class Disobedience(HostileTest):
 class Takeover(HostileTest):
     """Helpers that behave well until another daemon comes"""
 
-    def take_over(self, body, *words, **more):
-        dom, _ = self.define("hostile", "helper.boot()\nhelper.control.recv(1)\nhelper.accept()\n"
-                             + body, **more)
-        dom.create()
+    def next_daemon(self, dom):
+        """Returns the domain as the next daemon has it."""
+        name = dom.name()
         self.daemon.restart()
         self.reconnect()
-        dom = self.conn.lookupByName("hostile")
-        self.check_aside(dom)
-        for word in words:
-            self.assertIn(word, self.log())
-        self.forget(dom)
+        return self.conn.lookupByName(name)
 
     def test_good(self):
         """one of version 1 is taken over, and says what it says once"""
@@ -542,21 +533,38 @@ class Takeover(HostileTest):
         dom.destroy()
 
     def test_status(self):
-        """a status with another CID, another's, or none at all"""
+        """a status with another CID, another's, or none: the enclave is set aside, not believed"""
         for status in ({"phase": "running", "cid": 4294967295}, {"phase": "running", "cid": 5},
                        {"phase": "running", "cpus": [1, 2]}, {"phase": NASTY}, {}):
             with self.subTest(status):
-                self.take_over("helper.greet()\nname, number = helper.command()\n"
-                               f"helper.say({{'return': {status!r}, 'id': number}})\n"
-                               "helper.serve()", "makes no sense")
+                dom, _ = self.define("hostile", "helper.boot()\n"
+                                     f"helper.answers['query-status'] = {status!r}\nhelper.serve()")
+                dom.create()
+                helper = self.helper_of(dom)
+                dom = self.next_daemon(dom)
+                wait_until(lambda: "is set aside" in self.log(), 20, "it")
+                self.assertIn("makes no sense", self.log())
+                self.assertState(dom, RUNNING, BOOTED)
+                self.assertIn("address='4'", dom.XMLDesc(0))
+                self.assertEqual(self.helper_of(dom), helper)
+                dom.destroy()
+                self.check_ended(dom, libvirt.VIR_DOMAIN_SHUTOFF_DESTROYED)
+                self.forget(dom)
 
     def test_breaks(self):
         """floods, and events that cannot come"""
         for body in ("helper.greet()\nhelper.flood(b'{\"event\": \"news\"}\\n')",
                      "helper.flood(b'x' * 65536)",
-                     "helper.greet()\nhelper.event('booted')\nhelper.event('booted')\nhelper.stay()"):
+                     "helper.greet()\nhelper.event('booted')\nhelper.event('booted')\n"
+                     "helper.stay()"):
             with self.subTest(body):
-                self.take_over(body, BROKEN)
+                dom, _ = self.define("hostile", "helper.boot()\nhelper.control.recv(1)\n"
+                                                "helper.accept()\n" + body)
+                dom.create()
+                dom = self.next_daemon(dom)
+                self.check_ended(dom, libvirt.VIR_DOMAIN_SHUTOFF_CRASHED)
+                self.assertIn(BROKEN, self.log())
+                self.forget(dom)
 
 
 class Descriptors(HostileTest):
@@ -598,7 +606,6 @@ os.rename(where + ".new", where)
                                      f"domain-{dom.ID()}-curious", "pid")
         self.pid_written = None
         with contextlib.suppress(FileNotFoundError), open(self.pid_file, encoding="ascii") as pid:
-            # the second line is the time of its start
             self.pid_written = (pid.readline().strip(), str(self.helper_of(dom)))
         dom.destroy()
         return result
@@ -606,16 +613,15 @@ os.rename(where + ".new", where)
     def test_files(self):
         """it can write to its own logs and console, and to no file of the daemon's"""
         console, device = self.console_file()
-        mine = [path + backup
-                for path in (console, os.path.join(self.daemon.domain_log_dir, "curious.log"))
-                for backup in ("", ".0", ".1", ".2")]
+        mine = [console, os.path.join(self.daemon.domain_log_dir, "curious.log")]
         found = self.inherited(devices=device)
         self.assertTrue(any(path == console for _, path, _, _ in found), found)
         for fd, path, regular, writable in found:
             with self.subTest(f"{fd}: {path}"):
                 # the image can be read, no more; the pid file has a test of its own
                 if regular and writable and path != self.pid_file:
-                    self.assertIn(path, mine)
+                    # and to what these become when they are long
+                    self.assertIn(re.sub(r"\.[0-9]+$", "", path), mine)
                 self.assertNotEqual(path, self.daemon.log)
 
     def test_pid_file(self):

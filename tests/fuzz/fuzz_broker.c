@@ -91,18 +91,14 @@ fuzzLeave(int *fd)
 
 /* A client comes if it is not there, and sends the next line, or as much as a byte says of it. */
 static void
-fuzzSpeak(Broker *broker, int *fd, const uint8_t **data, size_t *size, bool whole)
+fuzzSpeak(int *fd, const uint8_t **data, size_t *size, bool whole)
 {
     const uint8_t *newline = memchr(*data, '\n', *size);
     size_t len = newline ? (size_t)(newline - *data) + 1 : *size;
 
-    if (*fd < 0) {
-        int fds[2];
-
-        fuzzSocketPair(fds);
-        *fd = fds[1];
-        brokerOnClient(fds[0], broker);
-    }
+    if (*fd < 0)
+        *fd = fuzzConnect();
+    fuzzRunLoop();
     if (!whole)
         len /= 2;
     fuzzSend(*fd, *data, len);
@@ -117,12 +113,13 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    Broker broker = {.fd = -1, .portError = -1};
+    Broker broker = {.fd = fuzzListen(), .portError = -1};
     int fds[CLIENTS] = {-1, -1, -1, -1};
     size_t i;
 
     portOpen = false;
     broker.clients = g_ptr_array_new_with_free_func(brokerClientFree);
+    broker.listener = listenerNew(broker.fd, "A client", brokerOnClient, &broker);
 
     while (size > 0) {
         uint8_t what = *data++;
@@ -130,7 +127,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
         size--;
         if (what < 0xa0)
-            fuzzSpeak(&broker, fd, &data, &size, what < 0x80);
+            fuzzSpeak(fd, &data, &size, what < 0x80);
         else if (what < 0xc0)
             fuzzLeave(fd);
         else if (what < 0xd0 && portOpen)
@@ -147,6 +144,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         abort();
     if (broker.idle > 0)
         g_source_remove(broker.idle);
+    listenerFree(broker.listener);
     g_ptr_array_unref(broker.clients);
     return 0;
 }

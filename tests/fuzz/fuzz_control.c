@@ -85,46 +85,24 @@ fuzzCheckOutput(const GString *output)
         abort();
 }
 
-/* A socket without a name in the file system, which serves all inputs */
-static int
-fuzzListen(struct sockaddr_storage *address, socklen_t *len)
-{
-    static int fd = -1;
-    struct sockaddr autobind = {.sa_family = AF_UNIX};
-
-    if (fd < 0) {
-        fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        if (fd < 0 || bind(fd, &autobind, sizeof(autobind.sa_family)) < 0 || listen(fd, 4) < 0)
-            abort();
-    }
-    *len = sizeof(*address);
-    if (getsockname(fd, (struct sockaddr *)address, len) < 0)
-        abort();
-    return fd;
-}
-
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct sockaddr_storage address;
-    socklen_t len;
-    int listener = fuzzListen(&address, &len);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     Control *control;
-    GString *output = g_string_new(NULL);
+    GString *output;
     size_t piece;
+    int fd;
 
-    if (size < 1 || fd < 0 || connect(fd, (struct sockaddr *)&address, len) < 0) {
-        close(fd);
-        g_string_free(output, TRUE);
+    if (size < 1)
         return 0;
-    }
     commands = 0;
     piece = data[0] ? data[0] * 16 : size;
-    control = controlNew(listener, fuzzOnCommand, NULL);
+    fd = fuzzConnect();
+    control = controlNew(fuzzListen(), fuzzOnCommand, NULL);
+    output = g_string_new(NULL);
 
     for (data++, size--; size > 0; data += MIN(piece, size), size -= MIN(piece, size)) {
         fuzzSend(fd, data, MIN(piece, size));

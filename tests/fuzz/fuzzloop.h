@@ -38,7 +38,36 @@ fuzzSocketPair(int fds[2])
         abort();
 }
 
-/* Sends what the other side takes. The other side may have closed its end, and then takes nothing. */
+/* A listening socket without a name in the file system, which serves all inputs */
+static inline int
+fuzzListen(void)
+{
+    static int fd = -1;
+    struct sockaddr autobind = {.sa_family = AF_UNIX};
+
+    if (fd < 0) {
+        fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (fd < 0 || bind(fd, &autobind, sizeof(autobind.sa_family)) < 0 || listen(fd, 8) < 0)
+            abort();
+    }
+    return fd;
+}
+
+/* A new non-blocking connection to it */
+static inline int
+fuzzConnect(void)
+{
+    struct sockaddr_storage address;
+    socklen_t len = sizeof(address);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    if (fd < 0 || getsockname(fuzzListen(), (struct sockaddr *)&address, &len) < 0 ||
+        connect(fd, (struct sockaddr *)&address, len) < 0)
+        abort();
+    return fd;
+}
+
+/* Sends what the other side takes; one that has closed its end takes nothing. */
 static inline void
 fuzzSend(int fd, const void *data, size_t size)
 {
