@@ -316,7 +316,7 @@ class Takeover(InjectedTest):
 
     def ours(self, call):
         # those of workers are about the client that has connected
-        return super().ours(call) and not call.thread.startswith("rpc-")
+        return super().ours(call) and "rpc-" not in call.thread
 
     def restart(self):
         self.daemon.stop()
