@@ -75,7 +75,9 @@ class ShortageTest(QuickTest):
 class Descriptors(ShortageTest):
 
     def restart_with(self, number):
-        """The next daemon has at most @number descriptors."""
+        """The next daemon has at most @number descriptors, and the one after the test not."""
+        self.addCleanup(self.reconnect)
+        self.addCleanup(self.daemon.restart)
         self.daemon.stop()
         prefix = self.daemon.prefix
         # before it becomes another user's
