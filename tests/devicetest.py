@@ -523,7 +523,7 @@ ERRORS = [
     for call in (CREATE, INFO, MEMORY, VCPU, START)
 ] + [
     # what the driver never returns by itself
-    (call, number, 'resource', [f'Hypervisor refused {call}: {text}: ', advice])
+    (call, number, 'device', [f'Hypervisor refused {call}: {text}: ', advice])
     for call, advice in ((CREATE, '4 enclaves at most'), (INFO, 'try again'),
                          (MEMORY, '65536 KiB (huge pages of 2048 KiB)'),
                          (VCPU, 'a CPU of the pool'), (START, "a CID of the hypervisor's choice"))
@@ -577,7 +577,7 @@ class ErrorTest(DeviceCase):
         for err, text in ((errno.EL2HLT, 'Level 2 halted'), (300, '300')):
             self.mock.configure(faults=[])
             failure = self.failure(START, err)
-            self.assertEqual('resource', failure['code'])
+            self.assertEqual('device', failure['code'])
             self.assertRegex(failure['text'], f'refused {START}: .*{text}: ')
 
     def test_wrong_ids(self):
@@ -633,7 +633,7 @@ class TransientTest(DeviceCase):
         client = self.run_device(self.eif()[0])
         failure = client.event('failed')
         self.process.wait(SHORT)
-        self.assertEqual(('resource', errno.EBUSY), (failure['code'], failure['errno']))
+        self.assertEqual(('device', errno.EBUSY), (failure['code'], failure['errno']))
         self.assertEqual(1, len([line for line in self.calls() if MEMORY in line]))
 
     def test_ends(self):
@@ -843,6 +843,37 @@ class BrokerTest(DeviceCase):
         self.process.wait(SHORT)
         self.process = None
         self.mock.wait_closed(60)
+
+
+class DescriptorTest(DeviceCase):
+    """What is not needed any more is closed."""
+
+    def targets(self):
+        return [os.readlink(f'/proc/{self.process.pid}/fd/{fd}')
+                for fd in os.listdir(f'/proc/{self.process.pid}/fd')]
+
+    def test_image_and_device(self):
+        """The device after its first call, the image once it has been measured"""
+        path, _ = self.eif()
+        client = self.run_device(path)
+        client.event('booted')
+        self.assertNotIn(str(DEVICE_FD), os.listdir(f'/proc/{self.process.pid}/fd'))
+
+        def measured():
+            client.send(command='query-measurements', id=7)
+            return 'return' in client.reply(7)
+        wait_for(measured)
+        self.assertNotIn(path, self.targets())
+        self.terminate(client)
+
+    def test_expected(self):
+        """The image that was measured before the start"""
+        image = eifwriter.simple(kernel=os.urandom(1000))
+        path = image.write(self.path('eif'))
+        client = self.run_device(path, '--expect-pcr', f'0={image.pcrs()[0]}')
+        client.event('booted')
+        self.assertNotIn(path, self.targets())
+        self.terminate(client)
 
 
 class ManyTest(DeviceCase):

@@ -966,6 +966,178 @@ class EndTest(HelperCase):
         self.assertIn('further messages are not logged', self.log())
 
 
+class MachineTest(HelperCase):
+    """What QEMU is told for kernels of different ages and command lines"""
+
+    TSC = r'tsc_early_khz=\d{6,8}'
+    VSOCK = r'virtio_mmio\.device=512@0xfeb00c00:11'
+    LONGEST = 2047  # bytes of a command line that the kernel takes
+
+    def machine(self, linux, cmdline, *extra, **more):
+        """(whether there is ACPI, whether instructions are counted, the command line)"""
+        path = self.path('argv')
+        script = self.script(FAKE_QEMU + f'import sys\nopen({path!r}, "w").write("\\0".join('
+                             'sys.argv))\nrun()\n' + FOR_EVER)
+        image = self.path('kernel', tinyguest.kernel(b'', linux=linux))
+        client = self.start(image, '--cmdline', cmdline, '--qemu', script, *extra, **more)
+        client.event('booted')
+        client.send(command='terminate', id=1)
+        self.assert_exited(client, 'terminated')
+        with open(path, encoding='utf-8') as f:
+            argv = f.read().split('\0')
+        self.assertIn('i8042', argv)
+        properties = argv[argv.index('-machine') + 1].split(',')
+        icount = '-icount' in argv
+        if icount:
+            self.assertEqual('shift=auto', argv[argv.index('-icount') + 1])
+        self.assertIn('auto-kernel-cmdline=off', properties)
+        return 'acpi=on' in properties, icount, argv[argv.index('-append') + 1]
+
+    def check(self, cases, *extra, **more):
+        """@cases: (version, command line): (ACPI, counting, what is put before it)"""
+        for (linux, cmdline), (acpi, icount, prefix) in cases.items():
+            with self.subTest(linux=linux, cmdline=cmdline[-60:]):
+                found = self.machine(linux, cmdline, *extra, **more)
+                self.assertEqual((acpi, icount), found[:2], self.log())
+                self.assertTrue(found[2].endswith(cmdline), found)
+                self.assertRegex(found[2].removesuffix(cmdline), f'^{prefix}$')
+
+    def test_versions(self):
+        new, old = (True, False, self.TSC + ' '), (True, True, '')
+        self.check({
+            ('5.8.0', 'a'): new, ('5.10.0-34-amd64 (x) #1 SMP', 'a'): new, ('6.12.1', ''): new,
+            ('10.0', 'a'): new,
+            ('5.7.19', 'a'): old, ('4.14.336-253.554.amzn2.x86_64 (x) #1', 'a'): old,
+            ('2.6.32', 'a'): old, (None, 'a'): old, ('', 'a'): old, ('unknown', 'a'): old,
+            ('-5.9', 'a'): old, ('5.-9', 'a'): old, ('5', 'a'): old, ('99999.1', 'a'): old,
+        })
+
+    def test_room(self):
+        """The longest parameter has 23 bytes, the shortest 21, and a blank."""
+        new, old = (True, False, self.TSC + ' '), (True, True, '')
+        self.check({('6.1.0', 'a' * (self.LONGEST - 24)): new,
+                    ('6.1.0', 'a' * (self.LONGEST - 21)): old,
+                    ('6.1.0', 'a' * self.LONGEST): old})
+
+    def test_own_frequency(self):
+        none = (True, False, '')
+        self.check({('6.1.0', 'a tsc_early_khz=1000000 b'): none,
+                    ('6.1.0', 'a -- tsc_early_khz=1000000'): (True, False, self.TSC + ' '),
+                    ('4.14.0', 'tsc_early_khz=1000000'): (True, True, '')})
+
+    def test_without_acpi(self):
+        off, on = (False, False, self.TSC + ' '), (True, False, self.TSC + ' ')
+        self.check({
+            ('6.1.0', 'a acpi=off b'): off, ('6.1.0', 'acpi=off'): off, ('6.1.0', '"acpi=off"'): off,
+            ('6.1.0', 'a\tacpi="off"'): off, ('6.1.0', 'acpi=force acpi=off'): off,
+            ('6.1.0', 'acpi=off acpi=force'): on, ('6.1.0', 'a -- acpi=off'): on,
+            ('6.1.0', 'xacpi=off acpi=offx'): on, ('6.1.0', 'a="b acpi=off"'): on,
+            ('4.14.0', 'acpi=off'): (False, False, ''),
+            ('6.1.0', 'acpi=off' + ' ' * (self.LONGEST - 8)): (False, False, ''),
+        })
+
+    def test_vsock_without_acpi(self):
+        self.check({('6.1.0', 'acpi=off'): (False, False, f'{self.TSC} {self.VSOCK} '),
+                    ('4.14.0', 'acpi=off'): (False, False, f'{self.VSOCK} '),
+                    ('6.1.0', 'acpi=off' + ' ' * (self.LONGEST - 8 - 37)):
+                        (False, False, f'{self.VSOCK} '),
+                    ('6.1.0', 'acpi=on'): (True, False, f'{self.TSC} ')}, '--cid', '7')
+
+    def test_no_room_for_vsock(self):
+        """The kernel would never find its vsock: refused before anything runs."""
+        image = self.path('kernel', tinyguest.kernel(b''))
+        client = self.start(image, '--cid', '7', '--cmdline',
+                            'acpi=off' + ' ' * (self.LONGEST - 8 - 36))
+        self.assert_failed(client, 'image', '2011 bytes', '2047', '37 more', 'acpi=off')
+
+    def test_vcpus(self):
+        """Counting instructions is no cure for several vCPUs, which then share one thread."""
+        two = ('--vcpus', '2')
+        off = (False, False, '')
+        self.check({('6.1.0', 'a'): (True, False, self.TSC + ' '), ('5.7.19', 'a'): off,
+                    ('4.14.0', 'acpi=off'): off, ('6.1.0', 'a' * self.LONGEST): off}, vcpus=two)
+        self.check({('4.14.0', 'a'): (False, False, self.VSOCK + ' '),
+                    ('6.1.0', 'a' * 2010): (True, False, self.TSC + ' '),
+                    ('4.14.0', 'a' * 2010): (False, False, self.VSOCK + ' ')}, '--cid', '7',
+                   vcpus=two)
+        for linux, length in (('4.14.0', 2011), ('6.1.0', 2026)):
+            with self.subTest(linux=linux, length=length):
+                image = self.path('kernel', tinyguest.kernel(b'', linux=linux))
+                client = self.start(image, '--cid', '7', '--cmdline', 'a' * length, vcpus=two)
+                self.assert_failed(client, 'image', f'{length} bytes', '2047', '2 vCPUs',
+                                   '37 more', 'one vCPU')
+
+
+class BootTest(HelperCase):
+    """Guests that get nowhere near their heartbeat: refused soon, with the reason"""
+
+    def boot(self, what, *extra):
+        begin = time.monotonic()
+        client = self.start_fake('run()\n' + what, '--cid', '7', *extra, heartbeat=None)
+        return client, begin
+
+    def test_panic(self):
+        """AWS's command line has the kernel wait for 30 seconds; nobody else has to."""
+        lines = ['Kernel panic - not syncing: Attempted to kill init!', 'CPU: 0 PID: 1 Comm: init',
+                 'Rebooting in 30 seconds..', 'one line more']
+        for cmdline, text in (('a', 'and ACPI'), ('acpi=off', 'on a machine without ACPI')):
+            with self.subTest(cmdline):
+                client, begin = self.boot(''.join(f'output(b"[    1.0] {line}\\r\\n")\n'
+                                                  for line in lines) + FOR_EVER,
+                                          '--cmdline', cmdline)
+                self.assert_failed(client, 'guest', 'panic', 'has not started its vsock device',
+                                   text, 'CONFIG_VIRTIO_MMIO_CMDLINE_DEVICES')
+                self.assertLess(time.monotonic() - begin, 10)
+
+    def test_silence(self):
+        client, _ = self.boot(FOR_EVER, '--heartbeat-timeout', '1')
+        self.assert_failed(client, 'timeout', 'in 1 seconds', 'has not started its vsock device',
+                           'CONFIG_VIRTIO_MMIO_CMDLINE_DEVICES')
+
+    def test_panic_that_is_none(self):
+        """The words alone end no boot."""
+        client, _ = self.boot('output(b"Kernel panic - not syncing: no\\n")\n' + FOR_EVER)
+        client.event('started')
+        time.sleep(4)
+        client.send(command='query-status', id=1)
+        self.assertEqual('boot', client.reply(1)['return']['phase'])
+
+
+class DescriptorTest(HelperCase):
+    """What is not needed any more is closed."""
+
+    def targets(self):
+        found = []
+        for fd in os.listdir(f'/proc/{self.process.pid}/fd'):
+            try:
+                found.append(os.readlink(f'/proc/{self.process.pid}/fd/{fd}'))
+            except FileNotFoundError:
+                pass
+        return found
+
+    def test_image(self):
+        """Neither the files of the image nor its copy in memory, once it has been measured"""
+        initrd = self.fd(self.path('initrd', b'ramdisk'))
+        for expected in (False, True):
+            with self.subTest(expected):
+                image = eifwriter.simple(kernel=tinyguest.kernel(b'x'), cmdline=b'',
+                                         ramdisks=(b'ramdisk',))
+                extra = [f'--expect-pcr=0={image.pcrs()[0]}'] if expected else []
+                client = self.start_tiny('--initrd-fd', str(initrd), *extra, text=b'x',
+                                         fds=[initrd])
+                wait_for(lambda: self.measured(client))
+                wait_for(lambda: not [target for target in self.targets()
+                                      if 'memfd:' in target], 5)
+                self.assertFalse([target for target in self.targets()
+                                  if target in (self.path('kernel'), self.path('initrd'))])
+                client.send(command='terminate', id=1)
+                self.assert_exited(client, 'terminated')
+
+    def measured(self, client):
+        client.send(command='query-measurements', id=77)
+        return 'return' in client.reply(77)
+
+
 class HostileQemuTest(HelperCase):
     """Fake QEMUs, which say on the monitor what a taken-over one might."""
 

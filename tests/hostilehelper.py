@@ -35,6 +35,7 @@ class Helper:
         self.listener.setblocking(True)
         self.answers = {'query-status': {'phase': 'boot'}, 'query-measurements': MEASUREMENTS,
                         'terminate': {}}
+        self.gone = self.stay  # what is done when nobody listens any more
         self.accept()
 
     def accept(self):
@@ -42,13 +43,13 @@ class Helper:
         self.control.setblocking(True)
         self.buffer = b''
 
-    # What is said; nobody may listen any more
+    # What is said
 
     def raw(self, data):
         try:
             self.control.sendall(data.encode() if isinstance(data, str) else data)
         except (BrokenPipeError, ConnectionResetError):
-            self.stay()
+            self.gone()
 
     def say(self, message):
         self.raw(json.dumps(message) + '\n')
@@ -74,7 +75,7 @@ class Helper:
                                         **({} if self.cid is None else {'cid': self.cid})}
 
     def flood(self, data):
-        """Says @data until nobody takes it any more."""
+        """Says @data for ever."""
         chunk = data * (65536 // len(data) + 1)
         while True:
             self.raw(chunk)

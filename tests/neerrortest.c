@@ -25,7 +25,7 @@ static const NeCall calls[] = {
 };
 
 static const char *const codes[] = {
-    NITRO_FAILURE_CONFIG, NITRO_FAILURE_RESOURCE, NITRO_FAILURE_UNSUPPORTED,
+    NITRO_FAILURE_CONFIG, NITRO_FAILURE_DEVICE, NITRO_FAILURE_RESOURCE, NITRO_FAILURE_UNSUPPORTED,
     NITRO_FAILURE_INTERNAL, NULL,
 };
 
@@ -64,7 +64,7 @@ checkSentence(NeCall call, int err, const NeContext *context)
         g_assert_null(strstr(failure.text, "refused"));
     } else {
         /* Never "internal": an error of the hypervisor is none of ours. */
-        g_assert_cmpstr(failure.code, ==, NITRO_FAILURE_RESOURCE);
+        g_assert_cmpstr(failure.code, ==, NITRO_FAILURE_DEVICE);
         g_assert_true(g_str_has_prefix(failure.text, refused));
         g_assert_nonnull(strstr(failure.text, "try again"));
         g_assert_null(strstr(failure.text, "group ne"));

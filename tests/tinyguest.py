@@ -21,7 +21,8 @@ RESET = bytes([0x6a, 0x00, 0x6a, 0x00, 0x6a, 0x00,  # push $0, three times
 AGAIN = None                                        # writes its text for ever
 
 
-def kernel(text, action=HANG, init_size=0x10000, version=0x20f):
+def kernel(text, action=HANG, init_size=0x10000, version=0x20f, linux='6.1.0 (tinyguest)'):
+    """@version: of the boot protocol; @linux: of the kernel, None: its header does not tell"""
     code = bytes([
         0x8c, 0xc8,        # mov %cs, %ax
         0x8e, 0xd8,        # mov %ax, %ds
@@ -60,6 +61,23 @@ def kernel(text, action=HANG, init_size=0x10000, version=0x20f):
     if ENTRY + len(code) > (SETUP_SECTORS + 1) * 512:
         raise ValueError('the text is too long')
     image[ENTRY:ENTRY + len(code)] = code
+    if linux is not None:
+        return with_linux_version(image, linux)
+    return bytes(image)
+
+
+def with_linux_version(image, linux):
+    """@image, a kernel, with a header that tells that it is Linux @linux"""
+    image = bytearray(image)
+    offset, = struct.unpack_from('<H', image, 0x20e)
+    if offset == 0:
+        # the last bytes of the setup code
+        offset = (SETUP_SECTORS + 1) * 512 - 64 - 0x200
+        if any(image[0x200 + offset:0x240 + offset]):
+            raise ValueError('the text is too long')
+        struct.pack_into('<H', image, 0x20e, offset)
+    text = linux.encode() + b'\0'
+    image[0x200 + offset:0x200 + offset + len(text)] = text
     return bytes(image)
 
 

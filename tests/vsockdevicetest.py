@@ -610,6 +610,30 @@ class ProtocolTest(DeviceCase):
         guest.start()
         self.alive()
 
+    def test_memory_while_rings_run(self):
+        """
+        A memory table comes at any time; packets that the device has taken and not given back
+        yet, as it waits for more to come, are given back all the same.
+        """
+        guest = self.boot()
+        peer = self.connect()
+        data = os.urandom(1024)
+        packet = guest.header(OP_RW, 2000, 5000, len(data)) + data
+        guest.write(guest.TX_DATA, packet)
+        for number in range(60):
+            for _ in range(8):
+                for _ in range(18):
+                    guest.tx.add([(guest.TX_DATA, len(packet))])
+                guest.tx.wake()
+                time.sleep(0.0002)
+            time.sleep(number % 20 * 0.0001)
+            self.assertTrue(guest.front.acked(SET_MEM_TABLE, guest.table(), [guest.memfd] * 2))
+            for _ in range(8 * 18):
+                guest.collect()
+            self.assertEqual(data * 8 * 18, recv_exactly(peer, len(data) * 8 * 18))
+            guest.fetch()
+        self.alive()
+
     def test_pieces(self):
         """Messages may come in pieces, or several at once."""
         message = struct.pack('<III', GET_FEATURES, 1, 0)
@@ -905,12 +929,36 @@ class ConnectionTest(DeviceCase):
         self.guest.send(OP_RST, 2000, 5000)
         self.alive()
 
-    def test_host_resets(self):
-        """A program that closes without reading what came: the guest's connection is reset."""
-        peer = self.connect()
-        self.guest.send(OP_RW, 2000, 5000, b'unread')
-        self.assertTrue(select.select([peer], [], [], SHORT)[0])
-        peer.close()
+    def test_host_leaves_unread(self):
+        """
+        A program that closes without reading what came: the guest gets what the program had
+        written, and then the end of it; a kernel would make a reset an error.
+        """
+        for said in (b'', b'said before'):
+            with self.subTest(said):
+                if os.path.exists(self.path('sockets/vsock_5000')):
+                    os.unlink(self.path('sockets/vsock_5000'))
+                peer = self.connect()
+                self.guest.send(OP_RW, 2000, 5000, b'unread')
+                self.assertTrue(select.select([peer], [], [], SHORT)[0])
+                if said:
+                    peer.sendall(said)
+                peer.close()
+                self.assertEqual(said, self.guest.data(2000, 5000, len(said)))
+                packet = self.guest.receive(2000, 5000, OP_SHUTDOWN, OP_RST)
+                while packet.flags != SHUT_RCV | SHUT_SEND:
+                    self.assertEqual(OP_SHUTDOWN, packet.op)
+                    packet = self.guest.receive(2000, 5000, OP_SHUTDOWN, OP_RST)
+                self.guest.send(OP_RST, 2000, 5000)
+        self.alive()
+
+    def test_guest_leaves_unread(self):
+        """A guest that closes without taking what came: the program gets what it had sent."""
+        peer = self.connect(alloc=0)
+        peer.sendall(bytes(10000))
+        self.guest.send(OP_RW, 2000, 5000, b'said before', alloc=0)
+        self.guest.send(OP_SHUTDOWN, 2000, 5000, flags=SHUT_RCV | SHUT_SEND)
+        self.assertEqual(b'said before', recv_all(peer))
         self.assertEqual(OP_RST, self.guest.receive(2000, 5000, OP_RST).op)
 
     def test_no_confirmation(self):
@@ -1047,10 +1095,12 @@ class ProgramTest(DeviceCase):
         other.close()
 
     def test_refused(self):
-        program = self.dial(b'CONNECT 6000\n')
-        packet = self.request(6000)
-        self.guest.send(OP_RST, 6000, packet.sport)
-        self.assertEqual(b'', program.recv(1))
+        for data in (b'', b'and more', bytes(100000)):
+            with self.subTest(len(data)):
+                program = self.dial(b'CONNECT 6000\n' + data)
+                packet = self.request(6000)
+                self.guest.send(OP_RST, 6000, packet.sport)
+                self.assertEqual(b'', program.recv(1))
 
     def test_no_answer(self):
         program = self.dial(b'CONNECT 6000\n')
@@ -1093,16 +1143,26 @@ class ProgramTest(DeviceCase):
                      b'CONNECT -1\n', b'CONNECT 4294967295\n', b'CONNECT 99999999999999999999\n',
                      b'CONNECT 1 2\n', b'C' * 100, bytes(100), b'CONNECT 1' + b'0' * 1000):
             with self.subTest(line[:20]):
-                self.assertEqual(b'', self.receive_end(self.dial(line)))
+                program = self.dial(line)
+                self.assertEqual(b'', program.recv(1))
+                with self.assertRaises(BrokenPipeError):
+                    program.send(b'more')
         self.assertTrue(self.guest.nothing())
         self.alive()
 
-    @staticmethod
-    def receive_end(program):
-        try:
-            return program.recv(1)
-        except ConnectionResetError:
-            return b''
+    def test_bad_line_without_end(self):
+        """A program that goes on writing: it is told, and costs nobody anything."""
+        program = self.dial()
+        program.setblocking(False)
+        with self.assertRaises(BrokenPipeError):
+            for _ in range(100000):
+                try:
+                    program.send(bytes(65536))
+                except BlockingIOError:
+                    select.select([], [program], [], SHORT)
+        program.settimeout(SHORT)
+        self.assertEqual(b'', program.recv(1))
+        self.alive()
 
     def test_half_line_and_gone(self):
         before = self.descriptors()
@@ -1110,14 +1170,14 @@ class ProgramTest(DeviceCase):
             self.dial(data).close()
         half = self.dial(b'CONNECT 6')
         half.shutdown(socket.SHUT_WR)
-        self.assertEqual(b'', self.receive_end(half))
+        self.assertEqual(b'', half.recv(1))
         helpertest.wait_for(lambda: self.descriptors() <= before)
         self.assertTrue(self.guest.nothing())
 
     def test_line_never_finished(self):
         program = self.dial(b'CONNECT 60')
         program.settimeout(15)
-        self.assertEqual(b'', self.receive_end(program))
+        self.assertEqual(b'', program.recv(1))
 
     def test_many_idle_programs(self):
         """Programs that connect and say nothing keep nobody out."""
@@ -1136,6 +1196,7 @@ class ProgramTest(DeviceCase):
     def test_before_the_driver(self):
         self.guest.stop()
         self.assertEqual(b'', self.dial(b'CONNECT 6000\n').recv(1))
+        self.assertEqual(b'', self.dial(b'CONNECT 6000\nand more').recv(1))
 
 
 class HostileTest(DeviceCase):

@@ -58,10 +58,11 @@ struct _Backend {
 
     /*
      * Reads the image to where it will be booted from, with all that it takes to get there;
-     * @expected (or NULL) and @cancel as for imageUnpack(). Blocks; called in a thread of its
-     * own. Returns 0, or -1 with @failure set.
+     * @expected (or NULL) and @cancel as for imageUnpack(). The backend closes @image as soon
+     * as it does not need its files. Blocks; called in a thread of its own. Returns 0, or -1
+     * with @failure set.
      */
-    int (*load)(void *instance, const Image *image, const EifMeasurements *expected,
+    int (*load)(void *instance, Image *image, const EifMeasurements *expected,
                 const int *cancel, Failure *failure);
 
     /*

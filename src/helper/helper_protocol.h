@@ -117,6 +117,8 @@
 #define NITRO_FAILURE_IMAGE "image"             /* VIR_ERR_OPERATION_FAILED: the image is not good */
 #define NITRO_FAILURE_RESOURCE "resource"       /* VIR_ERR_OPERATION_FAILED: memory, vCPUs,
                                                  * descriptors or the port are short */
+#define NITRO_FAILURE_DEVICE "device"           /* VIR_ERR_OPERATION_FAILED: the hypervisor refused,
+                                                 * and its driver does not say why */
 #define NITRO_FAILURE_UNSUPPORTED "unsupported" /* VIR_ERR_OPERATION_UNSUPPORTED: not on this host */
 #define NITRO_FAILURE_TIMEOUT "timeout"         /* VIR_ERR_OPERATION_TIMEOUT: no heartbeat in time */
 #define NITRO_FAILURE_GUEST "guest"             /* VIR_ERR_OPERATION_FAILED: the guest ended before

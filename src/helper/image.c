@@ -45,10 +45,15 @@
 /* The setup header of a Linux/x86 kernel, offsets in the file (boot protocol 2.10) */
 #define LINUX_MAGIC_OFFSET 0x202
 #define LINUX_VERSION_OFFSET 0x206
+#define LINUX_KERNEL_VERSION_OFFSET 0x20e
 #define LINUX_CMDLINE_SIZE_OFFSET 0x238
 #define LINUX_PREF_ADDRESS_OFFSET 0x258
 #define LINUX_INIT_SIZE_OFFSET 0x260
 #define LINUX_HEADER_END 0x264
+
+/* The header points to the kernel's version, a text, in bytes from here on. */
+#define LINUX_KERNEL_VERSION_BASE 0x200
+#define LINUX_KERNEL_VERSION_MAX 32 /* of which so much is looked at */
 
 /* Of a Linux/arm64 kernel (Documentation/arm64/booting.rst) */
 #define LINUX_ARM64_MAGIC_OFFSET 0x38
@@ -255,14 +260,31 @@ imageOpen(Image *image, const Options *options, Failure *failure)
 }
 
 void
-imagePartsFree(ImageParts *parts)
+imageClose(Image *image)
 {
-    if (!parts)
-        return;
+    if (image->fd >= 0)
+        close(image->fd);
+    if (image->initrdFd >= 0)
+        close(image->initrdFd);
+    image->fd = image->initrdFd = -1;
+}
+
+void
+imagePartsClose(ImageParts *parts)
+{
     if (parts->kernelFd >= 0)
         close(parts->kernelFd);
     if (parts->ramdiskFd >= 0)
         close(parts->ramdiskFd);
+    parts->kernelFd = parts->ramdiskFd = -1;
+}
+
+void
+imagePartsFree(ImageParts *parts)
+{
+    if (!parts)
+        return;
+    imagePartsClose(parts);
     g_string_free(parts->cmdline, TRUE);
     g_byte_array_unref(parts->signature);
     g_free(parts);
@@ -587,6 +609,33 @@ imageLittleEndian(const uint8_t *buf, size_t len)
     return value;
 }
 
+/* Takes the digits of a number at *@pos. Returns whether there are any, and not too many. */
+static bool
+imageParseNumber(const char **pos, unsigned int *number)
+{
+    const char *start = *pos;
+
+    for (*number = 0; g_ascii_isdigit(**pos) && *pos - start < 4; (*pos)++)
+        *number = *number * 10 + (**pos - '0');
+    return *pos > start && !g_ascii_isdigit(**pos);
+}
+
+/* The version in the text that begins with it, such as "6.1.0-57-cloud-amd64 (...) #1 SMP ..." */
+static void
+imagePartsReadVersion(ImageParts *parts, uint64_t offset)
+{
+    char text[LINUX_KERNEL_VERSION_MAX + 1] = {0};
+    const char *pos = text;
+
+    parts->linuxMajor = parts->linuxMinor = 0;
+    if (offset == 0 || pread(parts->kernelFd, text, LINUX_KERNEL_VERSION_MAX,
+                             LINUX_KERNEL_VERSION_BASE + offset) < 0)
+        return;
+    if (!imageParseNumber(&pos, &parts->linuxMajor) || *pos++ != '.' ||
+        !imageParseNumber(&pos, &parts->linuxMinor))
+        parts->linuxMajor = parts->linuxMinor = 0;
+}
+
 /*
  * The decompressor unpacks to the preferred address and works in the "init size" bytes
  * from there on; a kernel that finds too little hangs without a word.
@@ -610,6 +659,8 @@ imagePartsCheckLinux(ImageParts *parts, uint64_t memory, Failure *failure)
                    "The kernel in the image is older than Linux 2.6.31");
         return -1;
     }
+
+    imagePartsReadVersion(parts, imageLittleEndian(header + LINUX_KERNEL_VERSION_OFFSET, 2));
 
     /* A hostile header may say more than an argument of a program can hold. */
     parts->cmdlineMax = MIN(imageLittleEndian(header + LINUX_CMDLINE_SIZE_OFFSET, 4),

@@ -32,8 +32,8 @@ typedef struct _Image Image;
 struct _Image {
     bool isEif;
     const uint8_t *signedPcr0; /* what it was signed for, not owned; NULL: nothing is known */
-    int fd;              /* EIF file or kernel, not owned */
-    int initrdFd;        /* not owned; -1: none */
+    int fd;              /* EIF file or kernel; -1: closed */
+    int initrdFd;        /* -1: none, or closed */
     uint64_t kernelSize; /* of a Linux kernel when it was checked, in bytes */
     uint64_t initrdSize; /* of its ramdisk, likewise */
     const char *cmdline; /* of a kernel, not owned; never NULL */
@@ -49,6 +49,9 @@ struct _Image {
  * Returns 0, or -1 with @failure set ("image", "config").
  */
 int imageOpen(Image *image, const Options *options, Failure *failure);
+
+/* Closes the descriptors, which came with the options: nothing of the files is needed any more. */
+void imageClose(Image *image);
 
 /*
  * Puts the EIF of @image, image->size bytes, at @buf: read straight there, once, its checksum
@@ -90,7 +93,10 @@ struct _ImageParts {
     ImageSection sections[EIF_MAX_SECTIONS]; /* in file order, without metadata */
     bool measured;                           /* whether @measurements are there already */
     EifMeasurements measurements;
-    uint64_t cmdlineMax; /* bytes that the kernel takes; set by imagePartsCheckLinux() */
+    /* set by imagePartsCheckLinux() */
+    uint64_t cmdlineMax;     /* bytes that the kernel takes */
+    unsigned int linuxMajor; /* the kernel's version as its header tells it; 0: it does not */
+    unsigned int linuxMinor;
 };
 
 void imagePartsFree(ImageParts *parts);
@@ -113,6 +119,9 @@ ImageParts *imageUnpack(const Image *image, const EifMeasurements *expected,
  * protocol. Returns 0, or -1 with @failure set ("image", "config").
  */
 int imagePartsCheckLinux(ImageParts *parts, uint64_t memory, Failure *failure);
+
+/* Closes the kernel and the ramdisk: what has them open goes on having them. */
+void imagePartsClose(ImageParts *parts);
 
 /*
  * Measures what imageUnpack() has read. Returns 0, or -1 with @error set, also when

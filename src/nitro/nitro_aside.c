@@ -99,7 +99,8 @@ nitroAsidesCheck(nitroAsides *asides,
     for (i = 0; i < asides->list->len; i++) {
         nitroAside *aside = g_ptr_array_index(asides->list, i);
 
-        if (!aside->helper || nitroHelperIsFor(aside->helper, def->uuid) == NITRO_HELPER_GONE)
+        if (!aside->helper || nitroHelperFind(aside->helper, NULL) == NITRO_HELPER_GONE ||
+            nitroHelperIsFor(aside->helper, def->uuid) == NITRO_HELPER_GONE)
             continue;
         virReportError(VIR_ERR_OPERATION_INVALID,
                        _("an enclave of domain '%s' runs already, and was set aside as its status cannot be read: end its helper, process %lld, first"),
@@ -312,6 +313,49 @@ nitroAsideLook(nitroDriver *driver,
 }
 
 
+/* The entry of the run directory @dir, or NULL */
+static nitroAside *
+nitroAsideFind(nitroAsides *asides,
+               const char *dir)
+{
+    size_t i;
+
+    for (i = 0; i < asides->list->len; i++) {
+        nitroAside *aside = g_ptr_array_index(asides->list, i);
+
+        if (STREQ(aside->dir, dir))
+            return aside;
+    }
+    return NULL;
+}
+
+
+static void
+nitroAsideRemove(nitroDriver *driver,
+                 nitroAside *aside)
+{
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&driver->asides->lock);
+
+    nitroAsideRelease(driver, aside);
+    g_ptr_array_remove(driver->asides->list, aside);
+}
+
+
+/* What the enclave of @vm has is not that of an entry any more, but its domain's. */
+static void
+nitroAsideHandOver(nitroDriver *driver,
+                   virDomainObj *vm)
+{
+    g_autofree char *path = nitroDomainGetRunDir(driver, vm->def);
+    g_autofree char *dir = g_path_get_basename(path);
+    nitroAside *aside = nitroAsideFind(driver->asides, dir);
+
+    if (aside)
+        nitroAsideRemove(driver, aside);
+    driver->asides->takeover(driver, vm);
+}
+
+
 /* Makes the status @obj a domain in the list. Returns 0, or -1 with an error set. */
 static int
 nitroAsideAddDomain(nitroDriver *driver,
@@ -331,7 +375,7 @@ nitroAsideAddDomain(nitroDriver *driver,
     private = vm->privateData;
     vm->privateData = obj->privateData;
     obj->privateData = private;
-    driver->asides->takeover(driver, vm);
+    nitroAsideHandOver(driver, vm);
     virDomainObjEndAPI(&vm);
     return 0;
 }
@@ -382,29 +426,14 @@ nitroAsideGet(nitroAsides *asides,
               const char *dir)
 {
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&asides->lock);
-    nitroAside *aside;
-    size_t i;
+    nitroAside *aside = nitroAsideFind(asides, dir);
 
-    for (i = 0; i < asides->list->len; i++) {
-        aside = g_ptr_array_index(asides->list, i);
-        if (STREQ(aside->dir, dir))
-            return aside;
+    if (!aside) {
+        aside = g_new0(nitroAside, 1);
+        aside->dir = g_strdup(dir);
+        g_ptr_array_add(asides->list, aside);
     }
-    aside = g_new0(nitroAside, 1);
-    aside->dir = g_strdup(dir);
-    g_ptr_array_add(asides->list, aside);
     return aside;
-}
-
-
-static void
-nitroAsideRemove(nitroDriver *driver,
-                 nitroAside *aside)
-{
-    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&driver->asides->lock);
-
-    nitroAsideRelease(driver, aside);
-    g_ptr_array_remove(driver->asides->list, aside);
 }
 
 

@@ -160,8 +160,13 @@ nitroCapabilitiesNew(const nitroDriverConfig *config)
         !(caps->host.numa = virCapabilitiesHostNUMANewHost()) ||
         nitroCapabilitiesFillCells(caps->host.numa, pool) < 0 ||
         virCapabilitiesInitPages(caps) < 0 ||
-        virCapabilitiesInitCaches(caps) < 0)
+        virCapabilitiesInitCaches(caps) < 0) {
+        /* Some of these fail without a word when a file of sysfs cannot be opened. */
+        if (virGetLastErrorCode() == VIR_ERR_OK)
+            virReportError(VIR_ERR_OPERATION_FAILED, "%s",
+                           _("cannot read what this host has from '/sys': try again"));
         return NULL;
+    }
 
     if (virGetHostUUID(caps->host.host_uuid))
         VIR_WARN("The host has no UUID: %s", virGetLastErrorMessage());

@@ -67,6 +67,9 @@ typedef struct _nitroDriverPool nitroDriverPool;
  */
 typedef bool (*nitroDriverRestart)(nitroDriver *driver, virDomainObj *vm);
 
+/* Connects to the helper of the active, locked domain @vm anew, which lives but cannot be talked to. */
+typedef void (*nitroDriverReconnect)(nitroDriver *driver, virDomainObj *vm);
+
 struct _nitroDriver {
     virMutex lock; /* protects what is below under "Under lock" */
 
@@ -78,6 +81,7 @@ struct _nitroDriver {
     virStateInhibitCallback inhibitCallback;
     void *inhibitOpaque;
     nitroDriverRestart restart;
+    nitroDriverReconnect reconnect;
 
     /* Immutable pointers, self-locking */
     virDomainObjList *domains;

@@ -1109,6 +1109,7 @@ nitroStateNew(bool privileged,
     nitro_driver->inhibitCallback = callback;
     nitro_driver->inhibitOpaque = opaque;
     nitro_driver->restart = nitroRestartSchedule;
+    nitro_driver->reconnect = nitroTakeoverReconnect;
 
     if (virMutexInit(&nitro_driver->lock) < 0 ||
         virMutexInit(&nitro_driver->sysinfoLock) < 0) {

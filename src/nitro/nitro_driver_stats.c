@@ -403,7 +403,7 @@ nitroDomainGetControlInfo(virDomainPtr dom,
     priv = vm->privateData;
     memset(info, 0, sizeof(*info));
     info->state = VIR_DOMAIN_CONTROL_OK;
-    if (priv->run.ended) {
+    if (priv->run.ended || priv->run.aside) {
         info->state = VIR_DOMAIN_CONTROL_ERROR;
         info->details = VIR_DOMAIN_CONTROL_ERROR_REASON_MONITOR;
     } else if (vm->job && (vm->job->active || vm->job->asyncJob)) {

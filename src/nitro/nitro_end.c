@@ -250,6 +250,29 @@ nitroEndLost(nitroDriver *driver,
 
 
 /*
+ * Whether the connection alone has ended, and the helper of the booted enclave lives, and has not said
+ * goodbye. The lock of @vm is released while it may exit.
+ */
+static bool
+nitroEndIsAlive(nitroDriver *driver,
+                virDomainObj *vm)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+    g_autoptr(nitroHelper) helper = NULL;
+
+    if (!priv->run.booted || !priv->run.helper || priv->run.exitReason || priv->run.failureCode)
+        return false;
+
+    helper = nitroHelperRef(priv->run.helper);
+    virObjectUnlock(vm);
+    ignore_value(nitroHelperAwaitExit(helper, NITRO_EXIT_TIMEOUT));
+    virObjectLock(vm);
+    return virDomainObjIsActive(vm) && priv->run.helper == helper && priv->run.ended &&
+           nitroRunFindHelper(driver, vm) == NITRO_HELPER_ALIVE;
+}
+
+
+/*
  * Handles the end of the enclave of @vm, unless somebody else has done so. Returns 0, with
  * @restart set, or -1 with an error set when it is to be tried again.
  */
@@ -268,8 +291,12 @@ nitroEndHandle(nitroDriver *driver,
     if (virDomainObjBeginJob(vm, VIR_JOB_MODIFY) < 0)
         return -1;
 
-    if (virDomainObjIsActive(vm) && priv->run.ended)
+    if (nitroEndIsAlive(driver, vm)) {
+        priv->run.ended = false;
+        driver->reconnect(driver, vm);
+    } else if (virDomainObjIsActive(vm) && priv->run.ended) {
         rc = nitroEndFinish(driver, vm, restart);
+    }
     virDomainObjEndJob(vm);
     return rc < 0 ? -1 : 0;
 }

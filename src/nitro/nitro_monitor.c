@@ -121,8 +121,8 @@ nitroMonitorEmit(nitroMonitor *mon,
 
 
 /*
- * The connection is over, which is told once, and to nobody after nitroMonitorClose(). Who waits
- * for a reply is woken when it has been told, and so finds it noted.
+ * The connection is over, which is told once, and to nobody after nitroMonitorClose(). Before that
+ * nitroMonitorIsGone() is true, for who was not ready to be told.
  */
 static void
 nitroMonitorEnd(nitroMonitor *mon)
@@ -132,12 +132,10 @@ nitroMonitorEnd(nitroMonitor *mon)
     VIR_WITH_OBJECT_LOCK_GUARD(mon) {
         if (mon->gone)
             return;
-    }
-    nitroMonitorEmit(mon, &end);
-    VIR_WITH_OBJECT_LOCK_GUARD(mon) {
         mon->gone = true;
         virCondBroadcast(&mon->cond);
     }
+    nitroMonitorEmit(mon, &end);
 }
 
 

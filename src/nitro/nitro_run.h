@@ -47,7 +47,7 @@ struct _nitroRun {
     nitroHelper *helper; /* NULL until it runs */
     nitroMonitor *mon;   /* NULL until the helper runs, and while it cannot be talked to */
     char *aside;         /* why not, and the domain is left alone; NULL: it can */
-    bool taken;          /* over from an earlier daemon */
+    bool taken;          /* its helper is this daemon's: started by it, or taken over */
     bool ending;         /* somebody ends it on purpose */
     int watch;           /* of the helper's process meanwhile; -1: none */
     unsigned int tries;  /* to take it over, in a row, */

@@ -239,6 +239,7 @@ nitroStartFailureToError(const char *code)
         { NITRO_FAILURE_CONFIG, VIR_ERR_CONFIG_UNSUPPORTED },
         { NITRO_FAILURE_IMAGE, VIR_ERR_OPERATION_FAILED },
         { NITRO_FAILURE_RESOURCE, VIR_ERR_OPERATION_FAILED },
+        { NITRO_FAILURE_DEVICE, VIR_ERR_OPERATION_FAILED },
         { NITRO_FAILURE_UNSUPPORTED, VIR_ERR_OPERATION_UNSUPPORTED },
         { NITRO_FAILURE_TIMEOUT, VIR_ERR_OPERATION_TIMEOUT },
         { NITRO_FAILURE_GUEST, VIR_ERR_OPERATION_FAILED },
@@ -320,6 +321,7 @@ nitroStartRun(nitroDriver *driver,
               const char *qemu,
               const char *accel)
 {
+    nitroDomainObjPrivate *priv = vm->privateData;
     int monitor;
 
     if (nitroStartLaunch(driver, vm, fds, qemu, accel) < 0)
@@ -329,6 +331,7 @@ nitroStartRun(nitroDriver *driver,
     fds->monitor = -1;
     if (nitroEventsWatch(vm, monitor, true, nitroEventsFromMonitor) < 0)
         return -1;
+    priv->run.taken = true;
     /* The helper alone holds the image, the console and the socket from now on. */
     nitroRunFdsClose(fds);
 

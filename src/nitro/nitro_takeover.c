@@ -261,10 +261,8 @@ nitroTakeoverPutOff(nitroDriver *driver,
     g_autofree char *dir = nitroDomainGetRunDir(driver, vm->def);
     unsigned int pause = NITRO_TAKEOVER_PAUSE_MIN << MIN(priv->run.tries, 16);
 
-    if (priv->run.tries == 0) {
-        priv->run.tried = g_get_monotonic_time();
+    if (priv->run.tries == 0)
         VIR_WARN("Domain '%s' cannot be taken over yet: %s", vm->def->name, virGetLastErrorMessage());
-    }
     priv->run.tries++;
     if (g_get_monotonic_time() - priv->run.tried >= NITRO_TAKEOVER_PATIENCE && !priv->run.aside) {
         priv->run.aside = g_strdup(virGetLastErrorMessage());
@@ -305,6 +303,8 @@ nitroTakeoverOnce(nitroDriver *driver,
 {
     nitroDomainObjPrivate *priv = vm->privateData;
 
+    if (priv->run.tries == 0)
+        priv->run.tried = g_get_monotonic_time();
     switch (nitroTakeoverTry(driver, vm)) {
     case NITRO_TAKEOVER_DONE:
         if (virDomainObjIsActive(vm) && priv->run.mon)
@@ -340,7 +340,7 @@ nitroTakeoverTask(nitroDriver *driver,
             nitroDriverRun(driver->takeovers, nitroTakeoverTask, vm, NITRO_TAKEOVER_PAUSE_MAX);
         } else {
             /* Who has ended it while this waited may also have started it again. */
-            if (vm->def->id == id && !priv->run.ended && priv->run.startTime == 0)
+            if (vm->def->id == id && !priv->run.ended && !priv->run.taken)
                 restart = nitroTakeoverOnce(driver, vm);
             nitroStartEndJob(vm);
         }
@@ -358,6 +358,22 @@ nitroTakeoverBegin(nitroDriver *driver,
     nitroDriverReserveDomainId(driver, vm->def->id);
     nitroDriverDomainStarted(driver);
     nitroRunReserve(driver, vm);
+    nitroDriverRun(driver->takeovers, nitroTakeoverTask, vm, 0);
+}
+
+
+void
+nitroTakeoverReconnect(nitroDriver *driver,
+                       virDomainObj *vm)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+
+    VIR_WARN("The connection with the helper of domain '%s' has ended, and the helper lives",
+             vm->def->name);
+    if (priv->run.mon)
+        nitroMonitorClose(priv->run.mon);
+    g_clear_pointer(&priv->run.mon, virObjectUnref);
+    priv->run.taken = false;
     nitroDriverRun(driver->takeovers, nitroTakeoverTask, vm, 0);
 }
 

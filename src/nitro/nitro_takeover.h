@@ -18,3 +18,9 @@ void nitroTakeoverAll(nitroDriver *driver);
 
 /* The same for the domain @vm alone, which is locked and in the list. Counts it as running. */
 void nitroTakeoverBegin(nitroDriver *driver, virDomainObj *vm);
+
+/*
+ * Takes the domain @vm, which is locked and runs, over as from an earlier daemon: the connection with
+ * its helper has ended, and nothing else. Its monitor is closed.
+ */
+void nitroTakeoverReconnect(nitroDriver *driver, virDomainObj *vm);

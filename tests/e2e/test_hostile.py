@@ -127,6 +127,16 @@ class HostileTest(EnclaveTest):
         self.assertEqual(dom.isActive(), 0)
         wait_until(lambda: not self.helpers(), 5, "the helper's end")
 
+    def check_aside(self, dom):
+        """A helper of another daemon that is not understood is left alone until it is destroyed."""
+        helper = self.helper_of(dom)
+        wait_until(lambda: any("set aside" in text for text in dom.messages(0)), 20, "a message")
+        self.assertState(dom, RUNNING, BOOTED)
+        self.assertIn(f"process {helper}, is left alone", self.log())
+        self.assertEqual(self.helper_of(dom), helper)
+        dom.destroy()
+        self.check_ended(dom, libvirt.VIR_DOMAIN_SHUTOFF_DESTROYED)
+
     def helpers(self):
         return {pid for pid, name in self.living().items()
                 if name == "libvirt_nitro" and pid not in self.good}
@@ -442,11 +452,10 @@ class DeviceLies(DeviceTest, HostileTest):
                     wait_until(lambda dom=dom: dom.controlInfo()[0] == 0, 20, "the takeover")
                     self.assertState(dom, RUNNING, BOOTED)
                     self.assertEqual(self.cid_of(dom), told)
+                    dom.destroy()
                 else:
-                    # the enclave may be well: it is set aside
-                    wait_until(lambda: "is set aside" in self.log(), 20, "it")
                     self.assertEqual(self.cid_of(dom), told)
-                dom.destroy()
+                    self.check_aside(dom)
                 self.forget(dom)
 
 
@@ -499,13 +508,41 @@ class Disobedience(HostileTest):
         self.check_ended(dom, libvirt.VIR_DOMAIN_SHUTOFF_DESTROYED)
         self.events.check("deaf", [ADDED, STARTED, DESTROYED])
 
-    def test_closes_and_lives_on(self):
-        """one that hangs up and lives on is ended, and its enclave has crashed"""
-        self.crash("helper.control.close()\nhelper.stay()")
+    def hang_up(self, body):
+        """Returns the running domain whose helper has done @body, which ends its connection."""
+        dom, path = self.define("hostile", "import socket\nhelper.boot()\n"
+                                "helper.await_file('go')\n" + body)
+        dom.create()
+        self.tell(path, "go")
+        wait_until(lambda: "has ended, and the helper lives" in self.log(), 10, "the log")
+        return dom
 
-    def test_half_closed(self):
-        """one that says no more, but would listen"""
-        self.crash("import socket\nhelper.control.shutdown(socket.SHUT_WR)\nhelper.stay()")
+    def test_closes_and_lives_on(self):
+        """one that hangs up and lives on, or says no more: its enclave may be well"""
+        for body in ("helper.control.close()\nhelper.stay()",
+                     "helper.control.shutdown(socket.SHUT_WR)\nhelper.stay()"):
+            with self.subTest(body):
+                dom = self.hang_up(body)
+                self.check_aside(dom)
+                self.forget(dom)
+
+    def test_closes_and_listens(self):
+        """one that hangs up and listens is connected to anew"""
+        dom = self.hang_up("helper.control.close()\nhelper.accept()\nhelper.greet()\n"
+                           "helper.serve()")
+        helper = self.helper_of(dom)
+
+        def answers():
+            with contextlib.suppress(libvirt.libvirtError):
+                return dom.launchSecurityInfo()
+            return None
+
+        wait_until(answers, 20, "the connection")
+        self.assertState(dom, RUNNING, BOOTED)
+        self.assertEqual(self.helper_of(dom), helper)
+        dom.destroy()
+        self.check_ended(dom, libvirt.VIR_DOMAIN_SHUTOFF_DESTROYED)
+        self.events.check("hostile", [ADDED, STARTED, DESTROYED])
 
 
 class Takeover(HostileTest):
@@ -540,29 +577,25 @@ class Takeover(HostileTest):
                 dom, _ = self.define("hostile", "helper.boot()\n"
                                      f"helper.answers['query-status'] = {status!r}\nhelper.serve()")
                 dom.create()
-                helper = self.helper_of(dom)
                 dom = self.next_daemon(dom)
-                wait_until(lambda: "is set aside" in self.log(), 20, "it")
-                self.assertIn("makes no sense", self.log())
-                self.assertState(dom, RUNNING, BOOTED)
                 self.assertIn("address='4'", dom.XMLDesc(0))
-                self.assertEqual(self.helper_of(dom), helper)
-                dom.destroy()
-                self.check_ended(dom, libvirt.VIR_DOMAIN_SHUTOFF_DESTROYED)
+                self.check_aside(dom)
+                self.assertIn("makes no sense", self.log())
                 self.forget(dom)
 
     def test_breaks(self):
-        """floods, and events that cannot come"""
-        for body in ("helper.greet()\nhelper.flood(b'{\"event\": \"news\"}\\n')",
+        """floods, and events that cannot come, each time that it is tried: the same"""
+        for body in ("helper.greet()\n    helper.flood(b'{\"event\": \"news\"}\\n')",
                      "helper.flood(b'x' * 65536)",
-                     "helper.greet()\nhelper.event('booted')\nhelper.event('booted')\n"
-                     "helper.stay()"):
+                     "helper.greet()\n"
+                     "    helper.flood(b'{\"event\": \"booted\", \"data\": {}}\\n')"):
             with self.subTest(body):
-                dom, _ = self.define("hostile", "helper.boot()\nhelper.control.recv(1)\n"
-                                                "helper.accept()\n" + body)
+                dom, _ = self.define("hostile", "def play():\n    helper.accept()\n    " + body +
+                                     "\nhelper.gone = play\nhelper.boot()\n"
+                                     "helper.control.recv(1)\nplay()")
                 dom.create()
                 dom = self.next_daemon(dom)
-                self.check_ended(dom, libvirt.VIR_DOMAIN_SHUTOFF_CRASHED)
+                self.check_aside(dom)
                 self.assertIn(BROKEN, self.log())
                 self.forget(dom)
 
@@ -606,6 +639,7 @@ os.rename(where + ".new", where)
                                      f"domain-{dom.ID()}-curious", "pid")
         self.pid_written = None
         with contextlib.suppress(FileNotFoundError), open(self.pid_file, encoding="ascii") as pid:
+            # the second line is the time of its start
             self.pid_written = (pid.readline().strip(), str(self.helper_of(dom)))
         dom.destroy()
         return result
@@ -613,7 +647,9 @@ os.rename(where + ".new", where)
     def test_files(self):
         """it can write to its own logs and console, and to no file of the daemon's"""
         console, device = self.console_file()
-        mine = [console, os.path.join(self.daemon.domain_log_dir, "curious.log")]
+        mine = [path + backup
+                for path in (console, os.path.join(self.daemon.domain_log_dir, "curious.log"))
+                for backup in ("", ".0", ".1", ".2")]
         found = self.inherited(devices=device)
         self.assertTrue(any(path == console for _, path, _, _ in found), found)
         for fd, path, regular, writable in found:

@@ -207,6 +207,8 @@ deviceCreateVm(Device *device, Failure *failure)
         if (!deviceRetry(device, NE_CALL_CREATE_VM, &context, failure))
             return -1;
     }
+    /* Nothing else is asked of it; the enclave has a descriptor of its own. */
+    close(device->options->deviceFd);
     return 0;
 }
 
@@ -300,6 +302,8 @@ deviceLoadImage(Device *device, Failure *failure)
                   device->cancel, failure) < 0)
         return -1;
     device->measured = options->expectsPcr;
+    if (device->measured)
+        imageClose(&device->image);
     logInfo("The image of %" PRIu64 " bytes is in the memory of the enclave", device->image.size);
     return 0;
 }
@@ -403,7 +407,7 @@ deviceWorkPrepare(Device *device, Failure *failure)
 }
 
 static int
-deviceLoad(void *instance, const Image *image, const EifMeasurements *expected G_GNUC_UNUSED,
+deviceLoad(void *instance, Image *image, const EifMeasurements *expected G_GNUC_UNUSED,
            const int *cancel, Failure *failure)
 {
     Device *device = instance;
@@ -695,9 +699,13 @@ static int
 deviceMeasure(void *instance, const int *cancel, EifMeasurements *measurements, GError **error)
 {
     Device *device = instance;
+    int rc;
 
-    if (!device->measured)
-        return imageMeasure(&device->image, cancel, measurements, error);
+    if (!device->measured) {
+        rc = imageMeasure(&device->image, cancel, measurements, error);
+        imageClose(&device->image);
+        return rc;
+    }
     *measurements = device->measurements;
     return 0;
 }

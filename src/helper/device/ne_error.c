@@ -140,7 +140,7 @@ static const NeError neErrors[] = {
         "and "
      "start the EC2 instance")},
 
-    {ANY_CALL, ANY_ERROR, NITRO_FAILURE_RESOURCE,
+    {ANY_CALL, ANY_ERROR, NITRO_FAILURE_DEVICE,
      N_("The Nitro Hypervisor refused {call}: {error}: {advice}")},
 };
 

@@ -32,9 +32,9 @@
 #include "heartbeat/heartbeat.h"
 #include "helper_protocol.h"
 #include "emulated/kvm_probe.h"
+#include "emulated/machine.h"
 #include "common/log.h"
 #include "emulated/qmp.h"
-#include "emulated/tsc.h"
 #include "vsock/vsock_device.h"
 
 #define QEMU_BINARY "qemu-system-x86_64"
@@ -84,7 +84,7 @@ typedef struct {
 
     char *qemu;
     const char *accel;
-    char *cmdline; /* what the kernel gets */
+    Machine machine;
     uint64_t imageSize;
     ImageParts *parts;
 
@@ -188,40 +188,8 @@ emulatedChooseAccel(Emulated *emulated)
     }
 }
 
-/*
- * Under TCG the guest sees the host's time stamp counter, whose frequency Linux then
- * measures against an emulated timer chip. On a busy host that fails now and then, and
- * without any other reference Linux waits for ever for a clock tick, because this
- * machine has no timer interrupt before the local APIC's is set up. So we tell it the
- * frequency (Linux 5.8 and later; others ignore the parameter).
- *
- * The parameter is not part of the image and is not measured, as the parameters are not
- * that the Nitro Hypervisor adds for its devices. It goes first: behind "--" it would be
- * an argument of init.
- */
-static void
-emulatedBuildCmdline(Emulated *emulated)
-{
-    const GString *cmdline = emulated->parts->cmdline;
-    g_autofree char *longer = NULL;
-    unsigned int khz = 0;
-
-    if (g_str_equal(emulated->accel, "tcg") && !strstr(cmdline->str, "tsc_early_khz="))
-        khz = tscMeasureEnd();
-    if (khz > 0)
-        longer = g_strdup_printf("tsc_early_khz=%u %s", khz, cmdline->str);
-
-    if (longer && strlen(longer) <= emulated->parts->cmdlineMax) {
-        emulated->cmdline = g_steal_pointer(&longer);
-        return;
-    }
-    if (longer)
-        logWarning("The command line has no room for tsc_early_khz=%u: the boot may hang", khz);
-    emulated->cmdline = g_strdup(cmdline->str);
-}
-
 static int
-emulatedLoad(void *instance, const Image *image, const EifMeasurements *expected,
+emulatedLoad(void *instance, Image *image, const EifMeasurements *expected,
              const int *cancel, Failure *failure)
 {
     Emulated *emulated = instance;
@@ -231,10 +199,11 @@ emulatedLoad(void *instance, const Image *image, const EifMeasurements *expected
         imagePartsCheckLinux(emulated->parts, emulated->options->memory, failure) < 0)
         return -1;
 
+    imageClose(image);
     emulated->imageSize = image->size;
     emulatedChooseAccel(emulated);
-    emulatedBuildCmdline(emulated);
-    return 0;
+    return machineChoose(&emulated->machine, emulated->parts, emulated->options,
+                         g_str_equal(emulated->accel, "tcg"), failure);
 }
 
 /* QEMU's own options are comma-separated lists, in which a comma is written twice. */
@@ -272,10 +241,6 @@ emulatedAddMemory(const Options *options, GPtrArray *argv)
         emulatedAdd(argv, "-overcommit", g_strdup("mem-lock=on"));
 }
 
-/*
- * Guests find the device by ACPI, those also that know devices on the kernel's command
- * line: as it has an interrupt of the I/O APIC, one without ACPI could not use it anyway.
- */
 static void
 emulatedAddVsock(const Options *options, GPtrArray *argv)
 {
@@ -283,7 +248,28 @@ emulatedAddVsock(const Options *options, GPtrArray *argv)
         return;
     emulatedAdd(argv, "-global", g_strdup("virtio-mmio.force-legacy=false"));
     emulatedAdd(argv, "-chardev", g_strdup_printf("socket,id=vsock,fd=%d", QEMU_FD_VSOCK));
-    emulatedAdd(argv, "-device", g_strdup("vhost-user-vsock-device,chardev=vsock"));
+    emulatedAdd(argv, "-device", g_strdup("vhost-user-vsock-device,chardev=vsock,bus="
+                                          MACHINE_VSOCK_BUS));
+}
+
+/*
+ * ACPI is how a guest powers off and how distribution kernels find virtio devices. The keyboard
+ * controller is how one restarts that was told reboot=k, as AWS's command line does.
+ */
+static void
+emulatedAddMachine(const Emulated *emulated, GPtrArray *argv)
+{
+    const Options *options = emulated->options;
+
+    emulatedAdd(argv, "-machine",
+                g_strdup_printf("microvm,acpi=%s,auto-kernel-cmdline=off,isa-serial=on,rtc=on,"
+                                "dump-guest-core=off%s", emulated->machine.acpi ? "on" : "off",
+                                options->hasCid || options->pageSize > 0 ?
+                                    ",memory-backend=memory" : ""));
+    emulatedAdd(argv, "-accel", g_strdup(emulated->accel));
+    if (emulated->machine.icount)
+        emulatedAdd(argv, "-icount", g_strdup("shift=auto"));
+    emulatedAdd(argv, "-device", g_strdup("i8042"));
 }
 
 static GPtrArray *
@@ -306,12 +292,7 @@ emulatedBuildArgv(const Emulated *emulated)
                 g_strdup("on,obsolete=deny,elevateprivileges=deny,spawn=deny,"
                          "resourcecontrol=deny"));
 
-    /* ACPI is how a guest powers off and how distribution kernels find virtio devices. */
-    emulatedAdd(argv, "-machine",
-                g_strdup_printf("microvm,acpi=on,isa-serial=on,rtc=on,dump-guest-core=off%s",
-                                options->hasCid || options->pageSize > 0 ?
-                                    ",memory-backend=memory" : ""));
-    emulatedAdd(argv, "-accel", g_strdup(emulated->accel));
+    emulatedAddMachine(emulated, argv);
     emulatedAdd(argv, "-cpu", g_strdup(kvm ? "host" : "max"));
     emulatedAdd(argv, "-smp", g_strdup_printf("%u", options->vcpus));
     emulatedAdd(argv, "-m", g_strdup_printf("%" G_GUINT64_FORMAT "B", options->memory));
@@ -320,7 +301,7 @@ emulatedBuildArgv(const Emulated *emulated)
     emulatedAdd(argv, "-kernel", g_strdup(QEMU_PATH_KERNEL));
     if (emulated->parts->ramdiskSize > 0)
         emulatedAdd(argv, "-initrd", g_strdup(QEMU_PATH_RAMDISK));
-    emulatedAdd(argv, "-append", g_strdup(emulated->cmdline));
+    emulatedAdd(argv, "-append", g_strdup(emulated->machine.cmdline));
 
     emulatedAdd(argv, "-chardev", g_strdup("file,id=serial,path=" QEMU_PATH_SERIAL));
     emulatedAdd(argv, "-serial", g_strdup("chardev:serial"));
@@ -382,6 +363,14 @@ emulatedFailure(const Emulated *emulated, int status, Failure *failure)
                    WEXITSTATUS(status));
 }
 
+/* Whether the boot has got nowhere near the heartbeat, as there was no vsock to send it on. */
+static bool
+emulatedLacksVsock(const Emulated *emulated)
+{
+    return emulated->options->heartbeat && !emulated->booted &&
+           !vsockDeviceWasStarted(emulated->vsock);
+}
+
 /* QEMU is gone, or as good as that: the one place that says what became of the enclave. */
 static void
 emulatedConclude(Emulated *emulated, int status)
@@ -401,6 +390,12 @@ emulatedConclude(Emulated *emulated, int status)
         emulated->events->failed(&emulated->bootFailure, emulated->opaque);
     } else if (!emulated->running) {
         emulatedFailure(emulated, status, &failure);
+        emulated->events->failed(&failure, emulated->opaque);
+    } else if (emulated->exitReason && emulatedLacksVsock(emulated)) {
+        failureSet(&failure, NITRO_FAILURE_GUEST,
+                   "The enclave ended before it had booted (%s), and has not started its vsock "
+                   "device: look at its console; %s", emulated->exitReason,
+                   machineVsockNeeds(&emulated->machine));
         emulated->events->failed(&failure, emulated->opaque);
     } else if (emulated->exitReason) {
         emulated->events->ended(emulated->exitReason, emulated->opaque);
@@ -451,6 +446,7 @@ emulatedOnBooted(Emulated *emulated)
     if (emulated->booted || emulated->bootFailure.code)
         return;
     emulated->booted = true;
+    guestWatchSetBooting(emulated->guestWatch, false);
     if (emulated->bootTimer > 0)
         g_source_remove(emulated->bootTimer);
     emulated->bootTimer = 0;
@@ -472,10 +468,16 @@ static gboolean
 emulatedOnBootTimer(gpointer opaque)
 {
     Emulated *emulated = opaque;
+    unsigned int seconds = heartbeatTimeout(emulated->options, emulated->imageSize);
     g_auto(Failure) failure = {0};
 
     emulated->bootTimer = 0;
-    heartbeatFailLate(&failure, heartbeatTimeout(emulated->options, emulated->imageSize));
+    if (emulatedLacksVsock(emulated))
+        failureSet(&failure, NITRO_FAILURE_TIMEOUT,
+                   "The enclave has sent no heartbeat in %u seconds, and has not started its vsock "
+                   "device: look at its console; %s", seconds,
+                   machineVsockNeeds(&emulated->machine));
+    heartbeatFailLate(&failure, seconds);
     emulatedFailBoot(emulated, &failure);
     return G_SOURCE_REMOVE;
 }
@@ -879,6 +881,7 @@ emulatedStart(void *instance, Failure *failure)
     }
 
     emulated->guestWatch = guestWatchNew(emulatedOnStopped, emulated);
+    guestWatchSetBooting(emulated->guestWatch, emulated->options->heartbeat);
     emulated->childWatch = g_child_watch_add(emulated->pid, emulatedOnChild, emulated);
     emulated->qmp = qmpNew(channels.qmp[0], &emulatedQmpCallbacks, emulated);
     emulated->serialFd = channels.serial[0];
@@ -895,8 +898,11 @@ static int
 emulatedMeasure(void *instance, const int *cancel, EifMeasurements *measurements, GError **error)
 {
     Emulated *emulated = instance;
+    int rc = imagePartsMeasure(emulated->parts, cancel, measurements, error);
 
-    return imagePartsMeasure(emulated->parts, cancel, measurements, error);
+    /* QEMU has its own descriptors of them. */
+    imagePartsClose(emulated->parts);
+    return rc;
 }
 
 static void
@@ -937,7 +943,7 @@ emulatedDestroy(void *instance)
     g_string_free(emulated->message, TRUE);
     g_free(emulated->lastMessage);
     g_free(emulated->broken);
-    g_free(emulated->cmdline);
+    machineClear(&emulated->machine);
     g_free(emulated->qemu);
     g_free(emulated);
 }

@@ -21,11 +21,15 @@
 /* How long a guest may take after its last words, in seconds */
 #define GUEST_END_TIMEOUT 10
 
+/* How long the last lines of a panic may be in coming while the guest boots, in seconds */
+#define GUEST_BOOT_PANIC_TIMEOUT 2
+
 /* Linux waits so many seconds at most when it is told panic=N: more is taken as this. */
 #define GUEST_PANIC_TIMEOUT_MAX 86400
 
 struct _GuestWatch {
     GString *line;
+    bool booting;
     bool panicked;
     const char *expected; /* reason of the end that the guest has announced; static */
     guint timer;
@@ -59,6 +63,8 @@ static void
 guestWatchExpect(GuestWatch *watch, const char *reason, guint seconds)
 {
     watch->expected = reason;
+    if (watch->booting && watch->panicked)
+        seconds = GUEST_BOOT_PANIC_TIMEOUT;
     watch->timer = g_timeout_add_seconds(seconds, guestWatchOnTimer, watch);
 }
 
@@ -83,6 +89,7 @@ static void
 guestWatchLine(GuestWatch *watch)
 {
     const char *text = guestWatchSkipStamp(watch->line->str);
+    bool announced = watch->timer > 0;
     size_t i;
 
     if (watch->timer > 0)
@@ -106,6 +113,9 @@ guestWatchLine(GuestWatch *watch)
             return;
         }
     }
+    /* A kernel that has panicked does not boot any more, whatever it adds. */
+    if (announced && watch->booting && watch->panicked)
+        guestWatchExpect(watch, NITRO_EXIT_PANIC, GUEST_BOOT_PANIC_TIMEOUT);
 }
 
 GuestWatch *
@@ -128,6 +138,12 @@ guestWatchFree(GuestWatch *watch)
         g_source_remove(watch->timer);
     g_string_free(watch->line, TRUE);
     g_free(watch);
+}
+
+void
+guestWatchSetBooting(GuestWatch *watch, bool booting)
+{
+    watch->booting = booting;
 }
 
 void

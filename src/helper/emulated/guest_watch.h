@@ -31,6 +31,12 @@ GuestWatch *guestWatchNew(GuestWatchStopped stopped, void *opaque);
 void guestWatchFree(GuestWatch *watch);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(GuestWatch, guestWatchFree)
 
+/*
+ * Whether the guest boots, which it does not at first: nobody waits then until a kernel that has
+ * panicked restarts.
+ */
+void guestWatchSetBooting(GuestWatch *watch, bool booting);
+
 /* Takes the next @len bytes of console output. */
 void guestWatchOutput(GuestWatch *watch, const void *buf, size_t len);
 

@@ -209,12 +209,28 @@ vhostUserShallRun(const VhostUser *vhostUser, const VhostUserRing *ring)
     return vhostUser->memory && ring->hasAddress && ring->kick.fd >= 0 && enabled;
 }
 
-/* Keeps where a ring is in its chains. */
+static void
+vhostUserSignal(int fd)
+{
+    static LogLimit limit;
+    const uint64_t one = 1;
+
+    /* EAGAIN: a notification is under way already. */
+    if (fd >= 0 && write(fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
+        logLimited(&limit, "vsock: the guest cannot be notified: %s", g_strerror(errno));
+}
+
+/*
+ * Keeps where a ring is in its chains. The guest gets back what has been used until now: nobody
+ * will know of it when the ring runs again.
+ */
 static void
 vhostUserStopRing(VhostUserRing *ring)
 {
     if (!ring->vring.memory)
         return;
+    if (vringPublish(&ring->vring))
+        vhostUserSignal(ring->callFd);
     ring->base = ring->vring.availIndex;
     vringStop(&ring->vring);
 }
@@ -767,17 +783,6 @@ Vring *
 vhostUserRing(VhostUser *vhostUser, unsigned int index)
 {
     return &vhostUser->rings[index].vring;
-}
-
-static void
-vhostUserSignal(int fd)
-{
-    static LogLimit limit;
-    const uint64_t one = 1;
-
-    /* EAGAIN: a notification is under way already. */
-    if (fd >= 0 && write(fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
-        logLimited(&limit, "vsock: the guest cannot be notified: %s", g_strerror(errno));
 }
 
 void

@@ -873,15 +873,22 @@ vsockFillData(VsockConnection *connection, uint32_t len, VsockBuffer *buffers)
     return used;
 }
 
-/* The peer has nothing more to say (0), or has failed (-errno). May destroy @connection. */
+/*
+ * The peer has nothing more to say (0), or has failed (-errno). May destroy @connection.
+ *
+ * One that has left without reading all is no failure: between two Linux hosts the other
+ * side gets its end of file then as well.
+ */
 static void
 vsockOnPeerEnd(VsockConnection *connection, ssize_t rc)
 {
     connection->ended = true;
-    if (rc < 0) {
+    if (rc < 0 && rc != -ECONNRESET) {
         vsockResetConnection(connection);
         return;
     }
+    if (rc < 0 && !connection->deaf)
+        vsockSetDeaf(connection);
     if (connection->deaf)
         vsockBeginClosing(connection);
     else

@@ -72,7 +72,8 @@ struct _VsockPeerOps {
     /* Takes data of the guest. Returns the bytes taken or -errno; -EAGAIN: see wantWrite(). */
     ssize_t (*write)(void *peer, const struct iovec *iov, size_t n);
     /* Gives data for the guest. Returns the bytes, 0 for the end, or -errno; after -EAGAIN
-     * vsockConnectionReadable() tells when there are some again. */
+     * vsockConnectionReadable() tells when there are some again. -ECONNRESET is an end as
+     * well, of a peer that takes nothing more. */
     ssize_t (*read)(void *peer, const struct iovec *iov, size_t n);
     /* Whether vsockConnectionWritable() is to be called, once for each wish, when there is room. */
     void (*wantWrite)(void *peer, bool want);

@@ -61,6 +61,7 @@ struct _VsockDevice {
     const VsockDeviceCallbacks *callbacks;
     void *opaque;
     bool running;      /* the guest's driver is there, and keeps to the rules */
+    bool started;      /* once, or more often */
     bool busy;         /* since the trim timer last looked */
     uint64_t received; /* bytes of the guest since the last pause */
     unsigned int nreceived; /* packets that they came in */
@@ -302,7 +303,7 @@ vsockDeviceOnStarted(void *opaque)
 {
     VsockDevice *device = opaque;
 
-    device->running = true;
+    device->running = device->started = true;
     device->pause = DEVICE_PAUSE_FIRST;
     vsockHostSetReady(device->host, true);
 }
@@ -369,6 +370,12 @@ vsockDeviceFree(VsockDevice *device)
     vsockHostFree(device->host);
     pollerFree(device->poller);
     g_free(device);
+}
+
+bool
+vsockDeviceWasStarted(const VsockDevice *device)
+{
+    return device->started;
 }
 
 void

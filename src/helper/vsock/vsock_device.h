@@ -39,6 +39,9 @@ VsockDevice *vsockDeviceNew(int fd, uint32_t cid, int dirFd, int listenFd,
 /* Closes all connections. */
 void vsockDeviceFree(VsockDevice *device);
 
+/* Whether a guest's driver has ever started the device. */
+bool vsockDeviceWasStarted(const VsockDevice *device);
+
 /* QEMU has ended: takes what the guest sent at last. */
 void vsockDeviceDrain(VsockDevice *device);
 

@@ -43,6 +43,9 @@
 
 #define TICK_MS 500
 
+/* Unread bytes that are thrown away at a time */
+#define DISCARD_SIZE 16384
+
 /*
  * What is under way at the guest's end has to fit into the sockets' buffers, which outlive
  * us. Without privileges these are twice net.core.wmem_max at most, 416 KiB as a rule, and
@@ -121,12 +124,29 @@ vsockHostWatchPeer(VsockPeer *peer)
     return pollerAdd(peer->host->poller, &peer->watch, EPOLLIN | EPOLLRDHUP | EPOLLET);
 }
 
+/*
+ * Closes the socket so that its program reads an end of file. With bytes left unread in it,
+ * the program would get ECONNRESET; behind shutdown() no more of them can come.
+ */
+static void
+vsockHostCloseSocket(int fd)
+{
+    char unread[DISCARD_SIZE];
+    ssize_t n;
+
+    shutdown(fd, SHUT_RD);
+    do {
+        n = recv(fd, unread, sizeof(unread), MSG_DONTWAIT);
+    } while (n > 0 || (n < 0 && errno == EINTR));
+    close(fd);
+}
+
 static void
 vsockHostFreePeer(VsockPeer *peer)
 {
     if (peer->watch.fd >= 0) {
         pollerRemove(peer->host->poller, &peer->watch);
-        close(peer->watch.fd);
+        vsockHostCloseSocket(peer->watch.fd);
     }
     g_free(peer);
 }
