@@ -11,6 +11,7 @@
 
 #include <config.h>
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "nitro_aside.h"
@@ -19,6 +20,7 @@
 #include "nitro_helper.h"
 #include "nitro_monitor.h"
 #include "nitro_outputs.h"
+#include "nitro_rundir.h"
 #include "virerror.h"
 #include "virfile.h"
 #include "virlog.h"
@@ -41,6 +43,7 @@ typedef struct _nitroAside nitroAside;
 struct _nitroAside {
     char *dir;           /* name in the state directory */
     nitroHelper *helper; /* NULL: not found out yet */
+    bool over;           /* it has ended, and its directory cannot be removed */
     bool told;           /* in the log */
     bool accounted;      /* its CPUs and its CID */
     bool noted;          /* its files */
@@ -48,10 +51,15 @@ struct _nitroAside {
 };
 
 struct _nitroAsides {
-    GMutex lock;
+    GMutex looking; /* held by the thread that looks; taken before the other */
     nitroAsideTakeover takeover;
-    GPtrArray *list; /* nitroAside * */
     unsigned int looks;
+
+    GMutex lock;     /* protects what follows; who looks alone changes it */
+    GPtrArray *list; /* nitroAside * */
+    bool listed;     /* it was found out at least once what there is */
+
+    int scheduled; /* atomic: the next look is */
 };
 
 
@@ -71,6 +79,7 @@ nitroAsidesNew(void)
 {
     nitroAsides *asides = g_new0(nitroAsides, 1);
 
+    g_mutex_init(&asides->looking);
     g_mutex_init(&asides->lock);
     asides->list = g_ptr_array_new_with_free_func(nitroAsideFree);
     return asides;
@@ -85,29 +94,107 @@ nitroAsidesFree(nitroAsides *asides)
 
     g_ptr_array_unref(asides->list);
     g_mutex_clear(&asides->lock);
+    g_mutex_clear(&asides->looking);
     g_free(asides);
 }
 
 
-int
-nitroAsidesCheck(nitroAsides *asides,
-                 const virDomainDef *def)
+/* The id in the name @dir of a run directory, or 0 */
+static int
+nitroAsideGetId(const char *dir)
 {
-    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&asides->lock);
-    size_t i;
+    int id;
+    char *end;
 
-    for (i = 0; i < asides->list->len; i++) {
-        nitroAside *aside = g_ptr_array_index(asides->list, i);
+    if (virStrToLong_i(dir + strlen(NITRO_ASIDE_DIR_PREFIX), &end, 10, &id) < 0 || id < 0)
+        return 0;
+    return id;
+}
 
-        if (!aside->helper || nitroHelperFind(aside->helper, NULL) == NITRO_HELPER_GONE ||
-            nitroHelperIsFor(aside->helper, def->uuid) == NITRO_HELPER_GONE)
-            continue;
-        virReportError(VIR_ERR_OPERATION_INVALID,
-                       _("an enclave of domain '%s' runs already, and was set aside as its status cannot be read: end its helper, process %lld, first"),
-                       def->name, (long long) nitroHelperGetPid(aside->helper));
+
+/* Whether the run directory of @aside may be one of a domain with the name of @def */
+static bool
+nitroAsideHasName(const nitroAside *aside,
+                  const char *stateDir,
+                  const virDomainDef *def)
+{
+    g_autofree char *path = nitroRunDirPath(stateDir, nitroAsideGetId(aside->dir), def->name);
+    g_autofree char *dir = g_path_get_basename(path);
+
+    return STREQ(dir, aside->dir);
+}
+
+
+/* Returns 0 when @aside does not keep @def from being started, or -1 with an error set. */
+static int
+nitroAsideCheckOne(const nitroAside *aside,
+                   const char *stateDir,
+                   const virDomainDef *def)
+{
+    if (aside->over)
+        return 0;
+    if (!aside->helper) {
+        if (!nitroAsideHasName(aside, stateDir, def))
+            return 0;
+        virReportError(VIR_ERR_OPERATION_FAILED,
+                       _("cannot find out whether an enclave of domain '%s' runs in '%s/%s' already: try again, or remove that directory if none does"),
+                       def->name, stateDir, aside->dir);
         return -1;
     }
-    return 0;
+    if (nitroHelperFind(aside->helper, NULL) == NITRO_HELPER_GONE ||
+        nitroHelperIsFor(aside->helper, def->uuid) == NITRO_HELPER_GONE)
+        return 0;
+    virReportError(VIR_ERR_OPERATION_INVALID,
+                   _("an enclave of domain '%s' runs already, and was set aside as its status cannot be read: end its helper, process %lld, first"),
+                   def->name, (long long) nitroHelperGetPid(aside->helper));
+    return -1;
+}
+
+
+/*
+ * The status of an enclave that is set aside may be read yet, and is not written over: a domain
+ * with the same name and another UUID has to wait. Empty is what could not be removed.
+ */
+static int
+nitroAsideCheckStatus(const char *stateDir,
+                      const virDomainDef *def)
+{
+    g_autofree char *path = virDomainConfigFile(stateDir, def->name);
+    struct stat sb;
+
+    if (stat(path, &sb) < 0 ? errno == ENOENT : sb.st_size == 0)
+        return 0;
+    virReportError(VIR_ERR_OPERATION_INVALID,
+                   _("'%s' may be the status of another domain '%s' whose enclave is set aside: end that first, or use another name"),
+                   path, def->name);
+    return -1;
+}
+
+
+int
+nitroAsidesCheck(nitroDriver *driver,
+                 const virDomainDef *def)
+{
+    nitroAsides *asides = driver->asides;
+    const char *stateDir = driver->config->stateDir;
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&asides->lock);
+    bool any = false;
+    size_t i;
+
+    if (!asides->listed) {
+        virReportError(VIR_ERR_OPERATION_FAILED,
+                       _("cannot find out whether an enclave of domain '%s' runs already, as the directory '%s' cannot be read: try again"),
+                       def->name, stateDir);
+        return -1;
+    }
+    for (i = 0; i < asides->list->len; i++) {
+        const nitroAside *aside = g_ptr_array_index(asides->list, i);
+
+        if (nitroAsideCheckOne(aside, stateDir, def) < 0)
+            return -1;
+        any |= !aside->over;
+    }
+    return any ? nitroAsideCheckStatus(stateDir, def) : 0;
 }
 
 
@@ -189,10 +276,13 @@ nitroAsideList(nitroDriver *driver,
     if (virDirOpen(&dir, driver->config->stateDir) < 0)
         return -1;
     while ((rc = virDirRead(dir, &entry, driver->config->stateDir)) > 0) {
-        if (STRPREFIX(entry->d_name, NITRO_ASIDE_DIR_PREFIX))
+        if (STRPREFIX(entry->d_name, NITRO_ASIDE_DIR_PREFIX)) {
+            /* No run gets the directory of another. */
+            nitroDriverReserveDomainId(driver, nitroAsideGetId(entry->d_name));
             g_ptr_array_add(dirs, g_strdup(entry->d_name));
-        else if (virStringHasSuffix(entry->d_name, ".xml"))
+        } else if (virStringHasSuffix(entry->d_name, ".xml")) {
             g_ptr_array_add(files, g_strdup(entry->d_name));
+        }
     }
 
     virDomainObjListForEach(driver->domains, false, nitroAsideNoteKnown, &known);
@@ -271,6 +361,43 @@ nitroAsideTell(nitroDriver *driver,
 }
 
 
+/* What is known of the helper of @aside, whose run directory is @dir */
+static nitroHelperState
+nitroAsideFindHelper(nitroAsides *asides,
+                     nitroAside *aside,
+                     const char *dir)
+{
+    g_autofree char *pidfile = g_strdup_printf("%s/pid", dir);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&asides->lock);
+    int rc = aside->helper ? 0 : nitroHelperReadFile(pidfile, &aside->helper);
+
+    if (rc == 0)
+        return nitroHelperFind(aside->helper, NULL);
+    return rc == -ENOENT ? NITRO_HELPER_GONE : NITRO_HELPER_UNKNOWN;
+}
+
+
+/* The enclave of @aside is over: its directory @dir goes, now or later. */
+static void
+nitroAsideEnd(nitroDriver *driver,
+              nitroAside *aside,
+              const char *dir)
+{
+    bool over = false;
+
+    nitroOutputsRelease(driver, aside->dir, dir);
+    nitroAsideRelease(driver, aside);
+    if (nitroDomainRemoveRunDir(dir) < 0) {
+        if (!aside->over)
+            VIR_ERROR(_("cannot remove '%s': %s"), dir, virGetLastErrorMessage());
+        over = true;
+    }
+    g_mutex_lock(&driver->asides->lock);
+    aside->over = over;
+    g_mutex_unlock(&driver->asides->lock);
+}
+
+
 /*
  * Looks after @aside; @ask: its helper, too, which takes time. Returns what is known of the helper;
  * one that is gone leaves its directory, which is removed.
@@ -281,33 +408,16 @@ nitroAsideLook(nitroDriver *driver,
                bool ask)
 {
     g_autofree char *dir = g_strdup_printf("%s/%s", driver->config->stateDir, aside->dir);
-    g_autofree char *pidfile = g_strdup_printf("%s/pid", dir);
-    nitroHelperState state = NITRO_HELPER_GONE;
-    nitroHelper *helper = NULL;
-    int rc = aside->helper ? 0 : nitroHelperReadFile(pidfile, &helper);
-
-    if (helper) {
-        g_mutex_lock(&driver->asides->lock);
-        aside->helper = helper;
-        g_mutex_unlock(&driver->asides->lock);
-    }
-    if (rc == 0)
-        state = nitroHelperFind(aside->helper, NULL);
-    else if (rc != -ENOENT)
-        state = NITRO_HELPER_UNKNOWN;
+    nitroHelperState state = nitroAsideFindHelper(driver->asides, aside, dir);
 
     if (state == NITRO_HELPER_ALIVE) {
         nitroAsideTell(driver, aside);
-        if (!aside->noted)
-            nitroOutputsRetake(driver, aside->dir, dir);
-        aside->noted = true;
+        if (!aside->noted && !(aside->noted = nitroOutputsRetake(driver, aside->dir, dir) == 0))
+            VIR_WARN("%s", virGetLastErrorMessage());
         if (ask && !aside->accounted)
             nitroAsideAccount(driver, aside);
     } else if (state == NITRO_HELPER_GONE) {
-        nitroOutputsRelease(driver, aside->dir, dir);
-        nitroAsideRelease(driver, aside);
-        if (nitroDomainRemoveRunDir(dir) < 0)
-            VIR_ERROR(_("cannot remove '%s': %s"), dir, virGetLastErrorMessage());
+        nitroAsideEnd(driver, aside, dir);
     }
     return state;
 }
@@ -362,7 +472,6 @@ nitroAsideAddDomain(nitroDriver *driver,
                     virDomainObj *obj)
 {
     virDomainObj *vm;
-    void *private;
     int reason;
     virDomainState state = virDomainObjGetState(obj, &reason);
 
@@ -372,9 +481,7 @@ nitroAsideAddDomain(nitroDriver *driver,
         return -1;
     vm->pid = obj->pid;
     virDomainObjSetState(vm, state, reason);
-    private = vm->privateData;
-    vm->privateData = obj->privateData;
-    obj->privateData = private;
+    nitroDomainObjMoveRun(vm, obj);
     nitroAsideHandOver(driver, vm);
     virDomainObjEndAPI(&vm);
     return 0;
@@ -404,20 +511,19 @@ nitroAsideLoad(nitroDriver *driver,
 }
 
 
-/* Removes the status files @files: nothing runs that they could belong to. */
+/* Removes the status @file, unless a domain that has been started meanwhile has written it. */
 static void
-nitroAsideRemoveFiles(nitroDriver *driver,
-                      GPtrArray *files)
+nitroAsideRemoveFile(nitroDriver *driver,
+                     const char *file)
 {
-    size_t i;
+    g_autofree char *path = g_strdup_printf("%s/%s", driver->config->stateDir, file);
+    g_autofree char *name = g_strndup(file, strlen(file) - strlen(".xml"));
+    virDomainObj *vm = virDomainObjListFindByName(driver->domains, name);
 
-    for (i = 0; i < files->len; i++) {
-        g_autofree char *path = g_strdup_printf("%s/%s", driver->config->stateDir,
-                                                (char *) g_ptr_array_index(files, i));
-
-        if (unlink(path) < 0 && errno != ENOENT)
-            VIR_ERROR(_("cannot remove '%s': %s"), path, g_strerror(errno));
-    }
+    /* While it is locked it does not start. */
+    if ((!vm || !virDomainObjIsActive(vm)) && unlink(path) < 0 && errno != ENOENT)
+        VIR_ERROR(_("cannot remove '%s': %s"), path, g_strerror(errno));
+    virDomainObjEndAPI(&vm);
 }
 
 
@@ -465,6 +571,33 @@ nitroAsideLoadAll(nitroDriver *driver,
 }
 
 
+/* Looks at each of @dirs. Returns whether one is left, and in @over whether one cannot be removed. */
+static bool
+nitroAsideLookEach(nitroDriver *driver,
+                   GPtrArray *dirs,
+                   bool ask,
+                   bool *over)
+{
+    bool left = false;
+    size_t i;
+
+    for (i = 0; i < dirs->len; i++) {
+        nitroAside *aside = nitroAsideGet(driver->asides, g_ptr_array_index(dirs, i));
+
+        if (nitroAsideLook(driver, aside, ask) != NITRO_HELPER_GONE)
+            left = true;
+        else if (aside->over)
+            *over = true;
+        else
+            nitroAsideRemove(driver, aside);
+    }
+    g_mutex_lock(&driver->asides->lock);
+    driver->asides->listed = true;
+    g_mutex_unlock(&driver->asides->lock);
+    return left;
+}
+
+
 /*
  * Looks at all that belongs to no domain, in one thread at a time; @ask as above. Returns whether
  * there is anything to look at again.
@@ -473,9 +606,10 @@ static bool
 nitroAsideLookAll(nitroDriver *driver,
                   bool ask)
 {
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&driver->asides->looking);
     g_autoptr(GPtrArray) dirs = g_ptr_array_new_with_free_func(g_free);
     g_autoptr(GPtrArray) files = g_ptr_array_new_with_free_func(g_free);
-    bool left = false;
+    bool over = false;
     size_t i;
 
     if (nitroAsideList(driver, dirs, files) < 0) {
@@ -483,17 +617,10 @@ nitroAsideLookAll(nitroDriver *driver,
         return true;
     }
     nitroAsideForget(driver, dirs);
-    for (i = 0; i < dirs->len; i++) {
-        nitroAside *aside = nitroAsideGet(driver->asides, g_ptr_array_index(dirs, i));
-
-        if (nitroAsideLook(driver, aside, ask) == NITRO_HELPER_GONE)
-            nitroAsideRemove(driver, aside);
-        else
-            left = true;
-    }
-    if (!left) {
-        nitroAsideRemoveFiles(driver, files);
-        return false;
+    if (!nitroAsideLookEach(driver, dirs, ask, &over)) {
+        for (i = 0; i < files->len; i++)
+            nitroAsideRemoveFile(driver, g_ptr_array_index(files, i));
+        return over;
     }
     /* What cannot be read is an error in the log each time: it is tried ever more seldom. */
     driver->asides->looks++;
@@ -503,20 +630,33 @@ nitroAsideLookAll(nitroDriver *driver,
 }
 
 
+static void nitroAsideTask(nitroDriver *driver, virDomainObj *vm);
+
+/* Of those who want to look again one does. */
+static void
+nitroAsideSchedule(nitroDriver *driver,
+                   unsigned int delay)
+{
+    if (g_atomic_int_compare_and_exchange(&driver->asides->scheduled, 0, 1))
+        nitroDriverRun(driver->takeovers, nitroAsideTask, NULL, delay);
+}
+
+
 /* A function for nitroDriverRun(); @vm is NULL */
 static void
 nitroAsideTask(nitroDriver *driver,
                virDomainObj *vm G_GNUC_UNUSED)
 {
+    g_atomic_int_set(&driver->asides->scheduled, 0);
     if (nitroAsideLookAll(driver, true))
-        nitroDriverRun(driver->takeovers, nitroAsideTask, NULL, NITRO_ASIDE_PAUSE);
+        nitroAsideSchedule(driver, NITRO_ASIDE_PAUSE);
 }
 
 
 void
 nitroAsidesFindLater(nitroDriver *driver)
 {
-    nitroDriverRun(driver->takeovers, nitroAsideTask, NULL, NITRO_ASIDE_PAUSE);
+    nitroAsideSchedule(driver, NITRO_ASIDE_PAUSE);
 }
 
 
@@ -526,5 +666,5 @@ nitroAsidesFind(nitroDriver *driver,
 {
     driver->asides->takeover = takeover;
     if (nitroAsideLookAll(driver, false))
-        nitroDriverRun(driver->takeovers, nitroAsideTask, NULL, 0);
+        nitroAsideSchedule(driver, 0);
 }

@@ -43,7 +43,8 @@ void nitroAsidesFind(struct _nitroDriver *driver, nitroAsideTakeover takeover);
 void nitroAsidesFindLater(struct _nitroDriver *driver);
 
 /*
- * Whether no enclave of the domain @def is set aside, so that it may start. Returns 0, or -1
- * with VIR_ERR_OPERATION_INVALID set.
+ * Whether no enclave of the inactive domain @def is set aside, and none of another domain that had
+ * its name, so that it may start. Returns 0, or -1 with an error set: VIR_ERR_OPERATION_INVALID
+ * when there is one, VIR_ERR_OPERATION_FAILED when that cannot be found out.
  */
-int nitroAsidesCheck(nitroAsides *asides, const virDomainDef *def);
+int nitroAsidesCheck(struct _nitroDriver *driver, const virDomainDef *def);

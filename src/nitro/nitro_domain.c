@@ -225,6 +225,20 @@ nitroDomainSaveStatus(nitroDriver *driver,
 
 
 void
+nitroDomainObjMoveRun(virDomainObj *vm,
+                      virDomainObj *from)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+    nitroDomainObjPrivate *other = from->privateData;
+    nitroRun run = priv->run;
+
+    priv->run = other->run;
+    other->run = run;
+    priv->restarts = other->restarts;
+}
+
+
+void
 nitroDomainEventLifecycle(nitroDriver *driver,
                           virDomainObj *vm,
                           int type,

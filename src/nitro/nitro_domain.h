@@ -55,5 +55,9 @@ int nitroDomainRemoveRunDir(const char *dir);
  */
 int nitroDomainSaveStatus(nitroDriver *driver, virDomainObj *vm);
 
+/* Moves the run that the status @from, an object of nobody else's, tells of to the locked domain @vm,
+ * which was inactive. Others may know the private data of @vm, so that they stay where they are. */
+void nitroDomainObjMoveRun(virDomainObj *vm, virDomainObj *from);
+
 /* Queues a lifecycle event: @type is a virDomainEventType, @detail one of its details. */
 void nitroDomainEventLifecycle(nitroDriver *driver, virDomainObj *vm, int type, int detail);

@@ -107,6 +107,16 @@ nitroEndGiveUp(nitroDriver *driver,
 }
 
 
+/* It is not known whether the helper of @vm lives, for which errno says why. */
+static void
+nitroEndReportUnknown(virDomainObj *vm)
+{
+    virReportError(VIR_ERR_OPERATION_FAILED,
+                   _("cannot find out whether process %lld, the helper of domain '%s', still runs (%s): try again"),
+                   (long long) vm->pid, vm->def->name, g_strerror(errno));
+}
+
+
 /*
  * Ends the helper of @vm. Returns false with an error set when it cannot be ended: it may be
  * waiting for a hypervisor that does not answer; or when it cannot be found out whether it runs.
@@ -123,9 +133,7 @@ nitroEndKill(nitroDriver *driver,
     bool gone = state == NITRO_HELPER_GONE;
 
     if (state == NITRO_HELPER_UNKNOWN) {
-        virReportError(VIR_ERR_OPERATION_FAILED,
-                       _("cannot find out whether process %lld, the helper of domain '%s', still runs (%s): try again"),
-                       (long long) vm->pid, vm->def->name, g_strerror(errno));
+        nitroEndReportUnknown(vm);
         return false;
     }
 
@@ -137,10 +145,11 @@ nitroEndKill(nitroDriver *driver,
         gone = nitroEndProcess(helper, mon);
         virObjectLock(vm);
     }
-    if (gone && mon)
-        nitroMonitorClose(mon);
-    if (gone || vm->def->id != id)
+    if (gone || vm->def->id != id) {
+        if (mon)
+            nitroMonitorClose(mon);
         return true;
+    }
 
     priv->run.ending = false;
     nitroEndGiveUp(driver, vm, mon);
@@ -250,25 +259,33 @@ nitroEndLost(nitroDriver *driver,
 
 
 /*
- * Whether the connection alone has ended, and the helper of the booted enclave lives, and has not said
- * goodbye. The lock of @vm is released while it may exit.
+ * Whether the connection alone has ended, and the helper lives, and has not said goodbye. A start
+ * that has failed is over in any case. The lock of @vm is released while the helper may exit.
+ * Returns 1, 0, or -1 with an error set when that cannot be found out.
  */
-static bool
+static int
 nitroEndIsAlive(nitroDriver *driver,
                 virDomainObj *vm)
 {
     nitroDomainObjPrivate *priv = vm->privateData;
     g_autoptr(nitroHelper) helper = NULL;
+    nitroHelperState state;
 
-    if (!priv->run.booted || !priv->run.helper || priv->run.exitReason || priv->run.failureCode)
-        return false;
+    if (!priv->run.helper || priv->run.exitReason || priv->run.failureCode ||
+        (!priv->run.booted && priv->run.startTime != 0))
+        return 0;
 
     helper = nitroHelperRef(priv->run.helper);
     virObjectUnlock(vm);
     ignore_value(nitroHelperAwaitExit(helper, NITRO_EXIT_TIMEOUT));
     virObjectLock(vm);
-    return virDomainObjIsActive(vm) && priv->run.helper == helper && priv->run.ended &&
-           nitroRunFindHelper(driver, vm) == NITRO_HELPER_ALIVE;
+    if (!virDomainObjIsActive(vm) || priv->run.helper != helper || !priv->run.ended)
+        return 0;
+    if ((state = nitroRunFindHelper(driver, vm)) == NITRO_HELPER_UNKNOWN) {
+        nitroEndReportUnknown(vm);
+        return -1;
+    }
+    return state == NITRO_HELPER_ALIVE;
 }
 
 
@@ -282,7 +299,7 @@ nitroEndHandle(nitroDriver *driver,
                bool *restart)
 {
     nitroDomainObjPrivate *priv = vm->privateData;
-    int rc = 0;
+    int rc;
 
     *restart = false;
     if (!virDomainObjIsActive(vm) || !priv->run.ended)
@@ -291,10 +308,10 @@ nitroEndHandle(nitroDriver *driver,
     if (virDomainObjBeginJob(vm, VIR_JOB_MODIFY) < 0)
         return -1;
 
-    if (nitroEndIsAlive(driver, vm)) {
+    if ((rc = nitroEndIsAlive(driver, vm)) > 0) {
         priv->run.ended = false;
         driver->reconnect(driver, vm);
-    } else if (virDomainObjIsActive(vm) && priv->run.ended) {
+    } else if (rc == 0 && virDomainObjIsActive(vm) && priv->run.ended) {
         rc = nitroEndFinish(driver, vm, restart);
     }
     virDomainObjEndJob(vm);

@@ -322,14 +322,17 @@ nitroOutputsReadNotes(const char *rundir)
 {
     g_autofree char *path = nitroOutputsNotesPath(rundir);
     g_autofree char *text = NULL;
+    int rc = virFileReadAllQuiet(path, NITRO_OUTPUTS_NOTES_MAX, &text);
 
-    if (virFileReadAllQuiet(path, NITRO_OUTPUTS_NOTES_MAX, &text) < 0)
+    if (rc < 0) {
+        errno = -rc;
         return NULL;
+    }
     return g_strsplit(text, "\n", -1);
 }
 
 
-void
+int
 nitroOutputsRetake(nitroDriver *driver,
                    const char *name,
                    const char *rundir)
@@ -337,10 +340,15 @@ nitroOutputsRetake(nitroDriver *driver,
     g_auto(GStrv) lines = nitroOutputsReadNotes(rundir);
     size_t i;
 
+    if (!lines && errno == ENOENT) {
+        VIR_WARN("Nothing says which files domain '%s' uses, which another domain could be given",
+                 name);
+        return 0;
+    }
     if (!lines) {
-        VIR_WARN("Unable to find out which files domain '%s' uses, which another domain could be given: %s",
-                 name, g_strerror(errno));
-        return;
+        virReportSystemError(errno, _("cannot read in '%s' which files domain '%s' uses"),
+                             rundir, name);
+        return -1;
     }
 
     nitroUsesRelease(driver->uses, name);
@@ -350,6 +358,7 @@ nitroOutputsRetake(nitroDriver *driver,
         if (nitroOutputsParseNote(lines[i], &note))
             nitroUsesNote(driver->uses, name, &note.id, note.use);
     }
+    return 0;
 }
 
 

@@ -62,9 +62,9 @@ int nitroOutputsBegin(const nitroOutputs *outputs);
 /*
  * The enclave of the domain @name, with the run directory @rundir, runs, and an earlier daemon has
  * started it: its files are taken again. Notes of that daemon that are missing are a
- * warning in the log. May be repeated.
+ * warning in the log. May be repeated. Returns 0, or -1 with an error set when they cannot be read.
  */
-void nitroOutputsRetake(nitroDriver *driver, const char *name, const char *rundir);
+int nitroOutputsRetake(nitroDriver *driver, const char *name, const char *rundir);
 
 /*
  * The run is over, and its run directory still exists: gives back all that the register has for

@@ -355,7 +355,7 @@ nitroRunHoldConsole(nitroDriver *driver,
 }
 
 
-void
+int
 nitroRunReserve(nitroDriver *driver,
                 virDomainObj *vm)
 {
@@ -365,7 +365,6 @@ nitroRunReserve(nitroDriver *driver,
 
     if (nitroDomainDefGetMachine(vm->def) == NITRO_MACHINE_NITRO)
         nitroCpusNote(driver->cpus, vm->def);
-    nitroOutputsRetake(driver, vm->def->name, rundir);
     if (cid != 0 && priv->run.cid == 0) {
         if (nitroCidsTake(driver->cids, vm->def->name, &cid) == 0)
             priv->run.cid = cid;
@@ -373,6 +372,7 @@ nitroRunReserve(nitroDriver *driver,
             VIR_ERROR(_("domain '%s': %s"), vm->def->name, virGetLastErrorMessage());
     }
     nitroRunHoldConsole(driver, vm);
+    return nitroOutputsRetake(driver, vm->def->name, rundir);
 }
 
 

@@ -97,8 +97,11 @@ int nitroRunAcquire(nitroDriver *driver, virDomainObj *vm, nitroRunFds *fds);
 /* The process of the helper is not watched any more: there is a monitor, or no run. */
 void nitroRunUnwatch(nitroRun *run);
 
-/* Takes what the enclave of an earlier daemon has: CPUs, CID, files and console. May be repeated. */
-void nitroRunReserve(nitroDriver *driver, virDomainObj *vm);
+/*
+ * Takes what the enclave of an earlier daemon has: CPUs, CID, files and console. May be repeated.
+ * Returns 0, or -1 with an error set when it could not be found out which files it has.
+ */
+int nitroRunReserve(nitroDriver *driver, virDomainObj *vm);
 
 /* Gives all back that the run of @vm, whose helper has ended, has taken, and removes its files. */
 void nitroRunRelease(nitroDriver *driver, virDomainObj *vm);

@@ -361,11 +361,11 @@ nitroStartCheck(nitroDriver *driver,
     /* Definitions are loaded from files with less care than from clients. */
     if ((vm->def->postParseFailed &&
          virDomainDefPostParse(vm->def, 0, driver->xmlopt, NULL) < 0) ||
-        virDomainDefValidate(vm->def, 0, driver->xmlopt, NULL) < 0 ||
-        nitroAsidesCheck(driver->asides, vm->def) < 0)
+        virDomainDefValidate(vm->def, 0, driver->xmlopt, NULL) < 0)
         return -1;
 
-    if (nitroHostCheckDomain(driver, vm->def, qemu) < 0) {
+    if (nitroAsidesCheck(driver, vm->def) < 0 ||
+        nitroHostCheckDomain(driver, vm->def, qemu) < 0) {
         priv->run.shortage = virGetLastErrorCode() == VIR_ERR_OPERATION_FAILED;
         return -1;
     }

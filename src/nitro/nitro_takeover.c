@@ -38,6 +38,9 @@ VIR_LOG_INIT("nitro.nitro_takeover");
 #define NITRO_TAKEOVER_PAUSE_MIN 100
 #define NITRO_TAKEOVER_PAUSE_MAX 30000
 
+/* ms: until it is looked at again what somebody was about to end */
+#define NITRO_TAKEOVER_PAUSE_ENDING 1000
+
 /* us: a domain that cannot be taken over for so long is set aside */
 #define NITRO_TAKEOVER_PATIENCE (2 * G_USEC_PER_SEC)
 
@@ -138,6 +141,8 @@ nitroTakeoverNote(nitroDriver *driver,
 }
 
 
+static void nitroTakeoverTask(nitroDriver *driver, virDomainObj *vm);
+
 /* Asks the helper of @vm how things are, without the lock of @vm. The job of a start is held. */
 static nitroTakeoverResult
 nitroTakeoverQuery(nitroDriver *driver,
@@ -153,9 +158,13 @@ nitroTakeoverQuery(nitroDriver *driver,
     rc = nitroMonitorQueryStatus(mon, NITRO_TAKEOVER_TIMEOUT, &status);
     virObjectLock(vm);
 
-    /* Who has taken the monitor away is ending the domain. */
-    if (vm->def->id != id || priv->run.mon != mon || priv->run.ended)
+    if (vm->def->id != id || priv->run.ended)
         return NITRO_TAKEOVER_DONE;
+    /* Who has taken the monitor away is ending the domain, which may fail. */
+    if (priv->run.mon != mon) {
+        nitroDriverRun(driver->takeovers, nitroTakeoverTask, vm, NITRO_TAKEOVER_PAUSE_ENDING);
+        return NITRO_TAKEOVER_DONE;
+    }
     /* From here on the end of the connection is told. */
     priv->run.taken = rc == 0;
     if (rc == 0 && !nitroMonitorIsGone(mon)) {
@@ -193,8 +202,8 @@ nitroTakeoverTry(nitroDriver *driver,
         break;
     }
 
-    nitroRunReserve(driver, vm);
-    if (!priv->run.mon && nitroTakeoverConnect(driver, vm) < 0)
+    if (nitroRunReserve(driver, vm) < 0 ||
+        (!priv->run.mon && nitroTakeoverConnect(driver, vm) < 0))
         return NITRO_TAKEOVER_LATER;
     return nitroTakeoverQuery(driver, vm);
 }
@@ -294,8 +303,6 @@ nitroTakeoverSucceeded(nitroDriver *driver,
 }
 
 
-static void nitroTakeoverTask(nitroDriver *driver, virDomainObj *vm);
-
 /* Tries it once, with the job of a start. Returns whether the domain is to be restarted. */
 static bool
 nitroTakeoverOnce(nitroDriver *driver,
@@ -307,7 +314,7 @@ nitroTakeoverOnce(nitroDriver *driver,
         priv->run.tried = g_get_monotonic_time();
     switch (nitroTakeoverTry(driver, vm)) {
     case NITRO_TAKEOVER_DONE:
-        if (virDomainObjIsActive(vm) && priv->run.mon)
+        if (virDomainObjIsActive(vm) && priv->run.mon && priv->run.taken)
             nitroTakeoverSucceeded(driver, vm);
         break;
     case NITRO_TAKEOVER_GONE:
@@ -357,7 +364,9 @@ nitroTakeoverBegin(nitroDriver *driver,
 {
     nitroDriverReserveDomainId(driver, vm->def->id);
     nitroDriverDomainStarted(driver);
-    nitroRunReserve(driver, vm);
+    /* The task does it again. */
+    if (nitroRunReserve(driver, vm) < 0)
+        virResetLastError();
     nitroDriverRun(driver->takeovers, nitroTakeoverTask, vm, 0);
 }
 

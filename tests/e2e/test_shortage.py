@@ -252,6 +252,38 @@ class Connect(ShortageTest):
                 self.events.check("far", [DESTROYED if end == "destroy" else CRASHED])
                 dom.undefine()
 
+    def test_files(self):
+        """the notes of its files cannot be read: nobody else gets them when they can be again"""
+        expected = self.run_domain("writer")
+        self.daemon.stop()
+        notes = f"*/domain-{expected['writer'][0]}-writer/outputs"
+        with self.mock.fault("open", errno.EMFILE, path=notes, count=2) as fault:
+            self.start_daemon()
+            wait_until(lambda: fault.hits == 2, 10, "two tries")
+        self.wait_known(expected)
+        log = os.path.join(self.daemon.domain_log_dir, "writer.log")
+        console = f"<console type='file'><source path='{log}'/></console>"
+        with self.refused(libvirt.VIR_ERR_CONFIG_UNSUPPORTED, log, "writer"):
+            self.conn.createXML(self.xml("thief", devices=console), 0)
+        self.conn.lookupByName("writer").destroy()
+
+    def test_destroy_fails(self):
+        """a destroy that fails while the domain is taken over: its end is noticed all the same"""
+        expected = self.run_domain("stuck")
+        helper = expected["stuck"][1]
+        self.daemon.stop()
+        os.kill(helper, signal.SIGSTOP)
+        with self.mock.fault("pidfd_send_signal", errno.EPERM, count=-1):
+            self.start_daemon()
+            dom = self.conn.lookupByName("stuck")
+            with self.refused(libvirt.VIR_ERR_OPERATION_TIMEOUT, "stuck", helper):
+                dom.destroy()
+        self.assertEqual((dom.ID(), self.survivors(expected)), (expected["stuck"][0], expected))
+        os.kill(helper, signal.SIGCONT)
+        # it has heard the word
+        self.wait_state(dom, SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_DESTROYED)
+        self.events.check("stuck", [DESTROYED])
+
     def test_broken(self):
         """the connection to a helper that lives breaks: it is made again"""
         expected = self.run_domain("joined", elements=ON_CRASH)
@@ -416,6 +448,35 @@ class Unreadable(ShortageTest):
             self.check_aside()
         self.wait_known_again()
 
+    def test_directory_unread(self):
+        """what runs cannot be found out for a while: until then no second enclave starts"""
+        self.spoil("<domstatus state='running'")
+        # the first look is for status files
+        with self.mock.fault("open", errno.EMFILE, path=self.run_top, skip=1, count=-1) as fault:
+            self.start_daemon()
+            with self.refused(libvirt.VIR_ERR_OPERATION_FAILED, "kept", self.run_top):
+                self.conn.lookupByName("kept").create()
+            self.assertGreater(fault.hits, 0)
+            self.stays(self.all, 0.5)
+        self.check_aside()
+        self.check_end()
+
+    def test_process_unread(self):
+        """whose directory it is cannot be found out for a while: likewise"""
+        self.spoil("<domstatus state='running'")
+        name = f"domain-{self.expected['kept'][0]}-kept"
+        with self.mock.fault("open", errno.EMFILE, path=f"*/{name}/pid", count=-1) as fault:
+            self.start_daemon()
+            with self.refused(libvirt.VIR_ERR_OPERATION_FAILED, "kept", name):
+                self.conn.lookupByName("kept").create()
+            self.assertGreater(fault.hits, 0)
+            # others do
+            other = self.conn.createXML(self.xml("other"), 0)
+            other.destroy()
+            self.stays(self.all, 0.5)
+        self.check_aside()
+        self.check_end()
+
     def wait_known_again(self):
         """The status is read again every now and then."""
         wait_until(lambda: self.conn.lookupByName("kept").isActive(), PATIENCE * 2,
@@ -428,6 +489,48 @@ class Unreadable(ShortageTest):
         kept.create()
         for name in ("kept", "healthy"):
             self.conn.lookupByName(name).destroy()
+
+
+class Names(ShortageTest):
+    """Nobody gets the directory, or the status, of an enclave that is set aside."""
+
+    # the names of directories have the first 20 bytes
+    LONG = "twenty-bytes-and-more"
+
+    def check(self, name, other, refused):
+        dom = self.conn.createXML(self.xml(name), 0)
+        expected = self.note(name)
+        run_dir = self.run_dir(dom)[:len(self.run_top) + len("/domain-1-") + 20]
+        self.daemon.kill()
+        with open(self.status_file(name), encoding="utf-8") as status:
+            text = status.read()
+        with open(self.status_file(name), "w", encoding="utf-8") as status:
+            status.write(text[:len(text) // 2])
+        self.start_daemon()
+        if refused:
+            with self.refused(libvirt.VIR_ERR_OPERATION_INVALID, name):
+                self.conn.createXML(self.xml(other), 0)
+        else:
+            # a daemon that begins at 1 comes to the id of the other
+            for _ in range(expected[name][0]):
+                self.conn.createXML(self.xml(other), 0).destroy()
+        self.assertEqual(self.survivors(expected), expected)
+        self.assertIn("pid", os.listdir(run_dir))
+        # nothing of it is lost: the next daemon that can read the status has the domain
+        self.daemon.kill()
+        with open(self.status_file(name), "w", encoding="utf-8") as status:
+            status.write(text)
+        self.start_daemon()
+        self.wait_known(expected)
+        self.conn.lookupByName(name).destroy()
+
+    def test_same(self):
+        """a new domain of the same name, with another UUID"""
+        self.check("web", "web", True)
+
+    def test_alike(self):
+        """a new domain whose name begins so, and with the id that would be next"""
+        self.check(self.LONG + "1", self.LONG + "2", False)
 
 
 class Restarts(ShortageTest):
