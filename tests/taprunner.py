@@ -21,7 +21,6 @@ import inspect
 import os
 import signal
 import sys
-import textwrap
 import time
 import traceback
 import unittest
@@ -32,7 +31,8 @@ def has_subtests(test):
     method = getattr(test, getattr(test, '_testMethodName', ''), None)
     if not method:
         return False
-    tree = ast.parse(textwrap.dedent(inspect.getsource(method)))
+    # indented, as it is in its class; strings in it may not be
+    tree = ast.parse('class C:\n' + inspect.getsource(method))
     return any(isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and
                node.func.attr == 'subTest' for node in ast.walk(tree))
 

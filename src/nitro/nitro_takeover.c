@@ -14,6 +14,9 @@
 
 #include <config.h>
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include "helper_protocol.h"
 #include "nitro_aside.h"
 #include "nitro_domain.h"
@@ -25,6 +28,7 @@
 #include "nitro_takeover.h"
 #include "virerror.h"
 #include "virevent.h"
+#include "virfile.h"
 #include "virlog.h"
 
 #define VIR_FROM_THIS VIR_FROM_NITRO
@@ -43,6 +47,9 @@ VIR_LOG_INIT("nitro.nitro_takeover");
 
 /* us: a domain that cannot be taken over for so long is set aside */
 #define NITRO_TAKEOVER_PATIENCE (2 * G_USEC_PER_SEC)
+
+/* Descriptors that are to be left when one is taken over */
+#define NITRO_TAKEOVER_ROOM 8
 
 typedef enum {
     NITRO_TAKEOVER_DONE,  /* or no business of ours any more */
@@ -99,6 +106,33 @@ nitroTakeoverFromMonitor(nitroMonitor *mon,
     nitroEventsFromMonitor(mon, event, vm);
     if (STREQ_NULLABLE(event->name, NITRO_EVENT_BOOTED))
         nitroDriverRun(nitro_driver->ends, nitroTakeoverBooted, vm, 0);
+}
+
+
+/*
+ * Whether there are descriptors left for clients, who want to be answered meanwhile: they may be gone a
+ * moment later. Returns 0, or -1 with an error set.
+ */
+static int
+nitroTakeoverCheckRoom(void)
+{
+    int fds[NITRO_TAKEOVER_ROOM];
+    size_t n = 0;
+    int err = 0;
+
+    while (n < NITRO_TAKEOVER_ROOM && err == 0) {
+        if ((fds[n] = open("/dev/null", O_RDONLY | O_CLOEXEC)) < 0)
+            err = errno;
+        else
+            n++;
+    }
+    while (n > 0)
+        VIR_FORCE_CLOSE(fds[--n]);
+    if (err == 0)
+        return 0;
+
+    virReportSystemError(err, "%s", _("descriptors are short: raise the daemon's limit of open files"));
+    return -1;
 }
 
 
@@ -189,6 +223,9 @@ nitroTakeoverTry(nitroDriver *driver,
                  virDomainObj *vm)
 {
     nitroDomainObjPrivate *priv = vm->privateData;
+
+    if (nitroTakeoverCheckRoom() < 0)
+        return NITRO_TAKEOVER_LATER;
 
     switch (nitroRunFindHelper(driver, vm)) {
     case NITRO_HELPER_GONE:

@@ -504,6 +504,9 @@ class Sysinfo(HostTest):
         self.assertEqual(self.count(), read)
 
 
+LARGE_PAGES = "/sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages"
+
+
 class System(HostTest):
     """A system's daemon: manages the pool, and runs helpers as another user"""
 
@@ -521,13 +524,30 @@ class System(HostTest):
             cls.skipTest(cls, "a system's daemon needs root")
         if outside:
             cls.skipTest(cls, f"no private file system: {outside}")
+        # there is one already, so that the daemon adds none that nobody would give back
+        cls.enterClassContext(nitrodevmock.HugePages(1))
+        cls.restore(LARGE_PAGES)
         super().setUpClass()
+
+    @classmethod
+    def restore(cls, path):
+        """The file @path, if there is one, will have again what it has now."""
+        if not os.path.exists(path):
+            return
+        with open(path, encoding="ascii") as file:
+            content = file.read()
+
+        def write():
+            with open(path, "w", encoding="ascii") as file:
+                file.write(content)
+
+        cls.addClassCleanup(write)
 
     def test_managed(self):
         """the pool is set; that there are no pages of 1 GiB is said"""
         self.assertEqual(self.mocked.ne_cpus, "3,7")
         self.assertEqual(self.conn.getMaxVcpus("nitro"), 2)
-        if not os.path.isdir("/sys/kernel/mm/hugepages/hugepages-1048576kB"):
+        if not os.path.exists(LARGE_PAGES):
             self.assertRegex(self.daemon.logs(), "has 0 huge pages of 1024 MiB, and 1 are asked")
 
     def test_pages(self):

@@ -62,6 +62,9 @@ ROW = 3
 # s: what is to come about by itself may take so long
 SETTLE_SECONDS = 5
 
+# s: until what could not be removed is removed
+FILES_SECONDS = 15
+
 # A table with so many bad rows need not be finished.
 BAD_ROWS = 15
 
@@ -147,7 +150,9 @@ class InjectedTest(QuickTest):
         counts = {}
         for call in self.mock.calls():
             if self.ours(call) or more(call):
-                key = (call.name, pattern(call.path), call.thread)
+                # which of its threads does something to its files is the daemon's business
+                file = call.path.startswith(self.daemon.dir) or re.match(r"[^/:]+$", call.path)
+                key = (call.name, pattern(call.path), "*" if file else call.thread)
                 counts[key] = counts.get(key, 0) + 1
         return [Site(*key, number) for key, count in counts.items()
                 for number in sorted({*range(1, min(ROW, count) + 1), count})]
@@ -199,24 +204,27 @@ class InjectedTest(QuickTest):
         self.bystander.create()
         self.note_usual()
 
-    def check_usual(self):
-        """Nothing is left of "fault", and "bystander" runs as ever."""
+    def check_usual(self, files=True):
+        """Nothing is left of "fault", but for @files, and "bystander" runs as ever."""
         self.assertEqual(self.survivors(self.usual), self.usual, "bystander's helper has ended")
         self.assertEqual((self.bystander.state(), self.bystander.ID()),
                          ([RUNNING, BOOTED], self.usual["bystander"][0]))
         expected = {pid for _, pid in self.usual.values()}
-        for what, look, wanted in (
-                ("processes", lambda: self.living().items(), {(pid, "libvirt_nitro") for pid in expected}),
-                ("files", self.daemon.files, self.usual_files),
-                ("descriptors", self.daemon.descriptors, self.usual_descriptors)):
-            with contextlib.suppress(TimeoutError):
-                wait_until(lambda look=look, wanted=wanted: look() == wanted, SETTLE_SECONDS, what)
-            self.assertEqual(difference(look(), wanted), {}, what)
+        self.check_same("processes", lambda: self.living().items(),
+                        {(pid, "libvirt_nitro") for pid in expected})
+        self.check_same("descriptors", self.daemon.descriptors, self.usual_descriptors)
+        if files:
+            self.check_same("files", self.daemon.files, self.usual_files)
 
-    def said(self, error):
+    def check_same(self, what, look, wanted, seconds=SETTLE_SECONDS):
+        with contextlib.suppress(TimeoutError):
+            wait_until(lambda: look() == wanted, seconds, what)
+        self.assertEqual(difference(look(), wanted), {}, what)
+
+    def said(self, error, call="the call"):
         """Returns the message of the libvirtError @error, which must be one."""
         text = error.get_error_message() or ""
-        self.assertTrue(text and "cause is unknown" not in text, f"no reason: '{text}'")
+        self.assertTrue(text and "cause is unknown" not in text, f"{call} was refused without a reason: {error}")
         return text
 
 
@@ -277,7 +285,9 @@ class End(InjectedTest):
             SHUTDOWN: libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN,
             CRASHED: libvirt.VIR_DOMAIN_SHUTOFF_CRASHED}[event])
         self.events.check("fault", [event])
-        self.check_usual()
+        self.check_usual(files=False)
+        if self.daemon.files() != self.usual_files:
+            happened += "; files are removed later"
         return happened if fault.hits else f"not reached, {happened}"
 
     def ends(self, phase, end, event):
@@ -287,6 +297,7 @@ class End(InjectedTest):
             wait_until(lambda: not self.dom.isActive(), SETTLE_SECONDS, "the end")
             self.events.wait("fault", *event)
         self.table(phase, self.sites(), lambda *args: self.play(*args, end, event))
+        self.check_same("files", self.daemon.files, self.usual_files, FILES_SECONDS)
 
     def test_destroy(self):
         """destroy works, or is refused with the enclave as it was"""
@@ -302,6 +313,10 @@ class End(InjectedTest):
 
 
 class Takeover(InjectedTest):
+
+    def ours(self, call):
+        # those of workers are about the client that has connected
+        return super().ours(call) and "rpc-" not in call.thread
 
     def restart(self):
         self.daemon.stop()
@@ -372,9 +387,7 @@ class Takeover(InjectedTest):
             self.reconnect()
             self.look_up()
             self.wait_known(self.usual)
-        # those of workers are about the client that has connected
-        sites = [site for site in self.sites() if not site.thread.startswith("rpc-")]
-        self.table("takeover", sites, self.play)
+        self.table("takeover", self.sites(), self.play)
 
 
 class Status(InjectedTest):
@@ -412,7 +425,7 @@ class Status(InjectedTest):
                 try:
                     call()
                 except libvirt.libvirtError as refusal:
-                    happened.append(f"{name} refused: {self.said(refusal)}")
+                    happened.append(f"{name} refused: {self.said(refusal, name)}")
         self.assertState(self.dom, RUNNING, BOOTED)
         self.assertEqual(self.events.seen, [])
         self.check_usual()
