@@ -252,6 +252,7 @@ nitroDomainObjMoveRun(virDomainObj *vm,
     priv->run = other->run;
     other->run = run;
     priv->restarts = other->restarts;
+    priv->runningSince = 0;
 }
 
 

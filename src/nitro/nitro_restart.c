@@ -62,8 +62,14 @@ nitroRestartTry(nitroDriver *driver,
     int ret = 0;
 
     priv->restarts++;
-    if (nitroStartBeginJob(driver, vm) < 0)
+    if (nitroStartBeginJob(driver, vm) < 0) {
+        /* While it waited the restart may have been called off. */
+        if (!priv->restartPending || vm->removing)
+            return 0;
+        /* The host could not be asked, or somebody has had the job for too long. */
+        priv->run.shortage = true;
         return -1;
+    }
 
     if (priv->restartPending && !virDomainObjIsActive(vm) && !vm->removing) {
         ret = nitroStartDomain(driver, vm);

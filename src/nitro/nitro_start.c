@@ -304,7 +304,9 @@ nitroStartSetRunning(nitroDriver *driver,
     nitroDomainObjPrivate *priv = vm->privateData;
 
     nitroRunKeepCid(driver, vm);
-    priv->runningSince = g_get_monotonic_time();
+    /* One that has been taken over again runs on. */
+    if (priv->runningSince == 0 || virDomainObjGetState(vm, NULL) != VIR_DOMAIN_RUNNING)
+        priv->runningSince = g_get_monotonic_time();
     virDomainObjSetState(vm, VIR_DOMAIN_RUNNING, VIR_DOMAIN_RUNNING_BOOTED);
     /* An older status file is there: with it a new daemon finds the helper as well. */
     if (nitroDomainSaveStatus(driver, vm) < 0)

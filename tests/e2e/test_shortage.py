@@ -552,6 +552,19 @@ class Restarts(ShortageTest):
         self.events.check("needy", [ADDED, STARTED, CRASHED, STARTED, DESTROYED])
 
 
+    def test_probe(self):
+        """likewise before this daemon knows what the emulated machine runs on"""
+        expected = self.run_domain("early", elements=ON_CRASH)
+        self.daemon.restart()
+        self.reconnect()
+        self.wait_known(expected)
+        with self.mock.fault("fork", errno.EAGAIN, count=-1):
+            os.kill(expected["early"][1], signal.SIGKILL)
+            wait_until(lambda: re.search("Domain 'early' is restarted in", self.log()), 20,
+                       "a restart")
+        self.assertIn("Domain 'early' is restarted in 60 s", self.log())
+        self.conn.lookupByName("early").destroy()
+
     def test_idle(self):
         """a daemon that ends when it has nothing to do waits for a restart"""
         self.conn.defineXML(self.xml("patient", elements=ON_CRASH))
