@@ -657,8 +657,10 @@ nitroConfigRename(virDomainObj *vm,
         nitroConfigSaveAs(driver, vm, name) < 0)
         return -1;
 
-    if ((unlink(link) < 0 && errno != ENOENT) || unlink(path) < 0)
-        VIR_WARN("Unable to remove '%s' or '%s': %s", link, path, g_strerror(errno));
+    if (unlink(link) < 0 && errno != ENOENT)
+        VIR_WARN("Unable to remove '%s': %s", link, g_strerror(errno));
+    if (unlink(path) < 0)
+        VIR_WARN("Unable to remove '%s': %s", path, g_strerror(errno));
 
     virObjectEventStateQueue(driver->domainEventState,
                              virDomainEventLifecycleNew(-1, before, vm->def->uuid,
