@@ -533,6 +533,26 @@ class Names(ShortageTest):
         self.check(self.LONG + "1", self.LONG + "2", False)
 
 
+class Leftovers(ShortageTest):
+
+    def test_directory(self):
+        """a directory that cannot be removed is tried again until it can, and harms no start"""
+        dom = self.conn.defineXML(self.xml("untidy"))
+        dom.create()
+        run_dir = self.run_dir(dom)
+        with self.mock.fault("unlink", errno.EIO, path="pid", count=3) as fault:
+            dom.destroy()
+            self.assertTrue(os.path.exists(run_dir))
+            wait_until(lambda: fault.hits == 2, PATIENCE, "the first look")
+            dom.create()
+            wait_until(lambda: not os.path.exists(run_dir), PATIENCE, "its end")
+        expected = self.note("untidy")
+        self.daemon.restart()
+        self.reconnect()
+        self.wait_known(expected)
+        self.conn.lookupByName("untidy").destroy()
+
+
 class Restarts(ShortageTest):
 
     def test_shortage(self):
