@@ -547,9 +547,10 @@ class Disobedience(HostileTest):
 
     def test_closes_for_ever(self):
         """one that hangs up after each answer: it is connected to ever later"""
-        dom = self.hang_up("helper.control.close()\nwhile True:\n    helper.accept()\n"
-                           "    helper.greet()\n    helper.answer(*helper.command())\n"
-                           "    helper.control.close()")
+        dom = self.hang_up("import time\nhelper.control.close()\nwhile True:\n"
+                           "    helper.accept()\n    helper.greet()\n"
+                           "    helper.answer(*helper.command())\n"
+                           "    time.sleep(0.1)\n    helper.control.close()")
         before = self.log().count("has ended, and the helper lives")
         time.sleep(8)
         count = self.log().count("has ended, and the helper lives") - before
