@@ -66,6 +66,8 @@ nitroRunReset(nitroRun *run)
     g_clear_pointer(&run->helper, nitroHelperUnref);
     g_clear_pointer(&run->aside, g_free);
     run->tries = 0;
+    run->reconnects = 0;
+    run->reconnected = 0;
     run->taken = false;
     run->ending = false;
     run->place = NULL;

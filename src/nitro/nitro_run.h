@@ -52,6 +52,8 @@ struct _nitroRun {
     int watch;           /* of the helper's process meanwhile; -1: none */
     unsigned int tries;  /* to take it over, in a row, */
     gint64 tried;        /* and when the first was, us of the monotonic clock */
+    unsigned int reconnects; /* as its connection has ended, in a row, */
+    gint64 reconnected;  /* and when the last was, likewise */
 
     /* What the helper has told: */
     bool booted;

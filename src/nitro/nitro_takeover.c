@@ -48,6 +48,9 @@ VIR_LOG_INIT("nitro.nitro_takeover");
 /* us: a domain that cannot be taken over for so long is set aside */
 #define NITRO_TAKEOVER_PATIENCE (2 * G_USEC_PER_SEC)
 
+/* us: a connection that has lasted for so long ends a row of those that have not */
+#define NITRO_TAKEOVER_CALM (60 * G_USEC_PER_SEC)
+
 /* Descriptors that are to be left when one is taken over */
 #define NITRO_TAKEOVER_ROOM 8
 
@@ -408,6 +411,23 @@ nitroTakeoverBegin(nitroDriver *driver,
 }
 
 
+/* ms: how long to wait before the helper of @run is connected to anew. It may do nothing but hang up. */
+static unsigned int
+nitroTakeoverGetDelay(nitroRun *run)
+{
+    gint64 now = g_get_monotonic_time();
+    unsigned int delay = 0;
+
+    if (now - run->reconnected >= NITRO_TAKEOVER_CALM)
+        run->reconnects = 0;
+    if (run->reconnects > 0)
+        delay = MIN(NITRO_TAKEOVER_PAUSE_MIN << MIN(run->reconnects, 16), NITRO_TAKEOVER_PAUSE_MAX);
+    run->reconnects++;
+    run->reconnected = now;
+    return delay;
+}
+
+
 void
 nitroTakeoverReconnect(nitroDriver *driver,
                        virDomainObj *vm)
@@ -420,7 +440,8 @@ nitroTakeoverReconnect(nitroDriver *driver,
         nitroMonitorClose(priv->run.mon);
     g_clear_pointer(&priv->run.mon, virObjectUnref);
     priv->run.taken = false;
-    nitroDriverRun(driver->takeovers, nitroTakeoverTask, vm, 0);
+    nitroTakeoverWatch(vm);
+    nitroDriverRun(driver->takeovers, nitroTakeoverTask, vm, nitroTakeoverGetDelay(&priv->run));
 }
 
 

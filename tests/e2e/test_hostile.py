@@ -545,6 +545,22 @@ class Disobedience(HostileTest):
         self.events.check("hostile", [ADDED, STARTED, DESTROYED])
 
 
+    def test_closes_for_ever(self):
+        """one that hangs up after each answer: it is connected to ever later"""
+        dom = self.hang_up("import time\nhelper.control.close()\nwhile True:\n"
+                           "    helper.accept()\n    helper.greet()\n"
+                           "    helper.answer(*helper.command())\n"
+                           "    time.sleep(0.1)\n    helper.control.close()")
+        before = self.log().count("has ended, and the helper lives")
+        time.sleep(8)
+        count = self.log().count("has ended, and the helper lives") - before
+        self.assertGreater(count, 1)
+        self.assertLess(count, 8)
+        self.assertState(dom, RUNNING, BOOTED)
+        dom.destroy()
+        self.check_ended(dom, libvirt.VIR_DOMAIN_SHUTOFF_DESTROYED)
+
+
 class Takeover(HostileTest):
     """Helpers that behave well until another daemon comes"""
 
