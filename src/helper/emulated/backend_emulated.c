@@ -475,7 +475,8 @@ emulatedOnBootTimer(gpointer opaque)
     if (emulatedLacksVsock(emulated))
         failureSet(&failure, NITRO_FAILURE_TIMEOUT,
                    "The enclave has sent no heartbeat in %u seconds, and has not started its vsock "
-                   "device: look at its console; %s", seconds,
+                   "device: look at its console; %s; a boot that is slow needs a longer "
+                   "<nitro:heartbeat timeout=/>, and an image that sends none enabled='no'", seconds,
                    machineVsockNeeds(&emulated->machine));
     heartbeatFailLate(&failure, seconds);
     emulatedFailBoot(emulated, &failure);
