@@ -383,6 +383,16 @@ recv(int fd, void *buffer, size_t size, int flags)
 }
 
 
+/* What recv() is where the compiler does not see how large the buffer is */
+ssize_t __recv_chk(int fd, void *buffer, size_t size, size_t room, int flags);
+
+EXPORT ssize_t
+__recv_chk(int fd, void *buffer, size_t size, size_t room, int flags)
+{
+    return size > room ? -1 : recv(fd, buffer, size, flags);
+}
+
+
 EXPORT ssize_t
 send(int fd, const void *buffer, size_t size, int flags)
 {
