@@ -103,6 +103,26 @@ nitroDomainChrSourceValidateTexts(const virDomainChrSourceDef *source)
 
 
 static int
+nitroDomainChrSourceValidateUnix(const virDomainChrSourceDef *source)
+{
+    if (!source->data.nix.path || !g_path_is_absolute(source->data.nix.path)) {
+        virReportError(VIR_ERR_XML_ERROR,
+                       _("console of type 'unix' needs a source with an absolute path, not "
+                         "'%s'"),
+                       NULLSTR_EMPTY(source->data.nix.path));
+        return -1;
+    }
+    if (source->data.nix.reconnect.enabled == VIR_TRISTATE_BOOL_YES) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED, "%s",
+                       _("<reconnect enabled='yes'> is not supported for the console of an "
+                         "enclave"));
+        return -1;
+    }
+    return 0;
+}
+
+
+static int
 nitroDomainChrSourceValidate(const virDomainChrSourceDef *source)
 {
     if (nitroDomainChrSourceValidateTexts(source) < 0)
@@ -124,19 +144,8 @@ nitroDomainChrSourceValidate(const virDomainChrSourceDef *source)
         break;
 
     case VIR_DOMAIN_CHR_TYPE_UNIX:
-        if (!source->data.nix.path || !g_path_is_absolute(source->data.nix.path)) {
-            virReportError(VIR_ERR_XML_ERROR,
-                           _("console of type 'unix' needs a source with an absolute path, not "
-                             "'%s'"),
-                           NULLSTR_EMPTY(source->data.nix.path));
+        if (nitroDomainChrSourceValidateUnix(source) < 0)
             return -1;
-        }
-        if (source->data.nix.reconnect.enabled == VIR_TRISTATE_BOOL_YES) {
-            virReportError(VIR_ERR_CONFIG_UNSUPPORTED, "%s",
-                           _("<reconnect enabled='yes'> is not supported for the console of an "
-                             "enclave"));
-            return -1;
-        }
         break;
 
     case VIR_DOMAIN_CHR_TYPE_VC:
