@@ -565,7 +565,7 @@ class Restarts(ShortageTest):
             # more than would be counted
             wait_until(lambda: fault.hits >= 1, 20, "a restart")
             self.assertEqual(dom.isActive(), 0)
-        wait_until(lambda: self.conn.lookupByName("needy").isActive(), 90, "the restart")
+        wait_until(lambda: self.events.of("needy").count(STARTED) == 2, 90, "the restart")
         print(f"restarted after {time.monotonic() - begin:.1f} s", flush=True)
         self.assertEqual(len(self.helpers()[dom.UUIDString()]), 1)
         self.conn.lookupByName("needy").destroy()
