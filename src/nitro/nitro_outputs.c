@@ -362,20 +362,29 @@ nitroOutputsRetake(nitroDriver *driver,
 }
 
 
-void
-nitroOutputsRelease(nitroDriver *driver,
-                    const char *name,
-                    const char *rundir)
+/* Removes what is empty of the backups in the notes @opaque: a nitroUsesFunc. */
+static void
+nitroOutputsRemoveBackups(void *opaque)
 {
-    g_auto(GStrv) lines = nitroOutputsReadNotes(rundir);
+    char **lines = opaque;
     size_t i;
 
-    /* While they are still taken: somebody else's empty files are not removed. */
     for (i = 0; lines && lines[i]; i++) {
         g_auto(nitroOutputsNote) note = { 0 };
 
         if (nitroOutputsParseNote(lines[i], &note) && note.backup)
             nitroOutputsRemoveEmpty(&note);
     }
-    nitroUsesRelease(driver->uses, name);
+}
+
+
+void
+nitroOutputsRelease(nitroDriver *driver,
+                    const char *name,
+                    const char *rundir)
+{
+    g_auto(GStrv) lines = nitroOutputsReadNotes(rundir);
+
+    /* While they are still taken: somebody else's empty files are not removed. */
+    nitroUsesReleaseAfter(driver->uses, name, nitroOutputsRemoveBackups, lines);
 }

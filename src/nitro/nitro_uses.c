@@ -167,8 +167,21 @@ void
 nitroUsesRelease(nitroUses *uses,
                  const char *name)
 {
+    nitroUsesReleaseAfter(uses, name, NULL, NULL);
+}
+
+
+void
+nitroUsesReleaseAfter(nitroUses *uses,
+                      const char *name,
+                      nitroUsesFunc func,
+                      void *opaque)
+{
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&uses->lock);
     size_t i = 0;
+
+    if (func)
+        func(opaque);
 
     while (i < uses->entries->len) {
         if (STREQ(g_array_index(uses->entries, nitroUsesEntry, i).name, name))

@@ -54,3 +54,14 @@ void nitroUsesNote(nitroUses *uses, const char *name, const nitroFileId *id, nit
 
 /* Forgets all that the domain @name uses. */
 void nitroUsesRelease(nitroUses *uses, const char *name);
+
+/*
+ * The same after @func, which may remove files of the domain: nobody else takes a file meanwhile. A new
+ * one may be given the number (inode) of a removed one, which must not be in the register then. @func
+ * does not use the register.
+ */
+typedef void (*nitroUsesFunc)(void *opaque);
+void nitroUsesReleaseAfter(nitroUses *uses,
+                           const char *name,
+                           nitroUsesFunc func,
+                           void *opaque);
