@@ -202,13 +202,12 @@ nitroTakeoverQuery(nitroDriver *driver,
         nitroDriverRun(driver->takeovers, nitroTakeoverTask, vm, NITRO_TAKEOVER_PAUSE_ENDING);
         return NITRO_TAKEOVER_DONE;
     }
-    /* From here on the end of the connection is told. */
-    priv->run.taken = rc == 0;
     if (rc == 0 && !nitroMonitorIsGone(mon)) {
+        /* The end of a connection is told after it is known, and takes the lock that is held here. */
+        priv->run.taken = true;
         nitroTakeoverNote(driver, vm, &status);
         return NITRO_TAKEOVER_DONE;
     }
-    priv->run.taken = false;
     /* A helper that is slow to answer keeps its connection: it may be well. */
     if (rc == 0)
         virReportError(VIR_ERR_OPERATION_FAILED,
