@@ -19,6 +19,8 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include "sandbox/unprotected.h"
+
 typedef struct {
     const char *name;
     bool hasValue;
@@ -503,6 +505,12 @@ optionsSetAccel(Options *options, const char *value)
     return NULL;
 }
 
+static char *
+optionsSetWithout(Options *options, const char *value)
+{
+    return unprotectedParse(value, &options->without);
+}
+
 static const Option optionTable[] = {
     {"--name", true, false, optionsSetName},
     {"--uuid", true, false, optionsSetUuid},
@@ -536,6 +544,7 @@ static const Option optionTable[] = {
     {"--signed-pcr0", true, false, optionsSetSignedPcr0},
     {"--qemu", true, false, optionsSetQemu},
     {"--accel", true, false, optionsSetAccel},
+    {"--without", true, false, optionsSetWithout},
     {"--broker", false, false, optionsSetBroker},
     {"--listen-fd", true, false, optionsSetListenFd},
     {"--probe", false, false, optionsSetProbe},
@@ -641,7 +650,7 @@ optionsCheck(const OptionsParser *parser)
     return error ? error : optionsCheckBroker(options);
 }
 
-/* The broker has one option. */
+/* The broker has few options. */
 static char *
 optionsCheckBrokerOnly(const OptionsParser *parser)
 {
@@ -651,7 +660,8 @@ optionsCheckBrokerOnly(const OptionsParser *parser)
         return g_strdup("Option --broker needs --listen-fd");
     for (i = 0; i < G_N_ELEMENTS(optionTable); i++) {
         if (parser->seen[i] && !g_str_equal(optionTable[i].name, "--broker") &&
-            !g_str_equal(optionTable[i].name, "--listen-fd"))
+            !g_str_equal(optionTable[i].name, "--listen-fd") &&
+            !g_str_equal(optionTable[i].name, "--without"))
             return g_strdup_printf("Options --broker and %s exclude each other",
                                    optionTable[i].name);
     }
@@ -795,9 +805,11 @@ optionsHelp(void)
            "  --signed-pcr0 HEX        what it was signed for: refuse it with another PCR0\n"
            "  --qemu PATH              QEMU of the emulated machine\n"
            "  --accel KIND             auto, kvm or tcg\n"
+           "  --without CODES          protections that this host lacks, as --probe prints them\n"
            "  --broker                 be the host's heartbeat broker, with --listen-fd alone\n"
            "  --listen-fd FD           listening UNIX stream socket for its clients\n"
-           "  --probe                  print what --accel auto means here, and exit\n"
+           "  --probe                  print what --accel auto means here and which protections\n"
+           "                           this host lacks, and exit\n"
            "  --help                   print this text, and exit\n"
            "  --version                print the version, and exit\n";
 }
