@@ -7,6 +7,7 @@
 # LIBVIRT_NITRO_HELPER names the helper. Most tests run real QEMU with kernels made by
 # tinyguest.py; for a real one see helperlinuxtest.py.
 
+import contextlib
 import json
 import os
 import pty
@@ -17,36 +18,22 @@ import signal
 import socket
 import struct
 import subprocess
-import sys
 import tempfile
 import termios
 import threading
 import time
 
 import eifwriter
+import fakeqemu
 import helpercase
 import taprunner
 import tinyguest
+from fakeqemu import RUN, STAY, chatter, flood, fork, message, output, say, sleep
 from helpercase import HELPER, LONG, MIB, SHORT, processes, wait_for
 
-QEMU = shutil.which('qemu-system-x86_64')
+QEMU_NAME = 'qemu-system-x86_64'
+QEMU = shutil.which(QEMU_NAME)
 LINE_MAX = 65536
-
-# A QEMU that is none. It has read what the helper asks of the monitor; what it does then
-# stands behind this. FOR_EVER keeps it there.
-FAKE_QEMU = f'''#!{sys.executable} -IS
-import os, socket, time
-monitor = socket.socket(fileno=13)
-commands = monitor.makefile("rb")
-assert b"qmp_capabilities" in commands.readline() and b"cont" in commands.readline()
-def say(text):
-    monitor.sendall(text.encode() + b"\\n")
-def run():
-    say(\'{{"return": {{}}, "id": 1}}\')
-def output(text):
-    os.write(12, text)
-'''
-FOR_EVER = 'while True: time.sleep(60)\n'
 
 
 def limit(name):
@@ -59,15 +46,15 @@ def limit(name):
 class HelperCase(helpercase.HelperCase):
     """One of the emulated machine"""
 
-    def script(self, content, name='qemu'):
-        path = self.path(name, content.encode())
-        os.chmod(path, 0o755)
-        return path
+    def fake(self, what):
+        """Makes a fake QEMU, which takes the steps @what (of fakeqemu); returns its path."""
+        return fakeqemu.make(self.path('qemu'), what)
 
     def start_fake(self, what, *extra, **more):
-        """Starts the helper with a fake QEMU, which does @what (lines of Python)."""
-        script = self.script(FAKE_QEMU + what)
-        return self.start(self.path('kernel', tinyguest.kernel(b'')), *extra, '--qemu', script,
+        """Starts the helper with a fake QEMU, which reads the monitor's commands, and takes the
+        steps @what then."""
+        path = self.fake(fakeqemu.COMMANDS + what)
+        return self.start(self.path('kernel', tinyguest.kernel(b'')), *extra, '--qemu', path,
                           **more)
 
     def tiny(self, text=b'tiny guest\r\n', action=tinyguest.HANG):
@@ -81,9 +68,19 @@ class HelperCase(helpercase.HelperCase):
         client.event('booted')
         return client
 
+    def qemus(self):
+        """PIDs of QEMU, not of what has started it and has the same words in its command line"""
+        found = []
+        for pid in processes(self.uuid):
+            with (contextlib.suppress(OSError),
+                  open(f'/proc/{pid}/cmdline', encoding='utf-8') as f):
+                if os.path.basename(f.read().split('\0')[0]) in (QEMU_NAME, 'qemu'):
+                    found.append(pid)
+        return found
+
     def qemu(self):
-        pids = [pid for pid in processes(self.uuid) if pid != self.process.pid]
-        self.assertEqual(1, len(pids))
+        pids = self.qemus()
+        self.assertEqual(1, len(pids), 'processes of QEMU')
         return pids[0]
 
 
@@ -373,8 +370,8 @@ class RefusalTest(HelperCase):
                 f.write(tinyguest.kernel(b''))
                 f.truncate(192 * MIB)
             initrd = self.fd(self.path('initrd', bytes(size)), os.O_RDWR)
-            script = self.script(FAKE_QEMU + 'run()\n' + FOR_EVER)
-            client = self.start(kernel, '--initrd-fd', str(initrd), '--qemu', script,
+            fake = self.fake(fakeqemu.COMMANDS + RUN + STAY)
+            client = self.start(kernel, '--initrd-fd', str(initrd), '--qemu', fake,
                                 memory=800 * MIB, fds=[initrd])
             client.line()
             # sizes are checked before anything is copied, and the kernel is copied first
@@ -902,8 +899,7 @@ class EndTest(HelperCase):
 
     def test_not_stopped(self):
         """The same words, but the guest goes on: it is left alone."""
-        client = self.start_fake('run()\nwhile True:\n    output(b"reboot: System halted\\r\\n")\n'
-                                 '    time.sleep(0.1)\n')
+        client = self.start_fake(RUN + chatter(0.1, b'reboot: System halted\r\n'))
         client.event('booted')
         time.sleep(12)
         client.send(command='query-status', id=1)
@@ -915,9 +911,9 @@ class EndTest(HelperCase):
         self.assert_exited(client, 'crashed')
 
     def test_qemu_killed_before_start(self):
-        script = self.path('qemu', b'#!/bin/sh\nkill -9 $$\n')
-        os.chmod(script, 0o755)
-        client = self.start(self.tiny(), '--qemu', script)
+        client = self.start_fake(STAY)
+        wait_for(self.qemus)
+        os.kill(self.qemu(), signal.SIGKILL)
         self.assert_failed(client, 'internal', 'signal 9')
 
     def test_helper_killed(self):
@@ -957,10 +953,8 @@ class EndTest(HelperCase):
         return int(fields['CapEff'], 16) >> ipc_lock & 1 == 1
 
     def test_messages_are_limited(self):
-        script = self.path('qemu', b'#!/bin/sh\ni=0\nwhile [ $i -lt 20000 ]; do\n'
-                           b'echo "message $i of very many" >&2\ni=$((i + 1))\ndone\nexit 1\n')
-        os.chmod(script, 0o755)
-        client = self.start(self.tiny(), '--qemu', script)
+        client = self.start(self.tiny(), '--qemu',
+                            self.fake(fakeqemu.messages(20000) + fakeqemu.leave(1)))
         self.assert_failed(client, 'internal', 'message 19999')
         self.assertLess(len(self.log()), 400000)
         self.assertIn('further messages are not logged', self.log())
@@ -975,16 +969,14 @@ class MachineTest(HelperCase):
 
     def machine(self, linux, cmdline, *extra, **more):
         """(whether there is ACPI, whether instructions are counted, the command line)"""
-        path = self.path('argv')
-        script = self.script(FAKE_QEMU + f'import sys\nopen({path!r}, "w").write("\\0".join('
-                             'sys.argv))\nrun()\n' + FOR_EVER)
+        fake = self.fake(fakeqemu.COMMANDS + RUN + STAY)
         image = self.path('kernel', tinyguest.kernel(b'', linux=linux))
-        client = self.start(image, '--cmdline', cmdline, '--qemu', script, *extra, **more)
+        client = self.start(image, '--cmdline', cmdline, '--qemu', fake, *extra, **more)
         client.event('booted')
+        with open(f'/proc/{self.qemu()}/cmdline', encoding='utf-8') as f:
+            argv = f.read().split('\0')
         client.send(command='terminate', id=1)
         self.assert_exited(client, 'terminated')
-        with open(path, encoding='utf-8') as f:
-            argv = f.read().split('\0')
         self.assertIn('i8042', argv)
         properties = argv[argv.index('-machine') + 1].split(',')
         icount = '-icount' in argv
@@ -1073,7 +1065,7 @@ class BootTest(HelperCase):
 
     def boot(self, what, *extra):
         begin = time.monotonic()
-        client = self.start_fake('run()\n' + what, '--cid', '7', *extra, heartbeat=None)
+        client = self.start_fake(RUN + what, '--cid', '7', *extra, heartbeat=None)
         return client, begin
 
     def test_panic(self):
@@ -1082,21 +1074,21 @@ class BootTest(HelperCase):
                  'Rebooting in 30 seconds..', 'one line more']
         for cmdline, text in (('a', 'and ACPI'), ('acpi=off', 'on a machine without ACPI')):
             with self.subTest(cmdline):
-                client, begin = self.boot(''.join(f'output(b"[    1.0] {line}\\r\\n")\n'
-                                                  for line in lines) + FOR_EVER,
+                client, begin = self.boot(''.join(output(f'[    1.0] {line}\r\n')
+                                                  for line in lines) + STAY,
                                           '--cmdline', cmdline)
                 self.assert_failed(client, 'guest', 'panic', 'has not started its vsock device',
                                    text, 'CONFIG_VIRTIO_MMIO_CMDLINE_DEVICES')
                 self.assertLess(time.monotonic() - begin, 10)
 
     def test_silence(self):
-        client, _ = self.boot(FOR_EVER, '--heartbeat-timeout', '1')
+        client, _ = self.boot(STAY, '--heartbeat-timeout', '1')
         self.assert_failed(client, 'timeout', 'in 1 seconds', 'has not started its vsock device',
                            'CONFIG_VIRTIO_MMIO_CMDLINE_DEVICES')
 
     def test_panic_that_is_none(self):
         """The words alone end no boot."""
-        client, _ = self.boot('output(b"Kernel panic - not syncing: no\\n")\n' + FOR_EVER)
+        client, _ = self.boot(output(b'Kernel panic - not syncing: no\n') + STAY)
         client.event('started')
         time.sleep(4)
         client.send(command='query-status', id=1)
@@ -1143,11 +1135,6 @@ class HostileQemuTest(HelperCase):
 
     LOG_MAX = 200 * 1024  # bytes
 
-    # Several write at once, each whole lines, so that there is always something to be read.
-    FLOOD = ('import threading\nline = (%r + "\\n").encode()\n'
-             'lines = line * (4096 // len(line) or 1)\ndef flood():\n'
-             '    while True: monitor.sendall(lines)\n'
-             'for _ in range(3): threading.Thread(target=flood).start()\n' + FOR_EVER)
     EVENTS = {
         'unknown': '{"event": "X", "data": {"a": [1, 2, {"b": null}]}}',
         # takes us longer to understand than QEMU to send
@@ -1155,6 +1142,11 @@ class HostileQemuTest(HelperCase):
         'shutdown': '{"event": "SHUTDOWN", "data": {"reason": "host-qmp-quit"}}',
         'reply': '{"return": {}, "id": 1}',
     }
+
+    @staticmethod
+    def flood(line, end='\n'):
+        """Several write at once, so that there is always something to be read."""
+        return flood(fakeqemu.MONITOR, 3, line + end) + STAY
 
     def assert_ends(self, client, act, outcome, seconds=2):
         """@act makes the helper end with @outcome, in time and with few words."""
@@ -1175,7 +1167,7 @@ class HostileQemuTest(HelperCase):
     def assert_flood_ends(self, name, what):
         for act in ('terminate', 'SIGTERM'):
             with self.subTest(f'{name}, {act}'):
-                client = self.start_fake('os.write(2, b"begin\\n")\n' + what)
+                client = self.start_fake(message('begin\n') + what)
                 try:
                     client.line()
                     wait_for(lambda: 'QEMU: begin' in self.log())
@@ -1188,39 +1180,35 @@ class HostileQemuTest(HelperCase):
                     self.process.wait()
 
     def test_flood_before_start(self):
-        self.assert_flood_ends('starting', self.FLOOD % self.EVENTS['large'])
+        self.assert_flood_ends('starting', self.flood(self.EVENTS['large']))
 
     def test_flood_of_events(self):
         for name, event in self.EVENTS.items():
             if name != 'shutdown':
-                self.assert_flood_ends(name, 'run()\n' + self.FLOOD % event)
+                self.assert_flood_ends(name, RUN + self.flood(event))
 
     def test_flood_of_shutdowns(self):
         """A QEMU that says that it ends by itself is ended, and said so once."""
-        client = self.start_fake('run()\n' + self.FLOOD % self.EVENTS['shutdown'])
+        client = self.start_fake(RUN + self.flood(self.EVENTS['shutdown']))
         self.crashed(client)
         self.assertEqual(self.log().count('it ends by itself'), 1)
 
     def test_flood_of_a_child(self):
         """What QEMU has left behind does not keep the helper."""
-        begin = 'run()\nwhile os.fork() and os.fork() and os.fork(): time.sleep(60)\n'
         for name, what in (
-                ('monitor', f'lines = ({self.EVENTS["unknown"]!r}.encode() + b"\\n") * 70\n'
-                 'while True: monitor.sendall(lines)\n'),
-                ('messages', 'while True: os.write(2, b"y" * 1000 + b"\\n")\n'),
-                ('serial port', 'while True: os.write(12, b"y\\n" * 2000)\n')):
-            self.assert_flood_ends(name, begin + what)
+                ('monitor', flood(fakeqemu.MONITOR, 1, self.EVENTS['unknown'] + '\n')),
+                ('messages', flood(2, 1, 'y' * 1000 + '\n')),
+                ('serial port', flood(fakeqemu.SERIAL, 1, 'y\n'))):
+            self.assert_flood_ends(name, RUN + fork(3) + what + fakeqemu.JOIN)
 
     def test_flood_of_nonsense(self):
         """What is not JSON is the end of a start, and of an enclave."""
         for name, line in (('text', 'no JSON at all'), ('empty', ''), ('array', '[]'),
                            ('endless', 'x' * 70)):
-            flood = self.FLOOD % line
-            if name == 'endless':
-                flood = flood.replace('\\n', '')
-            for run in ('', 'run()\ntime.sleep(0.2)\n'):
+            what = self.flood(line, '' if name == 'endless' else '\n')
+            for run in ('', RUN + sleep(0.2)):
                 with self.subTest(f'{name}, {"running" if run else "starting"}'):
-                    client = self.start_fake(run + flood)
+                    client = self.start_fake(run + what)
                     try:
                         self.assert_ends(client, lambda: None, self.crashed if run else
                                          lambda client: self.assert_failed(
@@ -1236,7 +1224,7 @@ class HostileQemuTest(HelperCase):
 
     def test_stopped(self):
         """QEMU stops a guest by itself when it cannot go on with it."""
-        client = self.start_fake('run()\nsay(\'{"event": "STOP"}\')\n' + FOR_EVER)
+        client = self.start_fake(RUN + say('{"event": "STOP"}') + STAY)
         self.crashed(client)
         self.assertIn('it has stopped the guest', self.log())
 
@@ -1252,7 +1240,7 @@ class HostileQemuTest(HelperCase):
                 if description:
                     error['desc'] = description
                 reply = json.dumps({'id': 1, 'error': error})
-                client = self.start_fake(f'say({reply!r})\n' + FOR_EVER)
+                client = self.start_fake(say(reply) + STAY)
                 try:
                     self.assert_failed(client, 'internal', f'QEMU cannot start the enclave: {text}')
                 finally:
@@ -1372,12 +1360,12 @@ class ConsoleTest(HelperCase):
                                                           action=tinyguest.RESET, **more)))
         # lines that have just been written, the end, and a reader that has other things to do
         lines = b''.join(b'line %d\r\n' % number for number in range(100))
-        script = (f'run()\noutput({lines!r})\n'
-                  'say(\'{"event": "SHUTDOWN", "data": {"reason": "guest-reset"}}\')\n')
+        what = (RUN + output(lines) +
+                say('{"event": "SHUTDOWN", "data": {"reason": "guest-reset"}}'))
         for number in range(10):
             with self.subTest(f'slow {number}'):
                 self.assertEqual(lines, self.read_to_the_end(
-                    lambda *args, **more: self.start_fake(script + FOR_EVER, *args, **more),
+                    lambda *args, **more: self.start_fake(what + STAY, *args, **more),
                     slow=True))
 
     def read_to_the_end(self, start, slow=False):
@@ -1547,13 +1535,10 @@ class ConsoleTest(HelperCase):
     def test_unix_half_closed(self):
         """A reader that has nothing to say any more goes on reading, and its end is seen."""
         path = self.path('console')
-        more = self.path('more')
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(path)
             listener.listen(5)
-            self.start_fake('run()\noutput(b"first\\n")\n'
-                            f'while not os.path.exists({more!r}): time.sleep(0.02)\n'
-                            'output(b"second\\n")\n' + FOR_EVER,
+            self.start_fake(RUN + output('first\n') + fakeqemu.SIGNAL + output('second\n') + STAY,
                             '--console-type', 'unix', '--console-fd', str(listener.fileno()),
                             fds=[listener.fileno()])
         with socket.socket(socket.AF_UNIX) as reader, socket.socket(socket.AF_UNIX) as waiting:
@@ -1563,7 +1548,7 @@ class ConsoleTest(HelperCase):
             before = self.cpu_seconds()
             self.assertFalse(select.select([reader], [], [], 0.5)[0], 'it was hung up on')
             self.assertLess(self.cpu_seconds() - before, 0.25)
-            self.path('more', b'')
+            os.kill(self.qemu(), signal.SIGUSR1)
             self.assertEqual(b'second\n', self.read(reader.fileno(), b'\n'))
             waiting.connect(path)
             self.assertFalse(select.select([waiting], [], [], 0.2)[0])

@@ -4,8 +4,8 @@
 #
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# The helper under test is the shipped one. What it starts as QEMU is a script that passes
-# its inherited descriptors on to the test, which then speaks vhost-user over one and QMP
+# The helper under test is the shipped one. What it starts as QEMU is a program whose
+# inherited descriptors the test takes, which then speaks vhost-user over one and QMP
 # over another, and plays the guest's driver in a memfd: a split ring for each direction,
 # virtio-vsock packets in it. So every byte that a hostile guest could write can be written.
 
@@ -14,10 +14,12 @@ import fcntl
 import mmap
 import os
 import select
+import signal
 import socket
 import struct
 import time
 
+import fakeqemu
 import helpertest
 import taprunner
 
@@ -45,15 +47,8 @@ EVENT_IDX = 1 << 29
 
 SO_SNDBUFFORCE = 32
 
-FAKE_QEMU = '''#!/usr/bin/python3
-import array, os, signal, socket
-s = socket.socket(socket.AF_UNIX)
-s.connect(os.path.dirname(os.path.abspath(__file__)) + '/qemu-socket')
-s.sendmsg([b'x'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [12, 13, 14]))])
-for fd in (12, 13, 14):
-    os.close(fd)
-s.recv(1)
-'''
+# What stays open until the test has taken its descriptors
+FAKE_QEMU = (fakeqemu.message('ready\n') + fakeqemu.SIGNAL + fakeqemu.RELEASE + fakeqemu.SIGNAL)
 
 
 def may_force_buffers():
@@ -356,8 +351,7 @@ class DeviceCase(helpertest.HelperCase):
         super().setUp()
         self.guest = None
         self.keep = []
-        qemu = self.path('qemu', FAKE_QEMU.encode())
-        os.chmod(qemu, 0o755)
+        qemu = self.fake(FAKE_QEMU)
         os.mkdir(self.path('sockets'))
         directory = self.fd(self.path('sockets'), os.O_PATH | os.O_DIRECTORY)
         fds = [directory]
@@ -367,16 +361,16 @@ class DeviceCase(helpertest.HelperCase):
         listener.listen(128)
         fds.append(listener.fileno())
         arguments += ['--vsock-listen-fd', str(listener.fileno())]
-        server = socket.socket(socket.AF_UNIX)
-        server.bind(self.path('qemu-socket'))
-        server.listen(1)
-        server.settimeout(SHORT)
         self.control = self.start(self.tiny(), *arguments, *self.extra, fds=fds,
                                   heartbeat=self.heartbeat)
         listener.close()
-        self.qemu_socket, _ = server.accept()
-        server.close()
-        _, inherited, _, _ = socket.recv_fds(self.qemu_socket, 1, 3)
+        helpertest.wait_for(lambda: 'QEMU: ready' in self.log())
+        qemu = self.qemu()
+        inherited = [fakeqemu.take_descriptor(qemu, fd)
+                     for fd in (fakeqemu.SERIAL, fakeqemu.MONITOR, fakeqemu.VSOCK)]
+        # from now on they are the test's alone
+        os.kill(qemu, signal.SIGUSR1)
+        helpertest.wait_for(lambda: not os.path.lexists(f'/proc/{qemu}/fd/{fakeqemu.VSOCK}'))
         self.serial = os.fdopen(inherited[0], 'wb')
         self.qmp = socket.socket(fileno=inherited[1])
         self.qmp.sendall(b'{"return": {}}\n{"return": {}, "id": 1}\n')
@@ -387,7 +381,7 @@ class DeviceCase(helpertest.HelperCase):
             thing.close()
         if self.guest:
             self.guest.close()
-            for thing in (self.serial, self.qmp, self.qemu_socket):
+            for thing in (self.serial, self.qmp):
                 thing.close()
         super().tearDown()
 
