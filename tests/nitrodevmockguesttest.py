@@ -469,6 +469,61 @@ conn.sendall(conn.recv(1))
             self.assertEqual(process.stdout.readline(), '(99, 5)\n')
 
 
+class SandboxTest(MockCase):
+    """A program in a sandbox (nitrodevmocksandbox.c): not root, not dumpable, and filtered."""
+    PAGES = 40
+    PROGRAM = os.path.join(nitrodevmock.BUILD, 'tests', 'nitrodevmocksandbox')
+    CMDLINE = 'mock.console=hello mock.console_refuse_ms=0'
+    NUMBER = 41 if os.uname().machine == 'x86_64' else 198  # of the system call socket
+
+    def run_program(self, *arguments):
+        """Runs it as another user."""
+        with open(os.path.join(self.mock.dir, 'image'), 'wb') as image:
+            image.write(build_image(self.CMDLINE))
+        process = subprocess.Popen(
+            [self.PROGRAM, image.name, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            env=dict(os.environ, **self.mock.environment()), text=True,
+            user=NOBODY, group=NOBODY, extra_groups=())
+        self.addCleanup(process.communicate)
+        self.addCleanup(process.kill)
+        return process
+
+    def says(self, process, *lines):
+        for line in lines:
+            self.assertEqual(process.stdout.readline(), line + '\n')
+
+    @staticmethod
+    def answer(process):
+        process.stdin.write('\n')
+        process.stdin.flush()
+
+    def test_enclave(self):
+        """A whole life, from the device to the end of the enclave"""
+        process = self.run_program()
+        self.says(process, 'pool 1-3,5-7', 'another pool?')
+        # that of a process that is not dumpable
+        self.assertEqual(os.stat(f'/proc/{process.pid}/mem').st_uid, 0)
+        self.assertEqual(self.client.set_pool('2,6'), 3)
+        self.answer(process)
+        self.says(process, 'pool 2,6', 'cid 16', 'console hello', 'the end?')
+        self.assertEqual(self.mock.image(1), build_image(self.CMDLINE))
+        enclave, = self.mock.enclaves()
+        self.assertEqual((enclave['pid'], enclave['cpus']), (process.pid, [2, 6]))
+        self.mock.end(1)
+        self.answer(process)
+        self.says(process, 'good')
+        self.assertEqual(process.wait(SECONDS), 0)
+        self.mock.wait_closed()
+
+    def test_filter(self):
+        """It has teeth: when the kept connection is gone, the mock would need a socket."""
+        process = self.run_program('close')
+        self.says(process, 'pool 1-3,5-7', 'another pool?')
+        self.answer(process)
+        self.says(process, 'pool 1-3,5-7', f'forbidden system call {self.NUMBER}')
+        self.assertEqual(process.wait(SECONDS), 2)
+
+
 class HugePagesTest(unittest.TestCase):
     def test_given_back(self):
         """Shares add up, and go one by one."""
