@@ -446,6 +446,44 @@ print(os.fstat(0).st_mode == os.stat('/dev/null').st_mode)
         self.assertEqual(bad, [])
         self.mock.wait(lambda: self.mock.devices() == 0)
 
+    def test_kept_connection(self):
+        """Threads call at once on the one connection, and a child meanwhile on its own."""
+        self.mock.fault('NE_ADD_VCPU', hang=2)
+        script = '''
+import ctypes, os, socket, threading, sys
+libc = ctypes.CDLL(None, use_errno=True)
+def call(fd, request, *values):
+    argument = (ctypes.c_uint64 * 3)(*values)
+    result = libc.ioctl(fd, ctypes.c_ulong(request), argument)
+    return result, argument[0], argument[1]
+device = os.open('/dev/nitro_enclaves', os.O_RDWR)
+enclave = call(device, 0x8008ae20)[0]
+results = []
+thread = threading.Thread(target=lambda: results.append(call(enclave, 0xc004ae21)))
+thread.start()
+for _ in range(100):
+    assert call(enclave, 0xc010ae22, 1) == (0, 1, 8 << 20)
+child = os.fork()
+if child == 0:
+    other = call(device, 0x8008ae20)
+    os._exit(0 if other[0] >= 0 and other[1] == 2 and call(enclave, 0xc010ae22, 1)[0] < 0 else 1)
+assert os.waitpid(child, 0)[1] == 0
+for _ in range(100):
+    socket.socket(socket.AF_VSOCK).close()
+assert thread.is_alive()
+thread.join()
+assert results == [(0, 1, 0)], results
+high = [fd for fd in os.listdir('/proc/self/fd') if int(fd) > 900]
+print(len(high), os.get_inheritable(int(high[0])))
+'''
+        self.assertEqual(self.run_with(sys.executable, '-c', script), '1 False\n')
+
+    def test_low_limit(self):
+        """With few descriptors the kept connection is the last of these."""
+        for limit in (20, 5):
+            self.assertEqual(self.run_with('sh', '-c', f'ulimit -n {limit}; exec cat '
+                                           '/sys/devices/system/cpu/online'), '0,4\n')
+
     def test_vsock_sockets(self):
         """A program's own AF_VSOCK calls, through Python's socket module."""
         script = '''
