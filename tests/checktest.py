@@ -265,7 +265,9 @@ class Language(CheckCase):
                                os.path.join(self.dir, 'de_DE')], capture_output=True, check=False)
         if done.returncode != 0:
             self.skipTest('the locale de_DE cannot be made; is the package locales installed?')
-        self.assertIn('für aarch64', self.text(LC_ALL='de_DE', LOCPATH=self.dir))
+        # glibc never frees what LOCPATH says
+        self.assertIn('für aarch64', self.text(LC_ALL='de_DE', LOCPATH=self.dir,
+                                               ASAN_OPTIONS='detect_leaks=0'))
 
 
 class Calls(CheckCase):
