@@ -1,5 +1,5 @@
 /*
- * holdmock.c: holds a program right before it shuts a socket, for tests: preloaded
+ * holdmock.c: holds a program right before a call, for tests: preloaded
  *
  * Copyright (C) 2026 The libvirt-nitro authors
  *
@@ -9,12 +9,21 @@
  * program connects to it when it starts, as it may be in a sandbox later. shutdown() writes a
  * byte there and waits for one, or for the end of the connection. So a test can do what has to
  * happen between two calls of a program.
+ *
+ * HOLDMOCK_OPEN names a FIFO. open() waits until somebody has opened it for writing, which succeeds
+ * without waiting from then on, and has closed it again, when it is to open the file
+ * HOLDMOCK_OPEN_PATH: a file on a server that does not answer.
  */
+
+/* With it, open() would be called open64() here. */
+#undef _FILE_OFFSET_BITS
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
@@ -42,6 +51,22 @@ holdmockConnect(void)
 }
 
 
+/* Waits as the FIFO says that the environment variable @variable names, if any. */
+static void
+hold(const char *variable)
+{
+    const char *path = getenv(variable);
+    int fifo = path ? (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC) : -1;
+    char byte;
+
+    if (fifo < 0)
+        return;
+    while (read(fifo, &byte, 1) > 0)
+        continue;
+    close(fifo);
+}
+
+
 EXPORT int
 shutdown(int fd, int how)
 {
@@ -55,3 +80,22 @@ shutdown(int fd, int how)
     errno = saved;
     return (int)syscall(SYS_shutdown, fd, how);
 }
+
+
+EXPORT int
+open(const char *path, int flags, ...)
+{
+    const char *held = getenv("HOLDMOCK_OPEN_PATH");
+    va_list ap;
+    int mode = 0;
+
+    va_start(ap, flags);
+    if (flags & (O_CREAT | __O_TMPFILE))
+        mode = va_arg(ap, int);
+    va_end(ap);
+    if (held && strcmp(path, held) == 0)
+        hold("HOLDMOCK_OPEN");
+    return (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
+}
+
+EXPORT int open64(const char *path, int flags, ...) __attribute__((alias("open")));

@@ -13,12 +13,12 @@
 #include "options.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <glib-unix.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include "common/options_values.h"
 #include "sandbox/unprotected.h"
 
 typedef struct {
@@ -28,34 +28,6 @@ typedef struct {
     /* Stores @value; returns NULL, or what is wrong with it as the end of a sentence. */
     char *(*set)(Options *options, const char *value);
 } Option;
-
-/* Plain decimal digits only: no sign, no blanks, no suffix. */
-static bool
-optionsParseNumber(const char *text, uint64_t min, uint64_t max, uint64_t *number)
-{
-    if (!g_ascii_isdigit(*text))
-        return false;
-    return g_ascii_string_to_unsigned(text, 10, min, max, number, NULL);
-}
-
-static char *
-optionsSetFd(int *fd, const char *value)
-{
-    uint64_t number;
-    int flags;
-
-    if (!optionsParseNumber(value, 0, G_MAXINT, &number))
-        return g_strdup("is not the number of a file descriptor");
-
-    flags = fcntl((int)number, F_GETFD);
-    if (flags < 0)
-        return g_strdup("is not an open file descriptor");
-    if (fcntl((int)number, F_SETFD, flags | FD_CLOEXEC) < 0)
-        return g_strdup_printf("cannot be used: %s", g_strerror(errno));
-
-    *fd = (int)number;
-    return NULL;
-}
 
 static char *
 optionsSetHelp(Options *options, const char *value G_GNUC_UNUSED)
@@ -430,27 +402,6 @@ static char *
 optionsSetListenFd(Options *options, const char *value)
 {
     return optionsSetListener(&options->listenFd, value);
-}
-
-/* Reads the value of a register, @hex, into @pcr. */
-static char *
-optionsParsePcr(const char *hex, uint8_t pcr[EIF_PCR_SIZE])
-{
-    size_t i;
-
-    if (strlen(hex) != 2 * EIF_PCR_SIZE)
-        return g_strdup_printf("has %zu hexadecimal digits where SHA-384 has %d", strlen(hex),
-                               2 * EIF_PCR_SIZE);
-
-    for (i = 0; i < EIF_PCR_SIZE; i++) {
-        int high = g_ascii_xdigit_value(hex[2 * i]);
-        int low = g_ascii_xdigit_value(hex[2 * i + 1]);
-
-        if (high < 0 || low < 0)
-            return g_strdup("holds a character that is no hexadecimal digit");
-        pcr[i] = (uint8_t)(high * 16 + low);
-    }
-    return NULL;
 }
 
 static char *
