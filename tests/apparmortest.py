@@ -107,6 +107,7 @@ DAEMON = [
     ("/var/log/libvirt/nitro/hello.log", "rw"),
     ("/sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages", "rw"),
     ("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages", "rw"),
+    ("/sys/kernel/mm/ksm/pages_to_scan", "rw"),
     ("/sys/module/nitro_enclaves/parameters/ne_cpus", "rw"),
     ("/sys/fs/cgroup/machine.slice/cgroup.procs", "rw"),
     ("/usr/lib/x86_64-linux-gnu/libvirt/connection-driver/libvirt_driver_nitro.so", "rm"),

@@ -3,22 +3,22 @@
 # Copyright (C) 2026 The libvirt-nitro authors
 """What a service's unit file says, and a program that runs under it without systemd.
 
-    systemdunit.py UNIT COMMAND [ARGUMENT ...]
+    systemdunit.py [--allow CALL] UNIT COMMAND [ARGUMENT ...]
 
 runs the command, as root, with the read-only directories, the capabilities and the filters of
-system calls that systemd would give the service UNIT. Devices, control groups and IPAddressDeny=
-are not done: those need a systemd, or a control group to spoil.
+system calls that systemd would give the service UNIT; with --allow, one call more. Devices, control
+groups and IPAddressDeny= are not done: those need a systemd, or a control group to spoil.
 
 Flow: Unit reads the file -> confine(): mounts, capabilities, then the filters -> exec.
 """
 
+import argparse
 import ctypes
 import errno
 import os
 import socket
 import stat
 import subprocess
-import sys
 
 import seccomp
 
@@ -117,11 +117,11 @@ def protect_system(unit):
         mount("-o", "remount,bind,ro", directory)
 
 
-def call_filter(unit):
-    """SystemCallFilter="""
+def call_filter(unit, more):
+    """SystemCallFilter=, and the calls @more"""
     action = seccomp.ERRNO(getattr(errno, unit.one("SystemCallErrorNumber", "EPERM")))
     rules = seccomp.SyscallFilter(action)
-    for name in unit.system_calls():
+    for name in unit.system_calls().union(more):
         # -1: unknown; below that: of another architecture
         if seccomp.resolve_syscall(seccomp.Arch(), name) >= 0:
             rules.add_rule(seccomp.ALLOW, name)
@@ -152,11 +152,11 @@ def other_filter(unit):
     return rules
 
 
-def confine(unit):
-    """Puts this process, which is root's, under the settings of @unit."""
+def confine(unit, more):
+    """Puts this process, which is root's, under the settings of @unit, but for the calls @more."""
     libc = ctypes.CDLL(None, use_errno=True)
     # before the calls that make them are refused
-    filters = [call_filter(unit), other_filter(unit)]
+    filters = [call_filter(unit, more), other_filter(unit)]
 
     check(libc.unshare(CLONE_NEWNS), "unshare")
     protect_system(unit)
@@ -173,5 +173,10 @@ def confine(unit):
 
 
 if __name__ == "__main__":
-    confine(Unit(sys.argv[1]))
-    os.execvp(sys.argv[2], sys.argv[2:])
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--allow", action="append", default=[])
+    parser.add_argument("unit")
+    parser.add_argument("command", nargs=argparse.REMAINDER)
+    arguments = parser.parse_args()
+    confine(Unit(arguments.unit), arguments.allow)
+    os.execvp(arguments.command[0], arguments.command)

@@ -141,6 +141,10 @@ class Confined(unittest.TestCase):
     def setUpClass(cls):
         if os.geteuid() != 0:
             cls.skipTest(cls, "the unit is root's")
+        unshare = subprocess.run(["unshare", "--mount", "true"], stderr=subprocess.PIPE, text=True,
+                                 check=False)
+        if unshare.returncode != 0:
+            cls.skipTest(cls, f"no private file system: {unshare.stderr.strip()}")
 
     @staticmethod
     def run_confined(*command):
@@ -176,7 +180,10 @@ class Confined(unittest.TestCase):
 
     def test_bubblewrap(self):
         """It makes all its namespaces, with a /proc of their own, as QEMU gets them"""
-        subprocess.run(AS_NOBODY + BUBBLEWRAP + ["true"], check=True)
+        usual = subprocess.run(AS_NOBODY + BUBBLEWRAP + ["true"], stderr=subprocess.PIPE,
+                               text=True, check=False)
+        if usual.returncode != 0:
+            self.skipTest(f"bubblewrap does not run here at all: {usual.stderr.strip()}")
         script = "ls -d /proc/[0-9]* | wc -l; ls /; qemu-system-x86_64 --version"
         text = self.run_confined(*AS_NOBODY, "--bounding-set=-all", *BUBBLEWRAP,
                                  "sh", "-c", script)

@@ -37,7 +37,10 @@ class Unit(EnclaveTest):
 
     @classmethod
     def before_start(cls):
-        cls.daemon.prefix = [sys.executable, systemdunit.__file__, UNIT, *cls.daemon.prefix]
+        # by which the sanitizers look for leaks
+        more = ["--allow", "ptrace"] if "NITRO_TEST_SANITIZED" in os.environ else []
+        cls.daemon.prefix = [sys.executable, systemdunit.__file__, *more, UNIT,
+                             *cls.daemon.prefix]
 
     @staticmethod
     def status(pid):
