@@ -9,6 +9,7 @@ which is tried in an overlay of the installed files over the root file system.
 
 import os
 import pathlib
+import shutil
 import subprocess
 import tempfile
 import unittest
@@ -72,6 +73,15 @@ class InstallTest(unittest.TestCase):
             with self.subTest(name):
                 self.assertEqual(1, len([p for p in self.paths if p.endswith("/" + name)]),
                                  f"{name} among {self.paths}")
+
+    def test_apparmor_profiles_are_there(self):
+        if not shutil.which("apparmor_parser", path="/usr/sbin:/sbin:/usr/bin"):
+            self.skipTest("no apparmor_parser here, so that they are not installed")
+        for name in ("usr.sbin.virtnitrod", "usr.libexec.libvirt_nitro",
+                     "usr.libexec.libvirt_nitro_check", "abstractions/libvirt-nitro-qemu",
+                     "abstractions/libvirt-nitro-sandbox", "tunables/libvirt-nitro"):
+            with self.subTest(name):
+                self.assertIn("/etc/apparmor.d/" + name, self.paths)
 
     def test_translations_are_there(self):
         for language in (SOURCE / "po" / "LINGUAS").read_text(encoding="utf-8").split():
