@@ -88,9 +88,10 @@ check(const Case *test,
 {
     g_auto(nitroImageVerdict) verdict = { 0 };
     g_autofree char *why = NULL;
+    g_autofree char *shown = g_strescape(test->output, NULL);
     int rc = nitroImageVerdictRead(test->output, len, &verdict, &why);
 
-    g_test_message("%s", test->output);
+    g_test_message("%.100s", shown);
     g_assert_cmpint(rc, ==, test->why ? -1 : 0);
     g_assert_cmpstr(verdict.pcr0, ==, test->pcr0);
     g_assert_cmpstr(verdict.code, ==, test->code);
