@@ -423,32 +423,6 @@ nitroDomainIsUpdated(virDomainPtr dom)
 
 
 static int
-nitroDomainGetInfo(virDomainPtr dom,
-                   virDomainInfoPtr info)
-{
-    virDomainObj *vm;
-    int ret = -1;
-
-    if (!(vm = nitroDomainObjFromDomain(dom)))
-        return -1;
-    if (virDomainGetInfoEnsureACL(dom->conn, vm->def) < 0)
-        goto cleanup;
-
-    info->state = virDomainObjGetState(vm, NULL);
-    info->maxMem = virDomainDefGetMemoryTotal(vm->def);
-    info->memory = vm->def->mem.cur_balloon;
-    info->nrVirtCpu = virDomainDefGetVcpus(vm->def);
-    /* The parent cannot see into an enclave: no time is better than a guess. */
-    info->cpuTime = 0;
-    ret = 0;
-
- cleanup:
-    virDomainObjEndAPI(&vm);
-    return ret;
-}
-
-
-static int
 nitroDomainGetState(virDomainPtr dom,
                     int *state,
                     int *reason,

@@ -79,6 +79,8 @@ nitroRunReset(nitroRun *run)
     g_clear_pointer(&run->failureText, g_free);
     g_clear_pointer(&run->cpus, g_free);
     run->ncpus = 0;
+    run->cpuUser = 0;
+    run->cpuSystem = 0;
     run->startTime = 0;
     run->bootTime = 0;
 }

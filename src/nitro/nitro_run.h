@@ -64,6 +64,9 @@ struct _nitroRun {
     unsigned int *cpus;  /* host CPUs of the vCPUs, in their order; NULL: not known */
     size_t ncpus;
 
+    unsigned long long cpuUser;   /* ns of CPU time, as far as they have been read, */
+    unsigned long long cpuSystem; /* which never go back */
+
     bool shortage;       /* the start failed as the host is short of something at present */
     gint64 startTime;             /* of the start, us of the monotonic clock; 0: another daemon's */
     unsigned long long bootTime;  /* ms from the start until it had booted; 0: not known */

@@ -281,7 +281,8 @@ emulatedBuildArgv(const Emulated *emulated)
     bool kvm = g_str_equal(emulated->accel, "kvm");
 
     emulatedAdd(argv, emulated->qemu, NULL);
-    emulatedAdd(argv, "-name", g_strdup_printf("guest=%s", name));
+    /* The daemon finds the threads of vCPUs by their names. */
+    emulatedAdd(argv, "-name", g_strdup_printf("guest=%s,debug-threads=on", name));
     emulatedAdd(argv, "-uuid", g_strdup(options->uuid));
     emulatedAdd(argv, "-nodefaults", NULL);
     emulatedAdd(argv, "-no-user-config", NULL);
