@@ -18,6 +18,9 @@
 /* The memory is at least so many times as large as the image, which is unpacked in it. */
 #define NITRO_IMAGE_MEMORY_FACTOR 4
 
+/* What QEMU and the helper need at least beside the memory of an emulated enclave, KiB */
+#define NITRO_MEMORY_QEMU_KIB (128 * 1024)
+
 /* Lower CIDs mean hypervisor, host and parent; the highest of all means "any". */
 #define NITRO_CID_MIN 4
 

@@ -29,6 +29,7 @@
 #include "nitro_driver_config.h"
 #include "nitro_driver_device.h"
 #include "nitro_driver_stats.h"
+#include "nitro_driver_tune.h"
 #include "nitro_end.h"
 #include "nitro_native.h"
 #include "nitro_restart.h"
@@ -1279,6 +1280,13 @@ static virHypervisorDriver nitroHypervisorDriver = {
     .domainUpdateDeviceFlags = nitroDomainUpdateDeviceFlags, /* 0.1.0 */
     .domainGetVcpuPinInfo = nitroDomainGetVcpuPinInfo, /* 0.1.0 */
     .domainGetVcpus = nitroDomainGetVcpus, /* 0.1.0 */
+    .domainGetSchedulerType = nitroDomainGetSchedulerType, /* 0.1.0 */
+    .domainGetSchedulerParameters = nitroDomainGetSchedulerParameters, /* 0.1.0 */
+    .domainGetSchedulerParametersFlags = nitroDomainGetSchedulerParametersFlags, /* 0.1.0 */
+    .domainSetSchedulerParameters = nitroDomainSetSchedulerParameters, /* 0.1.0 */
+    .domainSetSchedulerParametersFlags = nitroDomainSetSchedulerParametersFlags, /* 0.1.0 */
+    .domainGetMemoryParameters = nitroDomainGetMemoryParameters, /* 0.1.0 */
+    .domainSetMemoryParameters = nitroDomainSetMemoryParameters, /* 0.1.0 */
     .domainMemoryStats = nitroDomainMemoryStats, /* 0.1.0 */
     .connectGetAllDomainStats = nitroConnectGetAllDomainStats, /* 0.1.0 */
     .domainGetControlInfo = nitroDomainGetControlInfo, /* 0.1.0 */

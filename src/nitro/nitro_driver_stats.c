@@ -7,12 +7,14 @@
  *
  * The parent cannot see into an enclave: what it knows is the definition, what the
  * helper has told at the start (CID, CPUs), how long the boot has taken, and of the emulated
- * machine the CPU time of its processes. All of it is in the domain object and in /proc, so that none of these asks the helper or waits.
+ * machine the CPU time of its processes. All of it is in the domain object, in /proc and in the
+ * domain's cgroup, so that none of these asks the helper or waits.
  */
 
 #include <config.h>
 
 #include "datatypes.h"
+#include "nitro_cgroup.h"
 #include "nitro_conf.h"
 #include "nitro_cputime.h"
 #include "nitro_domain.h"
@@ -70,6 +72,8 @@ nitroStatsReadCpuTime(virDomainObj *vm,
                       nitroCpuTime *time)
 {
     nitroDomainObjPrivate *priv = vm->privateData;
+    unsigned long long user = 0;
+    unsigned long long system = 0;
     int rc;
 
     if (!virDomainObjIsActive(vm) || !priv->run.helper ||
@@ -77,6 +81,10 @@ nitroStatsReadCpuTime(virDomainObj *vm,
         return 0;
     if ((rc = nitroStatsReadProcesses(vm, time)) < 0)
         return rc;
+    if (nitroCgroupGetCpuTime(vm, &user, &system)) {
+        time->user = user;
+        time->system = system;
+    }
     /* A process that is reaped between two looks is missing from both. */
     time->user = priv->run.cpuUser = MAX(priv->run.cpuUser, time->user);
     time->system = priv->run.cpuSystem = MAX(priv->run.cpuSystem, time->system);
