@@ -328,6 +328,12 @@ nitroCgroupGet(virDomainObj *vm,
 {
     nitroDomainObjPrivate *priv = vm->privateData;
 
+    if (!priv->run.cgroup && priv->run.machine) {
+        virReportError(VIR_ERR_OPERATION_FAILED,
+                       _("the cgroup of domain '%s', machine '%s' of systemd-machined, has not been found again: what limits it had go on, restart virtnitrod to have it looked for"),
+                       vm->def->name, priv->run.machine);
+        return NULL;
+    }
     if (!priv->run.cgroup) {
         virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
                        _("domain '%s' has no cgroup of its own, and no limits while it runs"),
@@ -351,6 +357,9 @@ nitroCgroupRemove(virDomainObj *vm)
     g_auto(nitroCgroupSpec) spec = { 0 };
     g_autoptr(virCgroup) cgroup = NULL;
 
+    /* A start that fails early has got a name for it at most. */
+    if (!priv->run.helper)
+        g_clear_pointer(&priv->run.machine, g_free);
     if (!priv->run.machine)
         return;
 

@@ -42,7 +42,8 @@ void nitroCgroupFind(virDomainObj *vm);
 
 /*
  * The cgroup of the running domain @vm, for its limits: it stays the domain's. NULL with
- * VIR_ERR_OPERATION_UNSUPPORTED set when it has none, or not this @controller (VIR_CGROUP_CONTROLLER_*).
+ * VIR_ERR_OPERATION_UNSUPPORTED set when it has none, or not this @controller (VIR_CGROUP_CONTROLLER_*);
+ * with VIR_ERR_OPERATION_FAILED when it has one that this daemon has not found.
  */
 virCgroup *nitroCgroupGet(virDomainObj *vm, int controller);
 

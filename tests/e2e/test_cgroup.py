@@ -20,8 +20,8 @@ import daemon
 import machinedfake
 import taprunner
 from daemon import Processes, wait_until
-from e2etest import (BOOTED, CRASHED, DESTROYED, RUNNING, SHUTOFF, EnclaveTest, domain_xml, libvirt,
-                     quick_xml)
+from e2etest import (BOOTED, CRASHED, DESTROYED, RUNNING, SHUTOFF, EnclaveTest, boot_image,
+                     domain_xml, libvirt, quick_xml)
 from machinedfake import Machined, hierarchies
 
 UNSUPPORTED = libvirt.VIR_ERR_OPERATION_UNSUPPORTED
@@ -204,6 +204,29 @@ class Machine(EnclaveTest):
         """The kernel counts pages, and has a number of its own for "no limit"."""
         return {name: min(value, 1 << 50) // 4 for name, value in limits.items()}
 
+    def test_lost(self):
+        """a cgroup that a new daemon does not find: the domain runs on, and ends as others do"""
+        dom = self.conn.defineXML(domain_xml("lost", elements=TUNE))
+        dom.create()
+        name = f"nitro-{dom.ID()}-lost"
+        self.machined.errors["GetMachineByPID"] = ERROR
+        self.daemon.restart()
+        self.reconnect()
+        dom = self.conn.lookupByName("lost")
+        self.wait_state(dom, RUNNING, BOOTED)
+        wait_until(lambda: self.machined.called("GetMachineByPID")[1:], 10, "it is looked for")
+        with self.refused(FAILED, "lost", name, "restart virtnitrod"):
+            dom.memoryParameters(LIVE)
+        self.assertGreater(dom.info()[4], 50 * 10 ** 6)
+        self.machined.errors.clear()
+        self.daemon.restart()
+        self.reconnect()
+        dom = self.conn.lookupByName("lost")
+        wait_until(lambda: self.live_limit(dom) == 300000, 10, "the cgroup is found again")
+        self.check_limits(dom)
+        dom.destroy()
+        self.assertEqual(self.machined.called("TerminateMachine"), [(name,)])
+
     def test_device(self):
         """an enclave on the device has its CPUs and its memory for itself"""
         dom = self.conn.defineXML(domain_xml("device", machine="nitro"))
@@ -268,6 +291,12 @@ class Machine(EnclaveTest):
             self.assertEqual(self.machined.machines, {})
         self.machined.errors["SetUnitProperties"] = ERROR
         dom.undefine()
+        # one that fails early bothers nobody with a machine that it has not got to make
+        self.machined.calls.clear()
+        early = self.conn.defineXML(domain_xml("early", boot_image("/nowhere.eif")))
+        with self.refused(libvirt.VIR_ERR_SYSTEM_ERROR, "/nowhere.eif"):
+            early.create()
+        self.assertEqual(self.machined.calls, [])
         dom = self.conn.defineXML(domain_xml("refused", elements=TUNE))
         with self.refused(libvirt.VIR_ERR_DBUS_SERVICE, ERROR[1]):
             dom.create()
