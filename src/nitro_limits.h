@@ -32,6 +32,9 @@ nitroLimitsMemoryFor(uint64_t size)
     return (size * NITRO_IMAGE_MEMORY_FACTOR + step - 1) / step * step;
 }
 
+/* What QEMU and the helper need at least beside the memory of an emulated enclave, KiB */
+#define NITRO_MEMORY_QEMU_KIB (128 * 1024)
+
 /* Lower CIDs mean hypervisor, host and parent; the highest of all means "any". */
 #define NITRO_CID_MIN 4
 

@@ -68,6 +68,8 @@ INVALID = {
     'os-shim',
     'os-type',
     'os-varstore',
+    'resource-partition-relative',
+    'resource-partition-root',
     'serial-log-file',
     'stray-attribute',
     'stray-attribute-prefix',

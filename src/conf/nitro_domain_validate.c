@@ -297,7 +297,36 @@ nitroDomainDefValidateSeclabels(const virDomainDef *def)
 }
 
 
-/* All domains of libvirt are in the partition /machine unless they say otherwise. */
+/*
+ * A part of the path is a name in the host's tree of cgroups and a slice of systemd's: none leads out
+ * of it. libvirt's own check is at the start, and looks at the first character.
+ */
+static int
+nitroDomainDefValidatePartition(const char *partition)
+{
+    g_auto(GStrv) parts = NULL;
+    size_t i;
+
+    if (!partition)
+        return 0;
+    if (nitroDomainTextCheck("partition", partition, false) < 0)
+        return -1;
+    parts = g_strsplit(partition, "/", 0);
+    for (i = 1; *partition == '/' && parts[i]; i++) {
+        if (*parts[i] == '\0' || *parts[i] == '.')
+            break;
+    }
+    if (i > 1 && !parts[i])
+        return 0;
+
+    virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                   _("<partition> of <resource> is '%s': it must be an absolute path like '/machine/enclaves', without empty parts and without parts that begin with a dot"),
+                   partition);
+    return -1;
+}
+
+
+/* Whether the host has cgroups, and with them partitions, only the start can tell. */
 static int
 nitroDomainDefValidateResource(const virDomainDef *def)
 {
@@ -306,14 +335,13 @@ nitroDomainDefValidateResource(const virDomainDef *def)
     if (!resource)
         return 0;
 
-    if (resource->appid || STRNEQ_NULLABLE(resource->partition, "/machine")) {
-        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("<%s> of <resource> is not supported: for an enclave only the partition '/machine' is"),
-                       resource->appid ? "fibrechannel" : "partition");
+    if (resource->appid) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED, "%s",
+                       _("<fibrechannel> of <resource> is not supported for an enclave"));
         return -1;
     }
 
-    return 0;
+    return nitroDomainDefValidatePartition(resource->partition);
 }
 
 

@@ -41,5 +41,8 @@ int nitroDomainDefValidateCpus(const virDomainDef *def);
 /* <memory>, <memoryBacking>, <memtune>, <numatune> (nitro_domain_validate_memory.c). */
 int nitroDomainDefValidateMemory(const virDomainDef *def);
 
+/* Whether the domain @def can live with the limits of <memtune> that are in @mem. */
+int nitroDomainMemtuneValidate(const virDomainDef *def, const virDomainMemtune *mem);
+
 /* All in <devices> (nitro_domain_validate_devices.c). */
 int nitroDomainDefValidateDevices(const virDomainDef *def);

@@ -234,8 +234,12 @@ nitroDomainReportCputune(const char *element)
 }
 
 
+/*
+ * The emulated machine is processes of the host, which has what concerns all of them. Their threads
+ * are QEMU's own business.
+ */
 static int
-nitroDomainDefValidateCputune(const virDomainDef *def)
+nitroDomainDefValidateEmulatedCputune(const virDomainDef *def)
 {
     const virDomainCputune *tune = &def->cputune;
     const struct {
@@ -243,7 +247,35 @@ nitroDomainDefValidateCputune(const virDomainDef *def)
         const char *element;
     } refused[] = {
         { tune->period || tune->quota, "<period> and <quota>" },
-        { tune->global_period || tune->global_quota, "<global_period> and <global_quota>" },
+        { tune->emulator_period || tune->emulator_quota, "<emulator_period> and <emulator_quota>" },
+        { tune->iothread_period || tune->iothread_quota, "<iothread_period> and <iothread_quota>" },
+    };
+    size_t i;
+
+    for (i = 0; i < G_N_ELEMENTS(refused); i++) {
+        if (refused[i].present) {
+            virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                           _("%s of <cputune> are not supported for machine '%s': its vCPUs and QEMU are limited together, by <global_period> and <global_quota>"),
+                           refused[i].element, def->os.machine);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+
+static int
+nitroDomainDefValidateCputune(const virDomainDef *def)
+{
+    const virDomainCputune *tune = &def->cputune;
+    bool emulated = nitroDomainDefGetMachine(def) == NITRO_MACHINE_EMULATED;
+    const struct {
+        bool present;
+        const char *element;
+    } refused[] = {
+        { tune->period || tune->quota, "<period> and <quota>" },
+        { (tune->global_period || tune->global_quota) && !emulated,
+          "<global_period> and <global_quota>" },
         { tune->emulator_period || tune->emulator_quota, "<emulator_period> and <emulator_quota>" },
         { tune->iothread_period || tune->iothread_quota, "<iothread_period> and <iothread_quota>" },
         { tune->emulatorpin != NULL, "<emulatorpin>" },
@@ -254,14 +286,10 @@ nitroDomainDefValidateCputune(const virDomainDef *def)
     };
     size_t i;
 
-    /* on the device it has its CPUs for itself, which is a share of all of them */
-    if (tune->sharesSpecified && nitroDomainDefGetMachine(def) == NITRO_MACHINE_EMULATED) {
-        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("<shares> of <cputune> is not supported for machine '%s': nobody weighs its vCPUs against others of the host"),
-                       def->os.machine);
+    if (emulated && nitroDomainDefValidateEmulatedCputune(def) < 0)
         return -1;
-    }
 
+    /* <shares>: on the device it has its CPUs for itself, which is a share of all of them */
     for (i = 0; i < G_N_ELEMENTS(refused); i++) {
         if (refused[i].present)
             return nitroDomainReportCputune(refused[i].element);

@@ -90,6 +90,46 @@ nitroDomainDefValidateHugepages(const virDomainDef *def)
 }
 
 
+static bool
+nitroDomainMemtuneIsSet(const virDomainMemtune *mem)
+{
+    return virMemoryLimitIsSet(mem->hard_limit) || virMemoryLimitIsSet(mem->soft_limit) ||
+           virMemoryLimitIsSet(mem->swap_hard_limit);
+}
+
+
+/*
+ * The kernel ends what needs more than its hard limit: an enclave that cannot live within it is not
+ * begun. Huge pages are not counted in it.
+ */
+int
+nitroDomainMemtuneValidate(const virDomainDef *def,
+                           const virDomainMemtune *mem)
+{
+    unsigned long long need = NITRO_MEMORY_QEMU_KIB;
+
+    if (def->mem.nhugepages == 0)
+        need += virDomainDefGetMemoryTotal(def);
+
+    if (virMemoryLimitIsSet(mem->hard_limit) && mem->hard_limit < need) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("<hard_limit> of %llu KiB is too small: the enclave and QEMU need at least %llu KiB"),
+                       mem->hard_limit, need);
+        return -1;
+    }
+
+    if (virMemoryLimitIsSet(mem->swap_hard_limit) &&
+        (!virMemoryLimitIsSet(mem->hard_limit) || mem->swap_hard_limit < mem->hard_limit)) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("<swap_hard_limit> of %llu KiB counts memory and swap together: it needs a <hard_limit> that is not above it"),
+                       mem->swap_hard_limit);
+        return -1;
+    }
+
+    return 0;
+}
+
+
 static int
 nitroDomainDefValidateMemoryTuning(const virDomainDef *def)
 {
@@ -105,8 +145,9 @@ nitroDomainDefValidateMemoryTuning(const virDomainDef *def)
         { mem->access, "access" },
         { mem->allocation || mem->allocation_threads > 0, "allocation" },
         { mem->discard != VIR_TRISTATE_BOOL_ABSENT, "discard" },
-        { virMemoryLimitIsSet(mem->hard_limit) || virMemoryLimitIsSet(mem->soft_limit) ||
-          virMemoryLimitIsSet(mem->swap_hard_limit) || mem->min_guarantee > 0, "memtune" },
+        { nitroDomainMemtuneIsSet(mem) && nitroDomainDefGetMachine(def) == NITRO_MACHINE_NITRO,
+          "memtune" },
+        { mem->min_guarantee > 0, "min_guarantee" },
     };
     size_t i;
 
@@ -179,6 +220,7 @@ nitroDomainDefValidateMemory(const virDomainDef *def)
     if (nitroDomainDefValidateMemorySize(def) < 0 ||
         nitroDomainDefValidateHugepages(def) < 0 ||
         nitroDomainDefValidateMemoryTuning(def) < 0 ||
+        nitroDomainMemtuneValidate(def, &def->mem) < 0 ||
         nitroDomainDefValidateNuma(def) < 0)
         return -1;
 

@@ -62,6 +62,7 @@ nitroDomainObjPrivateFormat(virBuffer *buf,
     if (priv->run.helper)
         virBufferAsprintf(buf, "<helper start='%llu'/>\n",
                           nitroHelperGetStart(priv->run.helper));
+    virBufferEscapeString(buf, "<machine name='%s'/>\n", priv->run.machine);
     if (priv->run.cpusShown)
         virBufferAddLit(buf, "<cpusShown/>\n");
     return 0;
@@ -85,6 +86,7 @@ nitroDomainObjPrivateParse(xmlXPathContextPtr ctxt,
         start = 0;
     if (vm->pid > 0)
         priv->run.helper = nitroHelperNew(vm->pid, start);
+    priv->run.machine = virXPathString("string(./machine/@name)", ctxt);
     priv->run.cpusShown = virXPathBoolean("boolean(./cpusShown)", ctxt) == 1;
     return 0;
 }

@@ -29,6 +29,7 @@
 #include "nitro_driver_config.h"
 #include "nitro_driver_device.h"
 #include "nitro_driver_stats.h"
+#include "nitro_driver_tune.h"
 #include "nitro_end.h"
 #include "nitro_native.h"
 #include "nitro_restart.h"
@@ -417,32 +418,6 @@ nitroDomainIsUpdated(virDomainPtr dom)
     if (virDomainIsUpdatedEnsureACL(dom->conn, vm->def) == 0)
         ret = vm->updated;
 
-    virDomainObjEndAPI(&vm);
-    return ret;
-}
-
-
-static int
-nitroDomainGetInfo(virDomainPtr dom,
-                   virDomainInfoPtr info)
-{
-    virDomainObj *vm;
-    int ret = -1;
-
-    if (!(vm = nitroDomainObjFromDomain(dom)))
-        return -1;
-    if (virDomainGetInfoEnsureACL(dom->conn, vm->def) < 0)
-        goto cleanup;
-
-    info->state = virDomainObjGetState(vm, NULL);
-    info->maxMem = virDomainDefGetMemoryTotal(vm->def);
-    info->memory = vm->def->mem.cur_balloon;
-    info->nrVirtCpu = virDomainDefGetVcpus(vm->def);
-    /* The parent cannot see into an enclave: no time is better than a guess. */
-    info->cpuTime = 0;
-    ret = 0;
-
- cleanup:
     virDomainObjEndAPI(&vm);
     return ret;
 }
@@ -1305,6 +1280,13 @@ static virHypervisorDriver nitroHypervisorDriver = {
     .domainUpdateDeviceFlags = nitroDomainUpdateDeviceFlags, /* 0.1.0 */
     .domainGetVcpuPinInfo = nitroDomainGetVcpuPinInfo, /* 0.1.0 */
     .domainGetVcpus = nitroDomainGetVcpus, /* 0.1.0 */
+    .domainGetSchedulerType = nitroDomainGetSchedulerType, /* 0.1.0 */
+    .domainGetSchedulerParameters = nitroDomainGetSchedulerParameters, /* 0.1.0 */
+    .domainGetSchedulerParametersFlags = nitroDomainGetSchedulerParametersFlags, /* 0.1.0 */
+    .domainSetSchedulerParameters = nitroDomainSetSchedulerParameters, /* 0.1.0 */
+    .domainSetSchedulerParametersFlags = nitroDomainSetSchedulerParametersFlags, /* 0.1.0 */
+    .domainGetMemoryParameters = nitroDomainGetMemoryParameters, /* 0.1.0 */
+    .domainSetMemoryParameters = nitroDomainSetMemoryParameters, /* 0.1.0 */
     .domainMemoryStats = nitroDomainMemoryStats, /* 0.1.0 */
     .connectGetAllDomainStats = nitroConnectGetAllDomainStats, /* 0.1.0 */
     .domainGetControlInfo = nitroDomainGetControlInfo, /* 0.1.0 */

@@ -6,14 +6,17 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * The parent cannot see into an enclave: what it knows is the definition, what the
- * helper has told at the start (CID, CPUs), and how long the boot has taken. All of it
- * is in the domain object, so that none of these asks the helper or waits.
+ * helper has told at the start (CID, CPUs), how long the boot has taken, and of the emulated
+ * machine the CPU time of its processes. All of it is in the domain object, in /proc and in the
+ * domain's cgroup, so that none of these asks the helper or waits.
  */
 
 #include <config.h>
 
 #include "datatypes.h"
+#include "nitro_cgroup.h"
 #include "nitro_conf.h"
+#include "nitro_cputime.h"
 #include "nitro_domain.h"
 #include "nitro_domain_conf.h"
 #include "nitro_driver_stats.h"
@@ -23,6 +26,101 @@
 #include "virtypedparam.h"
 
 #define VIR_FROM_THIS VIR_FROM_NITRO
+
+/* CPU time */
+
+/* Returns -1 with an error set: @rc of nitroStatsReadCpuTime() says why a time is not known. */
+static int
+nitroStatsReportCpuTime(virDomainObj *vm,
+                        int rc)
+{
+    virReportSystemError(-rc, _("cannot read the CPU time of process %lld, the helper of domain '%s'"),
+                         (long long) vm->pid, vm->def->name);
+    return -1;
+}
+
+
+/* What the helper of @vm and all below it have used, into @time. Returns 0, or -errno. */
+static int
+nitroStatsReadProcesses(virDomainObj *vm,
+                        nitroCpuTime *time)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+    nitroHelper *helper = priv->run.helper;
+    size_t nvcpus = virDomainDefGetVcpusMax(vm->def);
+    int rc;
+
+    rc = nitroCpuTimeRead("/proc", nitroHelperGetPid(helper), nitroHelperGetStart(helper), nvcpus, time);
+    if (rc == 0)
+        return 0;
+    /* One that has ended has used what was read last; one that is hidden from us has not ended. */
+    if (rc == -ESRCH && nitroHelperFind(helper, vm->def->uuid) == NITRO_HELPER_GONE) {
+        time->vcpus = g_new0(nitroCpuTimeVcpu, nvcpus);
+        return 0;
+    }
+    return rc;
+}
+
+
+/*
+ * What the enclave of @vm has used, into @time, which is all zero: an emulated one. Nobody outside
+ * knows it of one on the device, whose CPUs the host does not have meanwhile. It never goes back
+ * while an enclave runs. Returns 1, 0 when nobody can know it, or -errno when it could not be read.
+ */
+static int
+nitroStatsReadCpuTime(virDomainObj *vm,
+                      nitroCpuTime *time)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+    unsigned long long user = 0;
+    unsigned long long system = 0;
+    int rc;
+
+    if (!virDomainObjIsActive(vm) || !priv->run.helper ||
+        nitroDomainDefGetMachine(vm->def) != NITRO_MACHINE_EMULATED)
+        return 0;
+    if ((rc = nitroStatsReadProcesses(vm, time)) < 0)
+        return rc;
+    if (nitroCgroupGetCpuTime(vm, &user, &system)) {
+        time->user = user;
+        time->system = system;
+    }
+    /* A process that is reaped between two looks is missing from both. */
+    time->user = priv->run.cpuUser = MAX(priv->run.cpuUser, time->user);
+    time->system = priv->run.cpuSystem = MAX(priv->run.cpuSystem, time->system);
+    return 1;
+}
+
+
+int
+nitroDomainGetInfo(virDomainPtr dom,
+                   virDomainInfoPtr info)
+{
+    g_auto(nitroCpuTime) time = { 0 };
+    virDomainObj *vm;
+    int ret = -1;
+    int rc;
+
+    if (!(vm = nitroDomainObjFromDomain(dom)))
+        return -1;
+    if (virDomainGetInfoEnsureACL(dom->conn, vm->def) < 0)
+        goto cleanup;
+    if ((rc = nitroStatsReadCpuTime(vm, &time)) < 0) {
+        nitroStatsReportCpuTime(vm, rc);
+        goto cleanup;
+    }
+
+    info->state = virDomainObjGetState(vm, NULL);
+    info->maxMem = virDomainDefGetMemoryTotal(vm->def);
+    info->memory = vm->def->mem.cur_balloon;
+    info->nrVirtCpu = virDomainDefGetVcpus(vm->def);
+    info->cpuTime = time.user + time.system;
+    ret = 0;
+
+ cleanup:
+    virDomainObjEndAPI(&vm);
+    return ret;
+}
 
 
 /* vCPUs */
@@ -112,6 +210,29 @@ nitroDomainGetVcpuPinInfo(virDomainPtr dom,
 }
 
 
+/* Where a vCPU of the emulated machine runs is where its thread ran last. */
+static void
+nitroStatsFillVcpus(virDomainObj *vm,
+                    const nitroCpuTime *time,
+                    virVcpuInfoPtr info,
+                    size_t maxinfo)
+{
+    g_autofree unsigned int *cpus = nitroStatsGetCpus(vm, vm->def);
+    size_t i;
+
+    for (i = 0; i < maxinfo && i < vm->def->maxvcpus; i++) {
+        info[i].number = i;
+        info[i].state = VIR_VCPU_RUNNING;
+        info[i].cpuTime = 0;
+        info[i].cpu = cpus ? (int) cpus[i] : VIR_VCPU_INFO_CPU_UNAVAILABLE;
+        if (!time->vcpus || !time->vcpus[i].known)
+            continue;
+        info[i].cpuTime = time->vcpus[i].time;
+        info[i].cpu = time->vcpus[i].cpu;
+    }
+}
+
+
 int
 nitroDomainGetVcpus(virDomainPtr dom,
                     virVcpuInfoPtr info,
@@ -119,9 +240,10 @@ nitroDomainGetVcpus(virDomainPtr dom,
                     unsigned char *maps,
                     int maplen)
 {
+    g_auto(nitroCpuTime) time = { 0 };
     virDomainObj *vm;
-    g_autofree unsigned int *cpus = NULL;
     int ret = -1;
+    int rc;
     size_t i;
 
     if (!(vm = nitroDomainObjFromDomain(dom)))
@@ -129,15 +251,13 @@ nitroDomainGetVcpus(virDomainPtr dom,
     if (virDomainGetVcpusEnsureACL(dom->conn, vm->def) < 0 ||
         virDomainObjCheckActive(vm) < 0)
         goto cleanup;
-
-    cpus = nitroStatsGetCpus(vm, vm->def);
-    for (i = 0; i < maxinfo && i < vm->def->maxvcpus; i++) {
-        info[i].number = i;
-        info[i].state = VIR_VCPU_RUNNING;
-        /* as of the domain: not to be seen from outside */
-        info[i].cpuTime = 0;
-        info[i].cpu = cpus ? (int) cpus[i] : VIR_VCPU_INFO_CPU_UNAVAILABLE;
+    if ((rc = nitroStatsReadCpuTime(vm, &time)) < 0) {
+        nitroStatsReportCpuTime(vm, rc);
+        goto cleanup;
     }
+
+    nitroStatsFillVcpus(vm, &time, info, maxinfo);
+    i = MIN((size_t) maxinfo, vm->def->maxvcpus);
     if (maps && nitroStatsFillMaps(vm, vm->def, maps, i, maplen) < 0)
         goto cleanup;
     ret = i;
@@ -211,9 +331,22 @@ static int
 nitroStatsAddCpuTotal(virDomainObj *vm,
                       virTypedParamList *params)
 {
+    g_auto(nitroCpuTime) time = { 0 };
+    int rc;
+
     if (!virDomainObjIsActive(vm))
         return 0;
-    return virTypedParamListAddULLong(params, 0, "cpu.time");
+    /* What is not known is left out: the statistics of all domains are one answer. */
+    if ((rc = nitroStatsReadCpuTime(vm, &time)) < 0)
+        return 0;
+    if (virTypedParamListAddULLong(params, time.user + time.system, "cpu.time") < 0)
+        return -1;
+    if (rc == 0)
+        return 0;
+    if (virTypedParamListAddULLong(params, time.user, "cpu.user") < 0 ||
+        virTypedParamListAddULLong(params, time.system, "cpu.system") < 0)
+        return -1;
+    return 0;
 }
 
 
@@ -233,16 +366,22 @@ static int
 nitroStatsAddVcpu(virDomainObj *vm,
                   virTypedParamList *params)
 {
+    g_auto(nitroCpuTime) time = { 0 };
     unsigned int n = virDomainDefGetVcpus(vm->def);
     size_t i;
+    int rc;
 
     if (virTypedParamListAddUInt(params, n, "vcpu.current") < 0 ||
         virTypedParamListAddUInt(params, virDomainDefGetVcpusMax(vm->def), "vcpu.maximum") < 0)
         return -1;
+    rc = nitroStatsReadCpuTime(vm, &time);
 
     for (i = 0; i < n && virDomainObjIsActive(vm); i++) {
-        if (virTypedParamListAddInt(params, VIR_VCPU_RUNNING, "vcpu.%zu.state", i) < 0 ||
-            virTypedParamListAddULLong(params, 0, "vcpu.%zu.time", i) < 0)
+        if (virTypedParamListAddInt(params, VIR_VCPU_RUNNING, "vcpu.%zu.state", i) < 0)
+            return -1;
+        /* That no thread has been found is not that it has used nothing. */
+        if ((rc == 0 || (rc > 0 && time.vcpus[i].known)) &&
+            virTypedParamListAddULLong(params, rc == 0 ? 0 : time.vcpus[i].time, "vcpu.%zu.time", i) < 0)
             return -1;
     }
     return 0;

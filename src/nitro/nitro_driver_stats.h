@@ -11,6 +11,7 @@
 #include "driver.h"
 
 /* Each is described at libvirt's public function of that name. */
+int nitroDomainGetInfo(virDomainPtr dom, virDomainInfoPtr info);
 int nitroDomainGetVcpuPinInfo(virDomainPtr dom,
                               int nmaps,
                               unsigned char *maps,

@@ -14,6 +14,7 @@
 #include <signal.h>
 
 #include "helper_protocol.h"
+#include "nitro_cgroup.h"
 #include "nitro_domain.h"
 #include "nitro_end.h"
 #include "virerror.h"
@@ -170,6 +171,9 @@ nitroEndDomain(nitroDriver *driver,
 
     if (!nitroEndKill(driver, vm))
         return -1;
+    if (vm->def->id != id)
+        return 0;
+    nitroCgroupRemove(vm);
     if (vm->def->id != id)
         return 0;
 

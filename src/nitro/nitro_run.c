@@ -77,6 +77,10 @@ nitroRunReset(nitroRun *run)
     g_clear_pointer(&run->failureText, g_free);
     g_clear_pointer(&run->cpus, g_free);
     run->ncpus = 0;
+    g_clear_pointer(&run->machine, g_free);
+    g_clear_pointer(&run->cgroup, virCgroupFree);
+    run->cpuUser = 0;
+    run->cpuSystem = 0;
     run->startTime = 0;
     run->bootTime = 0;
 }

@@ -16,6 +16,7 @@
 #include "nitro_image.h"
 #include "nitro_monitor.h"
 #include "nitro_outputs.h"
+#include "vircgroup.h"
 
 /* What a start opens for the helper; closed in the daemon when the helper has it */
 typedef struct _nitroRunFds nitroRunFds;
@@ -64,6 +65,11 @@ struct _nitroRun {
     char *failureText;   /* one sentence */
     unsigned int *cpus;  /* host CPUs of the vCPUs, in their order; NULL: not known */
     size_t ncpus;
+
+    char *machine;       /* the domain's name at systemd-machined; NULL: it has none */
+    virCgroup *cgroup;   /* of it; NULL: none, or not found again */
+    unsigned long long cpuUser;   /* ns of CPU time, as far as they have been read, */
+    unsigned long long cpuSystem; /* which never go back */
 
     bool shortage;       /* the start failed as the host is short of something at present */
     gint64 startTime;             /* of the start, us of the monotonic clock; 0: another daemon's */

@@ -17,6 +17,7 @@
 #include "domain_validate.h"
 #include "helper_protocol.h"
 #include "nitro_broker.h"
+#include "nitro_cgroup.h"
 #include "nitro_command.h"
 #include "nitro_console.h"
 #include "nitro_domain.h"
@@ -177,6 +178,18 @@ nitroStartOpenBroker(nitroDriver *driver,
 }
 
 
+/* The same for the cgroup */
+static int
+nitroStartPrepareCgroup(nitroDriver *driver,
+                        virDomainObj *vm)
+{
+    int id = vm->def->id;
+    int rc = nitroCgroupPrepare(driver, vm);
+
+    return nitroStartCheckRun(vm, id) < 0 ? -1 : rc;
+}
+
+
 /* Runs in the process that is to become the helper: tells who it is. A pre-exec hook. */
 static int
 nitroStartTellPid(void *opaque)
@@ -191,8 +204,8 @@ nitroStartTellPid(void *opaque)
 
 
 /*
- * Runs @cmd as a daemon of its own that is known, and can be found by any other daemon, before
- * it does anything. @report is both ends of a pipe, whose writing end closes when the helper
+ * Runs @cmd as a daemon of its own that is known, can be found by any other daemon, and is in the
+ * cgroup of its domain before it does anything. The lock of @vm is released meanwhile. @report is both ends of a pipe, whose writing end closes when the helper
  * is executed, or has ended. Returns 0, or -1 with an error set.
  */
 static int
@@ -202,6 +215,7 @@ nitroStartCommand(nitroDriver *driver,
                   const nitroOutputs *outputs,
                   int *report)
 {
+    int id = vm->def->id;
     pid_t pid;
 
     virCommandPassFD(cmd, report[1], 0);
@@ -217,7 +231,9 @@ nitroStartCommand(nitroDriver *driver,
                        _("the helper of domain '%s' ended before it ran"), vm->def->name);
         return -1;
     }
-    if (nitroRunNoteHelper(driver, vm, pid) < 0)
+    if (nitroRunNoteHelper(driver, vm, pid) < 0 ||
+        nitroCgroupCreate(vm) < 0 ||
+        nitroStartCheckRun(vm, id) < 0)
         return -1;
 
     /* This empties files, so there is nothing left that can fail. */
@@ -514,6 +530,7 @@ nitroStartDomain(nitroDriver *driver,
         accel = nitroHostGetAccel(driver);
     if (rc < 0 ||
         nitroStartOpenImage(driver, vm, &fds) < 0 ||
+        nitroStartPrepareCgroup(driver, vm) < 0 ||
         nitroRunAcquire(driver, vm, &fds) < 0 ||
         nitroStartOpenBroker(driver, vm, &fds) < 0 ||
         nitroStartRun(driver, vm, &fds, qemu, accel) < 0)

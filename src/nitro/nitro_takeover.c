@@ -19,6 +19,7 @@
 
 #include "helper_protocol.h"
 #include "nitro_aside.h"
+#include "nitro_cgroup.h"
 #include "nitro_domain.h"
 #include "nitro_driver.h"
 #include "nitro_end.h"
@@ -353,8 +354,10 @@ nitroTakeoverOnce(nitroDriver *driver,
         priv->run.tried = g_get_monotonic_time();
     switch (nitroTakeoverTry(driver, vm)) {
     case NITRO_TAKEOVER_DONE:
-        if (virDomainObjIsActive(vm) && priv->run.mon && priv->run.taken)
+        if (virDomainObjIsActive(vm) && priv->run.mon && priv->run.taken) {
             nitroTakeoverSucceeded(driver, vm);
+            nitroCgroupFind(vm);
+        }
         break;
     case NITRO_TAKEOVER_GONE:
         if (priv->run.ending)

@@ -44,6 +44,7 @@ NOT_REMOTE = {"connectDomainEventRegister", "connectDomainEventDeregister"}
 ANSWERED = {"connectGetType"}
 
 NONSENSE = "<nonsense"
+SHARES = {"cpu_shares": 1024}
 
 
 def raw(procedure, arguments=b""):
@@ -136,6 +137,15 @@ CALLS = {
     "domainUpdateDeviceFlags": lambda test: test.dom.updateDeviceFlags(NONSENSE, CONFIG),
     "domainGetVcpuPinInfo": lambda test: test.dom.vcpuPinInfo(),
     "domainGetVcpus": lambda test: test.dom.vcpus(),
+    "domainGetSchedulerType": lambda test: test.dom.schedulerType(),
+    "domainGetSchedulerParameters": lambda test: test.dom.schedulerParameters(),
+    "domainGetSchedulerParametersFlags": lambda test: test.dom.schedulerParametersFlags(),
+    "domainSetSchedulerParameters": lambda test: test.dom.setSchedulerParameters(SHARES),
+    "domainSetSchedulerParametersFlags":
+        lambda test: test.dom.setSchedulerParametersFlags(SHARES, CONFIG),
+    "domainGetMemoryParameters": lambda test: test.dom.memoryParameters(),
+    "domainSetMemoryParameters":
+        lambda test: test.dom.setMemoryParameters({"hard_limit": 1 << 30}, CONFIG),
     "domainMemoryStats": lambda test: test.dom.memoryStats(),
     "connectGetAllDomainStats": lambda test: test.conn.getAllDomainStats(),
     "domainGetControlInfo": lambda test: test.dom.controlInfo(),

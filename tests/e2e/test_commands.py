@@ -23,6 +23,7 @@ from e2etest import EnclaveTest, quick_xml
 NO_SUPPORT = r"not supported by the connection driver"
 LIVE = r"cannot change after its start.*--config"
 NOT_RUNNING = r"not running"
+NO_CGROUP = r"in a session there are no cgroups"
 
 # Commands with tests of their own
 ELSEWHERE = {
@@ -173,8 +174,8 @@ REFUSED = [
     ("iothreadadd runs 1", NO_SUPPORT), ("iothreadset runs 1 --poll-max-ns 1", NO_SUPPORT),
     ("iothreaddel runs 1", NO_SUPPORT), ("send-key runs KEY_A", NO_SUPPORT),
     ("send-process-signal runs 1 term", NO_SUPPORT), ("lxc-enter-namespace runs /bin/true", r".*"),
-    ("memtune runs", NO_SUPPORT), ("perf runs", NO_SUPPORT), ("numatune runs", NO_SUPPORT),
-    ("schedinfo runs", NO_SUPPORT), ("emulatorpin runs", NO_SUPPORT),
+    ("memtune runs", NO_CGROUP), ("perf runs", NO_SUPPORT), ("numatune runs", NO_SUPPORT),
+    ("schedinfo runs", NO_CGROUP), ("emulatorpin runs", NO_SUPPORT),
     ("qemu-attach 1", NO_SUPPORT), ("qemu-monitor-command runs x", NO_SUPPORT),
     ("qemu-monitor-event runs --timeout 1", NO_SUPPORT), ("qemu-agent-command runs x", NO_SUPPORT),
     ("guest-agent-timeout runs --timeout 1", NO_SUPPORT), ("guestvcpus runs", NO_SUPPORT),

@@ -10,11 +10,12 @@ of the checks, as each of them only looks.
 """
 
 import os
+import time
 import unittest
 import xml.etree.ElementTree as ElementTree
 
 import taprunner
-from daemon import wait_until
+from daemon import Processes, wait_until
 from e2etest import EnclaveTest, domain_xml, libvirt
 
 LIVE = libvirt.VIR_DOMAIN_AFFECT_LIVE
@@ -28,7 +29,9 @@ BALLOON = libvirt.VIR_DOMAIN_STATS_BALLOON
 VCPU = libvirt.VIR_DOMAIN_STATS_VCPU
 BLOCK = libvirt.VIR_DOMAIN_STATS_BLOCK
 
-UNAVAILABLE = -2  # VIR_VCPU_INFO_CPU_UNAVAILABLE
+# CPU times of an emulated enclave with two vCPUs, in ns
+TIMES = ("cpu.time", "cpu.user", "cpu.system", "vcpu.0.time", "vcpu.1.time")
+NS_PER_TICK = 10 ** 9 // os.sysconf("SC_CLK_TCK")
 
 
 class Stats(EnclaveTest):
@@ -38,13 +41,15 @@ class Stats(EnclaveTest):
 
     def check_running(self, dom):
         self.assertEqual(dom.maxMemory(), 131072)
-        self.assertEqual(dom.info(), [libvirt.VIR_DOMAIN_RUNNING, 131072, 131072, 2, 0])
+        self.assertEqual(dom.info()[:4], [libvirt.VIR_DOMAIN_RUNNING, 131072, 131072, 2])
         self.assertEqual((dom.vcpusFlags(LIVE), dom.vcpusFlags(CONFIG), dom.maxVcpus()),
                          (2, 2, 2))
         everything = (True,) * os.cpu_count()
-        self.assertEqual(dom.vcpus(), ([(0, libvirt.VIR_VCPU_RUNNING, 0, UNAVAILABLE),
-                                        (1, libvirt.VIR_VCPU_RUNNING, 0, UNAVAILABLE)],
-                                       [everything, everything]))
+        vcpus, maps = dom.vcpus()
+        self.assertEqual([vcpu[:2] for vcpu in vcpus], [(0, libvirt.VIR_VCPU_RUNNING),
+                                                        (1, libvirt.VIR_VCPU_RUNNING)])
+        self.assertTrue(all(cpu in range(os.cpu_count()) for _, _, _, cpu in vcpus), vcpus)
+        self.assertEqual(maps, [everything, everything])
         self.assertEqual(dom.vcpuPinInfo(LIVE), [everything, everything])
         self.assertEqual(dom.memoryStats(), {"actual": 131072})
         self.assertEqual(dom.controlInfo()[:2], [libvirt.VIR_DOMAIN_CONTROL_OK, 0])
@@ -57,14 +62,16 @@ class Stats(EnclaveTest):
         self.assertEqual(sorted(stats), ["idle", "runs"])
         boot = stats["runs"].pop("nitro.boot-time")
         self.assertTrue(100 < boot < 60000, boot)
+        times = {key: stats["runs"].pop(key) for key in TIMES}
+        self.assertEqual(times["cpu.time"], times["cpu.user"] + times["cpu.system"])
         self.assertEqual(stats["runs"], {
             "state.state": libvirt.VIR_DOMAIN_RUNNING,
             "state.reason": libvirt.VIR_DOMAIN_RUNNING_BOOTED,
-            "nitro.debug": True, "nitro.cid": cid, "cpu.time": 0,
+            "nitro.debug": True, "nitro.cid": cid,
             "balloon.current": 131072, "balloon.maximum": 131072,
             "vcpu.current": 2, "vcpu.maximum": 2,
-            "vcpu.0.state": libvirt.VIR_VCPU_RUNNING, "vcpu.0.time": 0,
-            "vcpu.1.state": libvirt.VIR_VCPU_RUNNING, "vcpu.1.time": 0})
+            "vcpu.0.state": libvirt.VIR_VCPU_RUNNING,
+            "vcpu.1.state": libvirt.VIR_VCPU_RUNNING})
         self.assertEqual(stats["idle"], {
             "state.state": libvirt.VIR_DOMAIN_SHUTOFF, "state.reason": 0, "nitro.debug": True,
             "balloon.current": 131072, "balloon.maximum": 131072,
@@ -114,6 +121,80 @@ class Stats(EnclaveTest):
         self.check_records(cid)
         dom.destroy()
 
+    @staticmethod
+    def used(path):
+        """
+        Returns the CPU times in the file "stat" in @path, in ns: user and system, and those of
+        children that have ended.
+        """
+        with open(os.path.join(path, "stat"), encoding="ascii", errors="replace") as stat:
+            fields = stat.read().rpartition(")")[2].split()
+        return [int(field) * NS_PER_TICK for field in fields[11:15]]
+
+    def read_times(self, helper):
+        """Returns what this test itself reads of the processes of the helper: as TIMES."""
+        below = Processes().descendants(helper)
+        qemu, = (pid for pid, name in below.items() if name.startswith("qemu-"))
+        used = [self.used(f"/proc/{pid}") for pid in [helper, *below]]
+        user, system = (sum(process[i] + process[i + 2] for process in used) for i in (0, 1))
+        times = [user + system, user, system, None, None]
+        for thread in os.listdir(f"/proc/{qemu}/task"):
+            path = f"/proc/{qemu}/task/{thread}"
+            with open(f"{path}/comm", encoding="ascii") as comm:
+                name = comm.read()
+            for vcpu in (0, 1):
+                if name.startswith(f"CPU {vcpu}/"):
+                    times[3 + vcpu] = sum(self.used(path)[:2])
+        return dict(zip(TIMES, times))
+
+    def check_times(self, dom, helper, above):
+        """
+        The CPU times of the domain are between what this test reads before and after, and not
+        below @above. Returns them.
+        """
+        before = self.read_times(helper)
+        stats = self.all_stats()[dom.name()]
+        info = dom.info()[4]
+        vcpus = [vcpu[2] for vcpu in dom.vcpus()[0]]
+        after = self.read_times(helper)
+        for key in TIMES:
+            self.assertGreaterEqual(stats[key], max(before[key], above.get(key, 0)), key)
+            self.assertLessEqual(stats[key], after[key], key)
+        self.assertTrue(stats["cpu.time"] <= info <= after["cpu.time"], info)
+        for number, used in enumerate(vcpus):
+            key = f"vcpu.{number}.time"
+            self.assertTrue(stats[key] <= used <= after[key], (key, stats[key], used, after[key]))
+        return {key: stats[key] for key in TIMES}
+
+    def test_cpu_time(self):
+        """it is that of the processes, grows, and goes on after the daemon's restart"""
+        begin = time.monotonic()
+        dom = self.conn.defineXML(domain_xml("busy", vcpu="<vcpu>2</vcpu>"))
+        dom.create()
+        helper = self.helper_of(dom)
+        first = self.check_times(dom, helper, {})
+        # a boot takes some time under any accelerator, and no CPU gives more than the clock has
+        self.assertGreater(first["cpu.time"], 50 * 10 ** 6)
+        self.assertGreater(first["vcpu.0.time"], 20 * 10 ** 6)
+        elapsed = time.monotonic() - begin
+        self.assertLess(first["cpu.time"], elapsed * os.cpu_count() * 10 ** 9)
+        for key in ("vcpu.0.time", "vcpu.1.time"):
+            self.assertLess(first[key], elapsed * 10 ** 9, key)
+        self.assertLessEqual(first["vcpu.0.time"] + first["vcpu.1.time"], first["cpu.time"])
+
+        wait_until(lambda: self.all_stats()["busy"]["cpu.time"] > first["cpu.time"], 30,
+                   "more CPU time")
+        second = self.check_times(dom, helper, first)
+        self.daemon.restart()
+        self.reconnect()
+        dom = self.conn.lookupByName("busy")
+        self.wait_state(dom, libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_BOOTED)
+        self.check_times(dom, helper, second)
+        dom.destroy()
+        # that of a run, as qemu's driver has it
+        self.assertEqual(dom.info()[4], 0)
+        self.assertNotIn("cpu.time", self.all_stats()["busy"])
+
     @unittest.skipIf(os.cpu_count() < 2, "needs a host with two CPUs")
     def test_given_cpus(self):
         """the CPUs that an enclave was given, also after the daemon's restart"""
@@ -124,7 +205,9 @@ class Stats(EnclaveTest):
         dom.create()
         for _ in range(2):
             wait_until(lambda: dom.vcpus()[0][0][3] == 1, 10, "the CPU of the vCPU")
-            self.assertEqual(dom.vcpus(), ([(0, libvirt.VIR_VCPU_RUNNING, 0, 1)], [cpu1]))
+            vcpus, maps = dom.vcpus()
+            self.assertEqual((vcpus[0][:2], vcpus[0][3]), ((0, libvirt.VIR_VCPU_RUNNING), 1))
+            self.assertEqual((len(vcpus), maps), (1, [cpu1]))
             self.assertEqual(dom.vcpuPinInfo(LIVE), [cpu1])
             self.daemon.restart()
             self.reconnect()
@@ -170,7 +253,7 @@ class Stats(EnclaveTest):
                 ("blockInfo", "vda"), ("interfaceStats", "eth0"), ("screenshot", stream, 0),
                 ("sendKey", 0, 0, [1], 1, 0), ("setTime", {"seconds": 1}), ("injectNMI",),
                 ("fsInfo",), ("emulatorPinInfo",), ("ioThreadInfo",),
-                ("schedulerType",), ("memoryParameters",), ("blkioParameters",),
+                ("blkioParameters",),
                 ("setMemoryStatsPeriod", 1), ("securityLabel",), ("perfEvents",),
                 ("setVcpu", "0", 1), ("abortJob",), ("migrateGetMaxSpeed",), ("pMWakeup",)):
             with self.subTest(name), self.refused(libvirt.VIR_ERR_NO_SUPPORT):

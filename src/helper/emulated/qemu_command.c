@@ -93,7 +93,8 @@ qemuCommandBuild(const QemuCommand *command)
     g_autofree char *name = qemuEscape(options->name);
 
     qemuAdd(argv, command->qemu, NULL);
-    qemuAdd(argv, "-name", g_strdup_printf("guest=%s", name));
+    /* The daemon finds the threads of vCPUs by their names. */
+    qemuAdd(argv, "-name", g_strdup_printf("guest=%s,debug-threads=on", name));
     qemuAdd(argv, "-uuid", g_strdup(options->uuid));
     qemuAdd(argv, "-nodefaults", NULL);
     qemuAdd(argv, "-no-user-config", NULL);
