@@ -21,6 +21,7 @@
  *     sleep MS
  *     signal            wait for SIGUSR1, which the test sends from outside
  *     release           close serial port, monitor and vsock
+ *     escape            try what must not be possible, see escape.h
  *     exit N
  *     stay              for ever, also when asked to end by SIGTERM
  *
@@ -38,6 +39,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "escape.h"
 #include "trailer.h"
 
 /* The descriptors of src/helper/emulated/backend_emulated.c */
@@ -263,11 +265,13 @@ step(char *line)
         close(SERIAL_FD);
         close(MONITOR_FD);
         close(VSOCK_FD);
+    } else if (strcmp(line, "escape") == 0) {
+        escapeRunAll();
     } else if (strcmp(line, "exit") == 0) {
         _exit(atoi(args));
     } else if (strcmp(line, "stay") == 0) {
         stay();
-    } else {
+    } else if (strncmp(line, "escape-", 7) != 0) { /* what the acts are told, see escape.c */
         bad("unknown step", line);
     }
 }
