@@ -56,3 +56,17 @@ nitroGettextInitialize(const char *codeset)
     if (codeset)
         bind_textdomain_codeset(NITRO_TEXT_DOMAIN, codeset);
 }
+
+/*
+ * Reads the catalogues of the locale: for a process that can open no file later. What is asked for
+ * is in none of them, so that those of all languages are searched.
+ */
+static inline void
+nitroGettextLoad(void)
+{
+    static const char *const domains[] = {NITRO_TEXT_DOMAIN, "libc", "glib20"};
+    size_t i;
+
+    for (i = 0; i < sizeof(domains) / sizeof(domains[0]); i++)
+        dgettext(domains[i], "There is no such message");
+}

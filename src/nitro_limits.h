@@ -11,12 +11,26 @@
 
 #pragma once
 
+#include <stdint.h>
+
 /* Memory: the least that the hypervisor starts, and what its size is a multiple of, KiB */
 #define NITRO_MEMORY_MIN_KIB (64 * 1024)
 #define NITRO_MEMORY_STEP_KIB (2 * 1024)
 
 /* The memory is at least so many times as large as the image, which is unpacked in it. */
 #define NITRO_IMAGE_MEMORY_FACTOR 4
+
+/* No memory is as large as four of these, and no sum of a few such sizes overflows; bytes. */
+#define NITRO_IMAGE_SIZE_MAX (1ULL << 50)
+
+/* The least memory for an image of @size bytes, up to NITRO_IMAGE_SIZE_MAX; bytes */
+static inline uint64_t
+nitroLimitsMemoryFor(uint64_t size)
+{
+    const uint64_t step = NITRO_MEMORY_STEP_KIB * 1024ULL;
+
+    return (size * NITRO_IMAGE_MEMORY_FACTOR + step - 1) / step * step;
+}
 
 /* Lower CIDs mean hypervisor, host and parent; the highest of all means "any". */
 #define NITRO_CID_MIN 4

@@ -11,6 +11,7 @@ import contextlib
 import errno
 import itertools
 import os
+import select
 import socket
 import struct
 import subprocess
@@ -406,35 +407,42 @@ class LastMomentTest(BrokerCase):
     """Clients that come while the broker ends: it is held in between, see holdmock.c."""
 
     def environment(self):
-        self.fifo = os.path.join(self.mock.dir, 'fifo')
-        os.mkfifo(self.fifo)
         library = os.path.join(nitrodevmock.BUILD, 'tests', 'holdmock.so')
         env = self.mock.environment(HELPER)
-        return dict(env, LD_PRELOAD=f'{env["LD_PRELOAD"]} {library}', HOLDMOCK_SHUTDOWN=self.fifo)
+        return dict(env, LD_PRELOAD=f'{env["LD_PRELOAD"]} {library}',
+                    HOLDMOCK_SHUTDOWN=self.holder.getsockname())
 
     def setUp(self):
         super().setUp()
-        self.writer = None
+        self.holder = socket.socket(socket.AF_UNIX)
+        self.open.append(self.holder)
+        self.holder.bind(os.path.join(self.mock.dir, 'holder'))
+        self.holder.listen()
+        self.held = None
+
+    def start(self, before=lambda: None):
+        super().start(before)
+        self.holder.settimeout(SHORT)
+        self.held = self.holder.accept()[0]
+        self.open.append(self.held)
 
     def tearDown(self):
         # SIGTERM finds it held again
         if self.process and self.process.poll() is None:
             self.process.terminate()
             wait_for(self.is_held)
-            self.release()
+            if self.process.poll() is None:
+                self.release()
         super().tearDown()
 
     def is_held(self):
-        try:
-            self.writer = os.open(self.fifo, os.O_WRONLY | os.O_NONBLOCK)
-        except OSError as e:
-            self.assertEqual(errno.ENXIO, e.errno)
-        return self.writer is not None or self.process.poll() is not None
+        """Whether it waits in shutdown(), or has ended."""
+        ready = select.select([self.held], [], [], 0)[0]
+        return bool(ready) or self.process.poll() is not None
 
     def release(self):
-        if self.writer is not None:
-            os.close(self.writer)
-        self.writer = None
+        self.assertEqual(b'\0', self.held.recv(1))
+        self.held.sendall(b'x')
 
     def test_connected(self):
         """It has found nobody, and removed its file; then somebody connects who has seen it."""

@@ -75,6 +75,15 @@ hostFree(char *root)
 }
 
 static void
+readPools(const char *root, int node, uint64_t pageSize, EnclavePools *pools)
+{
+    EnclaveHost *host = enclaveHostOpen(root, node, pageSize);
+
+    enclaveHostReadPools(host, pools);
+    enclaveHostFree(host);
+}
+
+static void
 testPools(void)
 {
     const HostPages host[] = {
@@ -86,7 +95,7 @@ testPools(void)
     char *root = hostNew(host, G_N_ELEMENTS(host));
     EnclavePools pools;
 
-    enclaveMemoryReadPools(root, -1, 0, &pools);
+    readPools(root, -1, 0, &pools);
     g_assert_cmpuint(pools.n, ==, 3);
     g_assert_cmpuint(pools.pages[0].size, ==, GIB);
     g_assert_cmpuint(pools.pages[0].free, ==, 3);
@@ -96,21 +105,21 @@ testPools(void)
     g_assert_cmpuint(pools.pages[2].free, ==, 50);
     g_assert_cmpuint(pools.pages[2].total, ==, 100);
 
-    enclaveMemoryReadPools(root, 1, 0, &pools);
+    readPools(root, 1, 0, &pools);
     g_assert_cmpuint(pools.pages[0].free, ==, 2);
     g_assert_cmpuint(pools.pages[2].free, ==, 30);
     g_assert_cmpuint(pools.pages[2].total, ==, 50);
 
-    enclaveMemoryReadPools(root, -1, 2 * MIB, &pools);
+    readPools(root, -1, 2 * MIB, &pools);
     g_assert_cmpuint(pools.n, ==, 1);
     g_assert_cmpuint(pools.pages[0].free, ==, 50);
 
-    enclaveMemoryReadPools(root, 7, 0, &pools);
+    readPools(root, 7, 0, &pools);
     g_assert_cmpuint(pools.n, ==, 3);
     g_assert_cmpuint(pools.pages[0].free, ==, 0);
     hostFree(root);
 
-    enclaveMemoryReadPools("/nonexistent", -1, 0, &pools);
+    readPools("/nonexistent", -1, 0, &pools);
     g_assert_cmpuint(pools.n, ==, 0);
 }
 

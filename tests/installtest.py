@@ -9,6 +9,7 @@ which is tried in an overlay of the installed files over the root file system.
 
 import os
 import pathlib
+import shutil
 import subprocess
 import tempfile
 import unittest
@@ -63,14 +64,24 @@ class InstallTest(unittest.TestCase):
             capture_output=True, text=True, check=True).stdout
 
     def test_what_is_needed_is_there(self):
-        for name in ("virtnitrod", "libvirt_driver_nitro.so", "libvirt_nitro", "virt-eif",
-                     "libvirt.so.0", "domain.rng", "virtnitrod.conf", "virtnitrod.service",
+        for name in ("virtnitrod", "libvirt_driver_nitro.so", "libvirt_nitro",
+                     "libvirt_nitro_check", "virt-eif", "libvirt.so.0", "domain.rng", "virtnitrod.conf", "virtnitrod.service",
                      "virtnitrod.socket", "virtnitrod-ro.socket", "virtnitrod-admin.socket",
-                     "virtnitrod.8", "libvirt_nitro.8", "virt-eif.1",
+                     "virtnitrod.8", "libvirt_nitro.8", "libvirt_nitro_check.8",
+                     "virt-eif.1",
                      "virt-nitro-validate", "virt-nitro-validate.1"):
             with self.subTest(name):
                 self.assertEqual(1, len([p for p in self.paths if p.endswith("/" + name)]),
                                  f"{name} among {self.paths}")
+
+    def test_apparmor_profiles_are_there(self):
+        if not shutil.which("apparmor_parser", path="/usr/sbin:/sbin:/usr/bin"):
+            self.skipTest("no apparmor_parser here, so that they are not installed")
+        for name in ("usr.sbin.virtnitrod", "usr.libexec.libvirt_nitro",
+                     "usr.libexec.libvirt_nitro_check", "abstractions/libvirt-nitro-qemu",
+                     "abstractions/libvirt-nitro-sandbox", "tunables/libvirt-nitro"):
+            with self.subTest(name):
+                self.assertIn("/etc/apparmor.d/" + name, self.paths)
 
     def test_translations_are_there(self):
         for language in (SOURCE / "po" / "LINGUAS").read_text(encoding="utf-8").split():
@@ -93,6 +104,15 @@ class InstallTest(unittest.TestCase):
         for line in libraries:
             self.assertIn("/libvirt-nitro/", line)
 
+    def test_plugin_parses_no_images(self):
+        """nothing that reads images or certificates is in the daemon by way of the plugin"""
+        plugin = next(pathlib.Path(self.scratch.name).rglob("libvirt_driver_nitro.so"))
+        needed = subprocess.run(["readelf", "--dynamic", plugin], capture_output=True, text=True,
+                                check=True).stdout
+        self.assertIn("[libvirt.so.0]", needed)
+        for library in ("libcbor", "libdeflate", "libgnutls", "libnettle"):
+            self.assertNotIn(library, needed)
+
     def test_stock_client_keeps_its_library(self):
         if not os.path.exists("/usr/bin/virsh"):
             self.skipTest("virsh is not installed")
@@ -112,6 +132,8 @@ class InstallTest(unittest.TestCase):
     def test_tools_run(self):
         self.assertIn("virt-eif", self.in_overlay("/usr/bin/virt-eif", "--version"))
         self.assertIn("libvirt_nitro", self.in_overlay("/usr/libexec/libvirt_nitro", "--version"))
+        self.assertIn("libvirt_nitro_check",
+                      self.in_overlay("/usr/libexec/libvirt_nitro_check", "--version"))
         self.assertIn("virt-nitro-validate",
                       self.in_overlay("/usr/bin/virt-nitro-validate", "--version"))
 

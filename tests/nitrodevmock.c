@@ -9,11 +9,14 @@
  * process of its own on the directory $NITRO_MOCK_DIR. (A program that clears its
  * environment keeps LD_PRELOAD at most; then it is the directory that this library lies in.)
  *
- * Flow: a libc function that touches what is mocked -> one message over a new connection to
- * the socket "call" (or "device", for open()) of that directory -> the server acts, on a
- * descriptor that goes with the message where there is one -> its answer is the function's
- * result. The server knows the caller by the credentials of the connection and reads and
- * writes the ioctl's argument in the caller's memory, as a kernel does.
+ * Flow: a libc function that touches what is mocked -> mockCall() (nitrodevmock_call.c): one
+ * message to the server -> the server acts, on a descriptor that goes with the message where
+ * there is one -> its answer is the function's result. An ioctl's argument goes with the
+ * message and comes back with the answer.
+ *
+ * A program that is sandboxed by then may do next to nothing. What this library does for it is
+ * no more than that: nitrodevmocksandbox.c has the list of the system calls. Paths are looked
+ * at, and UNIX sockets made, for programs alone that do so themselves.
  *
  * There is next to no state here but the path of the directory: the kernel knows of each
  * descriptor what it is, by the name that the server has bound it to. So descriptors can be
@@ -23,42 +26,20 @@
  * all of them abstract (with a leading NUL) but for the listener.
  */
 
-/* With it, open() and others would be called open64() here. */
-#undef _FILE_OFFSET_BITS
+#include "nitrodevmock.h"
 
-#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/nitro_enclaves.h>
 #include <linux/vm_sockets.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdarg.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #define DEVICE "/dev/nitro_enclaves"
 #define PARAMETER "/sys/module/nitro_enclaves/parameters/ne_cpus"
-
-#define EXPORT __attribute__((visibility("default")))
-#define ALIAS(name) __attribute__((visibility("default"), alias(#name)))
-
-/* The functions that this library stands before, and those of libc's that it needs */
-#define FUNCTIONS(X) \
-    X(accept4) X(access) X(bind) X(close) X(connect) X(dup) X(dup2) X(dup3) X(eaccess) \
-    X(faccessat) X(fopen) X(fstat) X(fstatat) X(getpeername) X(getsockname) X(ioctl) \
-    X(lstat) X(open) X(openat) X(opendir) X(poll) X(ppoll) X(readlink) X(realpath) \
-    X(recvmsg) X(sendmsg) X(setsockopt) X(socket) X(stat) X(statx) X(write)
 
 /* Paths below these go to the directory, where it holds the same path. */
 static const char *const redirected[] = {
@@ -68,51 +49,16 @@ static const char *const redirected[] = {
     "/sys/kernel/mm/hugepages",
 };
 
-/* What the server is asked to do; the numbers are nitrodevmock.py's too. */
-enum {
-    CALL_OPEN = 1,
-    CALL_IOCTL,
-    CALL_WRITE,
-    CALL_BIND,
-    CALL_CONNECT,
-};
-
-struct Call {
-    uint64_t op;
-    uint64_t number;    /* ioctl number, flags of open(), CID */
-    uint64_t argument;  /* address, length, port */
-};
-
-struct Answer {
-    int64_t result;
-    uint64_t error;     /* errno where result is -1 */
-    uint64_t hasFd;     /* the result is the descriptor that goes with the answer */
-};
-
-union FdControl {
-    struct cmsghdr header;
-    char space[CMSG_SPACE(sizeof(int))];
-};
-
 /*
  * Descriptors that write() and poll() have to look at. They stay marked after a close, so it
  * says "maybe". Nothing but a shortcut: other programs shall not pay for each write().
  */
 static unsigned char marked[1024];
 
-#define DIRECTORY_SIZE 80
-
-/* Set once, before the first use: the directory ("" for none), and the next definitions. */
-static struct {
-    bool done;
-    char directory[DIRECTORY_SIZE];
-#define X(name) __typeof__(&name) name;
-    FUNCTIONS(X)
-#undef X
-} state;
+struct MockState mockState;
 
 static void
-findDirectory(char buffer[DIRECTORY_SIZE])
+findDirectory(char buffer[MOCK_DIRECTORY_SIZE])
 {
     const char *env = getenv("NITRO_MOCK_DIR");
     Dl_info info;
@@ -120,12 +66,13 @@ findDirectory(char buffer[DIRECTORY_SIZE])
 
     buffer[0] = '\0';
     if (env) {
-        if (snprintf(buffer, DIRECTORY_SIZE, "%s", env) >= DIRECTORY_SIZE)
+        if (snprintf(buffer, MOCK_DIRECTORY_SIZE, "%s", env) >= MOCK_DIRECTORY_SIZE)
             buffer[0] = '\0';
-    } else if (dladdr(&state, &info) && info.dli_fname && info.dli_fname[0] == '/') {
+    } else if (dladdr(&mockState, &info) && info.dli_fname && info.dli_fname[0] == '/') {
         len = strrchr(info.dli_fname, '/') - info.dli_fname;
-        if (snprintf(buffer, DIRECTORY_SIZE, "%.*s/call", len, info.dli_fname) >= DIRECTORY_SIZE ||
-            state.access(buffer, F_OK) < 0)
+        if (snprintf(buffer, MOCK_DIRECTORY_SIZE, "%.*s/call", len, info.dli_fname) >=
+                MOCK_DIRECTORY_SIZE ||
+            mockState.access(buffer, F_OK) < 0)
             len = 0;
         buffer[len] = '\0';
     }
@@ -135,46 +82,52 @@ findDirectory(char buffer[DIRECTORY_SIZE])
  * The constructors of other libraries can come here before this one's does, and several
  * threads at once: all write the same.
  */
-static __attribute__((constructor)) void
-setUp(void)
+void
+mockSetUp(void)
 {
-    char directory[DIRECTORY_SIZE];
+    char directory[MOCK_DIRECTORY_SIZE];
     int saved = errno;
 
-#define X(name) state.name = (__typeof__(&name)) dlsym(RTLD_NEXT, #name);
-    FUNCTIONS(X)
+#define X(name) mockState.name = (__typeof__(&name)) dlsym(RTLD_NEXT, #name);
+    MOCK_FUNCTIONS(X)
 #undef X
     findDirectory(directory);
-    memcpy(state.directory, directory, DIRECTORY_SIZE);
-    __atomic_store_n(&state.done, true, __ATOMIC_RELEASE);
+    memcpy(mockState.directory, directory, MOCK_DIRECTORY_SIZE);
+    __atomic_store_n(&mockState.done, true, __ATOMIC_RELEASE);
     errno = saved;
 }
 
-static void
-needState(void)
+/* Whether the program has been started with this library, and has not loaded it itself */
+static bool
+isPreloaded(void)
 {
-    if (!__atomic_load_n(&state.done, __ATOMIC_ACQUIRE))
-        setUp();
+    const char *env = getenv("LD_PRELOAD");
+    Dl_info info;
+
+    return env && dladdr(&mockState, &info) && info.dli_fname && strstr(env, info.dli_fname);
 }
 
-/* The next definition of a function: libc's, or that of another preloaded library. */
-#define REAL(name) (needState(), state.name)
+static __attribute__((constructor)) void
+start(void)
+{
+    int saved = errno;
+
+    if (mockDirectory() && isPreloaded())
+        mockKeepConnection();
+    errno = saved;
+}
 
 /* The mock's directory, NULL when there is none and nothing is to be mocked. */
-static const char *
+const char *
 mockDirectory(void)
 {
-    needState();
-    return state.directory[0] ? state.directory : NULL;
+    mockNeedState();
+    return mockState.directory[0] ? mockState.directory : NULL;
 }
 
 /* Descriptors */
 
-/*
- * Returns the part behind the directory of the name that @get (getsockname or getpeername)
- * finds for @fd, in @buffer, or NULL when @fd is none of ours.
- */
-static const char *
+const char *
 mockedName(int (*get)(int, struct sockaddr *, socklen_t *), int fd, struct sockaddr_un *buffer)
 {
     const char *directory = mockDirectory();
@@ -215,104 +168,6 @@ static bool
 isMarked(int fd)
 {
     return fd >= 0 && (size_t) fd < sizeof(marked) && marked[fd];
-}
-
-/* The server */
-
-static int
-sendCall(int sock, const struct Call *call, const void *data, int fd)
-{
-    struct iovec iov[] = {
-        { .iov_base = (void *) call, .iov_len = sizeof(*call) },
-        { .iov_base = (void *) data, .iov_len = data ? call->argument : 0 },
-    };
-    union FdControl control = { 0 };
-    struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 2 };
-
-    if (fd >= 0) {
-        control.header.cmsg_level = SOL_SOCKET;
-        control.header.cmsg_type = SCM_RIGHTS;
-        control.header.cmsg_len = CMSG_LEN(sizeof(int));
-        memcpy(CMSG_DATA(&control.header), &fd, sizeof(int));
-        msg.msg_control = &control;
-        msg.msg_controllen = sizeof(control);
-    }
-    return REAL(sendmsg)(sock, &msg, MSG_NOSIGNAL) < 0 ? -1 : 0;
-}
-
-static int
-receiveAnswer(int sock, bool cloexec)
-{
-    struct Answer answer = { 0 };
-    union FdControl control = { 0 };
-    struct iovec iov = { .iov_base = &answer, .iov_len = sizeof(answer) };
-    struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
-                          .msg_controllen = sizeof(control) };
-    int fd;
-
-    if (REAL(recvmsg)(sock, &msg, cloexec ? MSG_CMSG_CLOEXEC : 0) != sizeof(answer)) {
-        errno = ENODEV;
-        return -1;
-    }
-    if (answer.result < 0) {
-        errno = answer.error;
-        return -1;
-    }
-    if (answer.hasFd) {
-        if (msg.msg_controllen < CMSG_LEN(sizeof(int))) {
-            errno = EMFILE;
-            return -1;
-        }
-        memcpy(&fd, CMSG_DATA(&control.header), sizeof(int));
-        return fd;
-    }
-    return answer.result;
-}
-
-/* Returns a connection to the server. */
-static int
-connectServer(const char *socketName)
-{
-    struct sockaddr_un address = { .sun_family = AF_UNIX };
-    int sock = REAL(socket)(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-
-    if (sock < 0)
-        return -1;
-    snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s", state.directory, socketName);
-    if (REAL(connect)(sock, (struct sockaddr *) &address, sizeof(address)) < 0) {
-        int error = errno == ECONNREFUSED ? ENODEV : errno;
-
-        REAL(close)(sock);
-        errno = error;
-        return -1;
-    }
-    return sock;
-}
-
-/*
- * Has the server do @call, with @data (call->argument bytes) and a copy of @fd where they
- * are there, through @socketName. As in a system call, no signal handler runs meanwhile.
- */
-static int
-callServer(const char *socketName, const struct Call *call, const void *data, int fd, bool cloexec)
-{
-    sigset_t all, before;
-    int result = -1;
-    int error = errno;
-    int sock;
-
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    sock = connectServer(socketName);
-    if (sock >= 0 && sendCall(sock, call, data, fd) == 0)
-        result = receiveAnswer(sock, cloexec);
-    if (result < 0)
-        error = errno;
-    if (sock >= 0)
-        REAL(close)(sock);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    errno = error;
-    return result;
 }
 
 /* Paths */
@@ -357,7 +212,8 @@ redirect(const char *path, char *buffer, size_t size)
 static int
 openMocked(const char *path, int flags)
 {
-    struct Call call = { .op = CALL_OPEN, .number = flags };
+    struct MockCall call = { .op = MOCK_OPEN, .number = flags, .fd = -1,
+                             .cloexec = flags & O_CLOEXEC };
     const char *name;
     int fd;
 
@@ -370,7 +226,7 @@ openMocked(const char *path, int flags)
     else
         return -2;
 
-    fd = callServer(name, &call, NULL, -1, flags & O_CLOEXEC);
+    fd = mockCall(name, &call);
     if (name[0] == 'p')
         mark(fd);
     return fd;
@@ -544,7 +400,7 @@ int fstatat64(int dirfd, const char *path, struct stat64 *st, int flags) ALIAS(f
 EXPORT int
 ioctl(int fd, unsigned long request, ...)
 {
-    struct Call call = { .op = CALL_IOCTL, .number = request };
+    struct MockCall call = { .op = MOCK_IOCTL, .number = request, .fd = fd, .cloexec = true };
     va_list args;
     void *argument;
     int result;
@@ -556,8 +412,15 @@ ioctl(int fd, unsigned long request, ...)
     /* 0xAE is KVM's type as well, so the descriptor decides. */
     if (_IOC_TYPE(request) != _IOC_TYPE(NE_CREATE_VM) || !isMocked(fd, "fd/"))
         return REAL(ioctl)(fd, request, argument);
-    call.argument = (uintptr_t) argument;
-    result = callServer("call", &call, NULL, fd, true);
+    if (_IOC_DIR(request) & _IOC_WRITE) {
+        call.in = argument;
+        call.inSize = _IOC_SIZE(request);
+    }
+    if (_IOC_DIR(request) & _IOC_READ) {
+        call.out = argument;
+        call.outSize = _IOC_SIZE(request);
+    }
+    result = mockCall("call", &call);
     if (request == NE_CREATE_VM)
         mark(result);
     return result;
@@ -593,10 +456,11 @@ dup3(int fd, int copy, int flags)
 EXPORT ssize_t
 write(int fd, const void *data, size_t len)
 {
-    struct Call call = { .op = CALL_WRITE, .argument = len < 4096 ? len : 4096 };
+    struct MockCall call = { .op = MOCK_WRITE, .in = data, .inSize = len < 4096 ? len : 4096,
+                             .fd = fd };
 
     if (isMarked(fd) && isMocked(fd, "fd/ne_cpus."))
-        return callServer("call", &call, data, fd, true);
+        return mockCall("call", &call);
     return REAL(write)(fd, data, len);
 }
 
@@ -659,11 +523,15 @@ ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout, const si
 
 /* AF_VSOCK */
 
+/* The server makes the socket: a program may not make one of UNIX itself, see the top. */
 EXPORT int
 socket(int domain, int type, int protocol)
 {
+    struct MockCall call = { .op = MOCK_SOCKET, .number = type & ~SOCK_CLOEXEC, .fd = -1,
+                             .cloexec = type & SOCK_CLOEXEC };
+
     if (domain == AF_VSOCK && mockDirectory())
-        return REAL(socket)(AF_UNIX, type, 0);
+        return mockCall("call", &call);
     return REAL(socket)(domain, type, protocol);
 }
 
@@ -671,7 +539,7 @@ static int
 callVsock(int op, int fd, const void *address, socklen_t len)
 {
     struct sockaddr_vm vm;
-    struct Call call = { .op = op };
+    struct MockCall call = { .op = op, .fd = fd };
 
     if (len < sizeof(vm)) {
         errno = EINVAL;
@@ -680,7 +548,7 @@ callVsock(int op, int fd, const void *address, socklen_t len)
     memcpy(&vm, address, sizeof(vm));
     call.number = vm.svm_cid;
     call.argument = vm.svm_port;
-    return callServer("call", &call, NULL, fd, true);
+    return mockCall("call", &call);
 }
 
 static bool
@@ -694,7 +562,7 @@ EXPORT int
 bind(int fd, const struct sockaddr *address, socklen_t len)
 {
     if (isVsock(address, len))
-        return callVsock(CALL_BIND, fd, address, len);
+        return callVsock(MOCK_BIND, fd, address, len);
     return REAL(bind)(fd, address, len);
 }
 
@@ -702,7 +570,7 @@ EXPORT int
 connect(int fd, const struct sockaddr *address, socklen_t len)
 {
     if (isVsock(address, len))
-        return callVsock(CALL_CONNECT, fd, address, len);
+        return callVsock(MOCK_CONNECT, fd, address, len);
     return REAL(connect)(fd, address, len);
 }
 

@@ -51,8 +51,12 @@
 # given back a moment after its end; error returns of write() to ne_cpus reach programs that
 # use write(), not those that use stdio; epoll sees EPOLLIN besides EPOLLHUP on an enclave that
 # has ended (poll does not); private memory is not held after it was unmapped (what the enclave
-# sees of it is right, see nitrodevmock_memory); ioctl() needs socket() and connect(), so a
-# sandbox without them is without the device.
+# sees of it is right, see nitrodevmock_memory); an argument of NE_CREATE_VM that cannot be
+# written to shows only in the result.
+#
+# In a sandbox: a program that the library is preloaded into keeps a connection to the server from
+# its start on, below descriptor 1024, and needs no more for its calls than it may do itself
+# (nitrodevmocksandbox.c); socket(AF_VSOCK) is none of these, as the server makes the socket.
 
 import contextlib
 import fcntl

@@ -117,6 +117,13 @@ class Vsock:
     def path(self, name):
         return os.path.join(self.directory, 'vsock', str(name))
 
+    def socket(self, kind):
+        """socket() of the process under test; @kind can have SOCK_NONBLOCK in it."""
+        try:
+            return socket.socket(socket.AF_UNIX, kind)
+        except OSError as e:
+            raise NeError(e.errno) from e
+
     def bind(self, fd, uid, cid, port):
         """bind() of the process under test, on a copy of its descriptor."""
         if cid not in (ANY, PARENT_CID):

@@ -4,9 +4,9 @@
 #
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# Two subjects: arguments of ioctls (copied as a kernel does, with EFAULT), and donated
-# memory: what it is made of (smaps, pagemap, move_pages), and the hold on it that keeps
-# it until the enclave ends, whatever its process does.
+# Donated memory: what it is made of (smaps, pagemap, move_pages), and the hold on it that keeps
+# it until the enclave ends, whatever its process does. Only root sees all that of a process
+# that is not dumpable (PR_SET_DUMPABLE), as a sandboxed one is.
 #
 # Flow: address and size of a region -> Caller.pages() faults each page in and says what it
 # is -> the driver's rules -> Donation holds the files of the region's mappings, from which
@@ -171,12 +171,6 @@ def copy_from_user(pid, address, size):
     if _vm_call(_libc.process_vm_readv, pid, address, buffer, size) != size:
         raise OSError(errno.EFAULT, 'copy_from_user')
     return buffer.raw
-
-
-def copy_to_user(pid, address, data):
-    buffer = ctypes.create_string_buffer(data, len(data))
-    if _vm_call(_libc.process_vm_writev, pid, address, buffer, len(data)) != len(data):
-        raise OSError(errno.EFAULT, 'copy_to_user')
 
 
 def runs(pages):

@@ -4,10 +4,10 @@
 #
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# Flow of a call: nitrodevmock.c connects to DIR/call, DIR/device or DIR/parameter -> a thread
-# of its own reads the message (struct Call and a descriptor) -> Server.dispatch() -> a fault
-# that has been asked for, or the rules in nitrodevmock_driver -> struct Answer, a new
-# descriptor with it -> a line in DIR/transcript.
+# Flow of a call: a message of nitrodevmock_call.c -> a thread of nitrodevmock_calls.Calls ->
+# Server.open_device(), open_parameter() or dispatch(), after the socket it came to -> a fault
+# that has been asked for, or the rules in nitrodevmock_driver -> a Result, which can be a new
+# descriptor -> a line in DIR/transcript.
 #
 # An enclave descriptor is one end of a socket pair. When its last copy is closed, the other
 # end, here, hangs up. When the guest ends, this end is closed, so that the descriptor hangs
@@ -30,15 +30,13 @@ import sys
 import threading
 import time
 
+import nitrodevmock_calls as calls
 import nitrodevmock_driver as driver
 import nitrodevmock_guest as guests
 import nitrodevmock_memory as memory
 import nitrodevmock_sysfs
+from nitrodevmock_calls import Result
 from nitrodevmock_driver import NeError
-
-CALL = struct.Struct('=QQQ')
-ANSWER = struct.Struct('=qQQ')
-(CALL_OPEN, CALL_IOCTL, CALL_WRITE, CALL_BIND, CALL_CONNECT) = range(1, 6)
 
 CREATE_VM, ADD_VCPU, GET_IMAGE_LOAD_INFO, SET_USER_MEMORY_REGION, START_ENCLAVE = (
     0x8008ae20, 0xc004ae21, 0xc010ae22, 0x4018ae23, 0xc010ae24)
@@ -216,7 +214,7 @@ class Server:
             self.pool.set(self.config['pool'], 0)
         self.guests = Guests()
         self.vsock = guests.Vsock(directory, self.config, self.guests)
-        self.waiting = {}  # of each listener, how many threads wait there
+        self.calls = calls.Calls(self.lock)
         self.handles = {}
         self.created = 0
         self.names = 0
@@ -233,33 +231,16 @@ class Server:
         sock.listen(128)
         return sock
 
-    def accept(self, sock, serve):
-        """Serves connections to @sock; while this thread is at it, another one waits."""
-        while True:
-            conn = sock.accept()[0]
-            with self.lock:
-                self.waiting[sock] -= 1
-                alone = self.waiting[sock] == 0
-            if alone:
-                self.add_thread(sock, serve)
-            serve(conn)
-            with self.lock:
-                self.waiting[sock] += 1
-
-    def add_thread(self, sock, serve):
-        with self.lock:
-            self.waiting[sock] = self.waiting.get(sock, 0) + 1
-        threading.Thread(target=self.accept, args=(sock, serve), daemon=True).start()
-
     def run(self):
         """Serves, in threads of its own."""
-        for name, mode, kind, serve in (
-                ('call', 0o666, socket.SOCK_SEQPACKET, self.serve_call),
-                ('device', self.config['device_mode'], socket.SOCK_SEQPACKET, self.serve_device),
-                ('parameter', 0o666, socket.SOCK_SEQPACKET, self.serve_parameter),
-                ('control', 0o600, socket.SOCK_STREAM, self.serve_control)):
-            self.add_thread(self.listen(name, mode, kind), serve)
-        threading.Thread(target=self.watch, daemon=True).start()
+        for name, mode, handler in (('call', 0o666, self.dispatch),
+                                    ('device', self.config['device_mode'], self.open_device),
+                                    ('parameter', 0o666, self.open_parameter)):
+            self.calls.listen(self.listen(name, mode), handler)
+        self.calls.start()
+        control = self.listen('control', 0o600, socket.SOCK_STREAM)
+        for target, args in ((self.watch, ()), (self.accept_control, (control,))):
+            threading.Thread(target=target, args=args, daemon=True).start()
 
     def pair(self, kind):
         """Returns this side and the caller's side of a new descriptor, and its number."""
@@ -272,58 +253,6 @@ class Server:
 
     # calls
 
-    def receive(self, conn):
-        fds = array.array('i')
-        data, control, _, _ = conn.recvmsg(8192, socket.CMSG_SPACE(16), socket.MSG_CMSG_CLOEXEC)
-        for level, kind, payload in control:
-            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-                fds.frombytes(payload[:4])
-        if len(data) < CALL.size:
-            raise EOFError
-        return CALL.unpack_from(data), data[CALL.size:], fds[0] if fds else -1
-
-    def serve(self, conn, handler):
-        """Answers the one message on @conn with what @handler returns or raises."""
-        with conn:
-            try:
-                call, data, fd = self.receive(conn)
-            except (OSError, EOFError):
-                return
-            pid, uid, _ = struct.unpack('3i', conn.getsockopt(
-                socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-            try:
-                result = handler(call, data, fd, pid, uid)
-            except NeError as e:
-                result = e
-            finally:
-                # a copy keeps an enclave alive: it must be gone when the caller goes on
-                if fd >= 0:
-                    os.close(fd)
-            # the caller may have been killed
-            with contextlib.suppress(OSError):
-                self.answer(conn, result)
-
-    def answer(self, conn, result):
-        if isinstance(result, NeError):
-            conn.sendmsg([ANSWER.pack(-1, result.errno, 0)])
-        elif isinstance(result, socket.socket):
-            # no sweep() between, which would find this copy of the descriptor
-            with self.lock, result:
-                conn.sendmsg([ANSWER.pack(0, 0, 1)],
-                             [(socket.SOL_SOCKET, socket.SCM_RIGHTS,
-                               array.array('i', [result.fileno()]))])
-        else:
-            conn.sendmsg([ANSWER.pack(result, 0, 0)])
-
-    def serve_device(self, conn):
-        self.serve(conn, self.open_device)
-
-    def serve_parameter(self, conn):
-        self.serve(conn, self.open_parameter)
-
-    def serve_call(self, conn):
-        self.serve(conn, self.dispatch)
-
     def logged(self, prefix, text, function):
         """Runs @function, which returns the result's text and the result, and logs the call."""
         try:
@@ -334,23 +263,23 @@ class Server:
             self.transcript.line(f'{prefix}{text} = {driver.error_name(e.errno)}')
             raise
 
-    def open_device(self, call, data, fd, pid, uid):
+    def open_device(self, _):
         def do():
             self.faults.check('open')
             ours, theirs, number = self.pair('device')
             with self.lock:
                 self.devices[number] = ours
             self.poke()
-            return 'ok', theirs
+            return 'ok', Result(fd=theirs)
         return self.logged('', 'open', do)
 
-    def open_parameter(self, call, data, fd, pid, uid):
-        if uid != 0:
+    def open_parameter(self, call):
+        if call.uid != 0:
             raise NeError(errno.EACCES)
         ours, theirs, _ = self.pair('ne_cpus')
         # Programs that write through stdio come this way, and hear of no error
         threading.Thread(target=self.read_parameter, args=(ours,), daemon=True).start()
-        return theirs
+        return Result(fd=theirs)
 
     def read_parameter(self, sock):
         with sock:
@@ -366,28 +295,29 @@ class Server:
             self.sweep()
             with self.lock:
                 self.pool.set(text, len(self.handles))
-            return 'ok', len(data)
+            return 'ok', Result(len(data))
         return self.logged('', f'ne_cpus "{text}"', do)
 
-    def dispatch(self, call, data, fd, pid, uid):
-        op, number, argument = call
-        if op == CALL_IOCTL:
-            return self.ioctl(number, argument, fd, pid)
-        if op == CALL_WRITE:
-            return self.write_parameter(data)
-        if op == CALL_BIND:
+    def dispatch(self, call):
+        if call.op == calls.IOCTL:
+            return self.ioctl(call)
+        if call.op == calls.WRITE:
+            return self.write_parameter(call.data)
+        if call.op == calls.SOCKET:
+            return Result(fd=self.vsock.socket(call.number))
+        if call.op == calls.BIND:
             def do():
                 self.faults.check('vsock-bind')
                 with self.lock:
-                    self.vsock.bind(fd, uid, number, argument)
-                return 'ok', 0
-            return self.evented(f'vsock-bind cid={number} port={argument}', do)
-        if op == CALL_CONNECT:
+                    self.vsock.bind(call.fd, call.uid, call.number, call.argument)
+                return 'ok', Result()
+            return self.evented(f'vsock-bind cid={call.number} port={call.argument}', do)
+        if call.op == calls.CONNECT:
             def do():
                 self.faults.check('vsock-connect')
-                self.vsock.connect(fd, number, argument)
-                return 'ok', 0
-            return self.evented(f'vsock-connect cid={number} port={argument}', do)
+                self.vsock.connect(call.fd, call.number, call.argument)
+                return 'ok', Result()
+            return self.evented(f'vsock-connect cid={call.number} port={call.argument}', do)
         raise NeError(errno.ENOSYS)
 
     def evented(self, text, function):
@@ -399,20 +329,20 @@ class Server:
             self.events.line(f'{text} = {driver.error_name(e.errno)}')
             raise
 
-    def ioctl(self, request, address, fd, pid):
+    def ioctl(self, call):
         """The object is known by the name of its descriptor."""
-        with socket.socket(fileno=os.dup(fd)) as sock:
+        with socket.socket(fileno=os.dup(call.fd)) as sock:
             kind, number = os.path.basename(sock.getsockname().decode()).split('.')
-        name, layout = IOCTLS.get(request, (None, None))
-        if name is None or kind == 'ne_cpus' or (kind == 'device') != (request == CREATE_VM):
+        name, layout = IOCTLS.get(call.number, (None, None))
+        if name is None or kind == 'ne_cpus' or (kind == 'device') != (call.number == CREATE_VM):
             raise NeError(errno.ENOTTY)
-        if request == CREATE_VM:
-            return self.logged('', 'NE_CREATE_VM', lambda: self.create_vm(address, pid))
+        if call.number == CREATE_VM:
+            return self.logged('', 'NE_CREATE_VM', lambda: self.create_vm(call.pid))
         with self.lock:
             handle = self.handles[int(number)]
-        return EnclaveCall(self, handle, pid, address, name, layout).run()
+        return EnclaveCall(self, handle, call, name, layout).run()
 
-    def create_vm(self, address, pid):
+    def create_vm(self, pid):
         self.faults.check('NE_CREATE_VM')
         self.sweep()
         with self.lock:
@@ -421,21 +351,20 @@ class Server:
             self.faults.check('NE_CREATE_VM', hypervisor=True)
             if len(self.handles) >= self.config['enclave_limit']:
                 raise NeError(driver.HYPERVISOR_ERRNO)
+            try:
+                owner = memory.Caller(pid, self.config['page_size'])
+            except OSError as e:
+                # it has been killed meanwhile
+                raise NeError(e.errno) from e
             ours, theirs, number = self.pair('enclave')
             self.created += 1
             enclave = driver.Enclave(
-                self.created, memory.Caller(pid, self.config['page_size']), self.pool,
-                self.config, lambda call: self.faults.check(call, hypervisor=True))
-            try:
-                memory.copy_to_user(pid, address, struct.pack('=Q', enclave.number))
-            except OSError as e:
-                enclave.release()
-                ours.close()
-                theirs.close()
-                raise NeError(errno.EFAULT) from e
+                self.created, owner, self.pool, self.config,
+                lambda call: self.faults.check(call, hypervisor=True))
             self.handles[number] = Handle(enclave, ours, os.fstat(theirs.fileno()).st_ino)
         self.poke()
-        return f'enclave {enclave.number}', theirs
+        return f'enclave {enclave.number}', Result(fd=theirs,
+                                                   data=struct.pack('=Q', enclave.number))
 
     def choose_cid(self, cid):
         if cid == 0:
@@ -516,6 +445,10 @@ class Server:
 
     # the test's commands
 
+    def accept_control(self, sock):
+        while True:
+            threading.Thread(target=self.serve_control, args=sock.accept()[:1], daemon=True).start()
+
     def serve_control(self, conn):
         with conn, conn.makefile('rw', encoding='utf-8') as stream:
             for line in stream:
@@ -575,20 +508,20 @@ class Server:
 class EnclaveCall:
     """One ioctl on an enclave descriptor."""
 
-    def __init__(self, server, handle, pid, address, name, layout):
-        self.server, self.handle, self.pid, self.address = server, handle, pid, address
+    def __init__(self, server, handle, call, name, layout):
+        self.server, self.handle, self.pid, self.argument = server, handle, call.pid, call.data
         self.name, self.layout = name, layout
         self.enclave = handle.enclave
 
     def run(self):
         prefix = f'enclave {self.enclave.number}: '
-        try:
-            data = memory.copy_from_user(self.pid, self.address, struct.calcsize(self.layout))
-        except OSError as e:
+        size = struct.calcsize(self.layout)
+        if len(self.argument) < size:
+            # not a byte comes of what the caller itself cannot read
             self.server.transcript.line(f'{prefix}{self.name} = EFAULT')
-            raise NeError(errno.EFAULT) from e
+            raise NeError(errno.EFAULT)
         function = getattr(self, 'do_' + self.name)
-        text, do = function(*struct.unpack(self.layout, data))
+        text, do = function(*struct.unpack_from(self.layout, self.argument))
 
         def checked():
             self.server.faults.check(self.name)
@@ -601,31 +534,27 @@ class EnclaveCall:
             self.start_guest()
         return result
 
-    def give(self, *values):
-        try:
-            memory.copy_to_user(self.pid, self.address, struct.pack(self.layout, *values))
-        except OSError as e:
-            raise NeError(errno.EFAULT) from e
+    def given(self, *values):
+        """The argument comes back with these."""
+        return Result(data=struct.pack(self.layout, *values))
 
     def do_NE_GET_IMAGE_LOAD_INFO(self, flags, _):
         def do():
             offset = self.enclave.image_load_info(self.pid, flags)
-            self.give(flags, offset)
-            return f'offset {offset:#x}', 0
+            return f'offset {offset:#x}', self.given(flags, offset)
         return f'flags={flags:#x}', do
 
     def do_NE_SET_USER_MEMORY_REGION(self, flags, size, address):
         def do():
             self.enclave.set_memory_region(self.pid, flags, size, address)
-            return 'ok', 0
+            return 'ok', Result()
         at = sum(region.size for region in self.enclave.regions)
         return f'flags={flags:#x} size={size:#x} at={at:#x}', do
 
     def do_NE_ADD_VCPU(self, cpu):
         def do():
             got = self.enclave.add_vcpu(self.pid, cpu)
-            self.give(got)
-            return f'CPU {got}', 0
+            return f'CPU {got}', self.given(got)
         return f'id={cpu}', do
 
     def do_NE_START_ENCLAVE(self, flags, cid):
@@ -638,8 +567,7 @@ class EnclaveCall:
                                  lambda: server.end_guest(self.handle),
                                  server.events.line)
             self.handle.guest = server.guests.running[got] = guest
-            self.give(flags, got)
-            return f'CID {got}', 0
+            return f'CID {got}', self.given(flags, got)
 
         return f'flags={flags:#x} cid={cid}', do
 

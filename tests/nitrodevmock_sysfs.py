@@ -57,15 +57,21 @@ class Sysfs:
             os.symlink(f'../../node/node{node}', os.path.join(self.cpu, f'cpu{cpu}', f'node{node}'))
 
     def _write(self, directory, name, value):
-        """Replaces a file, so that no reader sees half of it."""
+        """
+        Writes a file in place: as with the real ones, who has it open reads the new content
+        from its start. Who reads just now can get the end of a longer one behind the new line.
+        """
         path = os.path.join(directory, name)
         if self.written.get(path) == value:
             return
         self.written[path] = value
-        with open(path + '.new', 'w', encoding='ascii') as out:
-            out.write(f'{value}\n')
-        os.chmod(path + '.new', 0o644)
-        os.rename(path + '.new', path)
+        data = f'{value}\n'.encode('ascii')
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            os.pwrite(fd, data, 0)
+            os.ftruncate(fd, len(data))
+        finally:
+            os.close(fd)
 
     def update(self, pool):
         """The driver has the CPUs of @pool, and no others."""

@@ -446,6 +446,44 @@ print(os.fstat(0).st_mode == os.stat('/dev/null').st_mode)
         self.assertEqual(bad, [])
         self.mock.wait(lambda: self.mock.devices() == 0)
 
+    def test_kept_connection(self):
+        """Threads call at once on the one connection, and a child meanwhile on its own."""
+        self.mock.fault('NE_ADD_VCPU', hang=2)
+        script = '''
+import ctypes, os, socket, threading, sys
+libc = ctypes.CDLL(None, use_errno=True)
+def call(fd, request, *values):
+    argument = (ctypes.c_uint64 * 3)(*values)
+    result = libc.ioctl(fd, ctypes.c_ulong(request), argument)
+    return result, argument[0], argument[1]
+device = os.open('/dev/nitro_enclaves', os.O_RDWR)
+enclave = call(device, 0x8008ae20)[0]
+results = []
+thread = threading.Thread(target=lambda: results.append(call(enclave, 0xc004ae21)))
+thread.start()
+for _ in range(100):
+    assert call(enclave, 0xc010ae22, 1) == (0, 1, 8 << 20)
+child = os.fork()
+if child == 0:
+    other = call(device, 0x8008ae20)
+    os._exit(0 if other[0] >= 0 and other[1] == 2 and call(enclave, 0xc010ae22, 1)[0] < 0 else 1)
+assert os.waitpid(child, 0)[1] == 0
+for _ in range(100):
+    socket.socket(socket.AF_VSOCK).close()
+assert thread.is_alive()
+thread.join()
+assert results == [(0, 1, 0)], results
+high = [fd for fd in os.listdir('/proc/self/fd') if int(fd) > 900]
+print(len(high), os.get_inheritable(int(high[0])))
+'''
+        self.assertEqual(self.run_with(sys.executable, '-c', script), '1 False\n')
+
+    def test_low_limit(self):
+        """With few descriptors the kept connection is the last of these."""
+        for limit in (20, 5):
+            self.assertEqual(self.run_with('sh', '-c', f'ulimit -n {limit}; exec cat '
+                                           '/sys/devices/system/cpu/online'), '0,4\n')
+
     def test_vsock_sockets(self):
         """A program's own AF_VSOCK calls, through Python's socket module."""
         script = '''
@@ -467,6 +505,61 @@ conn.sendall(conn.recv(1))
                 sock.sendall(b'\xb7')
                 self.assertEqual(sock.recv(1), b'\xb7')
             self.assertEqual(process.stdout.readline(), '(99, 5)\n')
+
+
+class SandboxTest(MockCase):
+    """A program in a sandbox (nitrodevmocksandbox.c): not root, not dumpable, and filtered."""
+    PAGES = 40
+    PROGRAM = os.path.join(nitrodevmock.BUILD, 'tests', 'nitrodevmocksandbox')
+    CMDLINE = 'mock.console=hello mock.console_refuse_ms=0'
+    NUMBER = 41 if os.uname().machine == 'x86_64' else 198  # of the system call socket
+
+    def run_program(self, *arguments):
+        """Runs it as another user."""
+        with open(os.path.join(self.mock.dir, 'image'), 'wb') as image:
+            image.write(build_image(self.CMDLINE))
+        process = subprocess.Popen(
+            [self.PROGRAM, image.name, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            env=dict(os.environ, **self.mock.environment()), text=True,
+            user=NOBODY, group=NOBODY, extra_groups=())
+        self.addCleanup(process.communicate)
+        self.addCleanup(process.kill)
+        return process
+
+    def says(self, process, *lines):
+        for line in lines:
+            self.assertEqual(process.stdout.readline(), line + '\n')
+
+    @staticmethod
+    def answer(process):
+        process.stdin.write('\n')
+        process.stdin.flush()
+
+    def test_enclave(self):
+        """A whole life, from the device to the end of the enclave"""
+        process = self.run_program()
+        self.says(process, 'pool 1-3,5-7', 'another pool?')
+        # that of a process that is not dumpable
+        self.assertEqual(os.stat(f'/proc/{process.pid}/mem').st_uid, 0)
+        self.assertEqual(self.client.set_pool('2,6'), 3)
+        self.answer(process)
+        self.says(process, 'pool 2,6', 'cid 16', 'console hello', 'the end?')
+        self.assertEqual(self.mock.image(1), build_image(self.CMDLINE))
+        enclave, = self.mock.enclaves()
+        self.assertEqual((enclave['pid'], enclave['cpus']), (process.pid, [2, 6]))
+        self.mock.end(1)
+        self.answer(process)
+        self.says(process, 'good')
+        self.assertEqual(process.wait(SECONDS), 0)
+        self.mock.wait_closed()
+
+    def test_filter(self):
+        """It has teeth: when the kept connection is gone, the mock would need a socket."""
+        process = self.run_program('close')
+        self.says(process, 'pool 1-3,5-7', 'another pool?')
+        self.answer(process)
+        self.says(process, 'pool 1-3,5-7', f'forbidden system call {self.NUMBER}')
+        self.assertEqual(process.wait(SECONDS), 2)
 
 
 class HugePagesTest(unittest.TestCase):

@@ -122,6 +122,30 @@ testCancelEarly(void)
 }
 
 
+/* One whose turn has come, and whose start hangs, lets the next one have it. */
+static void
+testCancelLate(void)
+{
+    nitroQueue *queue = nitroQueueNew(1);
+    struct waiter waiters[3];
+    size_t i;
+
+    for (i = 0; i < G_N_ELEMENTS(waiters); i++)
+        waiterStart(&waiters[i], queue);
+    waiterJoin(&waiters[0], 1);
+    nitroQueueCancel(queue, waiters[0].place);
+    waiterJoin(&waiters[1], 1);
+    /* It has given its turn away already, and does not do so again. */
+    nitroQueueLeave(queue, waiters[0].place);
+    g_usleep(50 * 1000);
+    g_assert_cmpint(g_atomic_int_get(&waiters[2].turn), ==, -1);
+    nitroQueueLeave(queue, waiters[1].place);
+    waiterJoin(&waiters[2], 1);
+    nitroQueueLeave(queue, waiters[2].place);
+    nitroQueueFree(queue);
+}
+
+
 static void
 testEnd(void)
 {
@@ -166,6 +190,7 @@ main(int argc,
     g_test_add_func("/queue/order", testOrder);
     g_test_add_func("/queue/cancel", testCancel);
     g_test_add_func("/queue/cancel-early", testCancelEarly);
+    g_test_add_func("/queue/cancel-late", testCancelLate);
     g_test_add_func("/queue/end", testEnd);
     g_test_add_func("/queue/calls", testCalls);
     return g_test_run();

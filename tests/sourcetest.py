@@ -40,7 +40,7 @@ NOT_OURS = {
 # Code with libvirt's library, and with GLib alone. The second has none of libvirt's functions.
 ROOMS = {
     'plugin': ['src/nitro', 'src/conf'],
-    'programs': ['src/eif', 'src/helper', 'src/validate'],
+    'programs': ['src/check', 'src/eif', 'src/helper', 'src/validate'],
 }
 WRAPPERS = {
     # these want functions or headers of libvirt's
@@ -66,6 +66,12 @@ EXCEPT = {
     # included by the compiler's command line
     'sc_prohibit_config_h_in_headers': 'src/nitro_gettext.h',
 }
+
+# What the plugin must not use: it runs in the daemon, as root, and images are hostile. They are
+# read by libvirt_nitro_check and libvirt_nitro alone.
+# (GnuTLS in quotes is libvirt's own, which the daemon has for TLS.)
+PARSERS = re.compile(r'#\s*include\s*["<](eif|gnutls|cbor|nettle|libdeflate)|'
+                     r"(?<!')\b(eif|gnutls|cbor|deflate|nettle)_(\w+_)?(dep|lib)\b")
 
 # Faults, and the rule that finds each
 FAULTS = {
@@ -163,6 +169,27 @@ class Driver(Tree):
             r'^    \.\w+ = \w+, /\* (\d+\.\d+\.\d+) \*/$', text, re.MULTILINE)))
         self.change(DRIVER, r'(\.domainReset = nitroDomainReset,) .*', r'\1')
         self.assertIn('nitroDomainReset in', run(sys.executable, *words).stderr)
+
+
+class Rooms(Tree):
+
+    def parsers(self):
+        """Returns the files of the plugin that use a parser of images, or are linked with one."""
+        files = [path for room in ROOMS['plugin'] for path in (self.top / room).rglob('*')
+                 if path.is_file()]
+        self.assertGreater(len(files), 100)
+        return sorted(path.name for path in files
+                      if PARSERS.search(path.read_text(encoding='utf-8')))
+
+    def test_parsers(self):
+        """the daemon parses nothing of an image"""
+        self.assertEqual(self.parsers(), [])
+        self.change('src/nitro/nitro_image.c', '#include "nitro_image.h"', '#include "eif.h"')
+        self.change('src/nitro/nitro_start.c', '#include <unistd.h>', '#include <gnutls/x509.h>')
+        self.change('src/nitro/meson.build', 'yajl_dep,', 'eif_certificate_dep,')
+        self.change('src/conf/nitro_domain_xml.c', '#include <config.h>', '# include  <cbor.h>')
+        self.assertEqual(self.parsers(), ['meson.build', 'nitro_domain_xml.c', 'nitro_image.c',
+                                          'nitro_start.c'])
 
 
 class Syntax(Tree):

@@ -57,6 +57,13 @@ struct _Backend {
     void *(*create)(const Options *options, const BackendEvents *events, void *opaque);
 
     /*
+     * Opens what it needs of the host, and makes the processes that it needs: afterwards this
+     * process can reach nothing but what it has open. There is one thread. Returns 0, or -1 with
+     * @failure set.
+     */
+    int (*open)(void *instance, Failure *failure);
+
+    /*
      * Reads the image to where it will be booted from, with all that it takes to get there;
      * @expected (or NULL) and @cancel as for imageUnpack(). The backend closes @image as soon
      * as it does not need its files. Blocks; called in a thread of its own. Returns 0, or -1

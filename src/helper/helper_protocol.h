@@ -40,7 +40,8 @@
  *
  *   {"phase": "running", "cid": 16, "cpus": [1, 3], "accel": "tcg"}
  *
- * where "cid", "cpus" and "accel" are there once they are known, and "reason" or
+ * where "cid", "cpus" and "accel" are there once they are known, "unprotected": ["namespaces"]
+ * if the enclave runs without some protection (NITRO_UNPROTECTED_...), and "reason" or
  * "failure" (as in the events) once the enclave has ended. query-measurements
  * returns {"hash": "sha384", "pcr0": "hex", "pcr1": "hex", "pcr2": "hex",
  * "pcr8": "hex"}, pcr8 of signed images only; before the image has been
@@ -91,6 +92,16 @@
 #define NITRO_COMMAND_QUERY_STATUS "query-status"
 #define NITRO_COMMAND_QUERY_MEASUREMENTS "query-measurements"
 #define NITRO_COMMAND_TERMINATE "terminate"
+
+/*
+ * Protections that a host lacks, elements of "unprotected": of what --probe prints, and of the
+ * event "started" and of query-status
+ */
+#define NITRO_UNPROTECTED_SECCOMP "seccomp"       /* the system calls of the helper are not limited */
+#define NITRO_UNPROTECTED_NAMESPACES "namespaces" /* the emulated machine's helper sees the host's
+                                                   * files and network */
+#define NITRO_UNPROTECTED_QEMU_NAMESPACES "qemu-namespaces" /* so does QEMU, if Landlock lets it */
+#define NITRO_UNPROTECTED_LANDLOCK "landlock"     /* which there is not, either */
 
 #define NITRO_EVENT_STARTED "started"
 #define NITRO_EVENT_BOOTED "booted"

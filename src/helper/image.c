@@ -31,9 +31,6 @@
 #define IMAGE_MEMORY_MIN (NITRO_MEMORY_MIN_KIB * 1024ULL)
 #define IMAGE_MEMORY_STEP (NITRO_MEMORY_STEP_KIB * 1024ULL)
 
-/* No memory is as large as four of these, and no sum of such sizes overflows; bytes. */
-#define IMAGE_SIZE_MAX (1ULL << 50)
-
 /* Linux takes an argument of 128 KiB at most, and kernels a command line of 2 KiB; bytes. */
 #define IMAGE_CMDLINE_MAX (64 * 1024)
 
@@ -69,7 +66,6 @@ static int
 imageCheckMemory(const Options *options, uint64_t imageSize, Failure *failure)
 {
     uint64_t memory = options->memory;
-    uint64_t least;
 
     if (memory < IMAGE_MEMORY_MIN) {
         failureSet(failure, NITRO_FAILURE_CONFIG,
@@ -89,18 +85,17 @@ imageCheckMemory(const Options *options, uint64_t imageSize, Failure *failure)
         return -1;
     }
 
-    if (imageSize > IMAGE_SIZE_MAX) {
+    if (imageSize > NITRO_IMAGE_SIZE_MAX) {
         failureSet(failure, NITRO_FAILURE_IMAGE, "The image of %" PRIu64 " KiB is too large",
                    imageSize / 1024);
         return -1;
     }
     if (memory / NITRO_IMAGE_MEMORY_FACTOR < imageSize) {
-        least = imageSize * NITRO_IMAGE_MEMORY_FACTOR;
-        least = (least + IMAGE_MEMORY_STEP - 1) / IMAGE_MEMORY_STEP * IMAGE_MEMORY_STEP;
         failureSet(failure, NITRO_FAILURE_CONFIG,
                    "Memory of %" PRIu64 " KiB is too small for the image of %" PRIu64 " KiB: it "
                    "must be at least %d times as large, %" PRIu64 " KiB", memory / 1024,
-                   imageSize / 1024, NITRO_IMAGE_MEMORY_FACTOR, least / 1024);
+                   imageSize / 1024, NITRO_IMAGE_MEMORY_FACTOR,
+                   nitroLimitsMemoryFor(imageSize) / 1024);
         return -1;
     }
     return 0;

@@ -34,6 +34,8 @@
 #include "helper_protocol.h"
 #include "common/log.h"
 #include "nitro_gettext.h"
+#include "sandbox/sandbox.h"
+#include "sandbox/unprotected.h"
 
 /* How long a client may take to read the last event, in milliseconds */
 #define LIFECYCLE_FLUSH_MS 1000
@@ -108,6 +110,7 @@ lifecycleAddStatus(const Lifecycle *lifecycle, JsonWriter *writer)
     if (status->cpus)
         jsonAddIntegers(writer, "cpus", status->cpus, status->ncpus);
     jsonAddString(writer, "accel", status->accel);
+    unprotectedAddTo(lifecycle->options->without, writer);
 }
 
 static void
@@ -164,8 +167,7 @@ static void
 lifecycleAddHint(const Lifecycle *lifecycle, Failure *failure)
 {
     g_auto(GStrv) lines = consoleGetLastLines(lifecycle->console);
-    g_autofree char *path = logGetPath();
-    const char *log = path ? path : _("the log of the domain");
+    const char *log = logGetPath() ? logGetPath() : _("the log of the domain");
     g_autofree char *hint = NULL;
 
     if (!lifecycleHasConsole(lifecycle))
@@ -283,15 +285,28 @@ lifecycleMeasureThread(gpointer opaque)
     return NULL;
 }
 
+static SandboxProcess
+lifecycleGetProcess(const Lifecycle *lifecycle)
+{
+    return lifecycle->options->machine == OPTIONS_MACHINE_EMULATED ? SANDBOX_EMULATED :
+                                                                     SANDBOX_DEVICE;
+}
+
 static void
 lifecycleOnStarted(const BackendStatus *status, void *opaque)
 {
     Lifecycle *lifecycle = opaque;
+    g_auto(Failure) failure = {0};
     g_autoptr(GError) error = NULL;
     JsonWriter *event;
 
     if (lifecycle->phase != PHASE_PREPARE)
         return;
+    if (!(lifecycle->options->without & UNPROTECTED_SECCOMP) &&
+        sandboxTighten(lifecycleGetProcess(lifecycle), &failure) < 0) {
+        lifecycleFail(lifecycle, &failure);
+        return;
+    }
     lifecycle->phase = PHASE_BOOT;
     lifecycle->status = *status;
     logInfo("The enclave's vCPUs run");
@@ -390,6 +405,31 @@ lifecycleLoadThread(gpointer opaque)
     return NULL;
 }
 
+static gboolean lifecycleOnSignal(gpointer opaque);
+
+/*
+ * From here on this process can open nothing, and make none. The order counts: namespaces are for
+ * processes of one thread, and GLib makes one for its signals.
+ */
+static int
+lifecycleConfine(Lifecycle *lifecycle, Failure *failure)
+{
+    const Options *options = lifecycle->options;
+
+    if (lifecycle->backend->open(lifecycle->instance, failure) < 0)
+        return -1;
+    if (options->machine == OPTIONS_MACHINE_EMULATED &&
+        !(options->without & UNPROTECTED_NAMESPACES) &&
+        sandboxLeaveHost(options->vsockDirFd, failure) < 0)
+        return -1;
+
+    g_unix_signal_add(SIGTERM, lifecycleOnSignal, lifecycle);
+    g_unix_signal_add(SIGINT, lifecycleOnSignal, lifecycle);
+    if (options->without & UNPROTECTED_SECCOMP)
+        return 0;
+    return sandboxEnter(lifecycleGetProcess(lifecycle), failure);
+}
+
 static void
 lifecycleBegin(Lifecycle *lifecycle)
 {
@@ -404,6 +444,10 @@ lifecycleBegin(Lifecycle *lifecycle)
         return;
     }
     lifecycle->instance = lifecycle->backend->create(options, &lifecycleEvents, lifecycle);
+    if (lifecycleConfine(lifecycle, &failure) < 0) {
+        lifecycleFail(lifecycle, &failure);
+        return;
+    }
     if (lifecycleRunTask(lifecycle, "image", lifecycleLoadThread, &error) < 0) {
         failureSet(&failure, NITRO_FAILURE_RESOURCE, "The image cannot be loaded: %s",
                    error->message);
@@ -546,9 +590,6 @@ lifecycleRun(const Options *options)
     lifecycle->loop = g_main_loop_new(NULL, FALSE);
     lifecycle->control = controlNew(options->controlFd, lifecycleOnCommand, lifecycle);
     lifecycleOpenConsoles(lifecycle);
-    g_unix_signal_add(SIGTERM, lifecycleOnSignal, lifecycle);
-    g_unix_signal_add(SIGINT, lifecycleOnSignal, lifecycle);
-
     lifecycleBegin(lifecycle);
     if (lifecycle->phase != PHASE_ENDED || controlIsPending(lifecycle->control))
         g_main_loop_run(lifecycle->loop);

@@ -23,6 +23,8 @@
 #include "common/log.h"
 #include "nitro_gettext.h"
 #include "options.h"
+#include "sandbox/sandbox.h"
+#include "sandbox/unprotected.h"
 #include "emulated/tsc.h"
 
 /* Whoever started us with standard descriptors closed must not get output in other files. */
@@ -45,6 +47,7 @@ mainSetLocale(void)
     setlocale(LC_CTYPE, "");
     setlocale(LC_MESSAGES, "");
     nitroGettextInitialize("UTF-8");
+    nitroGettextLoad();
 }
 
 static LifecycleExit
@@ -56,9 +59,22 @@ mainProbe(void)
 
     jsonAddString(writer, "accel", kvmProbe(&reason) ? "kvm" : "tcg");
     jsonAddString(writer, "reason", reason);
+    unprotectedAddTo(unprotectedProbe(), writer);
     line = jsonWriterEnd(writer);
     return fputs(line, stdout) < 0 || fflush(stdout) != 0 ? LIFECYCLE_EXIT_FAILED :
                                                             LIFECYCLE_EXIT_ENDED;
+}
+
+static LifecycleExit
+mainBroker(const Options *options)
+{
+    g_auto(Failure) failure = {0};
+
+    logInfo("libvirt_nitro %s is the heartbeat broker", NITRO_VERSION);
+    if (brokerRun(options->listenFd, !(options->without & UNPROTECTED_SECCOMP), &failure) == 0)
+        return LIFECYCLE_EXIT_ENDED;
+    logError("%s", failure.text);
+    return LIFECYCLE_EXIT_FAILED;
 }
 
 int
@@ -67,6 +83,7 @@ main(int argc, char **argv)
     /* Not freed: a worker that is stuck in the kernel may come back while we exit. */
     static Options *options;
     g_autofree char *error = NULL;
+    g_auto(Failure) failure = {0};
 
     /* Threads are few and allocate next to nothing: an arena for each would only use memory. */
     mallopt(M_ARENA_MAX, 1);
@@ -74,6 +91,10 @@ main(int argc, char **argv)
     mainSetLocale();
     tscMeasureBegin();
     signal(SIGPIPE, SIG_IGN);
+    if (sandboxBegin(&failure) < 0) {
+        fprintf(stderr, "libvirt_nitro: %s\n", failure.text);
+        return LIFECYCLE_EXIT_FAILED;
+    }
 
     options = optionsParse(argc, argv, &error);
     if (!options) {
@@ -90,15 +111,14 @@ main(int argc, char **argv)
     case OPTIONS_PROBE:
         return mainProbe();
     case OPTIONS_BROKER:
-        logInfo("libvirt_nitro %s is the heartbeat broker", NITRO_VERSION);
-        brokerRun(options->listenFd);
-        return LIFECYCLE_EXIT_ENDED;
+        return mainBroker(options);
     case OPTIONS_RUN:
         break;
     }
 
     if (options->logMaxSize > 0)
         logSetRotation(rotationNew(STDERR_FILENO, options->logBackupFds, options->logMaxSize));
+    logRememberPath();
     logInfo("libvirt_nitro %s runs domain %s (%s)", NITRO_VERSION, options->name, options->uuid);
     return lifecycleRun(options);
 }

@@ -13,11 +13,13 @@
 #include "options.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <glib-unix.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+
+#include "common/options_values.h"
+#include "sandbox/unprotected.h"
 
 typedef struct {
     const char *name;
@@ -26,34 +28,6 @@ typedef struct {
     /* Stores @value; returns NULL, or what is wrong with it as the end of a sentence. */
     char *(*set)(Options *options, const char *value);
 } Option;
-
-/* Plain decimal digits only: no sign, no blanks, no suffix. */
-static bool
-optionsParseNumber(const char *text, uint64_t min, uint64_t max, uint64_t *number)
-{
-    if (!g_ascii_isdigit(*text))
-        return false;
-    return g_ascii_string_to_unsigned(text, 10, min, max, number, NULL);
-}
-
-static char *
-optionsSetFd(int *fd, const char *value)
-{
-    uint64_t number;
-    int flags;
-
-    if (!optionsParseNumber(value, 0, G_MAXINT, &number))
-        return g_strdup("is not the number of a file descriptor");
-
-    flags = fcntl((int)number, F_GETFD);
-    if (flags < 0)
-        return g_strdup("is not an open file descriptor");
-    if (fcntl((int)number, F_SETFD, flags | FD_CLOEXEC) < 0)
-        return g_strdup_printf("cannot be used: %s", g_strerror(errno));
-
-    *fd = (int)number;
-    return NULL;
-}
 
 static char *
 optionsSetHelp(Options *options, const char *value G_GNUC_UNUSED)
@@ -430,27 +404,6 @@ optionsSetListenFd(Options *options, const char *value)
     return optionsSetListener(&options->listenFd, value);
 }
 
-/* Reads the value of a register, @hex, into @pcr. */
-static char *
-optionsParsePcr(const char *hex, uint8_t pcr[EIF_PCR_SIZE])
-{
-    size_t i;
-
-    if (strlen(hex) != 2 * EIF_PCR_SIZE)
-        return g_strdup_printf("has %zu hexadecimal digits where SHA-384 has %d", strlen(hex),
-                               2 * EIF_PCR_SIZE);
-
-    for (i = 0; i < EIF_PCR_SIZE; i++) {
-        int high = g_ascii_xdigit_value(hex[2 * i]);
-        int low = g_ascii_xdigit_value(hex[2 * i + 1]);
-
-        if (high < 0 || low < 0)
-            return g_strdup("holds a character that is no hexadecimal digit");
-        pcr[i] = (uint8_t)(high * 16 + low);
-    }
-    return NULL;
-}
-
 static char *
 optionsSetExpectPcr(Options *options, const char *value)
 {
@@ -503,6 +456,12 @@ optionsSetAccel(Options *options, const char *value)
     return NULL;
 }
 
+static char *
+optionsSetWithout(Options *options, const char *value)
+{
+    return unprotectedParse(value, &options->without);
+}
+
 static const Option optionTable[] = {
     {"--name", true, false, optionsSetName},
     {"--uuid", true, false, optionsSetUuid},
@@ -536,6 +495,7 @@ static const Option optionTable[] = {
     {"--signed-pcr0", true, false, optionsSetSignedPcr0},
     {"--qemu", true, false, optionsSetQemu},
     {"--accel", true, false, optionsSetAccel},
+    {"--without", true, false, optionsSetWithout},
     {"--broker", false, false, optionsSetBroker},
     {"--listen-fd", true, false, optionsSetListenFd},
     {"--probe", false, false, optionsSetProbe},
@@ -641,7 +601,7 @@ optionsCheck(const OptionsParser *parser)
     return error ? error : optionsCheckBroker(options);
 }
 
-/* The broker has one option. */
+/* The broker has few options. */
 static char *
 optionsCheckBrokerOnly(const OptionsParser *parser)
 {
@@ -651,7 +611,8 @@ optionsCheckBrokerOnly(const OptionsParser *parser)
         return g_strdup("Option --broker needs --listen-fd");
     for (i = 0; i < G_N_ELEMENTS(optionTable); i++) {
         if (parser->seen[i] && !g_str_equal(optionTable[i].name, "--broker") &&
-            !g_str_equal(optionTable[i].name, "--listen-fd"))
+            !g_str_equal(optionTable[i].name, "--listen-fd") &&
+            !g_str_equal(optionTable[i].name, "--without"))
             return g_strdup_printf("Options --broker and %s exclude each other",
                                    optionTable[i].name);
     }
@@ -795,9 +756,11 @@ optionsHelp(void)
            "  --signed-pcr0 HEX        what it was signed for: refuse it with another PCR0\n"
            "  --qemu PATH              QEMU of the emulated machine\n"
            "  --accel KIND             auto, kvm or tcg\n"
+           "  --without CODES          protections that this host lacks, as --probe prints them\n"
            "  --broker                 be the host's heartbeat broker, with --listen-fd alone\n"
            "  --listen-fd FD           listening UNIX stream socket for its clients\n"
-           "  --probe                  print what --accel auto means here, and exit\n"
+           "  --probe                  print what --accel auto means here and which protections\n"
+           "                           this host lacks, and exit\n"
            "  --help                   print this text, and exit\n"
            "  --version                print the version, and exit\n";
 }

@@ -86,6 +86,7 @@ struct _Options {
     uint8_t *signedPcr0;           /* what the image was signed for, EIF_PCR_SIZE bytes, or NULL */
     char *qemu; /* NULL: look for it in PATH */
     OptionsAccel accel;
+    unsigned int without; /* UNPROTECTED_...: what this host lacks, and is done without */
 };
 
 /*

@@ -52,6 +52,10 @@ nitroDriverConfigNew(bool privileged)
                                              NITRO_BUILDDIR "/src/helper",
                                              LIBEXECDIR,
                                              "LIBVIRT_NITRO_HELPER_DIR");
+    config->checker = virFileFindResourceFull("libvirt_nitro_check", NULL, NULL,
+                                              NITRO_BUILDDIR "/src/check",
+                                              LIBEXECDIR,
+                                              "LIBVIRT_NITRO_HELPER_DIR");
     return config;
 }
 
@@ -67,6 +71,7 @@ nitroDriverConfigFree(nitroDriverConfig *config)
     g_free(config->stateDir);
     g_free(config->logDir);
     g_free(config->helper);
+    g_free(config->checker);
     g_free(config->device);
     virBitmapFree(config->poolCpus);
     g_free(config->poolPages);

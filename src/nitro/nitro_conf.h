@@ -42,6 +42,7 @@ struct _nitroDriverConfig {
     char *stateDir;     /* status files, a directory for each running domain */
     char *logDir;       /* a log for each domain */
     char *helper;       /* path of libvirt_nitro */
+    char *checker;      /* path of libvirt_nitro_check */
 
     /* nitro.conf */
     char *device;                  /* path of the Nitro Hypervisor's device */

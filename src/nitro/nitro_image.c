@@ -1,12 +1,13 @@
 /*
- * nitro_image.c: opens and checks what <os> names: the enclave's image
+ * nitro_image.c: opens what <os> names: the enclave's image
  *
  * Copyright (C) 2026 The libvirt-nitro authors
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Only headers are read here, so that a wrong definition fails at once; the
- * helper reads the contents, once, and checks them.
+ * The daemon reads nothing of an image, which may be hostile: nitro_image_check.c has it looked
+ * at by a process of its own, so that a wrong definition fails at once; the helper reads it all,
+ * once, and checks it.
  */
 
 #include <config.h>
@@ -14,7 +15,6 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#include "eif_certificate.h"
 #include "nitro_domain_conf.h"
 #include "nitro_image.h"
 #include "virerror.h"
@@ -23,6 +23,44 @@
 
 #define VIR_FROM_THIS VIR_FROM_NITRO
 
+
+nitroImageRequest *
+nitroImageRequestNew(const virDomainDef *def)
+{
+    nitroImageRequest *request = g_new0(nitroImageRequest, 1);
+
+    request->kernel = g_strdup(def->os.kernel);
+    request->initrd = g_strdup(def->os.initrd);
+    request->cmdline = def->os.cmdline != NULL;
+    request->arch = def->os.arch;
+    request->memory = virDomainDefGetMemoryTotal(def) * 1024;
+    request->pcr0 = g_strdup(nitroDomainDefGetMeasurement(def, 0));
+    request->pcr8 = nitroDomainDefGetMeasurement(def, 8) != NULL;
+    return request;
+}
+
+
+void
+nitroImageRequestFree(nitroImageRequest *request)
+{
+    if (!request)
+        return;
+
+    g_free(request->kernel);
+    g_free(request->initrd);
+    g_free(request->pcr0);
+    g_free(request);
+}
+
+
+void
+nitroImageClose(nitroImage *image)
+{
+    VIR_FORCE_CLOSE(image->fd);
+    VIR_FORCE_CLOSE(image->initrdFd);
+}
+
+
 /*
  * Opens the regular file @path. @what is the element that names it. A FIFO or a
  * device must not block the daemon.
@@ -30,7 +68,7 @@
 static int
 nitroImageOpenFile(const char *path,
                    const char *what,
-                   unsigned long long *size)
+                   nitroFileId *id)
 {
     VIR_AUTOCLOSE fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     struct stat sb;
@@ -50,133 +88,21 @@ nitroImageOpenFile(const char *path,
         return -1;
     }
 
-    *size = sb.st_size;
+    *id = (nitroFileId) { sb.st_dev, sb.st_ino };
     ret = fd;
     fd = -1;
     return ret;
 }
 
 
-/*
- * The hypervisor boots a signed image only while its signature is good, and says nothing
- * when it is not. What was signed, the value of PCR0, goes to @pcr0 (g_free): the helper
- * compares it with the bytes that it loads, as it does with an expected measurement. To
- * measure the image here would be to read all of it twice, and prove nothing about
- * those bytes; what the definition expects and was not signed can be told at once.
- */
-static int
-nitroImageCheckSignature(const virDomainDef *def,
-                         const EifImage *image,
-                         int fd,
-                         char **pcr0)
-{
-    const char *expected = nitroDomainDefGetMeasurement(def, 0);
-    g_auto(EifCertificate) certificate = { 0 };
-    g_autofree char *value = NULL;
-    g_autoptr(GError) err = NULL;
-
-    if (eifCertificateRead(fd, image, &certificate, &err) < 0 ||
-        eifCertificateCheck(&certificate, g_get_real_time() / G_USEC_PER_SEC, &err) < 0) {
-        virReportError(VIR_ERR_OPERATION_FAILED,
-                       _("the enclave image '%s' cannot be used: %s"),
-                       def->os.kernel, err->message);
-        return -1;
-    }
-
-    value = eifPcrToString(certificate.pcr0);
-    if (expected && STRNEQ(expected, value)) {
-        virReportError(VIR_ERR_OPERATION_FAILED,
-                       _("the enclave image '%s' is not the expected one: it is signed for the PCR0 %s, but %s is expected"),
-                       def->os.kernel, value, expected);
-        return -1;
-    }
-    *pcr0 = g_steal_pointer(&value);
-    return 0;
-}
-
-
-static int
-nitroImageCheckEIF(const virDomainDef *def,
-                   int fd,
-                   char **pcr0)
-{
-    g_autoptr(GError) err = NULL;
-    EifImage image;
-    const char *arch;
-
-    if (eifImageRead(fd, &image, &err) < 0) {
-        virReportError(VIR_ERR_OPERATION_FAILED,
-                       _("the enclave image '%s' cannot be used: %s"),
-                       def->os.kernel, err->message);
-        return -1;
-    }
-
-    arch = eifArchToString(image.arch);
-    if (STRNEQ(arch, virArchToString(def->os.arch))) {
-        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("the enclave image '%s' is for %s, but the domain's arch is %s"),
-                       def->os.kernel, arch, virArchToString(def->os.arch));
-        return -1;
-    }
-    if (def->os.initrd || def->os.cmdline) {
-        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("the enclave image '%s' has a ramdisk and a command line of its own: remove <%s>"),
-                       def->os.kernel, def->os.initrd ? "initrd" : "cmdline");
-        return -1;
-    }
-    if (eifImageFindSection(&image, EIF_SECTION_SIGNATURE))
-        return nitroImageCheckSignature(def, &image, fd, pcr0);
-    if (nitroDomainDefGetMeasurement(def, 8)) {
-        virReportError(VIR_ERR_OPERATION_FAILED,
-                       _("the enclave image '%s' is not the expected one: it is not signed, but a PCR8 is expected"),
-                       def->os.kernel);
-        return -1;
-    }
-    return 0;
-}
-
-
-static int
-nitroImageCheckMemory(const virDomainDef *def,
-                      unsigned long long size)
-{
-    unsigned long long memory = virDomainDefGetMemoryTotal(def); /* KiB */
-    unsigned long long need = VIR_DIV_UP(size, 1024) * NITRO_IMAGE_MEMORY_FACTOR;
-
-    if (memory < need) {
-        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("<memory> of %llu KiB is too small for the image '%s' of %llu KiB: it must be at least %d times as large, %llu KiB"),
-                       memory, def->os.kernel, VIR_DIV_UP(size, 1024),
-                       NITRO_IMAGE_MEMORY_FACTOR, VIR_ROUND_UP(need, NITRO_MEMORY_STEP_KIB));
-        return -1;
-    }
-    return 0;
-}
-
-
 int
-nitroImageOpen(const virDomainDef *def,
-               int *imageFd,
-               int *initrdFd,
-               char **pcr0)
+nitroImageOpen(const nitroImageRequest *request,
+               nitroImage *image)
 {
-    VIR_AUTOCLOSE image = -1;
-    VIR_AUTOCLOSE initrd = -1;
-    unsigned long long imageSize = 0;
-    unsigned long long initrdSize = 0;
-
-    if ((image = nitroImageOpenFile(def->os.kernel, "kernel", &imageSize)) < 0)
+    if ((image->fd = nitroImageOpenFile(request->kernel, "kernel", &image->id)) < 0)
         return -1;
-    if (eifProbe(image) && nitroImageCheckEIF(def, image, pcr0) < 0)
+    if (request->initrd &&
+        (image->initrdFd = nitroImageOpenFile(request->initrd, "initrd", &image->initrdId)) < 0)
         return -1;
-    if (def->os.initrd &&
-        (initrd = nitroImageOpenFile(def->os.initrd, "initrd", &initrdSize)) < 0)
-        return -1;
-    if (nitroImageCheckMemory(def, imageSize + initrdSize) < 0)
-        return -1;
-
-    *imageFd = image;
-    *initrdFd = initrd;
-    image = initrd = -1;
     return 0;
 }

@@ -122,11 +122,7 @@ nitroMonitorSkipString(const char *p)
 }
 
 
-/*
- * Whether the line can be given to libvirt's parser, which finds all other faults: no more than
- * the protocol can mean, and neither it nor the keys have what does harm to a log.
- */
-static bool
+bool
 nitroMonitorScan(const char *line)
 {
     size_t depth = 0;

@@ -132,3 +132,9 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(nitroMonitorMeasurements, nitroMonitorMeasureme
 char *nitroMonitorCleanText(const char *text);
 
 #define NITRO_MONITOR_TEXT_MAX 2048
+
+/*
+ * Whether the line can be given to libvirt's parser of JSON, which finds all other faults: no more
+ * than our protocols can mean, and neither it nor the keys have what does harm to a log.
+ */
+bool nitroMonitorScan(const char *line);

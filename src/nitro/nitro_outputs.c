@@ -127,17 +127,13 @@ struct _nitroOutputsOpening {
 
 static int
 nitroOutputsTake(nitroOutputsOpening *opening,
-                 int fd,
+                 const nitroFileId *id,
                  const char *path,
                  nitroUse use,
                  bool backup)
 {
-    nitroOutputsNote note = { .use = use, .backup = backup, .path = (char *)path };
+    nitroOutputsNote note = { .use = use, .backup = backup, .id = *id, .path = (char *)path };
 
-    if (nitroFileGetId(fd, &note.id) < 0) {
-        virReportSystemError(errno, _("cannot find out which file '%s' is"), path);
-        return -1;
-    }
     if (nitroUsesTake(opening->driver->uses, opening->def->name, &note.id, path, use) < 0)
         return -1;
     nitroOutputsFormatNote(&opening->notes, &note);
@@ -154,11 +150,17 @@ nitroOutputsOpenFile(nitroOutputsOpening *opening,
 {
     g_auto(nitroFilePlace) place = NITRO_FILE_PLACE_INIT;
     VIR_AUTOCLOSE fd = -1;
+    nitroFileId id;
     int ret;
 
     if (nitroFileFind(path, &place) < 0 ||
-        (fd = nitroFileOpenOutput(&place)) < 0 ||
-        nitroOutputsTake(opening, fd, path, use, backup) < 0)
+        (fd = nitroFileOpenOutput(&place)) < 0)
+        return -1;
+    if (nitroFileGetId(fd, &id) < 0) {
+        virReportSystemError(errno, _("cannot find out which file '%s' is"), path);
+        return -1;
+    }
+    if (nitroOutputsTake(opening, &id, path, use, backup) < 0)
         return -1;
     ret = fd;
     fd = -1;
@@ -227,17 +229,16 @@ nitroOutputsOpenConsole(nitroOutputsOpening *opening)
 
 static int
 nitroOutputsOpenAll(nitroOutputsOpening *opening,
-                    int imageFd,
-                    int initrdFd)
+                    const nitroImage *image)
 {
     const virDomainDef *def = opening->def;
     g_autofree char *log = g_strdup_printf("%s/%s.log", opening->driver->config->logDir,
                                            def->name);
 
     /* Before anything is opened for writing */
-    if (nitroOutputsTake(opening, imageFd, def->os.kernel, NITRO_USE_KERNEL, false) < 0 ||
-        (initrdFd >= 0 &&
-         nitroOutputsTake(opening, initrdFd, def->os.initrd, NITRO_USE_INITRD, false) < 0) ||
+    if (nitroOutputsTake(opening, &image->id, def->os.kernel, NITRO_USE_KERNEL, false) < 0 ||
+        (image->initrdFd >= 0 &&
+         nitroOutputsTake(opening, &image->initrdId, def->os.initrd, NITRO_USE_INITRD, false) < 0) ||
         nitroOutputsOpenOne(opening, &opening->outputs->log, log, NITRO_USE_LOG, false) < 0)
         return -1;
     return nitroOutputsOpenConsole(opening);
@@ -247,8 +248,7 @@ nitroOutputsOpenAll(nitroOutputsOpening *opening,
 nitroOutputs *
 nitroOutputsOpen(nitroDriver *driver,
                  const virDomainDef *def,
-                 int imageFd,
-                 int initrdFd)
+                 const nitroImage *image)
 {
     g_autoptr(nitroOutputs) outputs = g_new0(nitroOutputs, 1);
     nitroOutputsOpening opening = { driver, def, outputs, VIR_BUFFER_INITIALIZER };
@@ -259,7 +259,7 @@ nitroOutputsOpen(nitroDriver *driver,
 
     outputs->log.fd = outputs->console.fd = outputs->consoleLog.fd = -1;
     outputs->maxSize = driver->config->logMaxSize;
-    rc = nitroOutputsOpenAll(&opening, imageFd, initrdFd);
+    rc = nitroOutputsOpenAll(&opening, image);
 
     /* Also of a start that fails here: it gives back by them what it has taken. */
     notes = virBufferContentAndReset(&opening.notes);

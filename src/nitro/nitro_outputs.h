@@ -15,6 +15,7 @@
 
 #include "domain_conf.h"
 #include "nitro_conf.h"
+#include "nitro_image.h"
 
 /* One file. Descriptors are the struct's. */
 typedef struct _nitroOutput nitroOutput;
@@ -36,8 +37,7 @@ struct _nitroOutputs {
 
 /*
  * Opens the outputs of the live definition @def, whose run directory exists, and takes them and the
- * image in the register of @driver; @imageFd and @initrdFd (-1: none) are what nitroImageOpen() has
- * opened. Nothing is written to them yet.
+ * @image, which nitroImageOpen() has opened, in the register of @driver. Nothing is written to them yet.
  *
  * Returns the outputs (nitroOutputsFree), or NULL with an error set: VIR_ERR_CONFIG_UNSUPPORTED
  * for a file that is in use already, or that nitro_file.h refuses. nitroOutputsRelease() is due
@@ -45,8 +45,7 @@ struct _nitroOutputs {
  */
 nitroOutputs *nitroOutputsOpen(nitroDriver *driver,
                                const virDomainDef *def,
-                               int imageFd,
-                               int initrdFd);
+                               const nitroImage *image);
 
 /* Closes the descriptors. The register keeps the files. */
 void nitroOutputsFree(nitroOutputs *outputs);

@@ -125,10 +125,14 @@ nitroQueueCancel(nitroQueue *queue,
 {
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&queue->lock);
 
-    if (place)
-        place->cancelled = true;
-    else
+    if (!place) {
         queue->ended = true;
+    } else {
+        place->cancelled = true;
+        if (place->turn)
+            queue->starting--;
+        place->turn = false;
+    }
     g_cond_broadcast(&queue->cond);
 }
 

@@ -52,6 +52,9 @@ bool nitroQueueWait(nitroQueue *queue, nitroQueuePlace *place);
 /* Whether @place still waits for its turn */
 bool nitroQueueIsWaiting(nitroQueue *queue, const nitroQueuePlace *place);
 
-/* Makes @place give up if it waits; with NULL all do, now and later, as the daemon ends. */
+/*
+ * Makes @place give up if it waits, or gives its turn to another when it has come: its start is
+ * over, and may hang. With NULL all that wait give up, now and later, as the daemon ends.
+ */
 void nitroQueueCancel(nitroQueue *queue, nitroQueuePlace *place);
 void nitroQueueLeave(nitroQueue *queue, nitroQueuePlace *place);

@@ -19,7 +19,6 @@
 #include "nitro_driver.h"
 #include "nitro_helper.h"
 #include "nitro_host_check.h"
-#include "nitro_image.h"
 #include "nitro_run.h"
 #include "nitro_socket.h"
 #include "virerror.h"
@@ -37,8 +36,7 @@ nitroRunFdsClose(nitroRunFds *fds)
 {
     VIR_FORCE_CLOSE(fds->control);
     VIR_FORCE_CLOSE(fds->monitor);
-    VIR_FORCE_CLOSE(fds->image);
-    VIR_FORCE_CLOSE(fds->initrd);
+    nitroImageClose(&fds->image);
     VIR_FORCE_CLOSE(fds->vsockDir);
     VIR_FORCE_CLOSE(fds->vsockListen);
     VIR_FORCE_CLOSE(fds->console);
@@ -325,11 +323,10 @@ nitroRunAcquire(nitroDriver *driver,
 
     /* The directories may have been cleaned away since the daemon's start. */
     if (nitroDriverConfigMakeDirs(driver->config) < 0 ||
-        nitroImageOpen(vm->def, &fds->image, &fds->initrd, &fds->signedPcr0) < 0 ||
         nitroRunTakeCpus(driver, vm) < 0 ||
         nitroRunOpenControl(driver, vm, fds) < 0 ||
         nitroRunOpenVsock(driver, vm, fds) < 0 ||
-        !(fds->outputs = nitroOutputsOpen(driver, vm->def, fds->image, fds->initrd)) ||
+        !(fds->outputs = nitroOutputsOpen(driver, vm->def, &fds->image)) ||
         nitroConsoleOpen(vm->def, rundir, &fds->console) < 0)
         return -1;
 

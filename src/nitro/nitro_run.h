@@ -13,6 +13,7 @@
 
 #include "nitro_conf.h"
 #include "nitro_helper.h"
+#include "nitro_image.h"
 #include "nitro_monitor.h"
 #include "nitro_outputs.h"
 
@@ -21,8 +22,7 @@ typedef struct _nitroRunFds nitroRunFds;
 struct _nitroRunFds {
     int control;   /* listening: the helper's */
     int monitor;   /* connected to it: the daemon's */
-    int image;
-    int initrd;
+    nitroImage image;
     int vsockDir;
     int vsockListen;
     int console;
@@ -32,7 +32,7 @@ struct _nitroRunFds {
     char *signedPcr0; /* what the image is signed for (hex); NULL: it is not signed */
 };
 
-#define NITRO_RUN_FDS_INIT { -1, -1, -1, -1, -1, -1, -1, -1, -1, NULL, NULL }
+#define NITRO_RUN_FDS_INIT { -1, -1, NITRO_IMAGE_INIT, -1, -1, -1, -1, -1, NULL, NULL }
 
 void nitroRunFdsClose(nitroRunFds *fds);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(nitroRunFds, nitroRunFdsClose);
@@ -43,7 +43,8 @@ struct _nitroRun {
     unsigned int cid;    /* taken from the driver's; 0: none */
     int consoleFd;       /* nitroConsoleHold(); -1: none */
     bool cpusShown;      /* as pins of the live definition, which has none of its own */
-    nitroQueuePlace *place; /* while it waits for its turn to start; its start's to give back */
+    nitroQueuePlace *place; /* until it takes anything, which its turn comes before; its start's
+                             * to give back */
     nitroHelper *helper; /* NULL until it runs */
     nitroMonitor *mon;   /* NULL until the helper runs, and while it cannot be talked to */
     char *aside;         /* why not, and the domain is left alone; NULL: it can */
@@ -88,9 +89,9 @@ int nitroRunNoteHelper(nitroDriver *driver, virDomainObj *vm, pid_t pid);
 char *nitroRunGetControlPath(nitroDriver *driver, virDomainObj *vm);
 
 /*
- * Opens and takes what the enclave of the domain @vm needs, in @fds what is for its helper:
- * image, CPUs, run directory, control socket, CID, outputs, console and device. What has been
- * taken when it fails is given back with the rest: nitroRunRelease().
+ * Opens and takes what the enclave of the domain @vm needs, in @fds what is for its helper, where
+ * the image is already: CPUs, run directory, control socket, CID, outputs, console and device.
+ * What has been taken when it fails is given back with the rest: nitroRunRelease().
  *
  * Returns 0, or -1 with an error set.
  */

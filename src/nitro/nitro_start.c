@@ -5,8 +5,8 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Checks (host, definition) -> wait for its turn -> what the run takes -> helper -> monitor -> wait
- * for "booted". The helper does nothing before it is written down where any daemon finds it.
+ * Checks (host, definition) -> wait for its turn -> image -> what the run takes -> helper -> monitor
+ * -> wait for "booted". The helper does nothing before it is written down where any daemon finds it.
  */
 
 #include <config.h>
@@ -23,8 +23,10 @@
 #include "nitro_domain_conf.h"
 #include "nitro_end.h"
 #include "nitro_events.h"
+#include "nitro_failure.h"
 #include "nitro_host.h"
 #include "nitro_host_check.h"
+#include "nitro_image_check.h"
 #include "nitro_run.h"
 #include "nitro_start.h"
 #include "virerror.h"
@@ -97,6 +99,57 @@ nitroStartCheckRun(virDomainObj *vm,
     virReportError(VIR_ERR_OPERATION_ABORTED,
                    _("domain '%s' was destroyed while it started"), vm->def->name);
     return -1;
+}
+
+
+/* A run of a domain, for those who look at it without the domain's lock */
+typedef struct _nitroStartOfRun nitroStartOfRun;
+struct _nitroStartOfRun {
+    nitroDriver *driver;
+    virDomainObj *vm;
+    int id;
+};
+
+
+/* For nitroImageCheck() */
+static bool
+nitroStartIsOver(void *opaque)
+{
+    const nitroStartOfRun *run = opaque;
+    bool over;
+
+    virObjectLock(run->vm);
+    over = run->vm->def->id != run->id;
+    virObjectUnlock(run->vm);
+    return over || g_atomic_int_get(&run->driver->quitting);
+}
+
+
+/*
+ * Opens the image and has it checked, which takes as long as its disk does: without the lock of
+ * @vm, so that the run may be over then. Whoever ends it gives its turn to another meanwhile.
+ */
+static int
+nitroStartOpenImage(nitroDriver *driver,
+                    virDomainObj *vm,
+                    nitroRunFds *fds)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+    g_autoptr(nitroImageRequest) request = nitroImageRequestNew(vm->def);
+    nitroStartOfRun run = { driver, vm, vm->def->id };
+    int rc;
+
+    virObjectUnlock(vm);
+    rc = nitroImageOpen(request, &fds->image);
+    if (rc == 0)
+        rc = nitroImageCheck(driver->config, request, &fds->image, nitroStartIsOver, &run,
+                             &fds->signedPcr0);
+    virObjectLock(vm);
+    if (nitroStartCheckRun(vm, run.id) < 0)
+        return -1;
+
+    priv->run.place = NULL;
+    return rc;
 }
 
 
@@ -185,8 +238,8 @@ nitroStartLaunch(nitroDriver *driver,
 {
     nitroCommandContext ctxt = {
         .controlFd = fds->control,
-        .imageFd = fds->image,
-        .initrdFd = fds->initrd,
+        .imageFd = fds->image.fd,
+        .initrdFd = fds->image.initrdFd,
         .vsockDirFd = fds->vsockDir,
         .vsockListenFd = fds->vsockListen,
         .consoleFd = fds->console,
@@ -228,32 +281,6 @@ nitroStartLaunch(nitroDriver *driver,
 }
 
 
-/* What the helper's failure is for a client of libvirt */
-static virErrorNumber
-nitroStartFailureToError(const char *code)
-{
-    static const struct {
-        const char *code;
-        virErrorNumber error;
-    } errors[] = {
-        { NITRO_FAILURE_CONFIG, VIR_ERR_CONFIG_UNSUPPORTED },
-        { NITRO_FAILURE_IMAGE, VIR_ERR_OPERATION_FAILED },
-        { NITRO_FAILURE_RESOURCE, VIR_ERR_OPERATION_FAILED },
-        { NITRO_FAILURE_DEVICE, VIR_ERR_OPERATION_FAILED },
-        { NITRO_FAILURE_UNSUPPORTED, VIR_ERR_OPERATION_UNSUPPORTED },
-        { NITRO_FAILURE_TIMEOUT, VIR_ERR_OPERATION_TIMEOUT },
-        { NITRO_FAILURE_GUEST, VIR_ERR_OPERATION_FAILED },
-    };
-    size_t i;
-
-    for (i = 0; i < G_N_ELEMENTS(errors); i++) {
-        if (STREQ_NULLABLE(code, errors[i].code))
-            return errors[i].error;
-    }
-    return VIR_ERR_INTERNAL_ERROR;
-}
-
-
 /*
  * Waits until the enclave of the run @id of the domain has booted. The helper has
  * its own time limit, so this wait has none. Returns 0, or -1 with an error set; the
@@ -279,10 +306,10 @@ nitroStartWaitBooted(nitroDriver *driver,
 
     if (priv->run.failureText && STREQ_NULLABLE(priv->run.failureCode, NITRO_FAILURE_IMAGE)) {
         /* The helper has got a descriptor and knows no name. */
-        virReportError(nitroStartFailureToError(priv->run.failureCode),
+        virReportError(nitroFailureToError(priv->run.failureCode),
                        _("enclave image '%s': %s"), vm->def->os.kernel, priv->run.failureText);
     } else if (priv->run.failureText) {
-        virReportError(nitroStartFailureToError(priv->run.failureCode),
+        virReportError(nitroFailureToError(priv->run.failureCode),
                        "%s", priv->run.failureText);
     } else if (priv->run.ended) {
         virReportError(VIR_ERR_OPERATION_FAILED,
@@ -394,10 +421,10 @@ nitroStartAwaitTurn(nitroDriver *driver,
     virObjectLock(vm);
     if (nitroStartCheckRun(vm, id) < 0)
         return -1;
-
-    priv->run.place = NULL;
     if (turn)
         return 0;
+
+    priv->run.place = NULL;
     virReportError(VIR_ERR_OPERATION_ABORTED,
                    _("virtnitrod ends while domain '%s' waits for its start"), vm->def->name);
     return -1;
@@ -486,6 +513,7 @@ nitroStartDomain(nitroDriver *driver,
     if (nitroDomainDefGetMachine(vm->def) == NITRO_MACHINE_EMULATED)
         accel = nitroHostGetAccel(driver);
     if (rc < 0 ||
+        nitroStartOpenImage(driver, vm, &fds) < 0 ||
         nitroRunAcquire(driver, vm, &fds) < 0 ||
         nitroStartOpenBroker(driver, vm, &fds) < 0 ||
         nitroStartRun(driver, vm, &fds, qemu, accel) < 0)

@@ -37,6 +37,7 @@ BUILD = os.environ.get("LIBVIRT_NITRO_BUILD") or os.path.join(SOURCE, "build")
 
 DAEMON = os.path.join(BUILD, "src/nitro/virtnitrod")
 HELPER = os.path.join(BUILD, "src/helper/libvirt_nitro")
+CHECKER = os.path.join(BUILD, "src/check/libvirt_nitro_check")
 
 # The sample enclave, see examples/hello
 HELLO_DIR = os.path.join(BUILD, "examples/hello")
@@ -258,7 +259,7 @@ class NitroDaemon:
     """
 
     def __init__(self, system=False, read_all=True, where="/tmp"):
-        for path in (DAEMON, HELPER):
+        for path in (DAEMON, HELPER, CHECKER):
             if not os.access(path, os.X_OK):
                 raise FileNotFoundError(f"{path} is not there: build first")
 
@@ -332,15 +333,25 @@ class NitroDaemon:
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
         wait_until(self._answers, START_SECONDS, "the socket of virtnitrod")
 
-    def wrap_helper(self, script):
-        """From the next start on runs the lines @script of shell before the helper."""
+    def wrap(self, program, script):
+        """
+        From the next start on runs the lines @script of shell before @program, HELPER or CHECKER;
+        what ends with "exit" is all there is of it.
+        """
         directory = os.path.join(self.dir, "helper")
-        os.mkdir(directory)
-        path = os.path.join(directory, os.path.basename(HELPER))
-        with open(path, "w", encoding="utf-8") as wrapper:
-            wrapper.write(f'#!/bin/sh\n{script}\nexec {HELPER} "$@"\n')
-        os.chmod(path, 0o755)
+        if not os.path.isdir(directory):
+            os.mkdir(directory)
+            for other in (HELPER, CHECKER):
+                os.symlink(other, os.path.join(directory, os.path.basename(other)))
+        path = os.path.join(directory, os.path.basename(program))
+        with open(path + ".new", "w", encoding="utf-8") as wrapper:
+            wrapper.write(f'#!/bin/sh\n{script}\nexec {program} "$@"\n')
+        os.chmod(path + ".new", 0o755)
+        os.rename(path + ".new", path)
         self.daemon_env["LIBVIRT_NITRO_HELPER_DIR"] = directory
+
+    def wrap_helper(self, script):
+        self.wrap(HELPER, script)
 
     def kill(self):
         """Kills the daemon, as a crash does."""

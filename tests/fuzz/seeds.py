@@ -12,6 +12,7 @@ images and signatures, what the peers of the helper and the daemon say.
 """
 
 import os
+import ssl
 import struct
 import sys
 
@@ -103,6 +104,25 @@ def eifs():
     yield b'\0' + image.to_bytes()
 
 
+def checks():
+    """What goes into signed images, in the layout of fuzz_check.c"""
+    pcr0 = bytes.fromhex(eifwriter.simple().pcrs()[0])
+    for options, algorithm in enumerate(eifsigner.ALGORITHMS):
+        signer = eifsigner.Signer(algorithm)
+        der = ssl.PEM_cert_to_DER_cert(signer.pem.decode())
+        header = eifwriter.cbor_head(5, 1) + eifsigner.cbor_int(1) + eifsigner.cbor_int(
+            signer.number)
+        for encode, bits in ((eifwriter.cbor_byte_array, 0), (eifwriter.cbor_bytes, 4)):
+            content = eifsigner.payload(pcr0, encode=encode)
+            raw = []
+            # what cose() gets is the signature over all that is in it
+            signer.cose(content, header=header, change=lambda made, raw=raw: raw.append(made) or made)
+            yield (bytes([options | bits]) + struct.pack('<H', len(der)) + der
+                   + bytes([len(header)]) + header + struct.pack('<H', len(content)) + content
+                   + raw[0])
+    yield b'\x08' + eifsigner.Signer().sign(eifwriter.simple()).to_bytes()
+
+
 def vhostusers():
     """Messages of QEMU, in its order: the index in requests[], what is odd, what is in it."""
     features, owner = bytes([1, 0, 0xf]), bytes([2, 0])
@@ -183,8 +203,8 @@ def brokers():
 
 def main():
     for name, inputs in (('vring', vrings()), ('vsock', vsocks()), ('eif', eifs()),
-                         ('vhostuser', vhostusers()), ('monitor', monitors()),
-                         ('control', controls()), ('qmp', qmps()), ('broker', brokers())):
+                         ('check', checks()), ('vhostuser', vhostusers()),
+                         ('monitor', monitors()), ('control', controls()), ('qmp', qmps()), ('broker', brokers())):
         directory = os.path.join(sys.argv[1], name)
         os.makedirs(directory, exist_ok=True)
         for i, data in enumerate(inputs):

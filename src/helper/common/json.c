@@ -301,6 +301,18 @@ jsonAddIntegers(JsonWriter *writer, const char *key, const unsigned int *values,
     yajl_gen_array_close((yajl_gen)writer);
 }
 
+void
+jsonAddStrings(JsonWriter *writer, const char *key, const char *const *values, size_t n)
+{
+    size_t i;
+
+    jsonAddText(writer, key);
+    yajl_gen_array_open((yajl_gen)writer);
+    for (i = 0; i < n; i++)
+        jsonAddText(writer, values[i]);
+    yajl_gen_array_close((yajl_gen)writer);
+}
+
 char *
 jsonWriterEnd(JsonWriter *writer)
 {

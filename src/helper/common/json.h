@@ -60,5 +60,8 @@ void jsonEndObject(JsonWriter *writer);
 /* Adds the array of the @n unsigned integers @values. */
 void jsonAddIntegers(JsonWriter *writer, const char *key, const unsigned int *values, size_t n);
 
+/* Adds the array of the @n texts @values. */
+void jsonAddStrings(JsonWriter *writer, const char *key, const char *const *values, size_t n);
+
 /* Closes the object and frees @writer. Returns the text with a newline, owned by the caller. */
 char *jsonWriterEnd(JsonWriter *writer);

@@ -23,6 +23,7 @@
 
 static Rotation *logRotation; /* NULL: the log grows without limit */
 static GMutex logRotationLock;
+static char *logPath; /* NULL: not known */
 
 char *
 logSanitize(const char *text, size_t len)
@@ -49,16 +50,21 @@ logSanitize(const char *text, size_t len)
     return g_strstrip(clean);
 }
 
-char *
-logGetPath(void)
+void
+logRememberPath(void)
 {
     g_autofree char *link = g_strdup_printf("/proc/self/fd/%d", STDERR_FILENO);
     g_autofree char *path = g_file_read_link(link, NULL);
     struct stat st;
 
-    if (!path || fstat(STDERR_FILENO, &st) < 0 || !S_ISREG(st.st_mode) || st.st_nlink == 0)
-        return NULL;
-    return logSanitize(path, strlen(path));
+    if (path && fstat(STDERR_FILENO, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink > 0)
+        logPath = logSanitize(path, strlen(path));
+}
+
+const char *
+logGetPath(void)
+{
+    return logPath;
 }
 
 void

@@ -47,11 +47,11 @@ void logLimited(LogLimit *limit, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
 #define LOG_LIMIT_LINES 10
 #define LOG_LIMIT_PERIOD (60 * G_USEC_PER_SEC)
 
-/*
- * The path of the file that the log goes to, for a message (g_free); NULL when it is another
- * kind of file, or has been moved or removed.
- */
-char *logGetPath(void);
+/* Finds out the path of the file that the log goes to, as long as that can be. */
+void logRememberPath(void);
+
+/* That path, for a message; NULL when it is another kind of file, or is not known. */
+const char *logGetPath(void);
 
 /*
  * Copies @len bytes of text from outside for a message: what is not printable

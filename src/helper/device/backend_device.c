@@ -76,6 +76,8 @@ typedef struct {
     void *opaque;
     DevicePhase phase;
 
+    EnclaveHost *host; /* where it is read which huge pages there are */
+
     /* What the thread at work has; from one to the next it is handed over. */
     int enclave; /* -1: none, or closed */
     EnclaveMemory memory;
@@ -144,6 +146,15 @@ deviceCreate(const Options *options, const BackendEvents *events, void *opaque)
     device->cpus = g_array_new(FALSE, FALSE, sizeof(unsigned int));
     device->listening = !options->heartbeat;
     return device;
+}
+
+static int
+deviceOpen(void *instance, Failure *failure G_GNUC_UNUSED)
+{
+    Device *device = instance;
+
+    device->host = enclaveHostOpen("", device->options->numaNode, device->options->pageSize);
+    return 0;
 }
 
 /* In a worker: the steps of a phase */
@@ -230,7 +241,7 @@ deviceTryMap(Device *device, EnclavePools *pools, uint64_t *missing)
     EnclaveLayout layout;
     int err;
 
-    enclaveMemoryReadPools("", options->numaNode, options->pageSize, pools);
+    enclaveHostReadPools(device->host, pools);
     if ((*missing = enclaveMemoryPlan(pools, options->memory, false, &layout)) > 0) {
         errno = ENOMEM;
         return -1;
@@ -726,6 +737,7 @@ deviceDestroy(void *instance)
     if (device->closeTimer > 0)
         g_source_remove(device->closeTimer);
     deviceRelease(device);
+    enclaveHostFree(device->host);
     failureClear(&device->failure);
     g_array_unref(device->cpus);
     g_free(device);
@@ -734,6 +746,7 @@ deviceDestroy(void *instance)
 const Backend backendDevice = {
     .check = deviceCheck,
     .create = deviceCreate,
+    .open = deviceOpen,
     .load = deviceLoad,
     .start = deviceStart,
     .measure = deviceMeasure,

@@ -13,6 +13,7 @@
 #include "device/enclave_memory.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/mempolicy.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,73 +32,139 @@
 # define MADV_POPULATE_WRITE 23
 #endif
 
-/* Reads the number in the file @name of @dir; 0 when there is none. */
-static uint64_t
-pagesReadNumber(const char *dir, const char *name)
+/* The files that tell of the pages of one size: read again and again, by a process that can open none */
+typedef struct {
+    uint64_t size; /* bytes */
+    int unused;    /* -1: there is no such file, likewise below */
+    int reserved;
+    int total;
+    int nodeUnused; /* of the one NUMA node that counts */
+    int nodeTotal;
+} EnclaveHostPages;
+
+struct _EnclaveHost {
+    bool node; /* one counts only */
+    EnclaveHostPages pages[ENCLAVE_PAGE_SIZES_MAX];
+    size_t n;
+};
+
+static int
+hostOpenFile(const char *dir, const char *name)
 {
     g_autofree char *path = g_build_filename(dir, name, NULL);
-    g_autofree char *text = NULL;
 
-    if (!g_file_get_contents(path, &text, NULL, NULL))
-        return 0;
-    return g_ascii_strtoull(text, NULL, 10);
+    return open(path, O_RDONLY | O_CLOEXEC);
 }
 
-static EnclavePages
-pagesRead(const char *root, int node, uint64_t size)
+static EnclaveHostPages
+hostOpenPages(const char *root, int node, uint64_t size)
 {
     g_autofree char *name = g_strdup_printf("hugepages-%" G_GUINT64_FORMAT "kB", size / 1024);
     g_autofree char *dir = g_strdup_printf("%s/sys/kernel/mm/hugepages/%s", root, name);
-    uint64_t unused = pagesReadNumber(dir, "free_hugepages");
-    uint64_t reserved = pagesReadNumber(dir, "resv_hugepages");
-    EnclavePages pages = {
+    EnclaveHostPages pages = {
         .size = size,
-        .free = unused - MIN(reserved, unused),
-        .total = pagesReadNumber(dir, "nr_hugepages"),
+        .unused = hostOpenFile(dir, "free_hugepages"),
+        .reserved = hostOpenFile(dir, "resv_hugepages"),
+        .total = hostOpenFile(dir, "nr_hugepages"),
+        .nodeUnused = -1,
+        .nodeTotal = -1,
     };
 
-    /* Reservations are not known by node. */
     if (node >= 0) {
         g_free(dir);
         dir = g_strdup_printf("%s/sys/devices/system/node/node%d/hugepages/%s", root, node, name);
-        pages.free = MIN(pages.free, pagesReadNumber(dir, "free_hugepages"));
-        pages.total = pagesReadNumber(dir, "nr_hugepages");
+        pages.nodeUnused = hostOpenFile(dir, "free_hugepages");
+        pages.nodeTotal = hostOpenFile(dir, "nr_hugepages");
     }
     return pages;
 }
 
 static int
-pagesCompare(const void *a, const void *b)
+hostCompare(const void *a, const void *b)
 {
-    uint64_t left = ((const EnclavePages *)a)->size;
-    uint64_t right = ((const EnclavePages *)b)->size;
+    uint64_t left = ((const EnclaveHostPages *)a)->size;
+    uint64_t right = ((const EnclaveHostPages *)b)->size;
 
     return left < right ? 1 : left > right ? -1 : 0;
 }
 
-void
-enclaveMemoryReadPools(const char *root, int node, uint64_t pageSize, EnclavePools *pools)
+EnclaveHost *
+enclaveHostOpen(const char *root, int node, uint64_t pageSize)
 {
+    EnclaveHost *host = g_new0(EnclaveHost, 1);
     g_autofree char *path = g_strdup_printf("%s/sys/kernel/mm/hugepages", root);
     g_autoptr(GDir) dir = NULL;
     const char *name;
 
-    pools->n = 0;
+    host->node = node >= 0;
     if (pageSize > 0) {
-        pools->pages[pools->n++] = pagesRead(root, node, pageSize);
-        return;
+        host->pages[host->n++] = hostOpenPages(root, node, pageSize);
+        return host;
     }
 
     dir = g_dir_open(path, 0, NULL);
-    while (dir && (name = g_dir_read_name(dir)) && pools->n < ENCLAVE_PAGE_SIZES_MAX) {
+    while (dir && (name = g_dir_read_name(dir)) && host->n < ENCLAVE_PAGE_SIZES_MAX) {
         uint64_t size = 0;
 
         if (g_str_has_prefix(name, "hugepages-"))
             size = g_ascii_strtoull(name + strlen("hugepages-"), NULL, 10) * 1024;
         if (size > 0 && size % PAGES_STEP == 0)
-            pools->pages[pools->n++] = pagesRead(root, node, size);
+            host->pages[host->n++] = hostOpenPages(root, node, size);
     }
-    qsort(pools->pages, pools->n, sizeof(pools->pages[0]), pagesCompare);
+    qsort(host->pages, host->n, sizeof(host->pages[0]), hostCompare);
+    return host;
+}
+
+void
+enclaveHostFree(EnclaveHost *host)
+{
+    size_t i;
+    size_t k;
+
+    for (i = 0; host && i < host->n; i++) {
+        const EnclaveHostPages *pages = &host->pages[i];
+        const int fds[] = {pages->unused, pages->reserved, pages->total, pages->nodeUnused,
+                           pages->nodeTotal};
+
+        for (k = 0; k < G_N_ELEMENTS(fds); k++) {
+            if (fds[k] >= 0)
+                close(fds[k]);
+        }
+    }
+    g_free(host);
+}
+
+/* The number in the file @fd; 0 when there is none */
+static uint64_t
+hostReadNumber(int fd)
+{
+    char text[32];
+    ssize_t n = fd < 0 ? -1 : pread(fd, text, sizeof(text) - 1, 0);
+
+    if (n <= 0)
+        return 0;
+    text[n] = '\0';
+    return g_ascii_strtoull(text, NULL, 10);
+}
+
+void
+enclaveHostReadPools(const EnclaveHost *host, EnclavePools *pools)
+{
+    for (pools->n = 0; pools->n < host->n; pools->n++) {
+        const EnclaveHostPages *files = &host->pages[pools->n];
+        EnclavePages *pages = &pools->pages[pools->n];
+        uint64_t unused = hostReadNumber(files->unused);
+        uint64_t reserved = hostReadNumber(files->reserved);
+
+        pages->size = files->size;
+        pages->free = unused - MIN(reserved, unused);
+        pages->total = hostReadNumber(files->total);
+        /* Reservations are not known by node. */
+        if (host->node) {
+            pages->free = MIN(pages->free, hostReadNumber(files->nodeUnused));
+            pages->total = hostReadNumber(files->nodeTotal);
+        }
+    }
 }
 
 static uint64_t

@@ -71,12 +71,19 @@ struct _EnclaveMemory {
     GArray *regions; /* of EnclaveRegion, in the order in which they are to be donated */
 };
 
+/* The files of a host that tell which huge pages it has, opened */
+typedef struct _EnclaveHost EnclaveHost;
+
 /*
- * Reads which huge pages the host has. @root is "", or a directory to look for /sys in; @node
- * is the only NUMA node that counts, or -1; @pageSize in bytes is the only size, or 0 for
- * all that are multiples of 2 MiB. A size that cannot be read has no pages.
+ * Opens them. @root is "", or a directory to look for /sys in; @node is the only NUMA node that
+ * counts, or -1; @pageSize in bytes is the only size, or 0 for all that are multiples of 2 MiB.
+ * Returns them (enclaveHostFree); never NULL.
  */
-void enclaveMemoryReadPools(const char *root, int node, uint64_t pageSize, EnclavePools *pools);
+EnclaveHost *enclaveHostOpen(const char *root, int node, uint64_t pageSize);
+void enclaveHostFree(EnclaveHost *host);
+
+/* Reads which huge pages the host has now. A size that cannot be read has no pages. */
+void enclaveHostReadPools(const EnclaveHost *host, EnclavePools *pools);
 
 /*
  * Chooses pages for @size bytes out of those that are free, or out of all (@all): the

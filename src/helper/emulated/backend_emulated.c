@@ -5,26 +5,20 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * All of QEMU's command line is here. Flow: the image's parts in sealed memfds ->
- * emulatedStart() runs QEMU with those, socket pairs (monitor, vsock device) and two pipes
- * (serial port, messages) as inherited descriptors -> the monitor's events, the serial
- * output and the end of the process -> emulatedConclude() -> one event for lifecycle.c.
+ * Flow: emulatedOpen() forks the launcher, which is to become QEMU, with socket pairs (monitor,
+ * vsock device) and two pipes (serial port, messages) -> the image's parts in sealed memfds ->
+ * emulatedStart() has the launcher run QEMU with those -> the monitor's events, the serial output
+ * and the end of the process -> emulatedConclude() -> one event for lifecycle.c.
  *
  * QEMU dies with the helper: the kernel kills it when the helper's main thread ends.
  * Nothing of it needs a soft end, for it writes to no disk.
- *
- * There is no pvpanic device: Nitro has none, so that images have no driver built in.
  */
 
 #include "backend.h"
 
 #include <errno.h>
 #include <glib-unix.h>
-#include <sched.h>
-#include <signal.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -32,6 +26,7 @@
 #include "heartbeat/heartbeat.h"
 #include "helper_protocol.h"
 #include "emulated/kvm_probe.h"
+#include "emulated/launcher.h"
 #include "emulated/machine.h"
 #include "common/log.h"
 #include "emulated/qmp.h"
@@ -39,17 +34,8 @@
 
 #define QEMU_BINARY "qemu-system-x86_64"
 
-/* Inherited descriptors as QEMU sees them */
-enum {
-    QEMU_FD_KERNEL = 10,
-    QEMU_FD_RAMDISK,
-    QEMU_FD_SERIAL,
-    QEMU_FD_QMP,
-    QEMU_FD_VSOCK,
-};
-#define QEMU_PATH_KERNEL "/proc/self/fd/10"
-#define QEMU_PATH_RAMDISK "/proc/self/fd/11"
-#define QEMU_PATH_SERIAL "/proc/self/fd/12"
+/* A program that a signal has ended, as bubblewrap and shells tell it: the signal is above this. */
+#define QEMU_SIGNALLED 128
 
 /*
  * A killed process that is stuck in the kernel is not waited for any longer; in
@@ -88,7 +74,7 @@ typedef struct {
     uint64_t imageSize;
     ImageParts *parts;
 
-    GPid pid; /* 0: no process */
+    Launcher launcher; /* the process of QEMU: pid 0 when it has ended */
     guint childWatch;
     guint killTimer;
     Qmp *qmp;
@@ -144,6 +130,7 @@ emulatedCreate(const Options *options, const BackendEvents *events, void *opaque
     emulated->options = options;
     emulated->events = events;
     emulated->opaque = opaque;
+    emulated->launcher = LAUNCHER_NONE;
     emulated->serialFd = emulated->messagesFd = -1;
     emulated->message = g_string_new(NULL);
     return emulated;
@@ -189,153 +176,53 @@ emulatedChooseAccel(Emulated *emulated)
 }
 
 static int
+emulatedOpen(void *instance, Failure *failure)
+{
+    Emulated *emulated = instance;
+
+    if (emulatedFindQemu(emulated, failure) < 0)
+        return -1;
+    emulatedChooseAccel(emulated);
+    return launcherFork(&emulated->launcher, emulated->options, emulated->qemu,
+                        g_str_equal(emulated->accel, "kvm"), failure);
+}
+
+static int
 emulatedLoad(void *instance, Image *image, const EifMeasurements *expected,
              const int *cancel, Failure *failure)
 {
     Emulated *emulated = instance;
 
-    if (emulatedFindQemu(emulated, failure) < 0 ||
-        !(emulated->parts = imageUnpack(image, expected, cancel, failure)) ||
+    if (!(emulated->parts = imageUnpack(image, expected, cancel, failure)) ||
         imagePartsCheckLinux(emulated->parts, emulated->options->memory, failure) < 0)
         return -1;
 
     imageClose(image);
     emulated->imageSize = image->size;
-    emulatedChooseAccel(emulated);
     return machineChoose(&emulated->machine, emulated->parts, emulated->options,
                          g_str_equal(emulated->accel, "tcg"), failure);
 }
 
-/* QEMU's own options are comma-separated lists, in which a comma is written twice. */
-static char *
-emulatedEscape(const char *value)
-{
-    g_auto(GStrv) parts = g_strsplit(value, ",", -1);
-
-    return g_strjoinv(",,", parts);
-}
-
-static void
-emulatedAdd(GPtrArray *argv, const char *option, char *value)
-{
-    g_ptr_array_add(argv, g_strdup(option));
-    if (value)
-        g_ptr_array_add(argv, value);
-}
-
-/* The memory is shared with us where there is a vsock device, whose buffers are in it. */
-static void
-emulatedAddMemory(const Options *options, GPtrArray *argv)
-{
-    g_autoptr(GString) object = g_string_new("memory-backend-memfd,id=memory,seal=on");
-
-    if (!options->hasCid && options->pageSize == 0)
-        return;
-    g_string_append_printf(object, ",size=%" G_GUINT64_FORMAT ",share=%s", options->memory,
-                           options->hasCid ? "on" : "off");
-    if (options->pageSize > 0)
-        g_string_append_printf(object, ",hugetlb=on,hugetlbsize=%" G_GUINT64_FORMAT ",prealloc=on",
-                               options->pageSize);
-    emulatedAdd(argv, "-object", g_strdup(object->str));
-    if (options->lockMemory)
-        emulatedAdd(argv, "-overcommit", g_strdup("mem-lock=on"));
-}
-
-static void
-emulatedAddVsock(const Options *options, GPtrArray *argv)
-{
-    if (!options->hasCid)
-        return;
-    emulatedAdd(argv, "-global", g_strdup("virtio-mmio.force-legacy=false"));
-    emulatedAdd(argv, "-chardev", g_strdup_printf("socket,id=vsock,fd=%d", QEMU_FD_VSOCK));
-    emulatedAdd(argv, "-device", g_strdup("vhost-user-vsock-device,chardev=vsock,bus="
-                                          MACHINE_VSOCK_BUS));
-}
-
-/*
- * ACPI is how a guest powers off and how distribution kernels find virtio devices. The keyboard
- * controller is how one restarts that was told reboot=k, as AWS's command line does.
- */
-static void
-emulatedAddMachine(const Emulated *emulated, GPtrArray *argv)
-{
-    const Options *options = emulated->options;
-
-    emulatedAdd(argv, "-machine",
-                g_strdup_printf("microvm,acpi=%s,auto-kernel-cmdline=off,isa-serial=on,rtc=on,"
-                                "dump-guest-core=off%s", emulated->machine.acpi ? "on" : "off",
-                                options->hasCid || options->pageSize > 0 ?
-                                    ",memory-backend=memory" : ""));
-    emulatedAdd(argv, "-accel", g_strdup(emulated->accel));
-    if (emulated->machine.icount)
-        emulatedAdd(argv, "-icount", g_strdup("shift=auto"));
-    emulatedAdd(argv, "-device", g_strdup("i8042"));
-}
-
-static GPtrArray *
-emulatedBuildArgv(const Emulated *emulated)
-{
-    const Options *options = emulated->options;
-    GPtrArray *argv = g_ptr_array_new_with_free_func(g_free);
-    g_autofree char *name = emulatedEscape(options->name);
-    bool kvm = g_str_equal(emulated->accel, "kvm");
-
-    emulatedAdd(argv, emulated->qemu, NULL);
-    emulatedAdd(argv, "-name", g_strdup_printf("guest=%s", name));
-    emulatedAdd(argv, "-uuid", g_strdup(options->uuid));
-    emulatedAdd(argv, "-nodefaults", NULL);
-    emulatedAdd(argv, "-no-user-config", NULL);
-    emulatedAdd(argv, "-display", g_strdup("none"));
-    emulatedAdd(argv, "-no-reboot", NULL);
-    emulatedAdd(argv, "-S", NULL);
-    emulatedAdd(argv, "-sandbox",
-                g_strdup("on,obsolete=deny,elevateprivileges=deny,spawn=deny,"
-                         "resourcecontrol=deny"));
-
-    emulatedAddMachine(emulated, argv);
-    emulatedAdd(argv, "-cpu", g_strdup(kvm ? "host" : "max"));
-    emulatedAdd(argv, "-smp", g_strdup_printf("%u", options->vcpus));
-    emulatedAdd(argv, "-m", g_strdup_printf("%" G_GUINT64_FORMAT "B", options->memory));
-    emulatedAddMemory(options, argv);
-
-    emulatedAdd(argv, "-kernel", g_strdup(QEMU_PATH_KERNEL));
-    if (emulated->parts->ramdiskSize > 0)
-        emulatedAdd(argv, "-initrd", g_strdup(QEMU_PATH_RAMDISK));
-    emulatedAdd(argv, "-append", g_strdup(emulated->machine.cmdline));
-
-    emulatedAdd(argv, "-chardev", g_strdup("file,id=serial,path=" QEMU_PATH_SERIAL));
-    emulatedAdd(argv, "-serial", g_strdup("chardev:serial"));
-    emulatedAdd(argv, "-chardev", g_strdup_printf("socket,id=monitor,fd=%d", QEMU_FD_QMP));
-    emulatedAdd(argv, "-mon", g_strdup("chardev=monitor,mode=control"));
-    emulatedAddVsock(options, argv);
-
-    g_ptr_array_add(argv, NULL);
-    return argv;
-}
-
-/* Between fork and exec: only what POSIX calls async-signal-safe, and system calls. */
-static void
-emulatedChildSetup(gpointer opaque)
-{
-    pid_t parent = *(const pid_t *)opaque;
-
-    signal(SIGPIPE, SIG_DFL);
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    /* The helper may have died before the line above. */
-    if (getppid() != parent)
-        _exit(1);
-}
-
-/* What QEMU's last words mean: a shortage, no KVM here, or anything else. */
+/* What the last words mean: a shortage, no KVM here, no QEMU or no namespaces, or anything else. */
 static const char *
 emulatedClassify(const char *message)
 {
     if (strstr(message, "allocate") || strstr(message, "guest memory") ||
         strstr(message, "guest RAM"))
         return NITRO_FAILURE_RESOURCE;
-    if (strstr(message, "KVM") || strstr(message, "kvm"))
+    if (strstr(message, "KVM") || strstr(message, "kvm") || g_str_has_prefix(message, "bwrap: ") ||
+        g_str_has_prefix(message, "libvirt_nitro: "))
         return NITRO_FAILURE_UNSUPPORTED;
     return NITRO_FAILURE_INTERNAL;
+}
+
+/* The signal that has ended QEMU; 0: none has */
+static int
+emulatedGetSignal(int status)
+{
+    if (WIFSIGNALED(status))
+        return WTERMSIG(status);
+    return WEXITSTATUS(status) > QEMU_SIGNALLED ? WEXITSTATUS(status) - QEMU_SIGNALLED : 0;
 }
 
 static void
@@ -353,10 +240,10 @@ emulatedFailure(const Emulated *emulated, int status, Failure *failure)
     else if (message)
         failureSet(failure, emulatedClassify(message), "QEMU cannot start the enclave: %s",
                    message);
-    else if (WIFSIGNALED(status))
+    else if (emulatedGetSignal(status) > 0)
         failureSet(failure, NITRO_FAILURE_INTERNAL,
                    "QEMU was killed by signal %d before it had started the enclave",
-                   WTERMSIG(status));
+                   emulatedGetSignal(status));
     else
         failureSet(failure, NITRO_FAILURE_INTERNAL,
                    "QEMU ended with status %d before it had started the enclave",
@@ -400,8 +287,9 @@ emulatedConclude(Emulated *emulated, int status)
     } else if (emulated->exitReason) {
         emulated->events->ended(emulated->exitReason, emulated->opaque);
     } else {
-        logError("QEMU %s %d", WIFSIGNALED(status) ? "was killed by signal" : "ended with status",
-                 WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+        logError("QEMU %s %d",
+                 emulatedGetSignal(status) > 0 ? "was killed by signal" : "ended with status",
+                 emulatedGetSignal(status) > 0 ? emulatedGetSignal(status) : WEXITSTATUS(status));
         emulated->events->ended(NITRO_EXIT_CRASHED, emulated->opaque);
     }
 }
@@ -415,8 +303,9 @@ emulatedOnKillTimer(gpointer opaque)
     emulated->killTimer = 0;
     g_source_remove(emulated->childWatch);
     emulated->childWatch = 0;
-    logError("QEMU, process %d, is stuck in the kernel and does not end", (int)emulated->pid);
-    emulated->pid = 0;
+    logError("QEMU, process %d, is stuck in the kernel and does not end",
+             (int)emulated->launcher.pid);
+    emulated->launcher.pid = 0;
     emulatedConclude(emulated, 0);
     return G_SOURCE_REMOVE;
 }
@@ -424,9 +313,9 @@ emulatedOnKillTimer(gpointer opaque)
 static void
 emulatedKill(Emulated *emulated)
 {
-    if (emulated->pid == 0 || emulated->killTimer > 0)
+    if (emulated->launcher.pid == 0 || emulated->killTimer > 0)
         return;
-    kill(emulated->pid, SIGKILL);
+    launcherKill(&emulated->launcher);
     emulated->killTimer = g_timeout_add(QEMU_KILL_TIMEOUT_MS, emulatedOnKillTimer, emulated);
 }
 
@@ -515,7 +404,7 @@ emulatedOnBroken(const char *text, void *opaque)
 {
     Emulated *emulated = opaque;
 
-    if (emulated->pid == 0 || emulated->killTimer > 0 || emulated->broken)
+    if (emulated->launcher.pid == 0 || emulated->killTimer > 0 || emulated->broken)
         return;
     emulated->broken = logSanitize(text, strlen(text));
     logError("QEMU is ended: %s", emulated->broken);
@@ -690,14 +579,16 @@ emulatedOnMessages(gint fd G_GNUC_UNUSED, GIOCondition condition, gpointer opaqu
 }
 
 /* QEMU has ended. What it and the guest said before is still in the descriptors. */
-static void
-emulatedOnChild(GPid pid G_GNUC_UNUSED, gint status, gpointer opaque)
+static gboolean
+emulatedOnChild(gint fd G_GNUC_UNUSED, GIOCondition condition G_GNUC_UNUSED, gpointer opaque)
 {
     Emulated *emulated = opaque;
+    int status;
     int i;
 
+    if (!launcherReap(&emulated->launcher, &status))
+        return G_SOURCE_CONTINUE;
     emulated->childWatch = 0;
-    emulated->pid = 0;
     if (emulated->killTimer > 0)
         g_source_remove(emulated->killTimer);
     emulated->killTimer = 0;
@@ -712,133 +603,14 @@ emulatedOnChild(GPid pid G_GNUC_UNUSED, gint status, gpointer opaque)
     if (emulated->vsock)
         vsockDeviceDrain(emulated->vsock);
 
+    emulated->status = status;
     if (!emulated->vsock || !emulated->booted || emulated->terminating) {
         emulatedConclude(emulated, status);
-        return;
+        return G_SOURCE_REMOVE;
     }
     emulated->finishing = true;
-    emulated->status = status;
     vsockDeviceFinish(emulated->vsock);
-}
-
-/* The ends of what connects us with QEMU; [0] is ours, [1] is QEMU's */
-typedef struct {
-    int serial[2];
-    int qmp[2];
-    int messages[2];
-    int vsock[2]; /* -1 without a vsock device */
-} EmulatedChannels;
-
-static void
-emulatedCloseChannels(EmulatedChannels *channels, int end)
-{
-    const int fds[] = {channels->serial[end], channels->qmp[end], channels->messages[end],
-                       channels->vsock[end]};
-    size_t i;
-
-    for (i = 0; i < G_N_ELEMENTS(fds); i++) {
-        if (fds[i] >= 0)
-            close(fds[i]);
-    }
-}
-
-static int
-emulatedOpenChannels(EmulatedChannels *channels, bool vsock, Failure *failure)
-{
-    *channels = (EmulatedChannels){{-1, -1}, {-1, -1}, {-1, -1}, {-1, -1}};
-
-    if (!g_unix_open_pipe(channels->serial, FD_CLOEXEC, NULL) ||
-        !g_unix_set_fd_nonblocking(channels->serial[0], TRUE, NULL) ||
-        socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, channels->qmp) < 0 ||
-        (vsock && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, channels->vsock) < 0) ||
-        !g_unix_open_pipe(channels->messages, FD_CLOEXEC, NULL) ||
-        !g_unix_set_fd_nonblocking(channels->messages[0], TRUE, NULL)) {
-        failureSet(failure, NITRO_FAILURE_RESOURCE, "No connection to QEMU can be made: %s",
-                   g_strerror(errno));
-        emulatedCloseChannels(channels, 0);
-        emulatedCloseChannels(channels, 1);
-        return -1;
-    }
-    return 0;
-}
-
-static int
-emulatedSpawn(Emulated *emulated, const EmulatedChannels *channels, Failure *failure)
-{
-    static const char *const environment[] = {"PATH=/usr/bin:/bin", "LC_ALL=C", NULL};
-    g_autoptr(GPtrArray) argv = emulatedBuildArgv(emulated);
-    g_autoptr(GError) error = NULL;
-    const int sources[] = {emulated->parts->kernelFd, emulated->parts->ramdiskFd,
-                           channels->serial[1], channels->qmp[1], channels->vsock[1]};
-    const int targets[] = {QEMU_FD_KERNEL, QEMU_FD_RAMDISK, QEMU_FD_SERIAL, QEMU_FD_QMP,
-                           QEMU_FD_VSOCK};
-    /* the last one only when there is a vsock device */
-    size_t n = G_N_ELEMENTS(sources) - (channels->vsock[1] < 0);
-    pid_t parent = getpid();
-
-    if (!g_spawn_async_with_pipes_and_fds("/", (const char *const *)argv->pdata, environment,
-                                          G_SPAWN_DO_NOT_REAP_CHILD, emulatedChildSetup, &parent,
-                                          -1, channels->messages[1], channels->messages[1],
-                                          sources, targets, n, &emulated->pid,
-                                          NULL, NULL, NULL, &error)) {
-        emulated->pid = 0;
-        failureSet(failure, NITRO_FAILURE_UNSUPPORTED, "QEMU cannot be run: %s", error->message);
-        return -1;
-    }
-    return 0;
-}
-
-/*
- * Binds this thread, and by that the QEMU it starts, to the CPUs that were asked for;
- * the former binding is stored in @before.
- */
-static int
-emulatedBind(const GArray *cpus, cpu_set_t *before, size_t size, Failure *failure)
-{
-    cpu_set_t *wanted = CPU_ALLOC(NITRO_CPU_MAX + 1);
-    cpu_set_t *found = CPU_ALLOC(NITRO_CPU_MAX + 1);
-    guint i;
-
-    CPU_ZERO_S(size, wanted);
-    CPU_ZERO_S(size, found);
-    CPU_ZERO_S(size, before);
-    for (i = 0; i < cpus->len; i++)
-        CPU_SET_S(g_array_index(cpus, unsigned int, i), size, wanted);
-
-    if (sched_getaffinity(0, size, before) < 0 ||
-        (sched_setaffinity(0, size, wanted) < 0 && errno != EINVAL) ||
-        sched_getaffinity(0, size, found) < 0)
-        failureSet(failure, NITRO_FAILURE_RESOURCE, "The CPUs cannot be chosen: %s",
-                   g_strerror(errno));
-
-    for (i = 0; i < cpus->len; i++) {
-        unsigned int cpu = g_array_index(cpus, unsigned int, i);
-
-        if (!CPU_ISSET_S(cpu, size, found))
-            failureSet(failure, NITRO_FAILURE_RESOURCE,
-                       "CPU %u cannot be used: this host does not have it, or it is offline", cpu);
-    }
-    if (failure->code)
-        sched_setaffinity(0, size, before);
-
-    CPU_FREE(wanted);
-    CPU_FREE(found);
-    return failure->code ? -1 : 0;
-}
-
-static int
-emulatedSpawnBound(Emulated *emulated, const EmulatedChannels *channels, Failure *failure)
-{
-    size_t size = CPU_ALLOC_SIZE(NITRO_CPU_MAX + 1);
-    cpu_set_t *before = CPU_ALLOC(NITRO_CPU_MAX + 1);
-    int rc = emulatedBind(emulated->options->cpus, before, size, failure);
-
-    if (rc == 0) {
-        rc = emulatedSpawn(emulated, channels, failure);
-        sched_setaffinity(0, size, before);
-    }
-    CPU_FREE(before);
-    return rc;
+    return G_SOURCE_REMOVE;
 }
 
 /*
@@ -846,15 +618,15 @@ emulatedSpawnBound(Emulated *emulated, const EmulatedChannels *channels, Failure
  * @failure set.
  */
 static int
-emulatedStartVsock(Emulated *emulated, EmulatedChannels *channels, Failure *failure)
+emulatedStartVsock(Emulated *emulated, Failure *failure)
 {
     const Options *options = emulated->options;
 
     if (!options->hasCid)
         return 0;
-    emulated->vsock = vsockDeviceNew(channels->vsock[0], options->cid, options->vsockDirFd,
+    emulated->vsock = vsockDeviceNew(emulated->launcher.vsock, options->cid, options->vsockDirFd,
                                      options->vsockListenFd, &emulatedVsockCallbacks, emulated);
-    channels->vsock[0] = -1;
+    emulated->launcher.vsock = -1;
     if (emulated->vsock)
         return 0;
     failureSet(failure, NITRO_FAILURE_RESOURCE, "The vsock device cannot be made: %s",
@@ -866,32 +638,29 @@ static int
 emulatedStart(void *instance, Failure *failure)
 {
     Emulated *emulated = instance;
-    EmulatedChannels channels;
-    int rc;
+    const ImageParts *parts = emulated->parts;
 
-    if (emulatedOpenChannels(&channels, emulated->options->hasCid, failure) < 0)
+    if (emulatedStartVsock(emulated, failure) < 0 ||
+        launcherRun(&emulated->launcher, &emulated->machine, parts->kernelFd,
+                    parts->ramdiskSize > 0 ? parts->ramdiskFd : -1, failure) < 0)
         return -1;
-    rc = emulatedStartVsock(emulated, &channels, failure);
-    if (rc == 0)
-        rc = emulated->options->cpus ? emulatedSpawnBound(emulated, &channels, failure) :
-                                       emulatedSpawn(emulated, &channels, failure);
-    emulatedCloseChannels(&channels, 1);
-    if (rc < 0) {
-        emulatedCloseChannels(&channels, 0);
-        return -1;
-    }
 
     emulated->guestWatch = guestWatchNew(emulatedOnStopped, emulated);
     guestWatchSetBooting(emulated->guestWatch, emulated->options->heartbeat);
-    emulated->childWatch = g_child_watch_add(emulated->pid, emulatedOnChild, emulated);
-    emulated->qmp = qmpNew(channels.qmp[0], &emulatedQmpCallbacks, emulated);
-    emulated->serialFd = channels.serial[0];
+    emulated->childWatch = g_unix_fd_add(emulated->launcher.pidFd, G_IO_IN, emulatedOnChild,
+                                         emulated);
+    emulated->qmp = qmpNew(emulated->launcher.qmp, &emulatedQmpCallbacks, emulated);
+    emulated->launcher.qmp = -1;
+    emulated->serialFd = emulated->launcher.serial;
+    emulated->launcher.serial = -1;
     emulated->serialWatch = g_unix_fd_add(emulated->serialFd, G_IO_IN | G_IO_HUP,
                                           emulatedOnSerial, emulated);
-    emulated->messagesFd = channels.messages[0];
+    emulated->messagesFd = emulated->launcher.messages;
+    emulated->launcher.messages = -1;
     emulated->messagesWatch = g_unix_fd_add(emulated->messagesFd, G_IO_IN | G_IO_HUP,
                                             emulatedOnMessages, emulated);
-    logInfo("Started QEMU as process %d, accelerator %s", (int)emulated->pid, emulated->accel);
+    logInfo("Started QEMU as process %d, accelerator %s", (int)emulated->launcher.pid,
+            emulated->accel);
     return 0;
 }
 
@@ -925,13 +694,12 @@ emulatedDestroy(void *instance)
                              emulated->messagesWatch, emulated->bootTimer};
     size_t i;
 
-    if (emulated->pid > 0)
-        kill(emulated->pid, SIGKILL);
     for (i = 0; i < G_N_ELEMENTS(watches); i++) {
         if (watches[i] > 0)
             g_source_remove(watches[i]);
     }
 
+    launcherClear(&emulated->launcher);
     vsockDeviceFree(emulated->vsock);
     failureClear(&emulated->bootFailure);
     qmpFree(emulated->qmp);
@@ -952,6 +720,7 @@ emulatedDestroy(void *instance)
 const Backend backendEmulated = {
     .check = emulatedCheck,
     .create = emulatedCreate,
+    .open = emulatedOpen,
     .load = emulatedLoad,
     .start = emulatedStart,
     .measure = emulatedMeasure,

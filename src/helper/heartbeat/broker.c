@@ -22,8 +22,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include <linux/vm_sockets.h>
 
@@ -33,6 +31,7 @@
 #include "common/json_stream.h"
 #include "common/listener.h"
 #include "common/log.h"
+#include "sandbox/sandbox.h"
 #include "nitro_limits.h"
 
 /* More than any host has enclaves; who comes later waits in the socket. */
@@ -81,22 +80,13 @@ brokerClientFree(void *opaque)
     g_free(client);
 }
 
-/*
- * The file first: as long as it is there and we listen, the daemon connects to us and puts no
- * other one in its place; so it is ours. The daemon removes what we may not.
- */
+/* The file of the socket is the daemon's to remove: this process can reach none. */
 static void
 brokerRetire(Broker *broker)
 {
-    struct sockaddr_un address = {0};
-    socklen_t len = sizeof(address) - 1;
-
     if (broker->retired)
         return;
     broker->retired = true;
-    if (getsockname(broker->fd, (struct sockaddr *)&address, &len) == 0 &&
-        g_path_is_absolute(address.sun_path))
-        unlink(address.sun_path);
     listenerShut(broker->listener);
 }
 
@@ -362,10 +352,11 @@ brokerOnClient(int fd, void *opaque)
         broker->port = heartbeatPortNew(&brokerPortEvents, broker);
 }
 
-void
-brokerRun(int listenFd)
+int
+brokerRun(int listenFd, bool filtered, Failure *failure)
 {
     Broker broker = {.fd = listenFd, .portError = -1};
+    int rc = 0;
 
     broker.loop = g_main_loop_new(NULL, FALSE);
     broker.clients = g_ptr_array_new_with_free_func(brokerClientFree);
@@ -375,10 +366,14 @@ brokerRun(int listenFd)
     g_unix_signal_add(SIGTERM, brokerOnSignal, &broker);
     g_unix_signal_add(SIGINT, brokerOnSignal, &broker);
 
-    g_main_loop_run(broker.loop);
+    if (filtered)
+        rc = sandboxEnter(SANDBOX_BROKER, failure);
+    if (rc == 0)
+        g_main_loop_run(broker.loop);
 
     listenerFree(broker.listener);
     heartbeatPortFree(broker.port);
     g_ptr_array_unref(broker.clients);
     g_main_loop_unref(broker.loop);
+    return rc;
 }

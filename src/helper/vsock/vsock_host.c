@@ -48,10 +48,10 @@
 
 /*
  * What is under way at the guest's end has to fit into the sockets' buffers, which outlive
- * us. Without privileges these are twice net.core.wmem_max at most, 416 KiB as a rule, and
- * half that before the end; in bytes.
+ * us. These are twice net.core.wmem_max at most, 416 KiB as a rule, and half that before the
+ * end; in bytes.
  */
-#define UNPRIVILEGED_BUFFER_SIZE (256 * 1024)
+#define HOST_BUFFER_SIZE (256 * 1024)
 
 /* Values for SO_SNDBUF, which doubles them: of a few connections, and at the end */
 #define LARGE_SEND_BUFFER (256 * 1024)
@@ -120,7 +120,7 @@ vsockHostWatchPeer(VsockPeer *peer)
 
     /* A burst of one of a few connections fits in then. */
     if (vsockCount(peer->host->vsock) <= VSOCK_BUFFERS_LARGE)
-        setsockopt(peer->watch.fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size));
+        setsockopt(peer->watch.fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
     return pollerAdd(peer->host->poller, &peer->watch, EPOLLIN | EPOLLRDHUP | EPOLLET);
 }
 
@@ -152,8 +152,9 @@ vsockHostFreePeer(VsockPeer *peer)
 }
 
 /*
- * Connects to the socket of @port by way of the directory's descriptor, so that neither
- * the length of its path nor what it is named by now matter. Returns -1 with errno set.
+ * Connects to the socket of @port from within the directory, which has no name in the sandbox, so
+ * that neither the length of its path nor what it is named by now matter. Returns -1 with errno
+ * set.
  */
 static int
 vsockHostDial(const VsockHost *host, uint32_t port)
@@ -163,9 +164,9 @@ vsockHostDial(const VsockHost *host, uint32_t port)
 
     if (fd < 0)
         return -1;
-    g_snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/vsock_%u",
-               host->dirFd, port);
-    if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0) {
+    g_snprintf(address.sun_path, sizeof(address.sun_path), "vsock_%u", port);
+    if (fchdir(host->dirFd) < 0 ||
+        connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0) {
         int err = errno;
 
         close(fd);
@@ -273,8 +274,7 @@ vsockHostGrow(VsockPeer *peer)
     if (!peer->host->finishing || peer->grown)
         return false;
     peer->grown = true;
-    return setsockopt(peer->watch.fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)) == 0 ||
-           setsockopt(peer->watch.fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)) == 0;
+    return setsockopt(peer->watch.fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)) == 0;
 }
 
 static ssize_t
@@ -533,19 +533,6 @@ vsockHostRaiseLimit(void)
         logWarning("vsock: the limit of open files cannot be raised: %s", g_strerror(errno));
 }
 
-/* Whether SO_SNDBUFFORCE works. */
-static bool
-vsockHostIsPrivileged(void)
-{
-    const int size = LAST_SEND_BUFFER;
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool result = fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)) == 0;
-
-    if (fd >= 0)
-        close(fd);
-    return result;
-}
-
 VsockHost *
 vsockHostNew(Poller *poller, uint32_t cid, int dirFd, int listenFd,
              void (*heartbeat)(VsockHeartbeat what, uint8_t byte, void *opaque), void *opaque)
@@ -554,9 +541,7 @@ vsockHostNew(Poller *poller, uint32_t cid, int dirFd, int listenFd,
 
     vsockHostRaiseLimit();
     host->poller = poller;
-    host->vsock = vsockNew(cid, vsockHostIsPrivileged() ? VSOCK_BUFFER_SIZE :
-                                                          UNPRIVILEGED_BUFFER_SIZE,
-                           &vsockHostOps, host);
+    host->vsock = vsockNew(cid, HOST_BUFFER_SIZE, &vsockHostOps, host);
     host->dirFd = dirFd;
     host->listener.fd = listenFd;
     host->listener.ready = vsockHostOnListener;

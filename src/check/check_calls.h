@@ -1,0 +1,56 @@
+/*
+ * check_calls.h: the system calls of the program that checks images
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * sandbox/filter_rule.h says what this is. It reads the image, computes, says one line and ends.
+ */
+
+#pragma once
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mman.h>
+
+#include "sandbox/filter_rule.h"
+
+static const FilterRule checkCalls[] = {
+    /* the image, by its descriptor, and the verdict */
+    {"read", FILTER_ALWAYS},
+    {"pread64", FILTER_ALWAYS},
+    {"lseek", FILTER_ALWAYS},
+    /* the image is read from its beginning to its end */
+    {"fadvise64", FILTER_ALWAYS},
+    {"fstat", FILTER_ALWAYS},
+    /* fstat() of glibc */
+    {"newfstatat", FILTER_ALWAYS, {FILTER_IS(3, AT_EMPTY_PATH)}},
+    {"write", FILTER_ALWAYS},
+    {"close", FILTER_ALWAYS},
+
+    /* memory, of which none is ever code */
+    {"brk", FILTER_ALWAYS},
+    {"mmap", FILTER_ALWAYS, {FILTER_LACKS(2, PROT_EXEC)}},
+    {"mprotect", FILTER_ALWAYS, {FILTER_LACKS(2, PROT_EXEC)}},
+    {"mremap", FILTER_ALWAYS},
+    {"munmap", FILTER_ALWAYS},
+    {"madvise", FILTER_ALWAYS},
+    {"futex", FILTER_ALWAYS},
+
+    /* the date of a certificate, and what GnuTLS seeds its numbers with */
+    {"clock_gettime", FILTER_ALWAYS},
+    {"gettimeofday", FILTER_ALWAYS},
+    {"time", FILTER_ALWAYS},
+    {"getrandom", FILTER_ALWAYS},
+    {"getpid", FILTER_ALWAYS},
+    {"getrusage", FILTER_ALWAYS},
+
+    /* abort() */
+    {"rt_sigprocmask", FILTER_ALWAYS},
+    {"rt_sigreturn", FILTER_ALWAYS},
+    {"gettid", FILTER_ALWAYS},
+    {"tgkill", FILTER_ALWAYS, {FILTER_IS(2, SIGABRT)}},
+
+    {"exit_group", FILTER_ALWAYS},
+};

@@ -1,0 +1,141 @@
+/*
+ * main.c: libvirt_nitro_check, which looks at an image before an enclave is started with it
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Flow: argv -> checkOptionsParse() -> prepare(): all that is ever read from files but the image
+ * -> checkImage(), of hostile content -> one line of JSON for the daemon. Between the last two
+ * nothing is opened, and no process or thread is started: only read, written, and allocated.
+ */
+
+#include <errno.h>
+#include <gnutls/gnutls.h>
+#include <locale.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "check_image.h"
+#include "check_options.h"
+#include "common/json.h"
+#include "nitro_gettext.h"
+
+/* Seconds of CPU time: a check needs milliseconds, and waits for slow disks take none. */
+#define CPU_SECONDS 10
+
+/* Exit status */
+enum {
+    EXIT_TOLD = 0,   /* the verdict has been printed, whatever it is */
+    EXIT_USAGE = 1,  /* the command line is wrong */
+    EXIT_UNABLE = 2, /* there is no verdict: stderr says why */
+};
+
+/* Above all errors of the system, and below all of GnuTLS */
+#define ERRNO_MAX 134
+#define GNUTLS_ERROR_MIN (-512)
+
+/* Texts only, in the encoding of JSON whatever that of the environment is */
+static void
+setLocale(void)
+{
+    if (!setlocale(LC_CTYPE, "C.UTF-8"))
+        setlocale(LC_CTYPE, "");
+    setlocale(LC_MESSAGES, "");
+    nitroGettextInitialize("UTF-8");
+}
+
+/*
+ * Catalogues are read when the first text of theirs is asked for, and those of further languages
+ * (LANGUAGE may be a list) when the first has no translation: so each text of others that can be
+ * asked for is, and of ours one that is there and one that is not.
+ */
+static void
+loadMessages(void)
+{
+    const char *volatile text; /* the compiler would leave out calls that nobody asks for */
+    int i;
+
+    if (g_strcmp0(setlocale(LC_MESSAGES, NULL), "C") == 0)
+        return;
+    text = nitroGettext("");
+    text = nitroGettext("no such message");
+    for (i = 1; i < ERRNO_MAX; i++)
+        text = g_strerror(i);
+    for (i = 0; i > GNUTLS_ERROR_MIN; i--)
+        text = gnutls_strerror(i);
+    (void)text;
+}
+
+/* Returns false with a sentence on stderr when the check cannot be done. */
+static bool
+prepare(void)
+{
+    const struct rlimit limit = {CPU_SECONDS, CPU_SECONDS};
+    int rc;
+
+    loadMessages();
+    /* An image that has made this spin must not do so for ever. */
+    if (setrlimit(RLIMIT_CPU, &limit) < 0) {
+        fprintf(stderr, "libvirt_nitro_check: cannot limit its time: %s\n", g_strerror(errno));
+        return false;
+    }
+    if ((rc = gnutls_global_init()) < 0) {
+        fprintf(stderr, "libvirt_nitro_check: GnuTLS cannot be used: %s\n", gnutls_strerror(rc));
+        return false;
+    }
+    return true;
+}
+
+/* {"pcr0": "hex"}, {}, or {"failure": {"code": "image", "text": "..."}} */
+static int
+tell(const Failure *failure, const char *pcr0)
+{
+    JsonWriter *writer = jsonWriterNew();
+    g_autofree char *line = NULL;
+
+    jsonAddString(writer, "pcr0", pcr0);
+    if (failure->code) {
+        jsonBeginObject(writer, "failure");
+        jsonAddString(writer, "code", failure->code);
+        jsonAddString(writer, "text", failure->text);
+        jsonEndObject(writer);
+    }
+    line = jsonWriterEnd(writer);
+    if (fputs(line, stdout) < 0 || fflush(stdout) != 0) {
+        fprintf(stderr, "libvirt_nitro_check: cannot tell the verdict: %s\n", g_strerror(errno));
+        return EXIT_UNABLE;
+    }
+    return EXIT_TOLD;
+}
+
+int
+main(int argc, char **argv)
+{
+    g_autoptr(CheckOptions) options = NULL;
+    g_auto(Failure) failure = {0};
+    g_autofree char *error = NULL;
+    g_autofree char *pcr0 = NULL;
+
+    setLocale();
+    if (!(options = checkOptionsParse(argc, argv, &error))) {
+        fprintf(stderr, "libvirt_nitro_check: %s\n", error);
+        return EXIT_USAGE;
+    }
+
+    switch (options->action) {
+    case CHECK_OPTIONS_HELP:
+        return fputs(checkOptionsHelp(), stdout) < 0 ? EXIT_UNABLE : EXIT_TOLD;
+    case CHECK_OPTIONS_VERSION:
+        return printf("libvirt_nitro_check %s\n", NITRO_VERSION) < 0 ? EXIT_UNABLE : EXIT_TOLD;
+    case CHECK_OPTIONS_RUN:
+        break;
+    }
+
+    if (!prepare())
+        return EXIT_UNABLE;
+    /* From here on nothing is opened any more, and what is read may be hostile. */
+    checkImage(options, &pcr0, &failure);
+    return tell(&failure, pcr0);
+}

@@ -1,0 +1,121 @@
+/*
+ * common_calls.h: the system calls that every process of ours makes
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * sandbox/filter_rule.h says what this is. No call here takes the name of anything: what a
+ * process has not got as a descriptor, it cannot reach.
+ */
+
+#pragma once
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <linux/seccomp.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+
+#include "sandbox/filter_rule.h"
+
+/* What makes a thread, and what would make it a process or take it out of a namespace */
+#define CALLS_THREAD (CLONE_VM | CLONE_SIGHAND | CLONE_THREAD)
+#define CALLS_NO_THREAD (CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | \
+                         CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP)
+
+static const FilterRule commonCalls[] = {
+    /* descriptors: the control socket, the log, the image */
+    {"read", FILTER_ALWAYS},
+    {"readv", FILTER_ALWAYS},
+    {"write", FILTER_ALWAYS},
+    {"writev", FILTER_ALWAYS},
+    {"close", FILTER_ALWAYS},
+    {"fstat", FILTER_ALWAYS},
+    /* fstat() of glibc: with a path it would tell of files, but reaches none */
+    {"newfstatat", FILTER_ALWAYS, {FILTER_IS(3, AT_EMPTY_PATH)}},
+    {"lseek", FILTER_ALWAYS},
+    /* the image is read from its beginning to its end */
+    {"fadvise64", FILTER_ALWAYS},
+    /* GLib asks for the flags of each descriptor that it is given */
+    {"fcntl", FILTER_ALWAYS, {FILTER_IS(1, F_GETFL)}},
+    {"fcntl", FILTER_ALWAYS, {FILTER_IS(1, F_SETFL)}},
+    {"fcntl", FILTER_ALWAYS, {FILTER_IS(1, F_GETFD)}},
+    {"fcntl", FILTER_ALWAYS, {FILTER_IS(1, F_SETFD)}},
+
+    /* the log and the console are rotated: copied to descriptors of old output, and emptied */
+    {"pread64", FILTER_ALWAYS},
+    {"pwrite64", FILTER_ALWAYS},
+    {"ftruncate", FILTER_ALWAYS},
+
+    /* the main loop, and waiting for room in the log */
+    {"poll", FILTER_ALWAYS},
+    {"ppoll", FILTER_ALWAYS},
+    {"eventfd2", FILTER_ALWAYS},
+
+    /* clients of the control socket, or of the broker's */
+    {"accept4", FILTER_ALWAYS},
+    {"accept", FILTER_ALWAYS},
+    {"recvfrom", FILTER_ALWAYS},
+    {"sendto", FILTER_ALWAYS},
+    {"recvmsg", FILTER_ALWAYS},
+    {"sendmsg", FILTER_ALWAYS},
+    {"shutdown", FILTER_ALWAYS},
+    {"getsockopt", FILTER_ALWAYS},
+    {"setsockopt", FILTER_ALWAYS},
+    {"getsockname", FILTER_ALWAYS},
+    {"getpeername", FILTER_ALWAYS},
+
+    /* memory, of which none is ever code */
+    {"brk", FILTER_ALWAYS},
+    {"mmap", FILTER_ALWAYS, {FILTER_LACKS(2, PROT_EXEC)}},
+    {"mprotect", FILTER_ALWAYS, {FILTER_LACKS(2, PROT_EXEC)}},
+    {"mremap", FILTER_ALWAYS},
+    {"munmap", FILTER_ALWAYS},
+    {"madvise", FILTER_ALWAYS},
+
+    /* threads read and measure the image; no process is ever made */
+    {"clone", FILTER_ALWAYS, {{0, CALLS_THREAD | CALLS_NO_THREAD, CALLS_THREAD}}},
+    /* its arguments cannot be looked at: glibc takes clone() then */
+    {"clone3", FILTER_ALWAYS, .error = ENOSYS},
+    {"set_robust_list", FILTER_ALWAYS},
+    {"rseq", FILTER_ALWAYS},
+    {"futex", FILTER_ALWAYS},
+    {"sched_yield", FILTER_ALWAYS},
+    /* the name of a thread */
+    {"prctl", FILTER_ALWAYS, {FILTER_IS(0, PR_SET_NAME)}},
+    /* GLib gives a thread the scheduling of the one that makes it */
+    {"sched_getattr", FILTER_ALWAYS},
+    {"sched_setattr", FILTER_ALWAYS},
+    /* the thread that measures steps back */
+    {"setpriority", FILTER_ALWAYS},
+    {"exit", FILTER_ALWAYS},
+
+    /* signals: GLib's handlers are there already, and the one of this filter shall stay */
+    {"rt_sigprocmask", FILTER_ALWAYS},
+    {"rt_sigreturn", FILTER_ALWAYS},
+    /* abort(): of the process itself, whose number is not known here, so no other signal */
+    {"tgkill", FILTER_ALWAYS, {FILTER_IS(2, SIGABRT)}},
+    {"gettid", FILTER_ALWAYS},
+    {"getpid", FILTER_ALWAYS},
+    /* a call that a stop and SIGCONT have interrupted */
+    {"restart_syscall", FILTER_ALWAYS},
+
+    /* time; mostly read without any call */
+    {"clock_gettime", FILTER_ALWAYS},
+    {"clock_getres", FILTER_ALWAYS},
+    {"clock_nanosleep", FILTER_ALWAYS},
+    {"nanosleep", FILTER_ALWAYS},
+    {"gettimeofday", FILTER_ALWAYS},
+    {"time", FILTER_ALWAYS},
+
+    /* hash tables and the allocator */
+    {"getrandom", FILTER_ALWAYS},
+
+    /* the second stage, which can only take more away */
+    {"seccomp", FILTER_SETUP, {FILTER_IS(0, SECCOMP_SET_MODE_FILTER)}},
+
+    {"exit_group", FILTER_ALWAYS},
+};

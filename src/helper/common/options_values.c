@@ -1,0 +1,60 @@
+/*
+ * options_values.c: values of options that the helper and the image checker have in common
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "common/options_values.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+bool
+optionsParseNumber(const char *text, uint64_t min, uint64_t max, uint64_t *number)
+{
+    if (!g_ascii_isdigit(*text))
+        return false;
+    return g_ascii_string_to_unsigned(text, 10, min, max, number, NULL);
+}
+
+char *
+optionsSetFd(int *fd, const char *value)
+{
+    uint64_t number;
+    int flags;
+
+    if (!optionsParseNumber(value, 0, G_MAXINT, &number))
+        return g_strdup("is not the number of a file descriptor");
+
+    flags = fcntl((int)number, F_GETFD);
+    if (flags < 0)
+        return g_strdup("is not an open file descriptor");
+    if (fcntl((int)number, F_SETFD, flags | FD_CLOEXEC) < 0)
+        return g_strdup_printf("cannot be used: %s", g_strerror(errno));
+
+    *fd = (int)number;
+    return NULL;
+}
+
+char *
+optionsParsePcr(const char *hex, uint8_t pcr[EIF_PCR_SIZE])
+{
+    size_t i;
+
+    if (strlen(hex) != 2 * EIF_PCR_SIZE)
+        return g_strdup_printf("has %zu hexadecimal digits where SHA-384 has %d", strlen(hex),
+                               2 * EIF_PCR_SIZE);
+
+    for (i = 0; i < EIF_PCR_SIZE; i++) {
+        int high = g_ascii_xdigit_value(hex[2 * i]);
+        int low = g_ascii_xdigit_value(hex[2 * i + 1]);
+
+        if (high < 0 || low < 0)
+            return g_strdup("holds a character that is no hexadecimal digit");
+        pcr[i] = (uint8_t)(high * 16 + low);
+    }
+    return NULL;
+}

@@ -1,0 +1,204 @@
+/*
+ * sandbox.c: takes away from this process what its work does not need
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "sandbox/sandbox.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glib.h>
+#include <linux/capability.h>
+#include <linux/keyctl.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "helper_protocol.h"
+#include "nitro_gettext.h"
+#include "sandbox/violation.h"
+#include "sandbox_filters.h"
+
+static int
+sandboxFail(Failure *failure, const char *what)
+{
+    failureSet(failure, NITRO_FAILURE_UNSUPPORTED, "This process cannot be confined: %s: %s", what,
+               g_strerror(errno));
+    return -1;
+}
+
+/* Who has no capabilities in its user namespace may not take them off the bounding set, either. */
+static int
+sandboxDropCapabilities(Failure *failure)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {0};
+    int capability;
+
+    for (capability = 0; prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0; capability++) {
+        if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0 && errno != EPERM)
+            return sandboxFail(failure, "prctl(PR_CAPBSET_DROP)");
+    }
+    if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
+        return sandboxFail(failure, "prctl(PR_CAP_AMBIENT)");
+    if (syscall(SYS_capset, &header, none) < 0)
+        return sandboxFail(failure, "capset()");
+    return 0;
+}
+
+/* A kernel without keys has none that could be inherited. */
+static int
+sandboxLeaveKeyring(Failure *failure)
+{
+    if (syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL) < 0 && errno != ENOSYS)
+        return sandboxFail(failure, "keyctl(KEYCTL_JOIN_SESSION_KEYRING)");
+    return 0;
+}
+
+int
+sandboxBegin(Failure *failure)
+{
+    const struct rlimit none = {0, 0};
+
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        return sandboxFail(failure, "prctl(PR_SET_NO_NEW_PRIVS)");
+    if (setrlimit(RLIMIT_CORE, &none) < 0)
+        return sandboxFail(failure, "setrlimit(RLIMIT_CORE)");
+    if (sandboxLeaveKeyring(failure) < 0)
+        return -1;
+    /* Root needs them for namespaces in which it is itself: until sandboxEnter(). */
+    if (geteuid() != 0 && sandboxDropCapabilities(failure) < 0)
+        return -1;
+    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+        return sandboxFail(failure, "prctl(PR_SET_DUMPABLE)");
+    return 0;
+}
+
+static int
+sandboxWriteFile(const char *path, const char *text, Failure *failure)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : write(fd, text, strlen(text));
+    int err = errno;
+
+    if (fd >= 0)
+        close(fd);
+    if (n == (ssize_t)strlen(text))
+        return 0;
+    errno = n < 0 ? err : EIO;
+    return sandboxFail(failure, path);
+}
+
+/* The user and the group stay what they are, and there are no others. */
+static int
+sandboxMapIds(uid_t user, gid_t group, Failure *failure)
+{
+    g_autofree char *users = g_strdup_printf("%u %u 1\n", user, user);
+    g_autofree char *groups = g_strdup_printf("%u %u 1\n", group, group);
+
+    return sandboxWriteFile("/proc/self/setgroups", "deny", failure) < 0 ||
+           sandboxWriteFile("/proc/self/uid_map", users, failure) < 0 ||
+           sandboxWriteFile("/proc/self/gid_map", groups, failure) < 0 ? -1 : 0;
+}
+
+/* In a new user namespace this user is nobody before it has been mapped. */
+static int
+sandboxBecomeUser(uid_t user, gid_t group, Failure *failure)
+{
+    int rc;
+
+    /* Who cannot be looked into owns none of its files in /proc. */
+    if (prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) < 0)
+        return sandboxFail(failure, "prctl(PR_SET_DUMPABLE)");
+    rc = sandboxMapIds(user, group, failure);
+    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+        return sandboxFail(failure, "prctl(PR_SET_DUMPABLE)");
+
+    return rc;
+}
+
+/* Any directory that nobody can make anything in; this one is gone with the process. */
+#define SANDBOX_EMPTY_DIRECTORY "/proc/self/fdinfo"
+
+int
+sandboxLeaveHost(int rootFd, Failure *failure)
+{
+    uid_t user = geteuid();
+    gid_t group = getegid();
+
+    if (rootFd < 0 ? chdir(SANDBOX_EMPTY_DIRECTORY) < 0 : fchdir(rootFd) < 0)
+        return sandboxFail(failure, "chdir()");
+    if (unshare(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWIPC) < 0) {
+        failureSet(failure, NITRO_FAILURE_UNSUPPORTED,
+                   "This process cannot have namespaces of its own: %s: let users have user "
+                   "namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone)",
+                   g_strerror(errno));
+        return -1;
+    }
+    if (sandboxBecomeUser(user, group, failure) < 0)
+        return -1;
+    if (chroot(".") < 0)
+        return sandboxFail(failure, "chroot()");
+    return 0;
+}
+
+/* GLib has a thread of its own already. */
+static int
+sandboxLoad(const struct sock_filter *filter, size_t n, Failure *failure)
+{
+    struct sock_fprog program = {.len = n, .filter = (struct sock_filter *)filter};
+    long rc = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC,
+                      &program);
+
+    /* A number: the thread that cannot be made to follow */
+    if (rc > 0)
+        errno = ESRCH;
+    if (rc == 0)
+        return 0;
+    failureSet(failure, NITRO_FAILURE_UNSUPPORTED, "The system calls of this process cannot be "
+               "limited: %s: use a kernel with seccomp filters", g_strerror(errno));
+    return -1;
+}
+
+#define SANDBOX_LOAD(filter, failure) sandboxLoad(filter, G_N_ELEMENTS(filter), failure)
+
+int
+sandboxEnter(SandboxProcess process, Failure *failure)
+{
+    if (sandboxDropCapabilities(failure) < 0)
+        return -1;
+    violationCatch();
+    switch (process) {
+    case SANDBOX_DEVICE:
+        return SANDBOX_LOAD(filterDeviceSetup, failure);
+    case SANDBOX_EMULATED:
+        return SANDBOX_LOAD(filterEmulatedSetup, failure);
+    case SANDBOX_BROKER:
+        return SANDBOX_LOAD(filterBroker, failure);
+    case SANDBOX_CHECK:
+        return SANDBOX_LOAD(filterCheck, failure);
+    }
+    g_assert_not_reached();
+}
+
+int
+sandboxTighten(SandboxProcess process, Failure *failure)
+{
+    switch (process) {
+    case SANDBOX_DEVICE:
+        return SANDBOX_LOAD(filterDeviceRun, failure);
+    case SANDBOX_EMULATED:
+        return SANDBOX_LOAD(filterEmulatedRun, failure);
+    case SANDBOX_BROKER:
+    case SANDBOX_CHECK:
+        break;
+    }
+    g_assert_not_reached();
+}

@@ -1,0 +1,61 @@
+/*
+ * sandbox.h: takes away from this process what its work does not need
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * The order, in a process that runs an enclave:
+ *
+ *   sandboxBegin()   what programs could gain, keys and core dumps are given up, for good
+ *     |              the options are read; files are opened; the launcher of QEMU is forked
+ *   sandboxLeaveHost()  the emulated machine: the file system and the network are left
+ *     |
+ *   sandboxEnter()   capabilities are given up; only the system calls of the set up are allowed
+ *     |              from here on, in which the image is read
+ *   sandboxTighten() the enclave runs: fewer calls are
+ *
+ * What cannot be had is a failure, but for what the caller has been told to do without: nothing is
+ * left out in silence.
+ */
+
+#pragma once
+
+#include <stdbool.h>
+
+#include "common/failure.h"
+
+typedef enum {
+    SANDBOX_DEVICE,
+    SANDBOX_EMULATED,
+    SANDBOX_BROKER,
+    SANDBOX_CHECK,
+} SandboxProcess;
+
+/*
+ * Gives up the privileges of programs that would be run, core dumps and the session's keys, and
+ * lets nobody look into this process. To be called first, while there is one thread. Returns 0, or
+ * -1 with @failure set ("unsupported").
+ */
+int sandboxBegin(Failure *failure);
+
+/*
+ * Lets this process see only the directory @rootFd (-1: an empty one), which becomes its root, and
+ * no network, by namespaces of its own. There must be one thread. Returns 0, or -1 with @failure set
+ * ("unsupported").
+ */
+int sandboxLeaveHost(int rootFd, Failure *failure);
+
+/*
+ * Gives up all capabilities, also those that programs could give back, and allows only the system
+ * calls of @process: see filter_rule.h. A call that is not allowed is written to stderr, with its
+ * name, and ends the process. Threads that there are follow. Returns 0, or
+ * -1 with @failure set ("unsupported").
+ */
+int sandboxEnter(SandboxProcess process, Failure *failure);
+
+/*
+ * In all threads, allows only what @process needs while its enclave runs; sandboxEnter() came
+ * before. Returns 0, or -1 with @failure set ("internal").
+ */
+int sandboxTighten(SandboxProcess process, Failure *failure);

@@ -1,0 +1,36 @@
+/*
+ * vsock_calls.h: the system calls of the emulated machine's vsock device
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * sandbox/filter_rule.h says what this is.
+ */
+
+#pragma once
+
+#include <fcntl.h>
+#include <sys/socket.h>
+
+#include "sandbox/filter_rule.h"
+
+static const FilterRule vsockCalls[] = {
+    /* programs of the host: their sockets are in the one directory that there is */
+    {"socket", FILTER_ALWAYS, {FILTER_IS(0, AF_UNIX)}},
+    {"connect", FILTER_ALWAYS},
+    {"fchdir", FILTER_ALWAYS},
+
+    /* sockets, of which there can be thousands */
+    {"epoll_create1", FILTER_ALWAYS},
+    {"epoll_ctl", FILTER_ALWAYS},
+    {"epoll_wait", FILTER_ALWAYS},
+    {"epoll_pwait", FILTER_ALWAYS},
+    {"epoll_pwait2", FILTER_ALWAYS},
+    {"prlimit64", FILTER_SETUP},
+    {"getrlimit", FILTER_SETUP},
+    {"setrlimit", FILTER_SETUP},
+
+    /* the guest's memory, whose size must not change */
+    {"fcntl", FILTER_ALWAYS, {FILTER_IS(1, F_GET_SEALS)}},
+};
