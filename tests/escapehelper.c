@@ -33,8 +33,8 @@ JsonWriter *__real_controlEventNew(const char *name);
 JsonWriter *__wrap_controlEventNew(const char *name);
 int __real_imageOpen(Image *image, const Options *options, Failure *failure);
 int __wrap_imageOpen(Image *image, const Options *options, Failure *failure);
-void __real_brokerRun(int listenFd);
-void __wrap_brokerRun(int listenFd);
+int __real_brokerRun(int listenFd, bool filtered, Failure *failure);
+int __wrap_brokerRun(int listenFd, bool filtered, Failure *failure);
 
 static const char *escapeAct; /* NULL: none when the enclave runs */
 
@@ -70,11 +70,11 @@ __wrap_imageOpen(Image *image, const Options *options, Failure *failure)
     return __real_imageOpen(image, options, failure);
 }
 
-void
-__wrap_brokerRun(int listenFd)
+int
+__wrap_brokerRun(int listenFd, bool filtered, Failure *failure)
 {
     escapeAct = escapeGetBrokerAct();
     if (*escapeAct)
         g_timeout_add(ESCAPE_DELAY_MS, escapeOnTimer, NULL);
-    __real_brokerRun(listenFd);
+    return __real_brokerRun(listenFd, filtered, failure);
 }

@@ -6,8 +6,9 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * Flow: argv -> checkOptionsParse() -> prepare(): all that is ever read from files but the image
- * -> checkImage(), of hostile content -> one line of JSON for the daemon. Between the last two
- * nothing is opened, and no process or thread is started: only read, written, and allocated.
+ * -> checkImage(), of hostile content -> one line of JSON for the daemon. From the last two on
+ * nothing is opened, and no process or thread is started: only read, written, and allocated. The
+ * filter of check_calls.h sees to that.
  */
 
 #include <errno.h>
@@ -21,6 +22,8 @@
 #include "check_options.h"
 #include "common/json.h"
 #include "nitro_gettext.h"
+#include "sandbox/sandbox.h"
+#include "sandbox/unprotected.h"
 
 /* Seconds of CPU time: a check needs milliseconds, and waits for slow disks take none. */
 #define CPU_SECONDS 10
@@ -68,10 +71,20 @@ loadMessages(void)
     (void)text;
 }
 
+/* Says on stderr why there can be no check, if @rc is not 0. */
+static bool
+isConfined(int rc, const Failure *failure)
+{
+    if (rc < 0)
+        fprintf(stderr, "libvirt_nitro_check: %s\n", failure->text);
+    return rc == 0;
+}
+
 /* Returns false with a sentence on stderr when the check cannot be done. */
 static bool
-prepare(void)
+prepare(const CheckOptions *options)
 {
+    g_auto(Failure) failure = {0};
     const struct rlimit limit = {CPU_SECONDS, CPU_SECONDS};
     int rc;
 
@@ -85,7 +98,9 @@ prepare(void)
         fprintf(stderr, "libvirt_nitro_check: GnuTLS cannot be used: %s\n", gnutls_strerror(rc));
         return false;
     }
-    return true;
+    if (options->without & UNPROTECTED_SECCOMP)
+        return true;
+    return isConfined(sandboxEnter(SANDBOX_CHECK, &failure), &failure);
 }
 
 /* {"pcr0": "hex"}, {}, or {"failure": {"code": "image", "text": "..."}} */
@@ -118,6 +133,8 @@ main(int argc, char **argv)
     g_autofree char *error = NULL;
     g_autofree char *pcr0 = NULL;
 
+    if (!isConfined(sandboxBegin(&failure), &failure))
+        return EXIT_UNABLE;
     setLocale();
     if (!(options = checkOptionsParse(argc, argv, &error))) {
         fprintf(stderr, "libvirt_nitro_check: %s\n", error);
@@ -133,7 +150,7 @@ main(int argc, char **argv)
         break;
     }
 
-    if (!prepare())
+    if (!prepare(options))
         return EXIT_UNABLE;
     /* From here on nothing is opened any more, and what is read may be hostile. */
     checkImage(options, &pcr0, &failure);

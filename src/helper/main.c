@@ -40,11 +40,15 @@ mainOpenStandardFds(void)
         close(fd);
 }
 
-/* Texts only, and in the encoding of JSON: numbers are the same everywhere. */
+/*
+ * Texts only, and in the encoding of JSON: numbers are the same everywhere. No other encoding, as
+ * its converter would be a library that is loaded when it is needed first.
+ */
 static void
 mainSetLocale(void)
 {
-    setlocale(LC_CTYPE, "");
+    if (!setlocale(LC_CTYPE, "C.UTF-8"))
+        setlocale(LC_CTYPE, "");
     setlocale(LC_MESSAGES, "");
     nitroGettextInitialize("UTF-8");
     nitroGettextLoad();
