@@ -22,13 +22,14 @@ from sandboxtest import SessionSandbox, SystemSandbox, user_namespaces
 from test_device import DeviceTest
 from vsockclient import VsockClient
 
-# What QEMU finds in its root directory
-QEMU_TOP = {"bin", "dev", "lib", "lib32", "lib64", "libx32", "proc", "sbin", "usr"}
-QEMU_USR = {"bin", "lib", "lib32", "lib64", "libexec", "libx32", "share"}
+# What QEMU finds in its root directory; of /etc what the dynamic linker looks libraries up in
+QEMU_TOP = {"bin", "dev", "etc", "lib", "lib32", "lib64", "libx32", "proc", "sbin", "usr"}
+QEMU_USR = {"bin", "lib", "lib32", "lib64", "libexec", "libx32", "local", "share"}
 QEMU_DEVICES = {"kvm"}
+QEMU_ETC = {"ld.so.cache"}
 
 # What it must not find, whatever lies about in the directories above
-QEMU_NOT = ["/etc", "/etc/shadow", "/etc/passwd", "/home", "/root", "/var", "/run", "/tmp",
+QEMU_NOT = ["/etc/shadow", "/etc/passwd", "/home", "/root", "/var", "/run", "/tmp",
             "/sys", "/boot", "/mnt", "/media", "/opt", "/srv", "/bin/sh", "/usr/bin/sh",
             "/usr/bin/python3", "/dev/mem", "/dev/nitro_enclaves", "/dev/vsock", "/dev/tty",
             "/dev/shm"]
@@ -54,8 +55,9 @@ class Rules:
             # who has no privileges cannot give back what it could only get by execve() of a file
             if name == "CapBnd" and not (self.system or own_namespace):
                 continue
-            self.assertEqual({int(value, 16) for value in process.of_threads(name)}, {0},
-                             f"there are capabilities left in {name}")
+            left = {status["Name"]: status[name] for status in process.threads()
+                    if int(status[name], 16)}
+            self.assertEqual(left, {}, f"threads have capabilities left in {name}")
 
     def check_filters(self, process, count):
         """All threads are under at least @count filters, and no set-user-ID program helps."""
@@ -207,7 +209,9 @@ class Emulated(Rules):
         self.assertEqual(found, [], "QEMU sees what it does not need")
         self.assertEqual(set(self.emulator.listdir()) - QEMU_TOP, set())
         self.assertEqual(set(self.emulator.listdir("usr")) - QEMU_USR, set())
+        self.assertEqual(set(self.emulator.listdir("usr/local")) - {"lib"}, set())
         self.assertEqual(set(self.emulator.listdir("dev")) - QEMU_DEVICES, set())
+        self.assertEqual(set(self.emulator.listdir("etc")) - QEMU_ETC, set())
         for where in ("bin", "sbin", "usr/bin", "usr/sbin"):
             self.assertEqual([name for name in self.emulator.listdir(where)
                               if not name.startswith("qemu-system")], [], f"programs in {where}")
