@@ -89,6 +89,8 @@ prepare(const CheckOptions *options)
     int rc;
 
     loadMessages();
+    /* GLib looks for aliases of encodings when it needs one first, as for dates. */
+    g_get_charset(NULL);
     /* An image that has made this spin must not do so for ever. */
     if (setrlimit(RLIMIT_CPU, &limit) < 0) {
         fprintf(stderr, "libvirt_nitro_check: cannot limit its time: %s\n", g_strerror(errno));
