@@ -430,8 +430,10 @@ class SystemDevice(SystemSandbox, EscapeTest, DeviceTest):
     @classmethod
     def daemon_environment(cls):
         environment = super().daemon_environment()
-        # the broker is run from there
-        environment["LIBVIRT_NITRO_HELPER_DIR"] = os.path.dirname(cls.emulator)
+        # the broker is run from there, and so is what checks images
+        directory = os.path.dirname(cls.emulator)
+        shutil.copy(daemon.CHECKER, directory)
+        environment["LIBVIRT_NITRO_HELPER_DIR"] = directory
         return environment
 
     @classmethod
