@@ -207,7 +207,8 @@ emulatedLoad(void *instance, Image *image, const EifMeasurements *expected,
 static const char *
 emulatedClassify(const char *message)
 {
-    if (strstr(message, "allocate") || strstr(message, "guest memory") ||
+    if (strstr(message, "allocate") || strstr(message, "locking memory") ||
+        strstr(message, "guest memory") ||
         strstr(message, "guest RAM"))
         return NITRO_FAILURE_RESOURCE;
     if (strstr(message, "KVM") || strstr(message, "kvm") || g_str_has_prefix(message, "bwrap: ") ||
