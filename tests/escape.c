@@ -668,11 +668,10 @@ loadModule(void)
 static long
 nameHost(void)
 {
-    char name[256];
-
-    if (gethostname(name, sizeof(name)) < 0)
+    /* who may is told that the length is none */
+    if (syscall(SYS_sethostname, "", -1) < 0 && errno != EINVAL)
         return -1;
-    return syscall(SYS_sethostname, name, strlen(name));
+    return 0;
 }
 
 static long

@@ -149,7 +149,7 @@ class Processes:
                 dead = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT | os.WNOHANG)
             for pid, (parent, state, session, name) in self._table().items() if dead else ():
                 if (parent == os.getpid() and state == "Z" and session != os.getsid(0) and
-                        name.startswith(("libvirt_nitro", "qemu-", "rpc-", "nitro-"))):
+                        name.startswith(("libvirt_nitro", "qemu-", "bwrap", "rpc-", "nitro-"))):
                     # end() may have been first
                     with contextlib.suppress(ChildProcessError):
                         os.waitpid(pid, 0)

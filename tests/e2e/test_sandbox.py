@@ -22,13 +22,14 @@ from sandboxtest import SessionSandbox, SystemSandbox, user_namespaces
 from test_device import DeviceTest
 from vsockclient import VsockClient
 
-# What QEMU finds in its root directory
-QEMU_TOP = {"bin", "dev", "lib", "lib32", "lib64", "libx32", "proc", "sbin", "usr"}
-QEMU_USR = {"bin", "lib", "lib32", "lib64", "libexec", "libx32", "share"}
+# What QEMU finds in its root directory; of /etc what the dynamic linker looks libraries up in
+QEMU_TOP = {"bin", "dev", "etc", "lib", "lib32", "lib64", "libx32", "proc", "sbin", "usr"}
+QEMU_USR = {"bin", "lib", "lib32", "lib64", "libexec", "libx32", "local", "share"}
 QEMU_DEVICES = {"kvm"}
+QEMU_ETC = {"ld.so.cache"}
 
 # What it must not find, whatever lies about in the directories above
-QEMU_NOT = ["/etc", "/etc/shadow", "/etc/passwd", "/home", "/root", "/var", "/run", "/tmp",
+QEMU_NOT = ["/etc/shadow", "/etc/passwd", "/home", "/root", "/var", "/run", "/tmp",
             "/sys", "/boot", "/mnt", "/media", "/opt", "/srv", "/bin/sh", "/usr/bin/sh",
             "/usr/bin/python3", "/dev/mem", "/dev/nitro_enclaves", "/dev/vsock", "/dev/tty",
             "/dev/shm"]
@@ -54,8 +55,9 @@ class Rules:
             # who has no privileges cannot give back what it could only get by execve() of a file
             if name == "CapBnd" and not (self.system or own_namespace):
                 continue
-            self.assertEqual({int(value, 16) for value in process.of_threads(name)}, {0},
-                             f"there are capabilities left in {name}")
+            left = {status["Name"]: status[name] for status in process.threads()
+                    if int(status[name], 16)}
+            self.assertEqual(left, {}, f"threads have capabilities left in {name}")
 
     def check_filters(self, process, count):
         """All threads are under at least @count filters, and no set-user-ID program helps."""
@@ -125,6 +127,10 @@ class Emulated(Rules):
         self.emulator = LiveProcess(self.qemu_of(self.dom))
         self.vsock = VsockClient.of(self.dom).directory
 
+    def need_namespaces(self):
+        if not user_namespaces():
+            self.skipTest("users can have no namespaces on this host")
+
     def test_daemon(self):
         self.check_daemon()
 
@@ -142,15 +148,13 @@ class Emulated(Rules):
 
     def test_helper_namespaces(self):
         """no network, where the host lets it have namespaces"""
-        if not (self.system or user_namespaces()):
-            self.skipTest("users can have no namespaces on this host")
+        self.need_namespaces()
         self.check_namespaces(self.process, ["user", "net"])
         self.assertEqual(self.process.interfaces(), ["lo"])
 
     def test_helper_root(self):
         """its vsock directory is all that there is"""
-        if not (self.system or user_namespaces()):
-            self.skipTest("users can have no namespaces on this host")
+        self.need_namespaces()
         for what in ("root", "cwd"):
             self.assertTrue(os.path.samefile(self.process.path(what), self.vsock),
                             f"its {what} is {os.readlink(self.process.path(what))}")
@@ -172,6 +176,7 @@ class Emulated(Rules):
 
     def test_qemu_user(self):
         """another identity than the helper's: what it may do does not reach the helper"""
+        self.need_namespaces()
         if self.emulator.namespace("user") == self.process.namespace("user"):
             self.assertNotEqual(self.emulator.status()["Uid"], self.process.status()["Uid"],
                                 "QEMU and the helper are the same user")
@@ -189,6 +194,7 @@ class Emulated(Rules):
                          "QEMU may leave a core file, with the enclave's memory in it")
 
     def test_qemu_namespaces(self):
+        self.need_namespaces()
         names = ["user", "mnt", "pid", "net", "ipc", "uts", "cgroup"]
         self.check_namespaces(self.emulator, names)
         shared = [name for name in ("user", "mnt", "pid", "net")
@@ -198,16 +204,20 @@ class Emulated(Rules):
 
     def test_qemu_files(self):
         """its binary, libraries and firmware: nothing else exists"""
+        self.need_namespaces()
         found = [path for path in QEMU_NOT if self.emulator.sees(path)]
         self.assertEqual(found, [], "QEMU sees what it does not need")
         self.assertEqual(set(self.emulator.listdir()) - QEMU_TOP, set())
         self.assertEqual(set(self.emulator.listdir("usr")) - QEMU_USR, set())
+        self.assertEqual(set(self.emulator.listdir("usr/local")) - {"lib"}, set())
         self.assertEqual(set(self.emulator.listdir("dev")) - QEMU_DEVICES, set())
+        self.assertEqual(set(self.emulator.listdir("etc")) - QEMU_ETC, set())
         for where in ("bin", "sbin", "usr/bin", "usr/sbin"):
             self.assertEqual([name for name in self.emulator.listdir(where)
                               if not name.startswith("qemu-system")], [], f"programs in {where}")
 
     def test_qemu_files_read_only(self):
+        self.need_namespaces()
         writable = [where for where, options in self.emulator.mounts().items()
                     if "ro" not in options and where != "/dev/kvm" and
                     where.split("/")[1] != "proc"]
@@ -215,6 +225,7 @@ class Emulated(Rules):
 
     def test_qemu_processes(self):
         """of other processes it sees none but the init of its namespace"""
+        self.need_namespaces()
         names = set()
         for pid in filter(str.isdigit, self.emulator.listdir("proc")):
             with open(self.emulator.path("root", "proc", pid, "comm"), encoding="utf-8") as comm:
