@@ -141,7 +141,11 @@ class Calls:
                 self.connections.pop(fd).close()
 
     def _accept(self, listener, handler):
-        sock = listener.accept()[0]
+        try:
+            sock = listener.accept()[0]
+        except OSError:
+            # it comes again, unless the caller has gone
+            return
         self.connections[sock.fileno()] = Connection(sock, handler)
         self.epoll.register(sock, select.EPOLLIN)
 

@@ -21,6 +21,7 @@ import contextlib
 import errno
 import json
 import os
+import resource
 import select
 import shutil
 import signal
@@ -581,6 +582,9 @@ def main(arguments):
     """DIRECTORY [SETTINGS]: serves until it is killed, with --until-eof until its input ends."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.umask(0o022)
+    # each program that runs has a connection
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     until_eof = arguments[0] == '--until-eof'
     directory, *settings = arguments[until_eof:]
     config = json.loads(settings[0]) if settings else {}

@@ -160,7 +160,7 @@ class Heartbeat(DeviceTest):
         domains = [creation.result() for creation in creations]
         for name, dom in zip(names, domains):
             self.assertState(dom, RUNNING, BOOTED)
-            self.assertEqual(self.events.of(name), [STARTED])
+            self.events.check(name, [STARTED])
         self.assertEqual(sorted(cids), sorted(self.cid_of(dom) for dom in domains))
         # Port and broker are gone, and enclaves run on.
         wait_until(lambda: not self.brokers(), 20, "the end of the broker")
