@@ -100,6 +100,8 @@ prepare(const CheckOptions *options)
         fprintf(stderr, "libvirt_nitro_check: GnuTLS cannot be used: %s\n", gnutls_strerror(rc));
         return false;
     }
+    if (!isConfined(sandboxDropCapabilities(&failure), &failure))
+        return false;
     if (options->without & UNPROTECTED_SECCOMP)
         return true;
     return isConfined(sandboxEnter(SANDBOX_CHECK, &failure), &failure);

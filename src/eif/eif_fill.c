@@ -17,6 +17,7 @@
 #include "eif_internal.h"
 
 #include <libdeflate.h>
+#include <sched.h>
 
 /* What a thread takes at once, in bytes: the size of most huge pages */
 #define FILL_BLOCK_SIZE (2 * 1024 * 1024)
@@ -169,12 +170,25 @@ fillThread(gpointer opaque)
     return NULL;
 }
 
+/*
+ * The CPUs that this thread may use. GLib would have a file read that says how many there are, which
+ * the helper cannot do.
+ */
+static size_t
+fillCountCpus(void)
+{
+    cpu_set_t cpus;
+
+    /* More CPUs than this type has bits are enough in any case. */
+    return sched_getaffinity(0, sizeof(cpus), &cpus) < 0 ? FILL_THREADS_MAX : CPU_COUNT(&cpus);
+}
+
 /* Fills the buffer with this thread and up to three more: each of them may fail to start. */
 static void
 fillRun(EifFill *fill)
 {
     GThread *threads[FILL_THREADS_MAX - 1];
-    size_t wanted = MIN(g_get_num_processors(), FILL_THREADS_MAX);
+    size_t wanted = MIN(fillCountCpus(), FILL_THREADS_MAX);
     size_t n = 0;
     size_t i;
 

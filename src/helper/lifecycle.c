@@ -409,7 +409,7 @@ static gboolean lifecycleOnSignal(gpointer opaque);
 
 /*
  * From here on this process can open nothing, and make none. The order counts: namespaces are for
- * processes of one thread, and GLib makes one for its signals.
+ * processes of one thread, capabilities are a thread's own, and GLib makes one for its signals.
  */
 static int
 lifecycleConfine(Lifecycle *lifecycle, Failure *failure)
@@ -421,6 +421,8 @@ lifecycleConfine(Lifecycle *lifecycle, Failure *failure)
     if (options->machine == OPTIONS_MACHINE_EMULATED &&
         !(options->without & UNPROTECTED_NAMESPACES) &&
         sandboxLeaveHost(options->vsockDirFd, failure) < 0)
+        return -1;
+    if (sandboxDropCapabilities(failure) < 0)
         return -1;
 
     g_unix_signal_add(SIGTERM, lifecycleOnSignal, lifecycle);

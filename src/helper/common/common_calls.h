@@ -18,6 +18,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 
 #include "sandbox/filter_rule.h"
 
@@ -90,7 +91,9 @@ static const FilterRule commonCalls[] = {
     {"sched_getattr", FILTER_ALWAYS},
     {"sched_setattr", FILTER_ALWAYS},
     /* the thread that measures steps back */
-    {"setpriority", FILTER_ALWAYS},
+    {"setpriority", FILTER_ALWAYS, {FILTER_IS(0, PRIO_PROCESS), FILTER_IS(1, 0)}},
+    /* how many threads are of use */
+    {"sched_getaffinity", FILTER_ALWAYS, {FILTER_IS(0, 0)}},
     {"exit", FILTER_ALWAYS},
 
     /* signals: GLib's handlers are there already, and the one of this filter shall stay */

@@ -153,6 +153,7 @@ deviceOpen(void *instance, Failure *failure G_GNUC_UNUSED)
 {
     Device *device = instance;
 
+    neErrorOpen();
     device->host = enclaveHostOpen("", device->options->numaNode, device->options->pageSize);
     return 0;
 }

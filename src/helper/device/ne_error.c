@@ -12,9 +12,11 @@
 #include "device/ne_error.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <linux/nitro_enclaves.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "helper_protocol.h"
 #include "nitro_gettext.h"
@@ -159,15 +161,27 @@ static const char *const neAdvice[] = {
            "another enclave, or try again"),
 };
 
-/* The first line of a file that holds a list of CPUs, or NULL (g_free). */
-static char *
-neReadList(const char *path)
-{
-    g_autofree char *text = NULL;
-    gsize len;
+/* NE_POOL_FILE and NE_SIBLINGS_FILE; -1: they could not be opened */
+static int nePoolFd = -1;
+static int neSiblingsFd = -1;
 
-    if (!g_file_get_contents(path, &text, &len, NULL) || len > NE_CPU_LIST_MAX)
+void
+neErrorOpen(void)
+{
+    nePoolFd = open(NE_POOL_FILE, O_RDONLY | O_CLOEXEC);
+    neSiblingsFd = open(NE_SIBLINGS_FILE, O_RDONLY | O_CLOEXEC);
+}
+
+/* The first line of the file @fd, which holds a list of CPUs, or NULL (g_free). */
+static char *
+neReadList(int fd)
+{
+    g_autofree char *text = g_malloc(NE_CPU_LIST_MAX + 1);
+    ssize_t n = fd < 0 ? -1 : pread(fd, text, NE_CPU_LIST_MAX + 1, 0);
+
+    if (n < 0 || n > NE_CPU_LIST_MAX)
         return NULL;
+    text[n] = '\0';
     text[strcspn(text, "\n")] = '\0';
     if (strspn(text, "0123456789,-") != strlen(text))
         return NULL;
@@ -200,7 +214,7 @@ neCountList(const char *list, const unsigned int *cpu)
 static void
 neAddPool(GString *text)
 {
-    g_autofree char *pool = neReadList(NE_POOL_FILE);
+    g_autofree char *pool = neReadList(nePoolFd);
 
     if (!pool)
         g_string_append_printf(text, _("%s cannot be read"), NE_POOL_FILE);
@@ -211,7 +225,7 @@ neAddPool(GString *text)
 static size_t
 neThreads(void)
 {
-    g_autofree char *siblings = neReadList(NE_SIBLINGS_FILE);
+    g_autofree char *siblings = neReadList(neSiblingsFd);
 
     return MAX(neCountList(siblings, NULL), 1);
 }
@@ -333,7 +347,7 @@ neIsTransient(NeCall call, int err, const NeContext *context)
     if (err != NE_ERR_NO_CPUS_AVAIL_IN_POOL && err != NE_ERR_VCPU_NOT_IN_CPU_POOL)
         return false;
 
-    pool = neReadList(NE_POOL_FILE);
+    pool = neReadList(nePoolFd);
     if (context->cpu > 0)
         return neCountList(pool, &context->cpu) > 0;
     return neCountList(pool, NULL) >= context->options->vcpus;

@@ -24,9 +24,12 @@ struct _NeContext {
     uint64_t cid;                /* NE_START_ENCLAVE: the CID asked for; 0: any */
 };
 
+/* Opens what sentences say of the host: the CPU pool, the threads of a core. Once in a process. */
+void neErrorOpen(void);
+
 /*
  * Fills @failure in with the call, its errno @err and one sentence for the user. What the
- * sentence says of the host is looked up here: the CPU pool, the threads of a core.
+ * sentence says of the host is read here, from what neErrorOpen() has opened.
  */
 void neSetFailure(Failure *failure, NeCall call, int err, const NeContext *context);
 

@@ -18,6 +18,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -28,6 +29,7 @@
 #include "emulated/qemu_command.h"
 #include "helper_protocol.h"
 #include "sandbox/landlock.h"
+#include "sandbox/sandbox.h"
 #include "sandbox/unprotected.h"
 
 /* What is told; the command line of the kernel follows, without its NUL. */
@@ -156,15 +158,44 @@ launcherLimit(const Options *options)
         launcherFail("setrlimit(RLIMIT_FSIZE)");
 }
 
+/* For bubblewrap, which reads it */
+static void
+launcherGiveFilter(void)
+{
+    int fd = memfd_create("filter", MFD_CLOEXEC);
+    size_t size;
+    const void *filter = sandboxGetQemuFilter(&size);
+
+    if (fd < 0 || write(fd, filter, size) != (ssize_t)size || lseek(fd, 0, SEEK_SET) < 0)
+        launcherFail("the filter of QEMU");
+    launcherGive(launcherMove(fd), QEMU_FD_FILTER);
+}
+
 static void
 launcherRestrict(const LauncherChild *child)
 {
     g_auto(GStrv) paths = qemuCommandGetPaths(child->qemu);
 
-    if (child->options->without & UNPROTECTED_LANDLOCK)
-        return;
-    if (landlockRestrict((const char *const *)paths, child->kvm ? QEMU_KVM_DEVICE : NULL) < 0)
+    if (!(child->options->without & UNPROTECTED_LANDLOCK) &&
+        landlockRestrict((const char *const *)paths, child->kvm ? QEMU_KVM_DEVICE : NULL) < 0)
         launcherFail("QEMU cannot be confined by Landlock");
+    if (!(child->options->without & UNPROTECTED_SECCOMP) && sandboxFilterQemu() < 0)
+        launcherFail("the filter of QEMU");
+}
+
+/* Puts what it takes around QEMU, which has the arguments @argv. */
+static void
+launcherConfine(const LauncherChild *child, GPtrArray *argv)
+{
+    bool filtered = !(child->options->without & UNPROTECTED_SECCOMP);
+
+    if (child->options->without & UNPROTECTED_QEMU_NAMESPACES) {
+        launcherRestrict(child);
+        return;
+    }
+    if (filtered)
+        launcherGiveFilter();
+    qemuCommandConfine(argv, child->kvm, filtered);
 }
 
 static void __attribute__((noreturn))
@@ -194,10 +225,7 @@ launcherServe(LauncherChild *child)
     launcherLimit(child->options);
 
     argv = qemuCommandBuild(&command);
-    if (child->options->without & UNPROTECTED_QEMU_NAMESPACES)
-        launcherRestrict(child);
-    else
-        qemuCommandConfine(argv, child->kvm);
+    launcherConfine(child, argv);
     execve(g_ptr_array_index(argv, 0), (char *const *)argv->pdata, (char *const *)environment);
     launcherFail(g_ptr_array_index(argv, 0));
 }

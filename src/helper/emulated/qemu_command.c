@@ -163,7 +163,7 @@ qemuCommandGetPaths(const char *qemu)
  * us.
  */
 void
-qemuCommandConfine(GPtrArray *argv, bool kvm)
+qemuCommandConfine(GPtrArray *argv, bool kvm, bool filtered)
 {
     static const char *const namespaces[] = {
         NITRO_BWRAP, "--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-net",
@@ -185,6 +185,10 @@ qemuCommandConfine(GPtrArray *argv, bool kvm)
         g_ptr_array_add(before, g_strdup("--dev-bind"));
         g_ptr_array_add(before, g_strdup(QEMU_KVM_DEVICE));
         g_ptr_array_add(before, g_strdup(QEMU_KVM_DEVICE));
+    }
+    if (filtered) {
+        g_ptr_array_add(before, g_strdup("--seccomp"));
+        g_ptr_array_add(before, g_strdup_printf("%d", QEMU_FD_FILTER));
     }
     g_ptr_array_add(before, g_strdup("--remount-ro"));
     g_ptr_array_add(before, g_strdup("/"));

@@ -20,7 +20,7 @@ enum {
     QEMU_FD_SERIAL,
     QEMU_FD_QMP,
     QEMU_FD_VSOCK,
-    QEMU_FD_END,
+    QEMU_FD_FILTER, /* which bubblewrap reads and closes */
 };
 
 typedef struct {
@@ -42,9 +42,9 @@ GPtrArray *qemuCommandBuild(const QemuCommand *command);
 /*
  * Puts bubblewrap before the arguments @argv of QEMU: with namespaces of its own, in which there is
  * QEMU, its libraries and firmware, all read-only, /proc of its own processes, and /dev/kvm with
- * @kvm. Source: bwrap(1).
+ * @kvm; under the filter of system calls that QEMU_FD_FILTER reads, if @filtered. Source: bwrap(1).
  */
-void qemuCommandConfine(GPtrArray *argv, bool kvm);
+void qemuCommandConfine(GPtrArray *argv, bool kvm, bool filtered);
 
 /* The paths that QEMU, the program @qemu, reads (g_strfreev); some may not exist. */
 char **qemuCommandGetPaths(const char *qemu);

@@ -358,6 +358,8 @@ brokerRun(int listenFd, bool filtered, Failure *failure)
     Broker broker = {.fd = listenFd, .portError = -1};
     int rc = 0;
 
+    if (sandboxDropCapabilities(failure) < 0)
+        return -1;
     broker.loop = g_main_loop_new(NULL, FALSE);
     broker.clients = g_ptr_array_new_with_free_func(brokerClientFree);
     brokerArmIdle(&broker);

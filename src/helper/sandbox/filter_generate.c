@@ -29,6 +29,7 @@
 #include "console_calls.h"
 #include "device/device_calls.h"
 #include "emulated/emulated_calls.h"
+#include "emulated/qemu_calls.h"
 #include "heartbeat/broker_calls.h"
 #ifdef NITRO_SANITIZED
 # include "sandbox/sanitizer_calls.h"
@@ -51,19 +52,21 @@ typedef struct {
 
 static const struct {
     const char *name; /* of the array in C */
+    uint32_t others;  /* what becomes of calls that no table has */
     unsigned int stage;
     Table tables[TABLES_MAX + 1];
 } filters[] = {
-    {"filterDeviceSetup", FILTER_SETUP,
+    {"filterDeviceSetup", SCMP_ACT_TRAP, FILTER_SETUP,
      {TABLE(commonCalls), TABLE(consoleCalls), TABLE(deviceCalls)}},
-    {"filterDeviceRun", FILTER_RUN,
+    {"filterDeviceRun", SCMP_ACT_TRAP, FILTER_RUN,
      {TABLE(commonCalls), TABLE(consoleCalls), TABLE(deviceCalls)}},
-    {"filterEmulatedSetup", FILTER_SETUP,
+    {"filterEmulatedSetup", SCMP_ACT_TRAP, FILTER_SETUP,
      {TABLE(commonCalls), TABLE(consoleCalls), TABLE(emulatedCalls), TABLE(vsockCalls)}},
-    {"filterEmulatedRun", FILTER_RUN,
+    {"filterEmulatedRun", SCMP_ACT_TRAP, FILTER_RUN,
      {TABLE(commonCalls), TABLE(consoleCalls), TABLE(emulatedCalls), TABLE(vsockCalls)}},
-    {"filterBroker", FILTER_RUN, {TABLE(commonCalls), TABLE(brokerCalls)}},
-    {"filterCheck", FILTER_RUN, {TABLE(checkCalls)}},
+    {"filterBroker", SCMP_ACT_TRAP, FILTER_RUN, {TABLE(commonCalls), TABLE(brokerCalls)}},
+    {"filterCheck", SCMP_ACT_TRAP, FILTER_RUN, {TABLE(checkCalls)}},
+    {"filterQemu", SCMP_ACT_ALLOW, FILTER_RUN, {TABLE(qemuCalls)}},
 };
 
 static void __attribute__((noreturn, format(printf, 2, 3)))
@@ -76,7 +79,7 @@ generateFail(int err, const char *format, ...)
     vfprintf(stderr, format, ap);
     fprintf(stderr, ": %s\n", strerror(err < 0 ? -err : err));
     va_end(ap);
-    exit(1);
+    exit(EXIT_FAILURE);
 }
 
 static void
@@ -85,11 +88,12 @@ generateRule(scmp_filter_ctx filter, const FilterRule *rule)
     struct scmp_arg_cmp checks[FILTER_CHECKS_MAX];
     unsigned int n = 0;
     int number = seccomp_syscall_resolve_name(rule->call);
+    size_t i;
     int rc;
 
     if (number == __NR_SCMP_ERROR)
         generateFail(ENOSYS, "%s", rule->call);
-    for (size_t i = 0; i < FILTER_CHECKS_MAX; i++) {
+    for (i = 0; i < FILTER_CHECKS_MAX; i++) {
         const FilterCheck *check = &rule->checks[i];
 
         if (check->mask != 0)
@@ -106,7 +110,9 @@ generateRule(scmp_filter_ctx filter, const FilterRule *rule)
 static void
 generateRules(scmp_filter_ctx filter, const Table *table, unsigned int stage)
 {
-    for (size_t i = 0; i < table->n; i++) {
+    size_t i;
+
+    for (i = 0; i < table->n; i++) {
         if (table->rules[i].stages & stage)
             generateRule(filter, &table->rules[i]);
     }
@@ -133,7 +139,8 @@ generateWrite(int fd, const char *name)
 static void
 generateFilter(uint32_t arch, size_t number)
 {
-    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_TRAP);
+    scmp_filter_ctx filter = seccomp_init(filters[number].others);
+    const Table *table;
     int fd = memfd_create("filter", MFD_CLOEXEC);
     int rc;
 
@@ -148,10 +155,11 @@ generateFilter(uint32_t arch, size_t number)
         (rc = seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2)) < 0)
         generateFail(rc, "%s", filters[number].name);
 
-    for (const Table *table = filters[number].tables; table->rules; table++)
+    for (table = filters[number].tables; table->rules; table++)
         generateRules(filter, table, filters[number].stage);
 #ifdef NITRO_SANITIZED
-    generateRules(filter, &(Table)TABLE(sanitizerCalls), filters[number].stage);
+    if (filters[number].others == SCMP_ACT_TRAP)
+        generateRules(filter, &(Table)TABLE(sanitizerCalls), filters[number].stage);
 #endif
 
     if ((rc = seccomp_export_bpf(filter, fd)) < 0)
@@ -165,8 +173,10 @@ generateFilter(uint32_t arch, size_t number)
 static void
 generateNames(uint32_t arch)
 {
+    int i;
+
     printf("static const char *const filterCallNames[] = {\n");
-    for (int i = 0; i < CALLS_MAX; i++) {
+    for (i = 0; i < CALLS_MAX; i++) {
         char *name = seccomp_syscall_resolve_num_arch(arch, i);
 
         if (name)
@@ -180,10 +190,11 @@ int
 main(int argc, char **argv)
 {
     uint32_t arch = argc == 3 ? seccomp_arch_resolve_name(argv[1]) : 0;
+    size_t i;
 
     if (arch == 0) {
         fprintf(stderr, "Usage: filter_generate ARCH filters|names\n");
-        return 2;
+        return EXIT_FAILURE;
     }
 
     printf("/* Made by filter_generate for %s: do not edit */\n\n", argv[1]);
@@ -191,8 +202,8 @@ main(int argc, char **argv)
         generateNames(arch);
     } else {
         printf("#include <linux/filter.h>\n\n");
-        for (size_t i = 0; i < N_ELEMENTS(filters); i++)
+        for (i = 0; i < N_ELEMENTS(filters); i++)
             generateFilter(arch, i);
     }
-    return fflush(stdout) == 0 && !ferror(stdout) ? 0 : 1;
+    return fflush(stdout) == 0 && !ferror(stdout) ? EXIT_SUCCESS : EXIT_FAILURE;
 }

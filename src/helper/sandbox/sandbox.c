@@ -35,7 +35,7 @@ sandboxFail(Failure *failure, const char *what)
 }
 
 /* Who has no capabilities in its user namespace may not take them off the bounding set, either. */
-static int
+int
 sandboxDropCapabilities(Failure *failure)
 {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
@@ -73,7 +73,7 @@ sandboxBegin(Failure *failure)
         return sandboxFail(failure, "setrlimit(RLIMIT_CORE)");
     if (sandboxLeaveKeyring(failure) < 0)
         return -1;
-    /* Root needs them for namespaces in which it is itself: until sandboxEnter(). */
+    /* Root needs them for namespaces in which it is itself: until sandboxLeaveHost(). */
     if (geteuid() != 0 && sandboxDropCapabilities(failure) < 0)
         return -1;
     if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
@@ -149,9 +149,9 @@ sandboxLeaveHost(int rootFd, Failure *failure)
     return 0;
 }
 
-/* GLib has a thread of its own already. */
+/* GLib has a thread of its own already. Returns -1 with errno set. */
 static int
-sandboxLoad(const struct sock_filter *filter, size_t n, Failure *failure)
+sandboxSetFilter(const struct sock_filter *filter, size_t n)
 {
     struct sock_fprog program = {.len = n, .filter = (struct sock_filter *)filter};
     long rc = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC,
@@ -160,7 +160,13 @@ sandboxLoad(const struct sock_filter *filter, size_t n, Failure *failure)
     /* A number: the thread that cannot be made to follow */
     if (rc > 0)
         errno = ESRCH;
-    if (rc == 0)
+    return rc == 0 ? 0 : -1;
+}
+
+static int
+sandboxLoad(const struct sock_filter *filter, size_t n, Failure *failure)
+{
+    if (sandboxSetFilter(filter, n) == 0)
         return 0;
     failureSet(failure, NITRO_FAILURE_UNSUPPORTED, "The system calls of this process cannot be "
                "limited: %s: use a kernel with seccomp filters", g_strerror(errno));
@@ -172,8 +178,6 @@ sandboxLoad(const struct sock_filter *filter, size_t n, Failure *failure)
 int
 sandboxEnter(SandboxProcess process, Failure *failure)
 {
-    if (sandboxDropCapabilities(failure) < 0)
-        return -1;
     violationCatch();
     switch (process) {
     case SANDBOX_DEVICE:
@@ -201,4 +205,17 @@ sandboxTighten(SandboxProcess process, Failure *failure)
         break;
     }
     g_assert_not_reached();
+}
+
+const void *
+sandboxGetQemuFilter(size_t *size)
+{
+    *size = sizeof(filterQemu);
+    return filterQemu;
+}
+
+int
+sandboxFilterQemu(void)
+{
+    return sandboxSetFilter(filterQemu, G_N_ELEMENTS(filterQemu));
 }

@@ -9,10 +9,11 @@
  *
  *   sandboxBegin()   what programs could gain, keys and core dumps are given up, for good
  *     |              the options are read; files are opened; the launcher of QEMU is forked
- *   sandboxLeaveHost()  the emulated machine: the file system and the network are left
- *     |
- *   sandboxEnter()   capabilities are given up; only the system calls of the set up are allowed
- *     |              from here on, in which the image is read
+ *   sandboxLeaveHost()         the emulated machine: the file system and the network are left
+ *   sandboxDropCapabilities()
+ *     |              signals are caught, for which GLib makes a thread
+ *   sandboxEnter()   only the system calls of the set up are allowed from here on, in which the
+ *     |              image is read
  *   sandboxTighten() the enclave runs: fewer calls are
  *
  * What cannot be had is a failure, but for what the caller has been told to do without: nothing is
@@ -22,6 +23,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "common/failure.h"
 
@@ -47,8 +49,13 @@ int sandboxBegin(Failure *failure);
 int sandboxLeaveHost(int rootFd, Failure *failure);
 
 /*
- * Gives up all capabilities, also those that programs could give back, and allows only the system
- * calls of @process: see filter_rule.h. A call that is not allowed is written to stderr, with its
+ * Gives up all capabilities, also those that programs could give back, of this thread. Returns 0,
+ * or -1 with @failure set ("unsupported").
+ */
+int sandboxDropCapabilities(Failure *failure);
+
+/*
+ * Allows only the system calls of @process: see filter_rule.h. A call that is not allowed is written to stderr, with its
  * name, and ends the process. Threads that there are follow. Returns 0, or
  * -1 with @failure set ("unsupported").
  */
@@ -59,3 +66,10 @@ int sandboxEnter(SandboxProcess process, Failure *failure);
  * before. Returns 0, or -1 with @failure set ("internal").
  */
 int sandboxTighten(SandboxProcess process, Failure *failure);
+
+/*
+ * The filter of QEMU, as instructions of the kernel: an array of *@size bytes, static. In the process
+ * that becomes QEMU, sandboxFilterQemu() has the kernel use it. Returns 0, or -1 with errno set.
+ */
+const void *sandboxGetQemuFilter(size_t *size);
+int sandboxFilterQemu(void);

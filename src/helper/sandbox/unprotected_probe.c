@@ -80,7 +80,7 @@ unprotectedTryQemuNamespaces(void)
     g_ptr_array_add(argv, g_strdup(self));
     g_ptr_array_add(argv, g_strdup("--version"));
     g_ptr_array_add(argv, NULL);
-    qemuCommandConfine(argv, false);
+    qemuCommandConfine(argv, false, false);
     execve(g_ptr_array_index(argv, 0), (char *const *)argv->pdata, (char *const *)environment);
     fprintf(stderr, "libvirt_nitro: %s: %s\n", (char *)g_ptr_array_index(argv, 0),
             g_strerror(errno));
