@@ -38,6 +38,7 @@ typedef struct {
     bool refused;      /* there is an .err file in place of the .args file */
     const char *accel;
     bool rotation;     /* files have a largest size */
+    bool required;     /* nitro.conf has security_required = 1 */
 } TestCase;
 
 static virDomainXMLOption *xmlopt;
@@ -84,6 +85,7 @@ testFillContext(nitroCommandContext *ctxt,
     ctxt->vsockDirFd = ctxt->vsockListenFd = ctxt->deviceFd = ctxt->brokerFd = -1;
     ctxt->pageSize = nitroDomainDefGetPageSize(def);
     ctxt->numaNode = nitroDomainDefGetNumaNode(def);
+    ctxt->requireSandbox = test->required;
 
     if (nitroDomainDefGetMachine(def) == NITRO_MACHINE_NITRO) {
         ctxt->deviceFd = TEST_DEVICE_FD;
@@ -182,6 +184,7 @@ static const TestCase tests[] = {
     { "on-actions" },
     { "metadata" },
     { "seclabel-none" },
+    { "security-required", false, "tcg", .required = true },
     { "vsock" },
     { "vsock-address" },
     { "vsock-address-most" },

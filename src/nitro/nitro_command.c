@@ -284,6 +284,8 @@ nitroCommandBuild(const virDomainDef *def,
     nitroCommandAddHeartbeat(cmd, def, ctxt);
     nitroCommandAddMeasurements(cmd, def, ctxt);
     nitroCommandAddEmulation(cmd, ctxt);
+    if (ctxt->requireSandbox)
+        virCommandAddArg(cmd, "--require-sandbox");
 
     return g_steal_pointer(&cmd);
 }

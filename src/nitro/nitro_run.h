@@ -63,6 +63,8 @@ struct _nitroRun {
     char *failureText;   /* one sentence */
     unsigned int *cpus;  /* host CPUs of the vCPUs, in their order; NULL: not known */
     size_t ncpus;
+    char **unprotected;  /* what of its confinement is missing, the driver's part of it as well;
+                          * NULL: not known, as its daemon was one of an earlier version */
 
     bool shortage;       /* the start failed as the host is short of something at present */
     gint64 startTime;             /* of the start, us of the monotonic clock; 0: another daemon's */
