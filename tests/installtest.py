@@ -9,6 +9,7 @@ which is tried in an overlay of the installed files over the root file system.
 
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import tempfile
@@ -82,6 +83,30 @@ class InstallTest(unittest.TestCase):
                      "abstractions/libvirt-nitro-sandbox", "tunables/libvirt-nitro"):
             with self.subTest(name):
                 self.assertIn("/etc/apparmor.d/" + name, self.paths)
+
+    def test_user_of_helpers(self):
+        """the file for systemd-sysusers makes the user that the daemon looks for"""
+        self.assertIn("/usr/lib/sysusers.d/libvirt-nitro.conf", self.paths)
+        text = (pathlib.Path(self.scratch.name) /
+                "usr/lib/sysusers.d/libvirt-nitro.conf").read_text(encoding="ascii")
+        header = (SOURCE / "src/nitro/nitro_conf.h").read_text(encoding="utf-8")
+        user = re.search(r'#define NITRO_USER "(.*)"', header).group(1)
+        self.assertRegex(text, rf"(?m)^u {user} - ")
+        self.assertRegex(text, rf"(?m)^m {user} kvm$")
+
+    def test_users_are_made(self):
+        tool = shutil.which("systemd-sysusers")
+        if not tool:
+            self.skipTest("systemd-sysusers is not installed")
+        with tempfile.TemporaryDirectory() as root:
+            os.mkdir(f"{root}/etc")
+            subprocess.run([tool, f"--root={root}",
+                            f"{self.scratch.name}/usr/lib/sysusers.d/libvirt-nitro.conf"],
+                           check=True, capture_output=True)
+            passwd = pathlib.Path(root, "etc/passwd").read_text(encoding="utf-8")
+            group = pathlib.Path(root, "etc/group").read_text(encoding="utf-8")
+        self.assertRegex(passwd, r"(?m)^libvirt-nitro:x:\d+:\d+:")
+        self.assertRegex(group, r"(?m)^kvm:x:\d+:libvirt-nitro$")
 
     def test_translations_are_there(self):
         for language in (SOURCE / "po" / "LINGUAS").read_text(encoding="utf-8").split():

@@ -15,6 +15,7 @@
 #include "nitrotestutils.h"
 #include "virerror.h"
 #include "virlog.h"
+#include "virutil.h"
 
 static char *path; /* of the file under test */
 
@@ -26,11 +27,15 @@ testWrite(const char *text)
 }
 
 
-/* Reads @text, which must be good. Returns the configuration (nitroDriverConfigFree). */
+/*
+ * Reads @text, which must be good, as the system's daemon when it is @privileged. Returns the
+ * configuration (nitroDriverConfigFree).
+ */
 static nitroDriverConfig *
-testLoad(const char *text)
+testLoadAs(const char *text,
+           bool privileged)
 {
-    nitroDriverConfig *config = nitroDriverConfigNew(false);
+    nitroDriverConfig *config = nitroDriverConfigNew(privileged);
 
     testWrite(text);
     if (nitroDriverConfigLoadFile(config, path) < 0) {
@@ -42,6 +47,13 @@ testLoad(const char *text)
 }
 
 
+static nitroDriverConfig *
+testLoad(const char *text)
+{
+    return testLoadAs(text, false);
+}
+
+
 static void
 testDefaults(void)
 {
@@ -50,6 +62,7 @@ testDefaults(void)
     g_assert_cmpstr(config->device, ==, "/dev/nitro_enclaves");
     g_assert_cmpint(config->user, ==, (uid_t)-1);
     g_assert_cmpint(config->group, ==, (gid_t)-1);
+    g_assert_false(config->securityRequired);
     g_assert_cmpuint(config->pageSize, ==, 0);
     g_assert_cmpuint(config->heartbeatTimeout, ==, 0);
     g_assert_cmpuint(config->logMaxSize, ==, 2 * 1024 * 1024);
@@ -57,6 +70,38 @@ testDefaults(void)
     g_assert_false(config->manage);
     g_assert_null(config->poolCpus);
     g_assert_cmpuint(config->npoolPages, ==, 0);
+    nitroDriverConfigFree(config);
+}
+
+
+/*
+ * The system's daemon without a file, or with one that names nobody: helpers are not root's. Where
+ * there is no such user, an error says so. @text is what the file is to have; NULL: none.
+ */
+static void
+testDefaultUser(const void *text)
+{
+    nitroDriverConfig *config = nitroDriverConfigNew(true);
+    g_autofree char *message = NULL;
+    uid_t user;
+    int rc;
+
+    if (text)
+        testWrite(text);
+    rc = nitroDriverConfigLoadFile(config, text ? path : "/nonexistent/nitro.conf");
+    message = g_strdup(virGetLastErrorMessage());
+    if (virGetUserID(NITRO_USER, &user) == 0) {
+        g_assert_cmpint(rc, ==, 0);
+        g_assert_cmpint(config->user, ==, user);
+        g_assert_cmpint(config->group, !=, 0);
+        g_assert_false(nitroDriverConfigIsRoot(config));
+    } else {
+        g_assert_cmpint(rc, ==, -1);
+        g_assert_nonnull(strstr(message, "no user 'libvirt-nitro'"));
+        g_assert_nonnull(strstr(message, "systemd-sysusers"));
+        g_assert_nonnull(strstr(message, "nitro.conf"));
+    }
+    virResetLastError();
     nitroDriverConfigFree(config);
 }
 
@@ -89,7 +134,7 @@ testInstalled(void)
     lines = g_strsplit(text, "\n", -1);
     for (i = 0; lines[i]; i++) {
         if (g_str_has_prefix(lines[i], "#") && g_ascii_isalpha(lines[i][1]) &&
-            (geteuid() == 0 || !(strstr(lines[i], "user =") || strstr(lines[i], "group ="))))
+            !strstr(lines[i], "user =") && !strstr(lines[i], "group ="))
             g_string_append_printf(conf, "%s\n", lines[i] + 1);
     }
     config = testLoad(conf->str);
@@ -137,6 +182,10 @@ testValues(void)
     g_assert_cmpuint(config->logMaxBackups, ==, 0);
     nitroDriverConfigFree(config);
 
+    config = testLoad("security_required = 1\n");
+    g_assert_true(config->securityRequired);
+    nitroDriverConfigFree(config);
+
     config = testLoad("log_max_size = 4096\n");
     g_assert_cmpuint(config->logMaxSize, ==, 4096);
     nitroDriverConfigFree(config);
@@ -157,6 +206,18 @@ testRoot(void)
         g_test_skip("root alone may choose a user and manage the pool");
         return;
     }
+
+    config = testLoadAs("user = \"root\"\n", true);
+    g_assert_cmpint(config->user, ==, 0);
+    g_assert_cmpint(config->group, ==, 0);
+    g_assert_true(nitroDriverConfigIsRoot(config));
+    nitroDriverConfigFree(config);
+
+    config = testLoadAs("user = \"daemon\"\n", true);
+    g_assert_cmpint(config->user, ==, 1);
+    g_assert_cmpint(config->group, ==, 1);
+    g_assert_false(nitroDriverConfigIsRoot(config));
+    nitroDriverConfigFree(config);
 
     config = testLoad("user = \"daemon\"\n");
     g_assert_cmpint(config->user, ==, 1);
@@ -225,6 +286,8 @@ static const struct {
     { "manage_pool = \"yes\"", "'manage_pool'", "expected a bool for" },
     { "manage_pool = 2", "'manage_pool'", "must be 0 or 1" },
     { "manage_pool = 1", "'manage_pool'", "neither 'pool_cpus' nor 'pool_huge_pages'" },
+    { "security_required = 2", "'security_required'", "must be 0 or 1" },
+    { "security_required = \"yes\"", "'security_required'", "expected a bool for" },
     { "user = 1000", "'user'", "expected a string" },
     { "group = 1000", "'group'", "expected a string" },
     { "user = \"no such user\"", "'user'", "'no such user', and there is no such user", true },
@@ -332,6 +395,9 @@ main(int argc,
     path = g_build_filename(dir, "nitro.conf", NULL);
 
     g_test_add_func("/defaults", testDefaults);
+    g_test_add_data_func("/default-user/no-file", NULL, testDefaultUser);
+    g_test_add_data_func("/default-user/empty", "# nothing\n", testDefaultUser);
+    g_test_add_data_func("/default-user/other", "max_starts = 3\n", testDefaultUser);
     g_test_add_func("/missing", testMissing);
     g_test_add_func("/installed", testInstalled);
     g_test_add_func("/values", testValues);

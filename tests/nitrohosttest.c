@@ -547,6 +547,9 @@ testDevice(void)
 
 #define TEST_REMOVE_SECONDS 1
 
+/* Directories in each other, with names that make far more than PATH_MAX */
+#define TEST_DEPTH 1000
+
 typedef struct _TestExchange TestExchange;
 struct _TestExchange {
     const char *one;
@@ -567,6 +570,35 @@ testExchange(gpointer opaque)
 }
 
 
+/*
+ * What nobody can name by a path: directories in each other, each with a file and another
+ * directory that cannot be listed, and the names that removal uses for its own.
+ */
+static void
+testMakeDeep(const char *dir)
+{
+    int fd;
+    int i;
+
+    g_assert_cmpint(g_mkdir(dir, 0700), ==, 0);
+    g_assert_cmpint(fd = open(dir, O_RDONLY | O_DIRECTORY), >=, 0);
+    g_assert_cmpint(mkdirat(fd, "removed-0", 0700), ==, 0);
+    for (i = 0; i < TEST_DEPTH; i++) {
+        int next;
+        int file;
+
+        g_assert_cmpint(mkdirat(fd, "a-directory-with-a-name", 0700), ==, 0);
+        g_assert_cmpint(next = openat(fd, "a-directory-with-a-name", O_RDONLY), >=, 0);
+        g_assert_cmpint(file = openat(next, "file", O_WRONLY | O_CREAT, 0000), >=, 0);
+        g_assert_cmpint(mkdirat(next, "removed-1", 0000), ==, 0);
+        close(file);
+        close(fd);
+        fd = next;
+    }
+    close(fd);
+}
+
+
 static void
 testRemoveRunDir(void)
 {
@@ -577,7 +609,6 @@ testRemoveRunDir(void)
     g_autofree char *sub = g_build_filename(dir, "vsock", "sub", NULL);
     g_autofree char *link = g_build_filename(dir, "vsock", "link", NULL);
     g_autofree char *file = g_build_filename(dir, "pid", NULL);
-    g_autofree char *deep = g_build_filename(dir, "1/2/3/4/5/6/7/8/9/10", NULL);
     TestExchange exchange = { sub, link, 0 };
     GThread *thread = g_thread_new("exchange", testExchange, &exchange);
     gint64 end = g_get_monotonic_time() + TEST_REMOVE_SECONDS * G_USEC_PER_SEC;
@@ -601,10 +632,16 @@ testRemoveRunDir(void)
     g_assert_cmpint(nitroDomainRemoveRunDir(dir), ==, 0);
     g_assert_false(g_file_test(dir, G_FILE_TEST_EXISTS));
 
-    /* not of ours */
-    g_assert_cmpint(g_mkdir_with_parents(deep, 0700), ==, 0);
+    /* a link in its place is not followed */
+    g_assert_cmpint(symlink(outside, dir), ==, 0);
     g_assert_cmpint(nitroDomainRemoveRunDir(dir), ==, -1);
     testError(VIR_ERR_SYSTEM_ERROR, dir, NULL);
+    g_assert_true(g_file_test(precious, G_FILE_TEST_EXISTS));
+    g_assert_cmpint(unlink(dir), ==, 0);
+
+    testMakeDeep(dir);
+    g_assert_cmpint(nitroDomainRemoveRunDir(dir), ==, 0);
+    g_assert_false(g_file_test(dir, G_FILE_TEST_EXISTS));
     virFileDeleteTree(top);
 }
 

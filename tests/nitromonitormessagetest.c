@@ -17,6 +17,8 @@
 #include "virstring.h"
 
 #define GREETING "{\"libvirt-nitro\": {\"protocol\": 1, \"version\": \"0.1.0\"}}"
+#define CODES_16 "\"a\", \"b\", \"c\", \"d\", \"e\", \"f\", \"g\", \"h\", " \
+                 "\"i\", \"j\", \"k\", \"l\", \"m\", \"n\", \"o\", \"p\""
 #define STARTED "{\"event\": \"started\", \"data\": {}}"
 #define BOOTED "{\"event\": \"booted\", \"data\": {}}"
 #define EXITED "{\"event\": \"exited\", \"data\": {\"reason\": \"poweroff\"}}"
@@ -86,6 +88,27 @@ static const Conversation conversations[] = {
     { &emulated, "'cpus'", { GREETING, DATA_STARTED("\"cpus\": [\"1\"]") } },
     { &emulated, "'cpus'", { GREETING, DATA_STARTED("\"cpus\": [16384]") } },
     { &emulated, "'cpus'", { GREETING, DATA_STARTED("\"cpus\": {}") } },
+
+    /* what is missing */
+    { &emulated, NULL, { GREETING, DATA_STARTED("\"unprotected\": []") } },
+    { &emulated, NULL,
+      { GREETING, DATA_STARTED("\"unprotected\": [\"seccomp\", \"from-tomorrow\"]"), BOOTED } },
+    { &emulated, NULL, { GREETING, DATA_STARTED("\"unprotected\": [" CODES_16 "]") } },
+    { &emulated, "'unprotected'",
+      { GREETING, DATA_STARTED("\"unprotected\": [" CODES_16 ", \"q\"]") } },
+    { &emulated, "'unprotected'", { GREETING, DATA_STARTED("\"unprotected\": \"seccomp\"") } },
+    { &emulated, "'unprotected'", { GREETING, DATA_STARTED("\"unprotected\": {}") } },
+    { &emulated, "'unprotected'", { GREETING, DATA_STARTED("\"unprotected\": null") } },
+    { &emulated, "element 0", { GREETING, DATA_STARTED("\"unprotected\": [1]") } },
+    { &emulated, "element 0", { GREETING, DATA_STARTED("\"unprotected\": [\"\"]") } },
+    { &emulated, "element 0", { GREETING, DATA_STARTED("\"unprotected\": [[\"seccomp\"]]") } },
+    { &emulated, "element 1",
+      { GREETING, DATA_STARTED("\"unprotected\": [\"user\", \"a b\"]") } },
+    { &emulated, "element 0", { GREETING, DATA_STARTED("\"unprotected\": [\"\\u001b[1m\"]") } },
+    { &emulated, "element 0",
+      { GREETING, DATA_STARTED("\"unprotected\": [\"a-code-that-is-longer-than-32-bytes\"]") } },
+    { &emulated, "element 1",
+      { GREETING, DATA_STARTED("\"unprotected\": [\"seccomp\", \"seccomp\"]") } },
 
     /* events: what is in them, how often and when they come */
     { &later, "no 'data'", { GREETING, "{\"event\": \"booted\"}" } },
@@ -340,6 +363,9 @@ testReplies(void)
         { "{\"phase\": \"running\", \"cid\": 4294967295}", false, false },
         { "{\"phase\": \"running\", \"cid\": 17}", false, false },
         { "{\"phase\": \"running\", \"cpus\": [1, 2, 3]}", false, false },
+        { "{\"phase\": \"running\", \"unprotected\": [\"seccomp\"]}", false, true },
+        { "{\"phase\": \"running\", \"unprotected\": [\"a b\"]}", false, false },
+        { "{\"phase\": \"running\", \"unprotected\": 1}", false, false },
         { "{\"hash\": \"sha384\", \"pcr0\": \"@pcr\", \"pcr8\": \"@pcr\", \"pcr9\": 1}",
           true, true },
         { "{\"hash\": \"sha384\", \"pcr1\": \"@pcr\"}", true, false },

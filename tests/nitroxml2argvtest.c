@@ -12,6 +12,7 @@
 #include <config.h>
 
 #include "nitrotestutils.h"
+#include "helper_protocol.h"
 #include "nitro_command.h"
 #include "nitro_domain_conf.h"
 
@@ -38,6 +39,7 @@ typedef struct {
     bool refused;      /* there is an .err file in place of the .args file */
     const char *accel;
     bool rotation;     /* files have a largest size */
+    bool without;      /* the host has no namespaces for users */
 } TestCase;
 
 static virDomainXMLOption *xmlopt;
@@ -71,6 +73,10 @@ testOpenOutputs(const virDomainDef *def,
 
 
 /* The context as the start of a domain prepares it. */
+static const char *const testWithout[] = {
+    NITRO_UNPROTECTED_NAMESPACES, NITRO_UNPROTECTED_QEMU_NAMESPACES, NULL,
+};
+
 static void
 testFillContext(nitroCommandContext *ctxt,
                 const virDomainDef *def,
@@ -84,6 +90,7 @@ testFillContext(nitroCommandContext *ctxt,
     ctxt->vsockDirFd = ctxt->vsockListenFd = ctxt->deviceFd = ctxt->brokerFd = -1;
     ctxt->pageSize = nitroDomainDefGetPageSize(def);
     ctxt->numaNode = nitroDomainDefGetNumaNode(def);
+    ctxt->without = test->without ? (char **)testWithout : NULL;
 
     if (nitroDomainDefGetMachine(def) == NITRO_MACHINE_NITRO) {
         ctxt->deviceFd = TEST_DEVICE_FD;
@@ -182,6 +189,7 @@ static const TestCase tests[] = {
     { "on-actions" },
     { "metadata" },
     { "seclabel-none" },
+    { "without", false, "tcg", .without = true },
     { "vsock" },
     { "vsock-address" },
     { "vsock-address-most" },

@@ -12,6 +12,7 @@
  *     quick.boot=never     it starts, and does not boot
  *     quick.boot=SECONDS   it boots after so many
  *     quick.protocol=N     the version of the protocol that it greets with
+ *     quick.lacks=CODE     what of its confinement is missing, and nothing else (NITRO_UNPROTECTED_*)
  *
  * and signals make it the helper of another day:
  *
@@ -51,6 +52,7 @@ static int nclients;
 
 static const char *cid = "0";
 static int protocol = NITRO_PROTOCOL_VERSION;
+static char lacks[64]; /* of JSON: what follows in "started" and in the status */
 static bool strange; /* the greeting */
 static bool booted;
 static double bootAt; /* seconds of the monotonic clock; 0: never */
@@ -106,8 +108,8 @@ end(const char *reason)
 static void
 started(const struct Client *client)
 {
-    sayTo(client, "{\"event\": \"%s\", \"data\": {\"cid\": %s, \"accel\": \"tcg\"}}\n",
-          NITRO_EVENT_STARTED, cid);
+    sayTo(client, "{\"event\": \"%s\", \"data\": {\"cid\": %s, \"accel\": \"tcg\"%s}}\n",
+          NITRO_EVENT_STARTED, cid, lacks);
 }
 
 
@@ -149,8 +151,9 @@ answer(struct Client *client, const char *line)
     int number = id ? atoi(id + strlen("\"id\":")) : 0;
 
     if (strstr(line, "\"" NITRO_COMMAND_QUERY_STATUS "\"")) {
-        sayTo(client, "{\"return\": {\"phase\": \"%s\", \"cid\": %s, \"accel\": \"tcg\"}, "
-              "\"id\": %d}\n", booted ? NITRO_PHASE_RUNNING : NITRO_PHASE_BOOT, cid, number);
+        sayTo(client, "{\"return\": {\"phase\": \"%s\", \"cid\": %s, \"accel\": \"tcg\"%s}, "
+              "\"id\": %d}\n", booted ? NITRO_PHASE_RUNNING : NITRO_PHASE_BOOT, cid, lacks,
+              number);
     } else if (strstr(line, "\"" NITRO_COMMAND_QUERY_MEASUREMENTS "\"")) {
         sayTo(client, "{\"return\": {\"hash\": \"sha384\", \"pcr0\": \"" HASH "\", "
               "\"pcr1\": \"" HASH "\", \"pcr2\": \"" HASH "\"}, \"id\": %d}\n", number);
@@ -255,6 +258,9 @@ readCmdline(const char *cmdline)
         bootAt = strncmp(word, "quick.boot=never", 16) == 0 ? 0 : now() + atof(word + 11);
     if ((word = strstr(cmdline, "quick.protocol=")))
         protocol = atoi(word + strlen("quick.protocol="));
+    if ((word = strstr(cmdline, "quick.lacks=")))
+        snprintf(lacks, sizeof(lacks), ", \"unprotected\": [\"%.*s\"]",
+                 (int)strcspn(word + strlen("quick.lacks="), " "), word + strlen("quick.lacks="));
 }
 
 

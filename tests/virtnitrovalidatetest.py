@@ -10,6 +10,7 @@ the vsock port are those of the real host.
 import contextlib
 import errno
 import grp
+import json
 import os
 import pathlib
 import re
@@ -34,6 +35,12 @@ case $1 in
 -device) echo 'name "{device}", bus virtio-bus' ;;
 esac
 """
+
+# What the helper's probe of the real host is asked for
+CONFINEMENT = ("if system calls of helpers can be filtered",
+               "if helpers can have namespaces of their own",
+               "if QEMU can have namespaces of its own",
+               "if Landlock can stand in for namespaces")
 
 SYS_POOL = "sys/module/nitro_enclaves/parameters/ne_cpus"
 SYS_SIBLINGS = "sys/devices/system/cpu/cpu0/topology/thread_siblings_list"
@@ -68,9 +75,15 @@ class Host:
     def qemu(self, machine, device):
         self.write("bin/qemu-system-x86_64", QEMU.format(machine=machine, device=device), 0o755)
 
+    def helper(self, **reply):
+        """Has a program in place of the helper that prints @reply for --probe."""
+        self.write("helper/libvirt_nitro", f"#!/bin/sh\necho '{json.dumps(reply)}'\n", 0o755)
+
     def run(self, *args, user=None):
         """Returns the exit status and the output's lines as {text: (group, result, advice)}."""
         env = dict(os.environ, LC_ALL="C", PATH=f"{self.root}/bin:/usr/bin:/bin")
+        if (self.root / "helper").exists():
+            env["LIBVIRT_NITRO_HELPER_DIR"] = str(self.root / "helper")
         command = [TOOL, "--root", str(self.root), *args]
         if user is not None:
             command = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", *command]
@@ -117,7 +130,13 @@ class ValidateTest(unittest.TestCase):
         self.assertEqual(group, "WARN")
         self.assertEqual(results.pop(f"if it listens on {self.host.root}/run/libvirt/"
                                      "virtnitrod-sock"), "WARN")
+        for text in CONFINEMENT:
+            self.assertIn(results.pop(text), ("PASS", "WARN"))
         if os.geteuid() == 0:
+            self.assertIn(results.pop("for the user 'libvirt-nitro', whom helpers run as"),
+                          ("PASS", "FAIL"))
+            self.assertIn(results.pop(f"if {self.host.root}/run can have access control lists"),
+                          ("PASS", "WARN"))
             self.assertEqual(results.pop(f"if it has set enclaves aside in {self.host.root}"
                                          "/run/libvirt/nitro"), "PASS")
         else:
@@ -256,6 +275,43 @@ class ValidateTest(unittest.TestCase):
         self.check("has set enclaves aside", "PASS")
         self.host.write(f"{state}/domain-3-web/aside", "4711 its status cannot be read\n")
         self.check("has set enclaves aside", "WARN", "domain-3-web, process 4711 its status cannot")
+
+    def test_confinement(self):
+        """what the helper says that is missing, one line each"""
+        codes = ("seccomp", "namespaces", "qemu-namespaces", "landlock")
+        words = ("no seccomp", "user namespaces are refused", "install bubblewrap", "no Landlock")
+        self.host.helper(accel="tcg")
+        for text in CONFINEMENT:
+            self.check(text, "PASS")
+        for code, text, word in zip(codes, CONFINEMENT, words):
+            self.host.helper(accel="tcg", unprotected=[code, "from-tomorrow"])
+            lines = self.check(text, "WARN", word)
+            for other in CONFINEMENT:
+                self.assertEqual(lines[other][1], "WARN" if other == text else "PASS")
+        self.host.write("helper/libvirt_nitro", "#!/bin/sh\necho broken >&2; exit 3\n", 0o755)
+        self.check("what confines helpers", "FAIL", "broken")
+
+    @unittest.skipIf(os.geteuid() != 0, "needs root")
+    def test_user(self):
+        """whom helpers run as, and what nitro.conf has to do with it"""
+        conf = "etc/libvirt/nitro.conf"
+        self.host.write("run/x", "")
+        self.host.write(conf, 'user = "no-such-user"\n')
+        self.check("for the user 'no-such-user'", "FAIL", "systemd-sysusers", "useradd")
+        self.host.write(conf, 'user = "daemon"\n')
+        self.host.write("helper/libvirt_nitro",
+                        '#!/bin/sh\n[ $(id -u) = 1 ] && echo "{}"\n', 0o755)
+        self.check("for the user 'daemon'", "PASS")
+        self.check(CONFINEMENT[0], "PASS")
+        self.host.helper(unprotected=["seccomp"])
+        self.host.write(conf, 'user = "root"\n')
+        self.check("for the user 'root'", "WARN", "helpers run as root")
+        self.host.write(conf, 'user = "root"\nsecurity_required = 1\n')
+        self.check("for the user 'root'", "FAIL", "security_required = 1")
+        self.check(CONFINEMENT[0], "FAIL", "security_required = 1")
+        self.check("can have access control lists", "PASS")
+        self.host.write(conf, "user = 1\n")
+        self.check("for settings in", "FAIL", "expected a string")
 
     def test_machines(self):
         groups = {group for group, _, _ in self.host.run("nitro")[1].values()}

@@ -40,9 +40,8 @@
  *
  *   {"phase": "running", "cid": 16, "cpus": [1, 3], "accel": "tcg"}
  *
- * where "cid", "cpus" and "accel" are there once they are known, "unprotected": ["namespaces"]
- * if the enclave runs without some protection (NITRO_UNPROTECTED_...), and "reason" or
- * "failure" (as in the events) once the enclave has ended. query-measurements
+ * where "cid", "cpus" and "accel" are there once they are known, "unprotected" (below) when it is
+ * not empty, and "reason" or "failure" (as in the events) once the enclave has ended. query-measurements
  * returns {"hash": "sha384", "pcr0": "hex", "pcr1": "hex", "pcr2": "hex",
  * "pcr8": "hex"}, pcr8 of signed images only; before the image has been
  * measured the error is "not-ready". terminate returns {} and ends the enclave;
@@ -61,6 +60,12 @@
  * the helper closes the connection and ends. "failed" is the end of an enclave
  * that never booted, "exited" of one that had; "text" is one sentence for the
  * user; "ioctl" and "errno" are there when a device call failed.
+ *
+ * "started", what query-status returns, and the line of --probe can have a member "unprotected",
+ * a list of up to NITRO_UNPROTECTED_MAX different codes: what of the helper's and QEMU's
+ * confinement this host does not have. Without it, or when it is empty, all is there:
+ *
+ *   {"event": "started", "data": {"cid": 16, "unprotected": ["namespaces", "landlock"]}}
  *
  * Both sides ignore members that they do not know, and the daemon ignores events that it does
  * not know, up to NITRO_PROTOCOL_EVENTS_MAX on a connection: no version sends more. Names of
@@ -92,16 +97,6 @@
 #define NITRO_COMMAND_QUERY_STATUS "query-status"
 #define NITRO_COMMAND_QUERY_MEASUREMENTS "query-measurements"
 #define NITRO_COMMAND_TERMINATE "terminate"
-
-/*
- * Protections that a host lacks, elements of "unprotected": of what --probe prints, and of the
- * event "started" and of query-status
- */
-#define NITRO_UNPROTECTED_SECCOMP "seccomp"       /* the system calls of the helper are not limited */
-#define NITRO_UNPROTECTED_NAMESPACES "namespaces" /* the emulated machine's helper sees the host's
-                                                   * files and network */
-#define NITRO_UNPROTECTED_QEMU_NAMESPACES "qemu-namespaces" /* so does QEMU, if Landlock lets it */
-#define NITRO_UNPROTECTED_LANDLOCK "landlock"     /* which there is not, either */
 
 #define NITRO_EVENT_STARTED "started"
 #define NITRO_EVENT_BOOTED "booted"
@@ -135,6 +130,20 @@
 #define NITRO_FAILURE_GUEST "guest"             /* VIR_ERR_OPERATION_FAILED: the guest ended before
                                                  * it had booted, or its heartbeat was wrong */
 #define NITRO_FAILURE_INTERNAL "internal"       /* VIR_ERR_INTERNAL_ERROR */
+
+/* What a host lacks, in "unprotected", and what a helper is told to do without (--without) */
+#define NITRO_UNPROTECTED_SECCOMP "seccomp"       /* filters for the helper's system calls */
+#define NITRO_UNPROTECTED_NAMESPACES "namespaces" /* of the emulated machine's helper's own */
+#define NITRO_UNPROTECTED_QEMU_NAMESPACES "qemu-namespaces" /* of QEMU's own */
+#define NITRO_UNPROTECTED_LANDLOCK "landlock"     /* in their place for QEMU */
+
+/* The driver's own: never on the wire */
+#define NITRO_UNPROTECTED_USER "user"             /* helpers are root's */
+#define NITRO_UNPROTECTED_ACL "acl"               /* the state directory can have no ACLs */
+#define NITRO_UNPROTECTED_UNKNOWN "unknown"       /* the helper is one of an earlier version */
+
+/* codes at a time */
+#define NITRO_UNPROTECTED_MAX 16
 
 /* "code" of an error reply */
 #define NITRO_ERROR_UNKNOWN_COMMAND "unknown-command"

@@ -257,6 +257,20 @@ nitroCommandAddEmulation(virCommand *cmd,
 }
 
 
+/* What this host lacks: the helper does without nothing else. */
+static void
+nitroCommandAddWithout(virCommand *cmd,
+                       const nitroCommandContext *ctxt)
+{
+    g_autofree char *list = NULL;
+
+    if (!ctxt->without || !ctxt->without[0])
+        return;
+    list = g_strjoinv(",", (char **)ctxt->without);
+    virCommandAddArgList(cmd, "--without", list, NULL);
+}
+
+
 virCommand *
 nitroCommandBuild(const virDomainDef *def,
                   const nitroCommandContext *ctxt)
@@ -284,6 +298,7 @@ nitroCommandBuild(const virDomainDef *def,
     nitroCommandAddHeartbeat(cmd, def, ctxt);
     nitroCommandAddMeasurements(cmd, def, ctxt);
     nitroCommandAddEmulation(cmd, ctxt);
+    nitroCommandAddWithout(cmd, ctxt);
 
     return g_steal_pointer(&cmd);
 }

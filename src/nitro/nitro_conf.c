@@ -8,6 +8,11 @@
 
 #include <config.h>
 
+#include <fcntl.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include "configmake.h"
 #include "nitro_conf.h"
 #include "virerror.h"
@@ -25,6 +30,7 @@ nitroDriverConfigNew(bool privileged)
 {
     nitroDriverConfig *config = g_new0(nitroDriverConfig, 1);
 
+    config->privileged = privileged;
     config->device = g_strdup(NITRO_DEVICE);
     config->user = (uid_t)-1;
     config->group = (gid_t)-1;
@@ -87,6 +93,82 @@ nitroDriverConfigSetUser(const nitroDriverConfig *config,
         virCommandSetUID(cmd, config->user);
     if (config->group != (gid_t)-1)
         virCommandSetGID(cmd, config->group);
+    virCommandClearCaps(cmd);
+}
+
+
+int
+nitroDriverConfigDropBounds(void *opaque G_GNUC_UNUSED)
+{
+    unsigned long cap;
+
+    /* EINVAL: the kernel has no more. */
+    for (cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++) {
+        if (prctl(PR_CAPBSET_READ, cap, 0, 0, 0) == 0 ||
+            prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) == 0)
+            continue;
+        if (errno == EPERM && geteuid() != 0)
+            return 0;
+        virReportSystemError(errno,
+                             _("cannot take capability %lu away from helpers: virtnitrod needs CAP_SETPCAP"),
+                             cap);
+        return -1;
+    }
+    return 0;
+}
+
+
+bool
+nitroDriverConfigIsRoot(const nitroDriverConfig *config)
+{
+    return (config->user == (uid_t)-1 ? geteuid() : config->user) == 0;
+}
+
+
+int
+nitroDriverConfigCheckProgram(const nitroDriverConfig *config,
+                              const char *path)
+{
+    uid_t user = config->user == (uid_t)-1 ? geteuid() : config->user;
+    gid_t group = config->group == (gid_t)-1 ? getegid() : config->group;
+    g_autofree char *name = virGetUserName(user);
+    const char *end = path;
+
+    if (virFileAccessibleAs(path, X_OK, user, group) == 0)
+        return 0;
+
+    /* The first part that the user cannot enter is what there is to change. */
+    while ((end = strchr(end + 1, '/'))) {
+        g_autofree char *part = g_strndup(path, end - path);
+
+        if (virFileAccessibleAs(part, X_OK, user, group) < 0) {
+            virReportSystemError(errno,
+                                 _("the user '%s', whom helpers run as, cannot reach '%s': it may not enter the directory '%s'"),
+                                 NULLSTR(name), path, part);
+            return -1;
+        }
+    }
+    virReportSystemError(errno, _("the user '%s', whom helpers run as, cannot run '%s'"),
+                         NULLSTR(name), path);
+    return -1;
+}
+
+
+/*
+ * Makes the state directory of the system's daemon one that the group of helpers can pass
+ * through; that of an earlier version is root's alone. Returns 0, or -1 with errno set.
+ */
+static int
+nitroDriverConfigOpenState(const nitroDriverConfig *config)
+{
+    VIR_AUTOCLOSE fd = -1;
+
+    if (!config->privileged)
+        return 0;
+    if ((fd = open(config->stateDir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)) < 0 ||
+        fchown(fd, (uid_t)-1, config->group) < 0 || fchmod(fd, 0710) < 0)
+        return -1;
+    return 0;
 }
 
 
@@ -108,6 +190,12 @@ nitroDriverConfigMakeDirs(const nitroDriverConfig *config)
             virReportSystemError(errno, _("cannot create the directory '%s'"), dirs[i]);
             return -1;
         }
+    }
+    if (nitroDriverConfigOpenState(config) < 0) {
+        virReportSystemError(errno,
+                             _("cannot give the directory '%s' to the group of helpers"),
+                             config->stateDir);
+        return -1;
     }
     return 0;
 }

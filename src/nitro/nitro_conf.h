@@ -30,6 +30,10 @@
 /* The device of the Nitro Hypervisor, unless nitro.conf says otherwise */
 #define NITRO_DEVICE "/dev/nitro_enclaves"
 
+/* Whom the helpers of the system's daemon run as, unless nitro.conf says otherwise: the installed
+ * file for systemd-sysusers makes the user, with a group of the same name */
+#define NITRO_USER "libvirt-nitro"
+
 /* Of files that are written to, unless nitro.conf says otherwise: as virtlogd */
 #define NITRO_LOG_MAX_SIZE (2 * 1024 * 1024)
 #define NITRO_LOG_MAX_BACKUPS 3
@@ -37,6 +41,7 @@
 /* Directories and programs, and what nitro.conf says; immutable once made */
 typedef struct _nitroDriverConfig nitroDriverConfig;
 struct _nitroDriverConfig {
+    bool privileged;    /* the system's daemon */
     char *configDir;    /* definitions */
     char *autostartDir; /* links to definitions */
     char *stateDir;     /* status files, a directory for each running domain */
@@ -46,8 +51,9 @@ struct _nitroDriverConfig {
 
     /* nitro.conf */
     char *device;                  /* path of the Nitro Hypervisor's device */
-    uid_t user;                    /* helpers run as; -1: as the daemon */
+    uid_t user;                    /* helpers run as; -1: as the daemon, in a session */
     gid_t group;                   /* likewise */
+    bool securityRequired;         /* no enclave where a part of its confinement is missing */
     unsigned int pageSize;         /* KiB, of domains on the device that name none; 0: any */
     unsigned int heartbeatTimeout; /* seconds, of domains that name none; 0: by size */
     unsigned int maxStarts;        /* domains that start at once */
@@ -61,6 +67,7 @@ struct _nitroDriverConfig {
 
 typedef struct _nitroDriver nitroDriver;
 typedef struct _nitroDriverPool nitroDriverPool;
+typedef struct _nitroVsockDirs nitroVsockDirs;
 
 /*
  * What to do about the end of the enclave of @vm, which is to be restarted and is inactive and
@@ -95,6 +102,7 @@ struct _nitroDriver {
     nitroDriverPool *takeovers; /* of what an earlier daemon has left */
     nitroDriverPool *starts;    /* on the daemon's own account */
     nitroUses *uses;
+    nitroVsockDirs *vsockDirs;
 
     /* The main thread's */
     virThread quitThread; /* wakes what waits when the daemon ends; joined at the very end */
@@ -110,6 +118,8 @@ struct _nitroDriver {
 
     /* Under lock */
     char *accel; /* what --probe of the helper found; NULL: not asked yet */
+    char **unprotected; /* likewise: what confines emulated enclaves, and is missing */
+    char **told;        /* what of that, and of what runs lacked, the log has got already */
     size_t nholds; /* nitroDriverHold() */
     size_t autostartable; /* domains to be started with the daemon, */
     size_t autostarting;  /* of which so many are not done yet, */
@@ -126,8 +136,9 @@ void nitroDriverConfigFree(nitroDriverConfig *config);
 
 /*
  * Reads the configuration file @path into @config, if there is one; src/nitro/nitro.conf.in
- * describes it. Returns 0, or -1 with an error set that names the file and the key: for
- * what cannot be parsed, unknown keys, wrong types, and values that can never work.
+ * describes it. Finds the user and the group of helpers in any case. Returns 0, or -1 with an
+ * error set that names the file and the key: for what cannot be parsed, unknown keys, wrong
+ * types, values that can never work, and a user that does not exist.
  */
 int nitroDriverConfigLoadFile(nitroDriverConfig *config, const char *path);
 
@@ -141,11 +152,34 @@ char *nitroDriverConfigFile(bool privileged);
  */
 void nitroDriverConfigManage(const nitroDriverConfig *config);
 
-/* Makes @cmd run as the user and the group of helpers, if nitro.conf names them. */
+/*
+ * Makes @cmd run as the user and the group of helpers, with the other groups of that user, and
+ * without any capability. That none can be had any more, by no program that it runs, is for
+ * nitroDriverConfigDropBounds().
+ */
 void nitroDriverConfigSetUser(const nitroDriverConfig *config, virCommand *cmd);
 
 /*
- * Creates the directories of @config. Returns 0, or -1 with an error set.
+ * Empties the bounding set of capabilities: a pre-exec hook, or a part of one, without a use for
+ * @opaque. virCommandClearCaps() means to do it, and does not when the daemon may. Who may not,
+ * as in a session, has no capability to give away. Returns 0, or -1 with an error set.
+ */
+int nitroDriverConfigDropBounds(void *opaque);
+
+/* Whether helpers have the user id of root, and so what root owns */
+bool nitroDriverConfigIsRoot(const nitroDriverConfig *config);
+
+/*
+ * Says why the user of helpers cannot run the program @path, of which root can: names the
+ * directory, or the file itself, that keeps it out. Returns 0 when nothing does, or -1 with an
+ * error set. It forks, so it is for what has failed already.
+ */
+int nitroDriverConfigCheckProgram(const nitroDriverConfig *config, const char *path);
+
+/*
+ * Creates the directories of @config. The system's state directory can be passed through, but
+ * not listed, by the group of helpers: the sockets of emulated enclaves are below. Returns 0, or
+ * -1 with an error set.
  */
 int nitroDriverConfigMakeDirs(const nitroDriverConfig *config);
 

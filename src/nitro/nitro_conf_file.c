@@ -40,7 +40,7 @@ VIR_LOG_INIT("nitro.nitro_conf_file");
 static const char *const nitroConfKeys[] = {
     "device", "user", "group", "huge_page_size", "heartbeat_timeout",
     "max_starts", "log_max_size", "log_max_backups", "manage_pool", "pool_cpus",
-    "pool_huge_pages",
+    "pool_huge_pages", "security_required",
 };
 
 
@@ -92,6 +92,44 @@ nitroConfLoadDevice(nitroDriverConfig *config,
 }
 
 
+/* The primary group of the user @name of helpers. Returns 0, or -1 with an error set. */
+static int
+nitroConfFindGroup(nitroDriverConfig *config,
+                   const char *name,
+                   const char *path)
+{
+    g_autofree gid_t *groups = NULL;
+
+    /* It comes first; of an id without an entry there is none. */
+    if (virGetGroupList(config->user, (gid_t)-1, &groups) < 1) {
+        virReportError(VIR_ERR_CONF_SYNTAX,
+                       _("%s: 'user' is '%s', which has no entry in the user database: set 'group', too"),
+                       path, name);
+        return -1;
+    }
+    config->group = groups[0];
+    return 0;
+}
+
+
+/*
+ * Whom the helpers of the system's daemon run as when nothing is said: never root, which has to
+ * be asked for. Returns 0, or -1 with an error set.
+ */
+static int
+nitroConfFindUser(nitroDriverConfig *config,
+                  const char *path)
+{
+    if (virGetUserID(NITRO_USER, &config->user) < 0) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("there is no user '%s', whom helpers run as: make it with 'systemd-sysusers' or 'useradd --system --user-group --groups kvm %s', or name another 'user' in '%s'"),
+                       NITRO_USER, NITRO_USER, path);
+        return -1;
+    }
+    return 0;
+}
+
+
 /* Whom the helpers run as. A user alone brings its primary group. */
 static int
 nitroConfLoadUser(nitroDriverConfig *config,
@@ -104,10 +142,10 @@ nitroConfLoadUser(nitroDriverConfig *config,
     if (virConfGetValueString(conf, "user", &user) < 0 ||
         virConfGetValueString(conf, "group", &group) < 0)
         return -1;
-    if (!user && !group)
+    if (!user && !group && !config->privileged)
         return 0;
 
-    if (geteuid() != 0) {
+    if (geteuid() != 0 && (user || group)) {
         virReportError(VIR_ERR_CONF_SYNTAX,
                        _("%s: '%s' cannot be chosen: the daemon is not root's, and helpers run as its own user"),
                        path, user ? "user" : "group");
@@ -118,24 +156,16 @@ nitroConfLoadUser(nitroDriverConfig *config,
                        _("%s: 'user' is '%s', and there is no such user"), path, user);
         return -1;
     }
+    if (!user && config->privileged && nitroConfFindUser(config, path) < 0)
+        return -1;
     if (group && virGetGroupID(group, &config->group) < 0) {
         virReportError(VIR_ERR_CONF_SYNTAX,
                        _("%s: 'group' is '%s', and there is no such group"), path, group);
         return -1;
     }
-    if (user && !group) {
-        g_autofree gid_t *groups = NULL;
-
-        /* The primary group comes first; of an id without an entry there is none. */
-        if (virGetGroupList(config->user, (gid_t)-1, &groups) < 1) {
-            virReportError(VIR_ERR_CONF_SYNTAX,
-                           _("%s: 'user' is '%s', which has no entry in the user database: set 'group', too"),
-                           path, user);
-            return -1;
-        }
-        config->group = groups[0];
-    }
-    return 0;
+    if (group || config->user == (uid_t)-1)
+        return 0;
+    return nitroConfFindGroup(config, user ? user : NITRO_USER, path);
 }
 
 
@@ -346,15 +376,18 @@ nitroDriverConfigLoadFile(nitroDriverConfig *config,
 {
     g_autoptr(virConf) conf = NULL;
 
-    if (!virFileExists(path)) {
+    if (virFileExists(path)) {
+        conf = virConfReadFile(path, 0);
+    } else {
         VIR_INFO("There is no '%s': defaults are used", path);
-        return 0;
+        conf = virConfNew();
     }
 
-    if (!(conf = virConfReadFile(path, 0)) ||
+    if (!conf ||
         virConfWalk(conf, nitroConfCheckKey, (void *)path) < 0 ||
         nitroConfLoadDevice(config, conf, path) < 0 ||
         nitroConfLoadUser(config, conf, path) < 0 ||
+        virConfGetValueBool(conf, "security_required", &config->securityRequired) < 0 ||
         nitroConfLoadPageSize(config, conf, path) < 0 ||
         nitroConfLoadHeartbeat(config, conf, path) < 0 ||
         nitroConfLoadStarts(config, conf, path) < 0 ||

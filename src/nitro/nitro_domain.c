@@ -10,20 +10,19 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "datatypes.h"
 #include "nitro_domain.h"
 #include "nitro_rundir.h"
+#include "nitro_unprotected.h"
 #include "virerror.h"
 #include "virfile.h"
 #include "viruuid.h"
 #include "virxml.h"
 
 #define VIR_FROM_THIS VIR_FROM_NITRO
-
-/* Directories in each other that a run directory may have; ours has one. */
-#define NITRO_DOMAIN_RUN_DIR_DEPTH 8
 
 static void *
 nitroDomainObjPrivateAlloc(void *opaque)
@@ -48,6 +47,21 @@ nitroDomainObjPrivateFree(void *data)
 }
 
 
+static void
+nitroDomainFormatUnprotected(virBuffer *buf,
+                             char *const *list)
+{
+    g_auto(virBuffer) parts = VIR_BUFFER_INIT_CHILD(buf);
+    size_t i;
+
+    if (!list)
+        return;
+    for (i = 0; list[i]; i++)
+        virBufferEscapeString(&parts, "<part code='%s'/>\n", list[i]);
+    virXMLFormatElementEmpty(buf, "unprotected", NULL, &parts);
+}
+
+
 /*
  * What a restarted daemon needs beyond libvirt's own status (state, id, pid, live
  * definition) it asks the helper for, but for what only the earlier daemon knew.
@@ -65,7 +79,32 @@ nitroDomainObjPrivateFormat(virBuffer *buf,
     virBufferEscapeString(buf, "<machine name='%s'/>\n", priv->run.machine);
     if (priv->run.cpusShown)
         virBufferAddLit(buf, "<cpusShown/>\n");
+    nitroDomainFormatUnprotected(buf, priv->run.unprotected);
     return 0;
+}
+
+
+/* Returns the list, or NULL when the status has none: an earlier version has written it. */
+static char **
+nitroDomainParseUnprotected(xmlXPathContextPtr ctxt)
+{
+    g_autofree xmlNodePtr *nodes = NULL;
+    char **list = NULL;
+    ssize_t n;
+    size_t i;
+
+    if (virXPathBoolean("boolean(./unprotected)", ctxt) != 1)
+        return NULL;
+
+    nitroUnprotectedAddAll(&list, NULL);
+    n = virXPathNodeSet("./unprotected/part", ctxt, &nodes);
+    for (i = 0; n > 0 && i < n; i++) {
+        g_autofree char *code = virXMLPropString(nodes[i], "code");
+
+        if (code)
+            nitroUnprotectedAdd(&list, code);
+    }
+    return list;
 }
 
 
@@ -88,6 +127,7 @@ nitroDomainObjPrivateParse(xmlXPathContextPtr ctxt,
         priv->run.helper = nitroHelperNew(vm->pid, start);
     priv->run.machine = virXPathString("string(./machine/@name)", ctxt);
     priv->run.cpusShown = virXPathBoolean("boolean(./cpusShown)", ctxt) == 1;
+    priv->run.unprotected = nitroDomainParseUnprotected(ctxt);
     return 0;
 }
 
@@ -184,50 +224,124 @@ nitroDomainGetRunDir(nitroDriver *driver,
 
 
 /*
- * Removes @name in the directory @parent, whatever it is, and what is in it. virFileDeleteTree()
- * goes by paths, of which each part may be exchanged for a link while it does. Returns 0, or -1
+ * Takes the directory @fd away from its owner, who may be making things in it at this very
+ * moment: then nobody but root can. In a session all is the user's, or can be removed as it is, or
+ * cannot. Returns 0, or -1 with errno set.
+ */
+static int
+nitroDomainSeizeDir(int fd)
+{
+    if (geteuid() == 0)
+        return fchown(fd, 0, 0) < 0 || fchmod(fd, 0700) < 0 ? -1 : 0;
+    ignore_value(fchmod(fd, 0700));
+    return 0;
+}
+
+
+/*
+ * Removes @name in the directory @fd, or, when it is a directory that is not empty, moves it to
+ * the directory @top, which is ours alone. Returns 1 when it was moved, 0 when it is gone, or -1
  * with errno set.
  */
 static int
-nitroDomainRemoveAt(int parent,
-                    const char *name,
-                    unsigned int depth)
+nitroDomainRemoveEntry(int top,
+                       int fd,
+                       const char *name,
+                       unsigned long long *moves)
 {
-    g_autoptr(DIR) dir = NULL;
-    struct dirent *entry;
-    int fd;
-    int rc;
+    g_autofree char *place = NULL;
 
-    if (unlinkat(parent, name, 0) == 0 || errno == ENOENT)
+    if (unlinkat(fd, name, 0) == 0 || errno == ENOENT)
         return 0;
     if (errno != EISDIR && errno != EPERM)
         return -1;
-
-    if (depth == 0) {
-        errno = ENOTEMPTY;
+    if (unlinkat(fd, name, AT_REMOVEDIR) == 0 || errno == ENOENT)
+        return 0;
+    if (errno != ENOTEMPTY && errno != EEXIST)
         return -1;
-    }
-    if ((fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)) < 0)
+
+    do {
+        place = g_strdup_printf("removed-%llu", (*moves)++);
+    } while (faccessat(top, place, F_OK, AT_SYMLINK_NOFOLLOW) == 0);
+    return renameat(fd, name, top, place) < 0 ? -1 : 1;
+}
+
+
+/*
+ * Empties the directory @name in @top, and removes it; directories in it that are not empty move to
+ * @top. So no path gets longer, and no depth needs a stack. Returns 0, or -1 with errno set.
+ */
+static int
+nitroDomainRemoveDir(int top,
+                     const char *name,
+                     unsigned long long *moves)
+{
+    g_autoptr(DIR) dir = NULL;
+    struct dirent *entry;
+    int fd = openat(top, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    int rc;
+
+    if (fd < 0)
         return -1;
     if (!(dir = fdopendir(fd))) {
         VIR_FORCE_CLOSE(fd);
         return -1;
     }
+    if (nitroDomainSeizeDir(fd) < 0)
+        return -1;
 
     while ((rc = virDirRead(dir, &entry, NULL)) > 0) {
-        if (nitroDomainRemoveAt(fd, entry->d_name, depth - 1) < 0)
+        if (nitroDomainRemoveEntry(top, fd, entry->d_name, moves) < 0)
             return -1;
     }
     if (rc < 0)
         return -1;
-    return unlinkat(parent, name, AT_REMOVEDIR);
+    return unlinkat(top, name, AT_REMOVEDIR);
+}
+
+
+/*
+ * Removes what is in the directory @dir, whose descriptor is @top, until there is nothing.
+ * virFileDeleteTree() goes by paths, of which each part may be exchanged for a link while it
+ * does. Returns 0, or -1 with errno set.
+ */
+static int
+nitroDomainEmptyRunDir(DIR *dir,
+                       int top)
+{
+    unsigned long long moves = 0;
+    struct dirent *entry;
+    bool more = true;
+    int rc = 0;
+
+    while (rc == 0 && more) {
+        more = false;
+        rewinddir(dir);
+        while ((rc = virDirRead(dir, &entry, NULL)) > 0) {
+            if (unlinkat(top, entry->d_name, 0) == 0 || errno == ENOENT)
+                continue;
+            if ((errno != EISDIR && errno != EPERM) ||
+                nitroDomainRemoveDir(top, entry->d_name, &moves) < 0)
+                return -1;
+            more = true;
+        }
+    }
+    return rc;
 }
 
 
 int
 nitroDomainRemoveRunDir(const char *dir)
 {
-    if (nitroDomainRemoveAt(AT_FDCWD, dir, NITRO_DOMAIN_RUN_DIR_DEPTH) == 0)
+    g_autoptr(DIR) stream = NULL;
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+    if (fd < 0 && errno == ENOENT)
+        return 0;
+    if (fd >= 0 && !(stream = fdopendir(fd)))
+        VIR_FORCE_CLOSE(fd);
+    if (stream && nitroDomainSeizeDir(fd) == 0 && nitroDomainEmptyRunDir(stream, fd) == 0 &&
+        rmdir(dir) == 0)
         return 0;
 
     virReportSystemError(errno, _("cannot remove the directory '%s'"), dir);

@@ -47,9 +47,9 @@ void nitroDomainRemoveInactive(nitroDriver *driver, virDomainObj *vm);
 char *nitroDomainGetRunDir(nitroDriver *driver, const virDomainDef *def);
 
 /*
- * Removes the directory @dir of a domain that has ended, with all that is in it. The helper's
- * user may change some of it meanwhile, and is not trusted: no symbolic link is followed, and
- * nothing outside is removed.
+ * Removes the directory @dir of a domain that has ended, with all that is in it. Members of the
+ * helpers' group may have made in it what they like, however deep, and may be at it still: they
+ * are not trusted. No symbolic link is followed, and nothing outside is removed.
  *
  * Returns 0, also when there is none, or -1 with an error set.
  */

@@ -35,6 +35,7 @@
 #include "nitro_restart.h"
 #include "nitro_start.h"
 #include "nitro_takeover.h"
+#include "nitro_vsock_dir.h"
 #include "viraccessapicheck.h"
 #include "virerror.h"
 #include "virfile.h"
@@ -1058,7 +1059,10 @@ nitroStateCleanup(void)
     nitroCidsFree(nitro_driver->cids);
     nitroCpusFree(nitro_driver->cpus);
     nitroUsesFree(nitro_driver->uses);
+    nitroVsockDirsFree(nitro_driver->vsockDirs);
     g_free(nitro_driver->accel);
+    g_strfreev(nitro_driver->unprotected);
+    g_strfreev(nitro_driver->told);
     g_free(nitro_driver->sysinfo);
     if (nitro_driver->lockFD != -1)
         virPidFileRelease(nitro_driver->config->stateDir, "driver", nitro_driver->lockFD);
@@ -1098,6 +1102,7 @@ nitroStateNew(bool privileged,
     nitro_driver->cpus = nitroCpusNew();
     nitro_driver->asides = nitroAsidesNew();
     nitro_driver->uses = nitroUsesNew();
+    nitro_driver->vsockDirs = nitroVsockDirsNew(nitro_driver->config);
     nitro_driver->xmlopt = nitroDomainXMLOptionNew(nitro_driver->config->helper,
                                                    &nitroDomainPrivateDataCallbacks,
                                                    &nitroDomainJobConfig);

@@ -20,6 +20,7 @@
 #include "nitro_domain.h"
 #include "nitro_domain_conf.h"
 #include "nitro_driver_stats.h"
+#include "nitro_unprotected.h"
 #include "viraccessapicheck.h"
 #include "virerror.h"
 #include "virhostcpu.h"
@@ -580,7 +581,9 @@ nitroStatsGetMessages(nitroDriver *driver,
 {
     nitroDomainObjPrivate *priv = vm->privateData;
     g_auto(GStrv) risks = nitroStatsGetRisks(vm->def);
-    char **list = g_new0(char *, g_strv_length(risks) + 3);
+    char **unprotected = virDomainObjIsActive(vm) ? priv->run.unprotected : NULL;
+    char **list = g_new0(char *, g_strv_length(risks) +
+                                 (unprotected ? g_strv_length(unprotected) : 0) + 3);
     size_t n = 0;
     size_t i;
 
@@ -591,6 +594,11 @@ nitroStatsGetMessages(nitroDriver *driver,
                                     (long long) vm->pid, priv->run.aside);
     for (i = 0; risks[i]; i++)
         list[n++] = g_strdup(risks[i]);
+    for (i = 0; unprotected && unprotected[i]; i++) {
+        g_autofree char *text = nitroUnprotectedDescribe(unprotected[i]);
+
+        list[n++] = g_strdup_printf(_("tainted: not confined (%s): %s"), unprotected[i], text);
+    }
     return list;
 }
 

@@ -16,6 +16,7 @@
 #include "nitro_driver.h"
 #include "nitro_end.h"
 #include "nitro_events.h"
+#include "nitro_unprotected.h"
 #include "virerror.h"
 #include "virlog.h"
 
@@ -32,6 +33,7 @@ nitroEventsNote(virDomainObj *vm,
     if (STREQ(event->name, NITRO_EVENT_STARTED)) {
         nitroRunNoteCid(vm->def, event->cid);
         nitroRunNoteCpus(vm, event->cpus, event->ncpus);
+        nitroUnprotectedAddAll(&priv->run.unprotected, event->unprotected);
     } else if (STREQ(event->name, NITRO_EVENT_BOOTED)) {
         priv->run.booted = true;
         if (priv->run.startTime > 0)

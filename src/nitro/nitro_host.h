@@ -24,8 +24,32 @@
 int nitroHostCheckDomain(nitroDriver *driver, const virDomainDef *def, char **qemu);
 
 /*
- * Finds out which accelerator works for the emulated machine: asks the helper once in
- * the life of the daemon, as a KVM that does not work costs the helper's probe its whole
+ * Replaces the error that is set by one that says why the user of helpers cannot run @helper, if
+ * that is so: it is tried, for what has failed already.
+ */
+void nitroHostSayUnreachable(const nitroDriverConfig *config, const char *helper);
+
+/*
+ * What of the confinement of enclaves this host lacks, as @codes say, which may be NULL: each is
+ * in the daemon's log once.
+ */
+void nitroHostTellUnprotected(nitroDriver *driver, char *const *codes);
+
+/*
+ * What of its confinement the helper of @def has to do without on this host (g_strfreev), as far as
+ * nitroHostFindAccel() has found it out; NULL: nothing.
+ */
+char **nitroHostGetUnprotected(nitroDriver *driver, const virDomainDef *def);
+
+/*
+ * Whether @def may run here with what nitroHostFindAccel() has found missing. Returns 0, or -1
+ * with an error set that nitroUnprotectedCheck() describes.
+ */
+int nitroHostCheckUnprotected(nitroDriver *driver, const virDomainDef *def);
+
+/*
+ * Finds out which accelerator works for the emulated machine, and what this host lacks to confine
+ * it: asks the helper once in the life of the daemon, as a KVM that does not work costs the helper's probe its whole
  * time limit. Call it without the lock of a domain, unless nitroHostGetAccel() knows.
  *
  * Returns 0, or -1 with an error set.

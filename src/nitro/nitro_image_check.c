@@ -82,6 +82,7 @@ nitroImageCheckCommand(const nitroDriverConfig *config,
 
     virCommandSetUmask(cmd, 0077);
     nitroDriverConfigSetUser(config, cmd);
+    virCommandSetPreExecHook(cmd, nitroDriverConfigDropBounds, NULL);
     return cmd;
 }
 

@@ -283,6 +283,42 @@ nitroMonitorGetCpus(virJSONValue *object,
 }
 
 
+int
+nitroMonitorUnprotectedRead(virJSONValue *object,
+                            char ***codes,
+                            char **why)
+{
+    virJSONValue *array = virJSONValueObjectGet(object, "unprotected");
+    g_auto(GStrv) list = NULL;
+    size_t n;
+    size_t i;
+
+    if (!array)
+        return 0;
+    if (!virJSONValueIsArray(array) ||
+        (n = virJSONValueArraySize(array)) > NITRO_UNPROTECTED_MAX) {
+        *why = g_strdup_printf(_("'unprotected' is no list of at most %d codes"),
+                               NITRO_UNPROTECTED_MAX);
+        return -1;
+    }
+
+    list = g_new0(char *, n + 1);
+    for (i = 0; i < n; i++) {
+        const char *code = virJSONValueGetString(virJSONValueArrayGet(array, i));
+
+        if (!code || !nitroMonitorIsName(code, strlen(code)) ||
+            g_strv_contains((const char *const *)list, code)) {
+            *why = g_strdup_printf(_("element %zu of 'unprotected' is no code, or one that it has already"),
+                                   i);
+            return -1;
+        }
+        list[i] = g_strdup(code);
+    }
+    *codes = g_steal_pointer(&list);
+    return 1;
+}
+
+
 /* Events */
 
 /* Whether the event may come now. Returns 0, or -1 with @why set. */
@@ -324,7 +360,8 @@ nitroMonitorReadEvent(nitroMonitorEvent *event,
 
     switch (type) {
     case NITRO_MONITOR_EVENT_STARTED:
-        if (nitroMonitorGetCpus(data, enclave, &event->cpus, &event->ncpus, why) < 0)
+        if (nitroMonitorGetCpus(data, enclave, &event->cpus, &event->ncpus, why) < 0 ||
+            nitroMonitorUnprotectedRead(data, &event->unprotected, why) < 0)
             return -1;
         found = nitroMonitorGetCid(data, enclave, &event->cid, why);
         /* Nobody else can tell which it is. */
@@ -512,6 +549,7 @@ void
 nitroMonitorMessageClear(nitroMonitorMessage *message)
 {
     g_clear_pointer(&message->event.cpus, g_free);
+    g_clear_pointer(&message->event.unprotected, g_strfreev);
     g_clear_pointer(&message->event.reason, g_free);
     g_clear_pointer(&message->event.code, g_free);
     g_clear_pointer(&message->event.text, g_free);
@@ -534,7 +572,8 @@ nitroMonitorStatusRead(nitroMonitorStatus *status,
         *why = g_strdup(_("it has no 'phase'"));
     if (rc <= 0 ||
         nitroMonitorGetCid(data, enclave, &status->cid, why) < 0 ||
-        nitroMonitorGetCpus(data, enclave, &status->cpus, &status->ncpus, why) < 0)
+        nitroMonitorGetCpus(data, enclave, &status->cpus, &status->ncpus, why) < 0 ||
+        nitroMonitorUnprotectedRead(data, &status->unprotected, why) < 0)
         return -1;
     return 0;
 }
@@ -545,6 +584,7 @@ nitroMonitorStatusClear(nitroMonitorStatus *status)
 {
     g_clear_pointer(&status->phase, g_free);
     g_clear_pointer(&status->cpus, g_free);
+    g_clear_pointer(&status->unprotected, g_strfreev);
 }
 
 

@@ -43,6 +43,7 @@ struct _nitroMonitorEvent {
     long long cid;      /* "started": the enclave's CID; -1: none was told */
     unsigned int *cpus; /* "started": host CPUs of the vCPUs; NULL: not told */
     size_t ncpus;       /* no more than the enclave has vCPUs */
+    char **unprotected; /* "started": what of the confinement is missing; NULL: not told */
     char *reason;       /* "exited": NITRO_EXIT_*, or one of a newer helper's */
     char *code;         /* "failed": NITRO_FAILURE_*, or one of a newer helper's */
     char *text;         /* "failed": one sentence, printable */
@@ -54,6 +55,7 @@ struct _nitroMonitorStatus {
     long long cid;      /* -1: not known yet */
     unsigned int *cpus; /* host CPUs of the vCPUs; NULL: not known */
     size_t ncpus;
+    char **unprotected; /* what of the confinement is missing; NULL: not told */
 };
 
 /* What the loaded image measures to; hex digits, or NULL for a register that it does not set */
@@ -118,6 +120,12 @@ int nitroMonitorStatusRead(nitroMonitorStatus *status,
 int nitroMonitorMeasurementsRead(nitroMonitorMeasurements *measurements,
                                  virJSONValue *data,
                                  char **why);
+
+/*
+ * Reads the member "unprotected" of @object, which may be the line of --probe as well. Returns 1
+ * with @codes set (g_strfreev), 0 when there is none, or -1 with @why set.
+ */
+int nitroMonitorUnprotectedRead(virJSONValue *object, char ***codes, char **why);
 
 void nitroMonitorStatusClear(nitroMonitorStatus *status);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(nitroMonitorStatus, nitroMonitorStatusClear);

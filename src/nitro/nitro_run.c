@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "helper_protocol.h"
 #include "nitro_console.h"
 #include "nitro_device.h"
 #include "nitro_domain.h"
@@ -21,6 +22,8 @@
 #include "nitro_host_check.h"
 #include "nitro_run.h"
 #include "nitro_socket.h"
+#include "nitro_unprotected.h"
+#include "nitro_vsock_dir.h"
 #include "virerror.h"
 #include "virevent.h"
 #include "virfile.h"
@@ -81,6 +84,7 @@ nitroRunReset(nitroRun *run)
     g_clear_pointer(&run->cgroup, virCgroupFree);
     run->cpuUser = 0;
     run->cpuSystem = 0;
+    g_clear_pointer(&run->unprotected, g_strfreev);
     run->startTime = 0;
     run->bootTime = 0;
 }
@@ -230,10 +234,27 @@ nitroRunOpenControl(nitroDriver *driver,
 
 
 /*
+ * Lets members of the helpers' group pass through the run directory @rundir, and no more, to the
+ * sockets of an emulated enclave. Returns 0, or -1 with an error set.
+ */
+static int
+nitroRunOpenPath(const nitroDriverConfig *config,
+                 const char *rundir)
+{
+    if (!config->privileged)
+        return 0;
+    if (lchown(rundir, (uid_t)-1, config->group) == 0 && chmod(rundir, 0710) == 0)
+        return 0;
+
+    virReportSystemError(errno, _("cannot give the directory '%s' to the group of helpers"),
+                         rundir);
+    return -1;
+}
+
+
+/*
  * Gives the enclave its CID, and makes, for the emulated machine's vsock, the directory in
- * which the host's programs and the helper meet. It has the conventions of Firecracker
- * and vhost-device-vsock: "vsock" is for connections to the enclave, "vsock_<port>" for
- * connections from it.
+ * which the host's programs and the helper meet.
  */
 static int
 nitroRunOpenVsock(nitroDriver *driver,
@@ -244,7 +265,7 @@ nitroRunOpenVsock(nitroDriver *driver,
     virDomainVsockDef *vsock = vm->def->vsock;
     g_autofree char *rundir = nitroDomainGetRunDir(driver, vm->def);
     g_autofree char *dir = g_strdup_printf("%s/vsock", rundir);
-    g_autofree char *path = g_strdup_printf("%s/vsock", dir);
+    bool acl;
     unsigned int cid = vsock->auto_cid == VIR_TRISTATE_BOOL_YES ? 0 : vsock->guest_cid;
 
     if (nitroDomainDefGetMachine(vm->def) != NITRO_MACHINE_EMULATED && cid == 0) {
@@ -260,15 +281,12 @@ nitroRunOpenVsock(nitroDriver *driver,
     if (nitroDomainDefGetMachine(vm->def) != NITRO_MACHINE_EMULATED)
         return 0;
 
-    /* The sockets in it are the helper's, too. */
-    if (g_mkdir(dir, 0700) < 0 ||
-        lchown(dir, driver->config->user, driver->config->group) < 0 ||
-        (fds->vsockDir = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC)) < 0) {
-        virReportSystemError(errno, _("cannot create the directory '%s'"), dir);
+    if (nitroVsockDirMake(driver->config, dir, &fds->vsockDir, &fds->vsockListen, &acl) < 0 ||
+        nitroRunOpenPath(driver->config, rundir) < 0)
         return -1;
-    }
-    if ((fds->vsockListen = nitroSocketListen(path)) < 0)
-        return -1;
+    if (!acl)
+        nitroUnprotectedAdd(&priv->run.unprotected, NITRO_UNPROTECTED_ACL);
+    nitroVsockDirsWatch(driver->vsockDirs, dir);
 
     nitroDomainDefSetVsockDirectory(vm->def, dir);
     return 0;
@@ -325,11 +343,16 @@ nitroRunAcquire(nitroDriver *driver,
     nitroDomainObjPrivate *priv = vm->privateData;
     g_autofree char *rundir = nitroDomainGetRunDir(driver, vm->def);
 
+    nitroUnprotectedAddAll(&priv->run.unprotected, NULL);
+    if (driver->privileged && nitroDriverConfigIsRoot(driver->config))
+        nitroUnprotectedAdd(&priv->run.unprotected, NITRO_UNPROTECTED_USER);
+
     /* The directories may have been cleaned away since the daemon's start. */
     if (nitroDriverConfigMakeDirs(driver->config) < 0 ||
         nitroRunTakeCpus(driver, vm) < 0 ||
         nitroRunOpenControl(driver, vm, fds) < 0 ||
         nitroRunOpenVsock(driver, vm, fds) < 0 ||
+        nitroUnprotectedCheck(priv->run.unprotected, driver->config->securityRequired) < 0 ||
         !(fds->outputs = nitroOutputsOpen(driver, vm->def, &fds->image)) ||
         nitroConsoleOpen(vm->def, rundir, &fds->console) < 0)
         return -1;
@@ -358,6 +381,26 @@ nitroRunHoldConsole(nitroDriver *driver,
 }
 
 
+static void
+nitroRunWatchVsock(nitroDriver *driver,
+                   const char *rundir)
+{
+    g_autofree char *dir = g_strdup_printf("%s/vsock", rundir);
+
+    nitroVsockDirsWatch(driver->vsockDirs, dir);
+}
+
+
+static void
+nitroRunForgetVsock(nitroDriver *driver,
+                    const char *rundir)
+{
+    g_autofree char *dir = g_strdup_printf("%s/vsock", rundir);
+
+    nitroVsockDirsForget(driver->vsockDirs, dir);
+}
+
+
 int
 nitroRunReserve(nitroDriver *driver,
                 virDomainObj *vm)
@@ -368,6 +411,8 @@ nitroRunReserve(nitroDriver *driver,
 
     if (nitroDomainDefGetMachine(vm->def) == NITRO_MACHINE_NITRO)
         nitroCpusNote(driver->cpus, vm->def);
+    else
+        nitroRunWatchVsock(driver, rundir);
     if (cid != 0 && priv->run.cid == 0) {
         if (nitroCidsTake(driver->cids, vm->def->name, &cid) == 0)
             priv->run.cid = cid;
@@ -428,6 +473,7 @@ nitroRunRelease(nitroDriver *driver,
     g_autofree char *rundir = nitroDomainGetRunDir(driver, vm->def);
 
     nitroConsoleClose(vm->def, rundir);
+    nitroRunForgetVsock(driver, rundir);
     nitroOutputsRelease(driver, vm->def->name, rundir);
     VIR_FORCE_CLOSE(priv->run.consoleFd);
     nitroRunUnwatch(&priv->run);

@@ -65,6 +65,8 @@ struct _nitroRun {
     char *failureText;   /* one sentence */
     unsigned int *cpus;  /* host CPUs of the vCPUs, in their order; NULL: not known */
     size_t ncpus;
+    char **unprotected;  /* what of its confinement is missing, the driver's part of it as well;
+                          * NULL: not known, as its daemon was one of an earlier version */
 
     char *machine;       /* the domain's name at systemd-machined; NULL: it has none */
     virCgroup *cgroup;   /* of it; NULL: none, or not found again */

@@ -11,6 +11,8 @@
 
 #include <config.h>
 
+#include <cap-ng.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "domain_postparse.h"
@@ -30,6 +32,7 @@
 #include "nitro_image_check.h"
 #include "nitro_run.h"
 #include "nitro_start.h"
+#include "nitro_unprotected.h"
 #include "virerror.h"
 #include "virfile.h"
 #include "virlog.h"
@@ -190,13 +193,18 @@ nitroStartPrepareCgroup(nitroDriver *driver,
 }
 
 
-/* Runs in the process that is to become the helper: tells who it is. A pre-exec hook. */
+/*
+ * Runs in the process that is to become the helper: tells who it is, and gives away what it could
+ * become. A pre-exec hook.
+ */
 static int
-nitroStartTellPid(void *opaque)
+nitroStartPrepareHelper(void *opaque)
 {
     int fd = *(int *)opaque;
     pid_t pid = getpid();
 
+    if (nitroDriverConfigDropBounds(NULL) < 0)
+        return -1;
     if (safewrite(fd, &pid, sizeof(pid)) != sizeof(pid) || virSetInherit(fd, false) < 0)
         return -1;
     return 0;
@@ -219,7 +227,7 @@ nitroStartCommand(nitroDriver *driver,
     pid_t pid;
 
     virCommandPassFD(cmd, report[1], 0);
-    virCommandSetPreExecHook(cmd, nitroStartTellPid, &report[1]);
+    virCommandSetPreExecHook(cmd, nitroStartPrepareHelper, &report[1]);
     virCommandRequireHandshake(cmd);
     virCommandDaemonize(cmd);
 
@@ -244,6 +252,43 @@ nitroStartCommand(nitroDriver *driver,
 }
 
 
+/* Whether the daemon may let a process lock as much memory as that wants */
+static bool
+nitroStartMayAllowLocking(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_max == RLIM_INFINITY)
+        return true;
+    return capng_get_caps_process() == 0 &&
+           capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_RESOURCE);
+}
+
+
+/*
+ * QEMU locks the memory of an emulated enclave that is to be, and all else that it has: how much
+ * that is nobody knows, so that there is no limit, as in libvirt's qemu driver. A user's daemon
+ * has what the user has. Returns 0, or -1 with an error set.
+ */
+static int
+nitroStartAllowLocking(nitroDriver *driver,
+                       const virDomainDef *def,
+                       virCommand *cmd)
+{
+    if (!driver->privileged || !def->mem.locked ||
+        nitroDomainDefGetMachine(def) != NITRO_MACHINE_EMULATED)
+        return 0;
+    if (!nitroStartMayAllowLocking()) {
+        virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
+                       _("<locked> of domain '%s' needs a limit of locked memory that virtnitrod may not raise: run the daemon with LimitMEMLOCK=infinity or the capability CAP_SYS_RESOURCE"),
+                       def->name);
+        return -1;
+    }
+    virCommandSetMaxMemLock(cmd, VIR_DOMAIN_MEMORY_PARAM_UNLIMITED);
+    return 0;
+}
+
+
 /* Runs the helper; on return it has been executed. On failure no process of it is left. */
 static int
 nitroStartLaunch(nitroDriver *driver,
@@ -252,6 +297,7 @@ nitroStartLaunch(nitroDriver *driver,
                  const char *qemu,
                  const char *accel)
 {
+    g_auto(GStrv) without = nitroHostGetUnprotected(driver, vm->def);
     nitroCommandContext ctxt = {
         .controlFd = fds->control,
         .imageFd = fds->image.fd,
@@ -267,6 +313,7 @@ nitroStartLaunch(nitroDriver *driver,
         .pageSize = nitroHostGetPageSize(driver->config, vm->def),
         .numaNode = nitroHostGetNumaNode(vm->def),
         .heartbeatTimeout = driver->config->heartbeatTimeout,
+        .without = without,
         .signedPcr0 = fds->signedPcr0,
     };
     virCommand *cmd;
@@ -286,7 +333,8 @@ nitroStartLaunch(nitroDriver *driver,
     virCommandSetErrorFD(cmd, &logfd);
     virCommandSetUmask(cmd, 0077);
     nitroDriverConfigSetUser(driver->config, cmd);
-    rc = nitroStartCommand(driver, vm, cmd, fds->outputs, report);
+    if ((rc = nitroStartAllowLocking(driver, vm->def, cmd)) == 0)
+        rc = nitroStartCommand(driver, vm, cmd, fds->outputs, report);
 
     /* This ends a process that still waits. */
     virCommandFree(cmd);
@@ -313,6 +361,10 @@ nitroStartWaitBooted(nitroDriver *driver,
            !g_atomic_int_get(&driver->quitting)) {
         if (virDomainObjWait(vm) < 0)
             break;
+        /* A helper that ends rather than run so, as it was told to, does not say so here. */
+        if (vm->def->id == id &&
+            nitroUnprotectedCheck(priv->run.unprotected, driver->config->securityRequired) < 0)
+            return -1;
     }
 
     if (nitroStartCheckRun(vm, id) < 0)
@@ -331,6 +383,7 @@ nitroStartWaitBooted(nitroDriver *driver,
         virReportError(VIR_ERR_OPERATION_FAILED,
                        _("the helper of domain '%s' ended while the enclave started: see '%s/%s.log'"),
                        vm->def->name, driver->config->logDir, vm->def->name);
+        nitroHostSayUnreachable(driver->config, vm->def->emulator);
     } else {
         virReportError(VIR_ERR_OPERATION_ABORTED,
                        _("virtnitrod ends while domain '%s' starts: it will go on when the daemon is back"),
@@ -409,7 +462,8 @@ nitroStartCheck(nitroDriver *driver,
         virDomainDefValidate(vm->def, 0, driver->xmlopt, NULL) < 0)
         return -1;
 
-    if (nitroAsidesCheck(driver, vm->def) < 0 ||
+    if (nitroHostCheckUnprotected(driver, vm->def) < 0 ||
+        nitroAsidesCheck(driver, vm->def) < 0 ||
         nitroHostCheckDomain(driver, vm->def, qemu) < 0) {
         priv->run.shortage = virGetLastErrorCode() == VIR_ERR_OPERATION_FAILED;
         return -1;
@@ -498,6 +552,27 @@ nitroStartFail(nitroDriver *driver,
 }
 
 
+/* Writes to the log as whom the enclave of @vm runs, and what its confinement lacks. */
+static void
+nitroStartTellConfinement(nitroDriver *driver,
+                          virDomainObj *vm)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+    const nitroDriverConfig *config = driver->config;
+    uid_t user = config->user == (uid_t)-1 ? geteuid() : config->user;
+    gid_t group = config->group == (gid_t)-1 ? getegid() : config->group;
+    g_autofree char *lacks = nitroUnprotectedJoin(priv->run.unprotected);
+
+    if (lacks[0])
+        VIR_WARN("Domain '%s' runs as user %lld and group %lld, without capabilities, and not confined as it should be: %s",
+                 vm->def->name, (long long) user, (long long) group, lacks);
+    else
+        VIR_INFO("Domain '%s' runs as user %lld and group %lld, without capabilities, and confined by all that there is for it",
+                 vm->def->name, (long long) user, (long long) group);
+    nitroHostTellUnprotected(driver, priv->run.unprotected);
+}
+
+
 int
 nitroStartDomain(nitroDriver *driver,
                  virDomainObj *vm)
@@ -542,6 +617,7 @@ nitroStartDomain(nitroDriver *driver,
     }
 
     nitroStartSetRunning(driver, vm);
+    nitroStartTellConfinement(driver, vm);
     nitroDomainEventLifecycle(driver, vm, VIR_DOMAIN_EVENT_STARTED,
                               VIR_DOMAIN_EVENT_STARTED_BOOTED);
     return 0;

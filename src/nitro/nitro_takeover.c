@@ -27,6 +27,7 @@
 #include "nitro_run.h"
 #include "nitro_start.h"
 #include "nitro_takeover.h"
+#include "nitro_unprotected.h"
 #include "virerror.h"
 #include "virevent.h"
 #include "virfile.h"
@@ -166,6 +167,10 @@ nitroTakeoverNote(nitroDriver *driver,
 
     nitroRunNoteCid(vm->def, status->cid);
     nitroRunNoteCpus(vm, status->cpus, status->ncpus);
+    if (status->unprotected)
+        nitroUnprotectedAddAll(&priv->run.unprotected, status->unprotected);
+    else if (!priv->run.unprotected)
+        nitroUnprotectedAdd(&priv->run.unprotected, NITRO_UNPROTECTED_UNKNOWN);
     if (STREQ(status->phase, NITRO_PHASE_RUNNING))
         priv->run.booted = true;
     if (!priv->run.booted)

@@ -14,6 +14,9 @@
 
 #include <glib.h>
 #include <stdbool.h>
+#include <sys/types.h>
+
+#include "virjson.h"
 
 /* What the lines start with: the machine type that needs what is checked, or the daemon */
 #define VALIDATE_NITRO "nitro"
@@ -46,8 +49,31 @@ void validateDevice(const char *root);
 /* Huge pages, for each NUMA node (validate_hugepages.c). */
 void validateHugepages(const char *root);
 
-/* QEMU and KVM (validate_emulated.c). */
-void validateEmulated(void);
+/* Whom helpers run as; -1: as whoever runs this */
+typedef struct {
+    uid_t user;
+    gid_t group;
+} validateIds;
+
+/*
+ * The user of the helpers of the system's daemon, and what else is that daemon's part in
+ * confining enclaves; for root. Sets @ids. What the helper says about the rest
+ * (validate_confine.c).
+ */
+void validateConfineUser(const char *root, validateIds *ids);
+void validateConfine(const validateIds *ids);
+
+/* QEMU and KVM, which helpers with these @ids use (validate_emulated.c). */
+void validateEmulated(const validateIds *ids);
+
+/* The path of the helper (g_free) */
+char *validateHelperPath(void);
+
+/*
+ * What the helper @helper, run with @ids, prints for --probe; it takes seconds where KVM does not
+ * work, and is the same each time. Returns a new object, or NULL with an error of libvirt's set.
+ */
+virJSONValue *validateProbe(const char *helper, const validateIds *ids);
 
 /* The daemon of the system, or of the user who is not root (validate_daemon.c). */
 void validateDaemon(const char *root);

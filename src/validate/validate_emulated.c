@@ -81,31 +81,57 @@ validateQemuFeatures(const char *qemu)
 }
 
 
-static void
-validateKvm(void)
+char *
+validateHelperPath(void)
 {
-    g_autofree char *helper = virFileFindResourceFull("libvirt_nitro", NULL, NULL,
-                                                      NITRO_BUILDDIR "/src/helper", LIBEXECDIR,
-                                                      "LIBVIRT_NITRO_HELPER_DIR");
+    return virFileFindResourceFull("libvirt_nitro", NULL, NULL,
+                                   NITRO_BUILDDIR "/src/helper", LIBEXECDIR,
+                                   "LIBVIRT_NITRO_HELPER_DIR");
+}
+
+
+virJSONValue *
+validateProbe(const char *helper,
+              const validateIds *ids)
+{
+    static char *output; /* of the first time */
     g_autoptr(virCommand) cmd = virCommandNewArgList(helper, "--probe", NULL);
+
+    if (!output) {
+        if (ids->user != (uid_t)-1)
+            virCommandSetUID(cmd, ids->user);
+        if (ids->group != (gid_t)-1)
+            virCommandSetGID(cmd, ids->group);
+        virCommandClearCaps(cmd);
+        virCommandSetOutputBuffer(cmd, &output);
+        if (virCommandRun(cmd, NULL) < 0) {
+            g_clear_pointer(&output, g_free);
+            return NULL;
+        }
+    }
+    return virJSONValueFromString(output);
+}
+
+
+static void
+validateKvm(const validateIds *ids)
+{
+    g_autofree char *helper = validateHelperPath();
     g_autoptr(virJSONValue) object = NULL;
-    g_autofree char *output = NULL;
-    const char *accel = NULL;
+    const char *accel;
 
     validateCheck(VALIDATE_EMULATED, "%s", _("if KVM works"));
 
-    virCommandSetOutputBuffer(cmd, &output);
-    if (virCommandRun(cmd, NULL) < 0) {
+    if (!(object = validateProbe(helper, ids))) {
         validateFail(_("%s cannot be run: %s"), helper, virGetLastErrorMessage());
         return;
     }
-    if ((object = virJSONValueFromString(output)))
-        accel = virJSONValueObjectGetString(object, "accel");
+    accel = virJSONValueObjectGetString(object, "accel");
 
     if (STREQ_NULLABLE(accel, "kvm")) {
         validatePass();
     } else {
-        const char *reason = object ? virJSONValueObjectGetString(object, "reason") : NULL;
+        const char *reason = virJSONValueObjectGetString(object, "reason");
 
         validateWarn(_("Emulated enclaves are slow without it: %s"),
                      reason ? reason : _("no reason is known"));
@@ -114,7 +140,7 @@ validateKvm(void)
 
 
 void
-validateEmulated(void)
+validateEmulated(const validateIds *ids)
 {
     g_autofree char *qemu = NULL;
 
@@ -134,5 +160,5 @@ validateEmulated(void)
     }
     validatePass();
     validateQemuFeatures(qemu);
-    validateKvm();
+    validateKvm(ids);
 }

@@ -118,6 +118,7 @@ main(int argc,
      char **argv)
 {
     validateOptions options = { .root = "" };
+    validateIds ids;
     int rc;
 
     if (virGettextInitialize() < 0 || virErrorInitialize() < 0) {
@@ -133,8 +134,10 @@ main(int argc,
     validateSetQuiet(options.quiet);
     if (options.nitro)
         validateDevice(options.root);
+    validateConfineUser(options.root, &ids);
     if (options.emulated)
-        validateEmulated();
+        validateEmulated(&ids);
+    validateConfine(&ids);
     validateDaemon(options.root);
 
     if (fflush(stdout) != 0)

@@ -14,7 +14,8 @@ one for clients) -> start() -> clients use daemon.uri, or virsh() -> stop(), whi
 leaves enclaves running as a daemon's restart does -> remove().
 
 A system daemon has fixed paths in /run, /etc and /var. enter_private_system()
-gives the calling process a view of the file system in which these are empty.
+gives the calling process a view of the file system in which these are empty, and in which
+there is the user that helpers run as: the machine's own users stay as they are.
 """
 
 import atexit
@@ -61,6 +62,23 @@ READ_ALL = ["--inh-caps=+dac_override", "--ambient-caps=+dac_override",
 
 # No daemon outlives the process that it was started for.
 WITH_US = [SETPRIV, "--pdeathsig=KILL"]
+
+# Whom a system daemon's helpers run as: its user and group, and a user who is a member of the
+# group. Numbers that no package and no person has.
+HELPER_USER = "libvirt-nitro"
+HELPER_ID = 60987
+MEMBER_ID = 60988
+OUTSIDER_ID = 60989
+KVM_ID = 60990  # where the machine has no such group
+USERS = (f"{HELPER_USER}:x:{HELPER_ID}:{HELPER_ID}:helpers:/:/usr/sbin/nologin",
+         f"nitro-member:x:{MEMBER_ID}:{MEMBER_ID}:a member:/:/usr/sbin/nologin",
+         f"nitro-outsider:x:{OUTSIDER_ID}:{OUTSIDER_ID}:no member:/:/usr/sbin/nologin")
+GROUPS = (f"{HELPER_USER}:x:{HELPER_ID}:nitro-member", f"nitro-member:x:{MEMBER_ID}:",
+          f"nitro-outsider:x:{OUTSIDER_ID}:")
+# What sets a process up as one of them, with all its groups
+AS_MEMBER = [SETPRIV, f"--reuid={MEMBER_ID}", f"--regid={MEMBER_ID}", f"--groups={HELPER_ID}"]
+AS_OUTSIDER = [SETPRIV, f"--reuid={OUTSIDER_ID}", f"--regid={OUTSIDER_ID}", "--clear-groups"]
+AS_HELPER = [SETPRIV, f"--reuid={HELPER_ID}", f"--regid={HELPER_ID}", "--clear-groups"]
 
 # Directories that a system daemon uses
 SYSTEM_DIRS = ["/run", "/etc/libvirt", "/var/log/libvirt"]
@@ -222,13 +240,30 @@ class SharedDirectories:
         os.close(self.file)
 
 
+def with_helper_user(path, entries):
+    """
+    Returns the content of the user or group database @path with @entries, in which the user of
+    helpers is a member of the group "kvm" as well.
+    """
+    with open(path, encoding="utf-8") as database:
+        lines = database.read().splitlines()
+    names = [entry.split(":")[0] for entry in entries]
+    lines = [line for line in lines if line.split(":")[0] not in names]
+    if path == "/etc/group":
+        kvm = next((line for line in lines if line.startswith("kvm:")), f"kvm:x:{KVM_ID}:")
+        lines = [line for line in lines if line != kvm]
+        lines.append(kvm + ("" if kvm.endswith(":") else ",") + HELPER_USER)
+    return "\n".join([*lines, *entries, ""])
+
+
 def enter_private_system(*more):
     """
     Moves this process, which must have one thread only, into a mount namespace of its
-    own in which the directories of the system's libvirt, and @more, are empty. Raises
-    OSError where that is not allowed.
+    own in which the directories of the system's libvirt, and @more, are empty, and the users
+    above exist. Raises OSError where that is not allowed.
     """
     CLONE_NEWNS, MS_PRIVATE, MS_REC, MNT_DETACH = 0x20000, 1 << 18, 1 << 14, 2
+    MS_BIND = 1 << 12
     libc = ctypes.CDLL(None, use_errno=True)
 
     def check(result, what):
@@ -250,6 +285,12 @@ def enter_private_system(*more):
         check(libc.mount(b"tmpfs", directory.encode(), b"tmpfs", 0, b"mode=755"),
               f"mount {directory}")
     os.mkdir("/run/lock")  # /var/lock leads there; libvirt locks the terminals of consoles
+    # /run is empty, so nobody's cache of users is asked
+    for path, entries in (("/etc/passwd", USERS), ("/etc/group", GROUPS)):
+        private = f"/run/{os.path.basename(path)}"
+        with open(private, "w", encoding="utf-8") as database:
+            database.write(with_helper_user(path, entries))
+        check(libc.mount(private.encode(), path.encode(), None, MS_BIND, None), f"mount {path}")
 
 
 class NitroDaemon:
@@ -269,6 +310,8 @@ class NitroDaemon:
             self.prefix = AS_NOBODY + (READ_ALL if read_all else [])
         # short, as paths of sockets can be no longer than 107 bytes
         self.dir = tempfile.mkdtemp(prefix="nitro-", dir=where)
+        # helpers of a system daemon are another user's, and may be here
+        os.chmod(self.dir, 0o711)
         self.process = None
         self.log = os.path.join(self.dir, "virtnitrod.log")
         self.client_env = self._client_env()
@@ -276,6 +319,10 @@ class NitroDaemon:
             self.client_env, **BUILD_TREE_ENV,
             LIBVIRT_LOG_OUTPUTS=f"1:file:{self.log}",
             LIBVIRT_LOG_FILTERS="1:nitro 3:*" if "NITRO_DEBUG" in os.environ else "3:*")
+
+        self.helper = HELPER
+        if not build_is_for_all():
+            self.copy_helper()
 
         if system:
             self.state_dir = "/run/libvirt"
@@ -333,6 +380,19 @@ class NitroDaemon:
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
         wait_until(self._answers, START_SECONDS, "the socket of virtnitrod")
 
+    def copy_helper(self):
+        """Helpers have no capability, so that those of others cannot reach the build tree."""
+        directory = os.path.join(self.dir, "build")
+        os.mkdir(directory, 0o755)
+        for program in (HELPER, CHECKER):
+            os.chmod(shutil.copy(program, directory), 0o755)
+        self.programs = directory
+        self.daemon_env["LIBVIRT_NITRO_HELPER_DIR"] = directory
+
+    def program(self, original):
+        """The path of HELPER or CHECKER, or of the copy of it"""
+        return os.path.join(self.programs, os.path.basename(original)) if self.programs else original
+
     def wrap(self, program, script):
         """
         From the next start on runs the lines @script of shell before @program, HELPER or CHECKER;
@@ -341,11 +401,12 @@ class NitroDaemon:
         directory = os.path.join(self.dir, "helper")
         if not os.path.isdir(directory):
             os.mkdir(directory)
+            os.chmod(directory, 0o755)
             for other in (HELPER, CHECKER):
-                os.symlink(other, os.path.join(directory, os.path.basename(other)))
+                os.symlink(self.program(other), os.path.join(directory, os.path.basename(other)))
         path = os.path.join(directory, os.path.basename(program))
         with open(path + ".new", "w", encoding="utf-8") as wrapper:
-            wrapper.write(f'#!/bin/sh\n{script}\nexec {program} "$@"\n')
+            wrapper.write(f'#!/bin/sh\n{script}\nexec {self.program(program)} "$@"\n')
         os.chmod(path + ".new", 0o755)
         os.rename(path + ".new", path)
         self.daemon_env["LIBVIRT_NITRO_HELPER_DIR"] = directory
@@ -408,11 +469,16 @@ class NitroDaemon:
         return sorted(found)
 
     def files(self):
-        """Returns the paths in the daemon's directories of state and configuration."""
+        """
+        Returns the paths in the daemon's directories of state and configuration. The socket of
+        a broker that has ended stays in the system's, as the broker cannot remove it: the next
+        start does.
+        """
         found = []
         for top in (self.state_dir, self.config_dir):
             for where, directories, files in os.walk(top):
-                found += [os.path.join(where, name) for name in directories + files]
+                found += [os.path.join(where, name) for name in directories + files
+                          if name != "broker.sock"]
         return sorted(found)
 
     def virsh_command(self, *args):

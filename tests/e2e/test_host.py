@@ -570,8 +570,8 @@ class System(HostTest):
             self.assertEqual(os.stat(f"/proc/{pid}").st_uid, 1)
         directory = ElementTree.fromstring(dom.XMLDesc()).find(
             "{http://libvirt.org/schemas/domain/nitro/1.0}vsock").get("directory")
-        self.assertEqual((os.stat(directory).st_uid, os.stat(directory).st_mode & 0o777),
-                         (1, 0o700))
+        found = os.stat(directory)
+        self.assertEqual((found.st_uid, found.st_gid, found.st_mode & 0o7777), (0, 1, 0o1770))
         dom.destroy()
 
     @unittest.skipUnless(daemon.build_is_for_all(), "other users cannot reach the build tree")

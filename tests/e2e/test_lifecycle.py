@@ -14,16 +14,16 @@ import threading
 import time
 
 import taprunner
-from daemon import HELLO_BANNER, HELPER, wait_until
+from daemon import HELLO_BANNER, wait_until
 from e2etest import (ADDED, BOOT_SECONDS, BOOTED, CRASHED, DESTROYED, RUNNING, SHUTDOWN, SHUTOFF,
                      STARTED, UNDEFINED, EnclaveTest, banner, boot_kernel, domain_xml,
                      libvirt, quick_xml)
 
 # Helpers that keep a start waiting: one that is stopped until it gets SIGCONT, and one
 # that accepts connections and says no more than hello
-STOPPED_HELPER = f"""#!/bin/sh
+STOPPED_HELPER = """#!/bin/sh
 kill -STOP $$
-exec '{HELPER}' "$@"
+exec '{}' "$@"
 """
 MUTE_HELPER = """#!/usr/bin/python3 -IS
 import socket, sys
@@ -316,7 +316,8 @@ class Restart(EnclaveTest):
 
     def test_ended_while_starting(self):
         """SIGTERM does not wait for a start, and the next daemon goes on with it"""
-        helper, thread, errors = self.start_with("slow", STOPPED_HELPER)
+        helper, thread, errors = self.start_with("slow",
+                                                 STOPPED_HELPER.format(self.daemon.helper))
         wait_until(lambda: self.is_stopped(helper), 10, "the helper's stop")
         self.end_while_starting(thread, errors)
         dom = self.conn.lookupByName("slow")

@@ -18,6 +18,7 @@
 #include "vsock/vsock_host.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -42,6 +43,11 @@
 #define ACCEPT_BATCH 16
 
 #define TICK_MS 500
+
+/* To connect to a socket that is not open to us, and the pause before each try but the first.
+ * Nothing else is served meanwhile. */
+#define VSOCK_HOST_TRIES 5
+#define VSOCK_HOST_PAUSE_MS 4
 
 /* Unread bytes that are thrown away at a time */
 #define DISCARD_SIZE 16384
@@ -176,6 +182,21 @@ vsockHostDial(const VsockHost *host, uint32_t port)
     return fd;
 }
 
+/*
+ * As vsockHostDial(). A socket that has just been made may not be open to us yet: the daemon sees
+ * to that as soon as it hears of it.
+ */
+static int
+vsockHostDialPatiently(const VsockHost *host, uint32_t port)
+{
+    int tries = 0;
+    int fd;
+
+    while ((fd = vsockHostDial(host, port)) < 0 && errno == EACCES && ++tries < VSOCK_HOST_TRIES)
+        poll(NULL, 0, VSOCK_HOST_PAUSE_MS);
+    return fd;
+}
+
 static void *
 vsockHostAccept(VsockConnection *connection, uint32_t port, void *opaque)
 {
@@ -186,7 +207,7 @@ vsockHostAccept(VsockConnection *connection, uint32_t port, void *opaque)
     if (port != VSOCK_HEARTBEAT_PORT) {
         if (host->dirFd < 0)
             return NULL;
-        fd = vsockHostDial(host, port);
+        fd = vsockHostDialPatiently(host, port);
         if (fd < 0) {
             /* Nobody listens: nothing to write about. */
             if (errno != ENOENT && errno != ECONNREFUSED)

@@ -1,0 +1,477 @@
+#
+# test_users.py: as whom enclaves of the system's daemon run, and who may talk to them
+#
+# Copyright (C) 2026 The libvirt-nitro authors
+#
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""
+The helpers are another user's than root's: see daemon.USERS, which are there in this process's
+view of the file system only. Programs of root's and of a member of the helpers' group share the
+directory of an enclave's vsock with the helper, as docs/drvnitro.rst shows it.
+"""
+
+import contextlib
+import grp
+import os
+import pathlib
+import re
+import stat
+import subprocess
+import sys
+import time
+
+import daemon
+import taprunner
+from daemon import AS_HELPER, AS_MEMBER, AS_OUTSIDER, HELPER_ID, MEMBER_ID, wait_until
+from e2etest import EnclaveTest, boot_kernel, domain_xml, libvirt, quick_xml
+from quicktest import QuickTest
+from vsockclient import VsockClient
+
+outside = None  # why there can be no system daemon here
+
+CONF = "/etc/libvirt/nitro.conf"
+
+UNSUPPORTED = libvirt.VIR_ERR_OPERATION_UNSUPPORTED
+
+CAP_SYS_RESOURCE = 24
+
+LOCKED = "<memoryBacking><locked/></memoryBacking>"
+
+
+def skip_without_root(cls):
+    if os.geteuid() != 0:
+        cls.skipTest(cls, "a system's daemon needs root")
+    if outside:
+        cls.skipTest(cls, f"no private file system: {outside}")
+
+
+def status_of(pid):
+    """Returns {field: value} of /proc/@pid/status."""
+    text = pathlib.Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    return dict(line.split(":\t", 1) for line in text.splitlines())
+
+
+class SystemTest(EnclaveTest):
+    """What the tests share"""
+
+    system = True
+
+    @classmethod
+    def setUpClass(cls):
+        skip_without_root(cls)
+        super().setUpClass()
+
+    def boot(self, name, **xml):
+        """Boots the sample; returns the domain and the client of its vsock."""
+        dom = self.conn.createXML(domain_xml(name, boot_kernel(), **xml), 0)
+        return dom, VsockClient.of(dom)
+
+    def assertUnprivileged(self, pid, user, groups):
+        """The process has the ids, and neither has a capability nor can get one."""
+        status = status_of(pid)
+        self.assertEqual(status["Uid"].split(), [str(user)] * 4)
+        self.assertEqual(status["Gid"].split(), [str(user)] * 4)
+        self.assertEqual(sorted(map(int, status["Groups"].split())), groups)
+        for kind in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+            self.assertEqual(int(status[kind], 16), 0, kind)
+
+
+class Processes(SystemTest):
+    """Helper and QEMU"""
+
+    def test_ids(self):
+        """the user, its groups, no capability"""
+        dom, _ = self.boot("ids")
+        groups = sorted([HELPER_ID, grp.getgrnam("kvm").gr_gid])
+        self.assertUnprivileged(self.helper_of(dom), HELPER_ID, groups)
+        self.assertUnprivileged(self.qemu_of(dom), HELPER_ID, groups)
+        dom.destroy()
+
+    def limit_of(self, pid):
+        text = pathlib.Path(f"/proc/{pid}/limits").read_text(encoding="ascii")
+        return re.search(r"Max locked memory +(\S+) +(\S+)", text).groups()
+
+    def may_allow(self):
+        """Whether the daemon may raise the limit of locked memory."""
+        return (int(status_of(self.daemon.process.pid)["CapEff"], 16) >> CAP_SYS_RESOURCE & 1 or
+                self.limit_of(self.daemon.process.pid)[1] == "unlimited")
+
+    def test_locked(self):
+        """memory is locked, as the daemon sets the limit of who may not; of no other domain"""
+        usual = self.limit_of(self.daemon.process.pid)
+        dom, _ = self.boot("free")
+        self.assertEqual(self.limit_of(self.helper_of(dom)), usual)
+        dom.destroy()
+        if not self.may_allow():
+            # as in a container
+            with self.refused(UNSUPPORTED, "'locked'", "LimitMEMLOCK=infinity"):
+                self.boot("locked", elements=LOCKED)
+            return
+        dom, _ = self.boot("locked", elements=LOCKED)
+        self.assertEqual(self.limit_of(self.helper_of(dom)), ("unlimited", "unlimited"))
+        locked = int(status_of(self.qemu_of(dom))["VmLck"].split()[0])
+        self.assertGreaterEqual(locked, 128 * 1024)
+        dom.destroy()
+
+    def test_unreachable(self):
+        """a helper in a directory that the user cannot enter: the error names it"""
+        closed = os.path.join(self.daemon.dir, "closed")
+        os.mkdir(closed)
+        helper = os.path.join(closed, "libvirt_nitro")
+        with open(helper, "w", encoding="ascii") as script:
+            script.write("#!/bin/sh\n")
+        os.chmod(helper, 0o755)
+        os.chmod(closed, 0o700)
+        with self.refused(libvirt.VIR_ERR_SYSTEM_ERROR, f"'{daemon.HELPER_USER}'", helper,
+                          f"the directory '{closed}'"):
+            self.conn.createXML(quick_xml("far", devices=f"<emulator>{helper}</emulator>"), 0)
+
+
+# Listens on argv[1], by a umask of argv[2], and echoes what one connection sends
+ECHO_ONCE = """
+import os, socket, sys
+os.umask(int(sys.argv[2], 8))
+with socket.socket(socket.AF_UNIX) as listener:
+    listener.bind(sys.argv[1])
+    listener.listen()
+    print("listening", flush=True)
+    conn = listener.accept()[0]
+    with conn:
+        while data := conn.recv(4096):
+            conn.sendall(data)
+os.unlink(sys.argv[1])
+"""
+
+
+class Vsock(SystemTest):
+    """The directory of an enclave's vsock"""
+
+    def listen(self, prefix, path, umask):
+        """Starts a program that listens, by way of @prefix; returns it."""
+        program = subprocess.Popen(  # pylint: disable=consider-using-with
+            prefix + [sys.executable, "-c", ECHO_ONCE, path, umask], stdout=subprocess.PIPE)
+        self.addCleanup(program.stdout.close)
+        self.addCleanup(program.wait)
+        self.addCleanup(program.kill)
+        self.assertEqual(program.stdout.readline(), b"listening\n")
+        return program
+
+    def refuse(self, prefix, code):
+        """The Python @code is refused by the kernel when it runs by way of @prefix."""
+        done = subprocess.run(prefix + [sys.executable, "-c", code], capture_output=True,
+                              text=True, check=False)
+        self.assertIn("PermissionError", done.stderr)
+
+    def test_modes(self):
+        """root's and the group's; others see nothing of it"""
+        dom, client = self.boot("modes")
+        vsock = pathlib.Path(client.directory)
+        for path, mode in ((vsock.parent.parent, 0o710), (vsock.parent, 0o710),
+                           (vsock, 0o1770), (vsock / "vsock", 0o660)):
+            found = os.stat(path)
+            self.assertEqual((found.st_uid, found.st_gid), (0, HELPER_ID), path)
+            self.assertEqual(oct(stat.S_IMODE(found.st_mode)), oct(mode), path)
+        for name in ("control", "pid"):
+            self.refuse(AS_MEMBER, f"open('{vsock.parent / name}')")
+        self.refuse(AS_MEMBER, f"import os; os.listdir('{vsock.parent}')")
+        self.refuse(AS_MEMBER, "import socket; socket.socket(socket.AF_UNIX)"
+                    f".connect('{vsock.parent / 'control'}')")
+        self.refuse(AS_MEMBER, f"import os; os.unlink('{vsock / 'vsock'}')")
+        self.refuse(AS_OUTSIDER, f"import os; os.stat('{vsock / 'vsock'}')")
+        dom.destroy()
+
+    def test_listen(self):
+        """the enclave reaches programs of root's and of a member's, by any umask"""
+        dom, client = self.boot("listen")
+        port = 2000
+        for prefix in ([], AS_MEMBER):
+            for umask in ("022", "077", "000", "007", "777"):
+                with self.subTest(prefix=prefix, umask=umask):
+                    port += 1
+                    program = self.listen(prefix, client.path(port), umask)
+                    self.assertEqual(client.command(f"ping {port} 3"), "ok")
+                    self.assertEqual(program.wait(10), 0)
+        dom.destroy()
+
+    def test_strangers(self):
+        """neither an outsider nor a helper makes a socket there; members have their own"""
+        dom, client = self.boot("strangers")
+        for prefix in (AS_OUTSIDER, AS_HELPER):
+            self.refuse(prefix, "import socket; socket.socket(socket.AF_UNIX)"
+                        f".bind('{client.path(3000)}')")
+        self.listen([], client.path(3001), "022")
+        wait_until(lambda: os.stat(client.path(3001)).st_mode & 0o020, 10, "the daemon's look")
+        for prefix in (AS_OUTSIDER, AS_MEMBER):
+            self.refuse(prefix, "import socket; socket.socket(socket.AF_UNIX)"
+                        f".connect('{client.path(3001)}')")
+        self.refuse(AS_MEMBER, f"import os; os.unlink('{client.path(3001)}')")
+        dom.destroy()
+
+    def test_connect(self):
+        """root and members connect to the enclave, nobody else does"""
+        dom, client = self.boot("connect")
+        for prefix, good in (([], True), (AS_MEMBER, True), (AS_OUTSIDER, False)):
+            done = subprocess.run(
+                [*prefix, "socat", "-t", "10", "-", f"UNIX-CONNECT:{client.path()}"],
+                input="CONNECT 7\nhello\n", capture_output=True, text=True, check=False)
+            self.assertEqual("\nhello\n" in done.stdout, good, done)
+            self.assertEqual("Permission denied" in done.stderr, not good, done)
+        dom.destroy()
+
+    def test_socat(self):
+        """socat as the documentation has it, as root and as a member"""
+        dom, client = self.boot("socat")
+        for number, prefix in enumerate(([], AS_MEMBER)):
+            port = 1234 + number
+            with subprocess.Popen([*prefix, "socat", f"UNIX-LISTEN:{client.path(port)}", "EXEC:cat"],
+                                  stderr=subprocess.DEVNULL) as socat:
+                wait_until(lambda name=f"vsock_{port}": name in os.listdir(client.directory),
+                           10, "the socket")
+                self.assertEqual(client.command(f"send {port} hello"), "hello")
+                socat.wait(10)
+            # its cat is ours by now
+            self.processes.end("cat")
+        dom.destroy()
+
+    def test_without_daemon(self):
+        """a socket that is made while no daemon looks works when the next one is there"""
+        dom, client = self.boot("alone")
+        self.daemon.stop()
+        self.listen(AS_MEMBER, client.path(4000), "022")
+        self.assertFalse(os.stat(client.path(4000)).st_mode & 0o020)
+        self.daemon.start()
+        self.reconnect()
+        self.assertEqual(client.command("ping 4000 3"), "ok")
+        self.listen(AS_MEMBER, client.path(4001), "022")
+        self.assertEqual(client.command("ping 4001 3"), "ok")
+        self.conn.lookupByName("alone").destroy()
+
+    def test_links(self):
+        """links and other things of a member's change nothing elsewhere"""
+        dom, client = self.boot("links")
+        precious = os.path.join(self.daemon.dir, "precious")
+        control = os.path.join(os.path.dirname(client.directory), "control")
+        with open(precious, "w", encoding="ascii"):
+            pass
+        os.chmod(precious, 0o600)
+        for port, target in ((5001, precious), (5002, control)):
+            subprocess.run([*AS_MEMBER, "ln", "-s", target, client.path(port)], check=True)
+        subprocess.run([*AS_MEMBER, "touch", client.path(5003)], check=True)
+        os.chmod(client.path(5003), 0o600)
+        # a second name of a socket that is somewhere else
+        with contextlib.suppress(OSError):
+            os.link(control, client.path(5004))
+        self.listen(AS_MEMBER, client.path(5005), "022")
+        self.assertEqual(client.command("ping 5005 1"), "ok")
+        for path in (precious, control, client.path(5003)):
+            self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o600, path)
+        dom.destroy()
+        os.unlink(precious)
+
+    def test_removed(self):
+        """what a member has made goes with the enclave, however deep, and nothing else"""
+        dom, client = self.boot("removed")
+        outside_dir = os.path.join(self.daemon.dir, "outside")
+        os.mkdir(outside_dir)
+        os.chmod(outside_dir, 0o777)
+        with open(os.path.join(outside_dir, "file"), "w", encoding="ascii"):
+            pass
+        script = (f"import os; os.chdir('{client.directory}')\n"
+                  f"os.symlink('{outside_dir}', 'link')\n"
+                  "os.mkdir('closed'); os.mkdir('closed/in'); os.chmod('closed', 0)\n"
+                  "for number in range(300):\n"
+                  "    os.mkdir('directory' * 10); os.chdir('directory' * 10)\n"
+                  f"    os.symlink('{outside_dir}', 'link')\n"
+                  "    open('file', 'w').close()\n")
+        subprocess.run([*AS_MEMBER, sys.executable, "-c", script], check=True)
+        # one that goes on meanwhile, in a directory of its own
+        busy = subprocess.Popen(  # pylint: disable=consider-using-with
+            [*AS_MEMBER, sys.executable, "-c",
+             f"import os, itertools; os.chdir('{client.directory}'); os.mkdir('busy')\n"
+             "os.chdir('busy'); print('busy', flush=True)\n"
+             "for n in itertools.count():\n    os.mkdir(str(n))"],
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.addCleanup(busy.stdout.close)
+        self.addCleanup(busy.wait)
+        self.addCleanup(busy.kill)
+        self.assertEqual(busy.stdout.readline(), "busy\n")
+        time.sleep(0.1)
+        dom.destroy()
+        wait_until(lambda: not os.path.exists(os.path.dirname(client.directory)), 10,
+                   "the end of the run directory")
+        self.assertEqual(os.listdir(outside_dir), ["file"])
+
+
+class NoAcl(Vsock):
+    """The same where the file system has no access control lists"""
+
+    @classmethod
+    def before_start(cls):
+        super().before_start()
+        state = "/run/libvirt/nitro"
+        os.makedirs(state, exist_ok=True)
+        subprocess.run(["mount", "-t", "ramfs", "ramfs", state], check=True)
+        cls.addClassCleanup(subprocess.run, ["umount", "-l", state], check=True)
+
+    def test_modes(self):
+        """it is said, once in the log"""
+        for _ in range(2):
+            dom, client = self.boot("modes")
+            self.assertEqual(stat.S_IMODE(os.stat(client.directory).st_mode), 0o3770)
+            self.assertEqual(len([line for line in dom.messages() if "confined (acl)" in line]), 1)
+            dom.destroy()
+        self.assertEqual(self.daemon.logs().count("should be (acl)"), 1)
+
+    def test_strangers(self):
+        """members can connect to what others have made: an outsider cannot"""
+        dom, client = self.boot("strangers")
+        self.refuse(AS_OUTSIDER, "import socket; socket.socket(socket.AF_UNIX)"
+                    f".bind('{client.path(3000)}')")
+        self.listen([], client.path(3001), "022")
+        wait_until(lambda: os.stat(client.path(3001)).st_mode & 0o020, 10, "the daemon's look")
+        self.assertEqual(os.stat(client.path(3001)).st_gid, HELPER_ID)
+        self.refuse(AS_OUTSIDER, "import socket; socket.socket(socket.AF_UNIX)"
+                    f".connect('{client.path(3001)}')")
+        self.refuse(AS_MEMBER, f"import os; os.unlink('{client.path(3001)}')")
+        dom.destroy()
+
+
+class Configured:
+    """For tests that need a nitro.conf"""
+
+    def configure(self, text):
+        """Has the daemon start with @text in nitro.conf."""
+        pathlib.Path(CONF).write_text(text, encoding="ascii")
+        self.addCleanup(self.restore)
+        self.daemon.restart()
+        self.reconnect()
+
+    def restore(self):
+        pathlib.Path(CONF).unlink()
+        self.remove_domains()
+        self.daemon.restart()
+        self.reconnect()
+
+
+class Configuration(Configured, SystemTest):
+    """nitro.conf: another user, none, and what is required"""
+
+    def messages(self, dom):
+        return [line for line in dom.messages() if "not confined" in line]
+
+    def test_no_user(self):
+        """without the user the daemon does not start, and says what to do"""
+        passwd = pathlib.Path("/etc/passwd")
+        before = passwd.read_text(encoding="utf-8")
+        self.daemon.stop()
+        self.addCleanup(passwd.write_text, before, encoding="utf-8")
+        passwd.write_text("".join(line for line in before.splitlines(keepends=True)
+                                  if not line.startswith(daemon.HELPER_USER)), encoding="utf-8")
+        # it listens before it finds out
+        with contextlib.suppress(RuntimeError):
+            self.daemon.start()
+        self.daemon.process.wait(10)
+        log = self.daemon.logs()
+        passwd.write_text(before, encoding="utf-8")
+        self.daemon.start()
+        self.reconnect()
+        for words in (f"there is no user '{daemon.HELPER_USER}'", "systemd-sysusers", "useradd",
+                      f"name another 'user' in '{CONF}'"):
+            self.assertIn(words, log)
+
+    def test_root(self):
+        """helpers of root's: they have no capability, and that they are is said"""
+        self.configure('user = "root"\n')
+        dom = self.conn.createXML(domain_xml("root"), 0)
+        self.assertUnprivileged(self.helper_of(dom), 0, sorted(os.getgrouplist("root", 0)))
+        self.assertEqual(len([line for line in self.messages(dom)
+                              if "(user): helpers run as root" in line]), 1)
+        client = VsockClient.of(dom)
+        self.assertEqual(os.stat(client.directory).st_gid, 0)
+        self.daemon.restart()
+        self.reconnect()
+        dom = self.conn.lookupByName("root")
+        self.assertTrue([line for line in self.messages(dom) if "(user)" in line])
+        dom.destroy()
+
+    def test_root_required(self):
+        """security_required: no helper of root's"""
+        self.configure('user = "root"\nsecurity_required = 1\n')
+        with self.refused(UNSUPPORTED, "'user'", "security_required = 1", "another 'user'"):
+            self.conn.createXML(domain_xml("root"), 0)
+
+
+class Lacks(Configured, QuickTest):
+    """What helpers say that is missing"""
+
+    system = True
+    TEXTS = {"seccomp": "no seccomp filters", "namespaces": "user namespaces are refused",
+             "qemu-namespaces": "install bubblewrap", "landlock": "no Landlock",
+             "from-tomorrow": "newer than the daemon"}
+
+    @classmethod
+    def setUpClass(cls):
+        skip_without_root(cls)
+        super().setUpClass()
+
+    def lacking(self, dom):
+        return [re.search(r"\(([^)]*)\)", line).group(1) for line in dom.messages()
+                if "not confined" in line]
+
+    def test_messages(self):
+        """dominfo tells each part, and a later daemon as well; the log does it once"""
+        for code, text in self.TEXTS.items():
+            dom = self.conn.createXML(self.xml("lacks", f"quick.lacks={code}"), 0)
+            self.assertEqual(self.lacking(dom), [code])
+            self.assertIn(text, "".join(dom.messages()))
+            dom.destroy()
+            self.conn.createXML(self.xml("lacks", f"quick.lacks={code}"), 0).destroy()
+            self.assertEqual(self.log().count(f"should be ({code})"), 1)
+        dom = self.conn.createXML(self.xml("whole"), 0)
+        self.assertEqual(self.lacking(dom), [])
+        dom.destroy()
+
+    def test_restart(self):
+        """the status file has it; one of an earlier version has not, and nobody knows"""
+        dom = self.conn.createXML(self.xml("kept", "quick.lacks=landlock"), 0)
+        other = self.conn.createXML(self.xml("whole"), 0)
+        old = self.conn.createXML(self.xml("old"), 0)
+        del other, old
+        self.daemon.stop()
+        status = pathlib.Path(self.status_file("old"))
+        text = status.read_text(encoding="utf-8")
+        self.assertIn("<unprotected/>", text)
+        status.write_text(text.replace("<unprotected/>", ""), encoding="utf-8")
+        self.daemon.start()
+        self.reconnect()
+        for name, codes in (("kept", ["landlock"]), ("whole", []), ("old", ["unknown"])):
+            dom = self.conn.lookupByName(name)
+            with contextlib.suppress(TimeoutError):
+                # the takeover asks the helper
+                wait_until(lambda: self.lacking(dom) == codes, 10, "messages")
+            self.assertEqual(self.lacking(dom), codes, name)
+            dom.destroy()
+
+    def test_required(self):
+        """security_required: what is known to be missing is an error"""
+        self.configure("security_required = 1\n")
+        dom = self.conn.createXML(self.xml("whole"), 0)
+        with open(f"/proc/{self.helper_of(dom)}/cmdline", encoding="utf-8") as cmdline:
+            self.assertNotIn("--without", cmdline.read().split("\0"))
+        dom.destroy()
+        # a helper that says so, and does not heed what it is told: its enclave ends
+        with self.refused(UNSUPPORTED, "'landlock'", "security_required = 1"):
+            self.conn.createXML(self.xml("lacks", "quick.lacks=landlock"), 0)
+
+
+def main():
+    global outside  # pylint: disable=global-statement
+    try:
+        daemon.enter_private_system()
+    except OSError as error:
+        outside = error
+    taprunner.main()
+
+
+if __name__ == "__main__":
+    main()
