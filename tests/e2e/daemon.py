@@ -320,7 +320,7 @@ class NitroDaemon:
             LIBVIRT_LOG_OUTPUTS=f"1:file:{self.log}",
             LIBVIRT_LOG_FILTERS="1:nitro 3:*" if "NITRO_DEBUG" in os.environ else "3:*")
 
-        self.helper = HELPER
+        self.programs = None  # a directory with copies of the helper and the checker
         if not build_is_for_all():
             self.copy_helper()
 

@@ -261,6 +261,8 @@ class Connect(ShortageTest):
             self.start_daemon()
             wait_until(lambda: fault.hits == 2, 10, "two tries")
         self.wait_known(expected)
+        writer = self.conn.lookupByName("writer")
+        wait_until(lambda: self.is_known(writer), 10, "the third try")
         log = os.path.join(self.daemon.domain_log_dir, "writer.log")
         console = f"<console type='file'><source path='{log}'/></console>"
         with self.refused(libvirt.VIR_ERR_CONFIG_UNSUPPORTED, log, "writer"):
