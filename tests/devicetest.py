@@ -708,9 +708,10 @@ class EndTest(DeviceCase):
 
     def test_terminate_while_loading(self):
         """The end is told when the enclave's slot and memory are free again, not before."""
-        self.mock.fault(INFO, hang=1.5)
+        self.mock.fault(INFO, hang=2)
         client = self.run_device(self.eif()[0])
         wait_for(self.mock.enclaves)
+        time.sleep(0.4) # the next call is under way
         begin = time.monotonic()
         client.send(command='terminate', id=1)
         client.event('exited')

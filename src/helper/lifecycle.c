@@ -292,6 +292,27 @@ lifecycleGetProcess(const Lifecycle *lifecycle)
                                                                      SANDBOX_DEVICE;
 }
 
+/* Under what the enclave runs, for the domain's log */
+static void
+lifecycleLogConfinement(const Options *options)
+{
+    bool emulated = options->machine == OPTIONS_MACHINE_EMULATED;
+    const char *calls = options->without & UNPROTECTED_SECCOMP ? "all system calls" :
+                                                                 "filtered system calls";
+    const char *host = !emulated ? "the host's namespaces" :
+                       options->without & UNPROTECTED_NAMESPACES ?
+                           "the host's namespaces" : "user and network namespaces of its own";
+    const char *qemu = !emulated ? "" :
+                       !(options->without & UNPROTECTED_QEMU_NAMESPACES) ?
+                           "; QEMU has namespaces of its own (bubblewrap)" :
+                       options->without & UNPROTECTED_LANDLOCK ?
+                           "; QEMU has the host's namespaces and files" :
+                           "; QEMU has the host's namespaces, and files by Landlock";
+
+    logInfo("The helper is user %u, group %u, without capabilities, with %s, in %s%s", geteuid(),
+            getegid(), calls, host, qemu);
+}
+
 static void
 lifecycleOnStarted(const BackendStatus *status, void *opaque)
 {
@@ -310,6 +331,7 @@ lifecycleOnStarted(const BackendStatus *status, void *opaque)
     lifecycle->phase = PHASE_BOOT;
     lifecycle->status = *status;
     logInfo("The enclave's vCPUs run");
+    lifecycleLogConfinement(lifecycle->options);
 
     event = controlEventNew(NITRO_EVENT_STARTED);
     lifecycleAddStatus(lifecycle, event);

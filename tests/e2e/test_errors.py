@@ -16,6 +16,7 @@ import time
 import unittest
 
 import eifwriter
+import fakeqemu
 import taprunner
 from daemon import HELLO_EIF, HELLO_INITRD, HELLO_KERNEL, NOBODY, build_is_for_all
 from e2etest import EnclaveTest, boot_image, boot_kernel, domain_xml, libvirt
@@ -370,10 +371,8 @@ class Hosts(EnclaveTest):
 
     def test_broken_qemu(self):
         """a QEMU that does not work: its last words reach the user"""
-        fake = os.path.join(self.daemon.dir, "qemu-system-x86_64")
-        with open(fake, "w", encoding="ascii") as script:
-            script.write("#!/bin/sh\necho 'the fake has no microvm' >&2\nexit 1\n")
-        os.chmod(fake, 0o755)
+        fake = fakeqemu.make(os.path.join(self.daemon.dir, "qemu-system-x86_64"),
+                             fakeqemu.message("the fake has no microvm\n") + fakeqemu.leave(1))
         self.daemon.restart(PATH=self.daemon.dir + ":" + os.environ["PATH"])
         self.reconnect()
         with self.assertRaises(libvirt.libvirtError) as raised:

@@ -11,6 +11,7 @@ wrong ways: see examples/hello/heartbeat.h.
 
 import contextlib
 import os
+import pathlib
 import time
 
 import taprunner
@@ -151,6 +152,10 @@ class Heartbeat(EnclaveTest):
         other = libvirt.open(self.daemon.uri)
         seen = other.lookupByName("late")
         wait_until(lambda: seen.state() == STARTING_UP, 20, "paused (starting up)")
+        # before its helper is written down, a start is the daemon's alone
+        log = os.path.join(self.daemon.domain_log_dir, "late.log")
+        wait_until(lambda: "vCPUs run" in pathlib.Path(log).read_text(encoding="utf-8"), 20,
+                   "the boot")
         self.daemon.kill()
         with self.assertRaises(libvirt.libvirtError):
             creation.result(20)

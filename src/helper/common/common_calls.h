@@ -103,6 +103,9 @@ static const FilterRule commonCalls[] = {
     {"tgkill", FILTER_ALWAYS, {FILTER_IS(2, SIGABRT)}},
     {"gettid", FILTER_ALWAYS},
     {"getpid", FILTER_ALWAYS},
+    /* what the log says of this process */
+    {"geteuid", FILTER_ALWAYS},
+    {"getegid", FILTER_ALWAYS},
     /* a call that a stop and SIGCONT have interrupted */
     {"restart_syscall", FILTER_ALWAYS},
 
