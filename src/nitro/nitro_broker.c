@@ -102,7 +102,7 @@ nitroBrokerRun(nitroDriver *driver,
     virCommandSetErrorFD(cmd, &output);
     virCommandSetUmask(cmd, 0077);
     nitroDriverConfigSetUser(driver->config, cmd);
-    virCommandSetPreExecHook(cmd, nitroDriverConfigDropBounds, NULL);
+    virCommandSetPreExecHook(cmd, nitroDriverConfigDropBounds, driver->config);
     virCommandDaemonize(cmd);
 
     VIR_INFO("Starting the heartbeat broker");

@@ -85,6 +85,13 @@ nitroDriverConfigFree(nitroDriverConfig *config)
 }
 
 
+bool
+nitroDriverConfigIsRoot(const nitroDriverConfig *config)
+{
+    return (config->user == (uid_t)-1 ? geteuid() : config->user) == 0;
+}
+
+
 void
 nitroDriverConfigSetUser(const nitroDriverConfig *config,
                          virCommand *cmd)
@@ -93,15 +100,19 @@ nitroDriverConfigSetUser(const nitroDriverConfig *config,
         virCommandSetUID(cmd, config->user);
     if (config->group != (gid_t)-1)
         virCommandSetGID(cmd, config->group);
-    virCommandClearCaps(cmd);
+    if (!nitroDriverConfigIsRoot(config))
+        virCommandClearCaps(cmd);
 }
 
 
 int
-nitroDriverConfigDropBounds(void *opaque G_GNUC_UNUSED)
+nitroDriverConfigDropBounds(void *opaque)
 {
+    const nitroDriverConfig *config = opaque;
     unsigned long cap;
 
+    if (nitroDriverConfigIsRoot(config))
+        return 0;
     /* EINVAL: the kernel has no more. */
     for (cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++) {
         if (prctl(PR_CAPBSET_READ, cap, 0, 0, 0) == 0 ||
@@ -115,13 +126,6 @@ nitroDriverConfigDropBounds(void *opaque G_GNUC_UNUSED)
         return -1;
     }
     return 0;
-}
-
-
-bool
-nitroDriverConfigIsRoot(const nitroDriverConfig *config)
-{
-    return (config->user == (uid_t)-1 ? geteuid() : config->user) == 0;
 }
 
 

@@ -155,13 +155,14 @@ void nitroDriverConfigManage(const nitroDriverConfig *config);
 /*
  * Makes @cmd run as the user and the group of helpers, with the other groups of that user, and
  * without any capability. That none can be had any more, by no program that it runs, is for
- * nitroDriverConfigDropBounds().
+ * nitroDriverConfigDropBounds(). Root alone keeps them: it could not be root in a namespace
+ * without, and the helper gives them up when it has its namespaces.
  */
 void nitroDriverConfigSetUser(const nitroDriverConfig *config, virCommand *cmd);
 
 /*
- * Empties the bounding set of capabilities: a pre-exec hook, or a part of one, without a use for
- * @opaque. virCommandClearCaps() means to do it, and does not when the daemon may. Who may not,
+ * Empties the bounding set of capabilities, but root's: a pre-exec hook, or a part of one; @opaque is
+ * the nitroDriverConfig. virCommandClearCaps() means to do it, and does not when the daemon may. Who may not,
  * as in a session, has no capability to give away. Returns 0, or -1 with an error set.
  */
 int nitroDriverConfigDropBounds(void *opaque);

@@ -108,7 +108,7 @@ nitroHostProbe(const nitroDriverConfig *config,
     virCommandAddEnvPassCommon(cmd);
     /* What root may open, the user of the helpers may not. */
     nitroDriverConfigSetUser(config, cmd);
-    virCommandSetPreExecHook(cmd, nitroDriverConfigDropBounds, NULL);
+    virCommandSetPreExecHook(cmd, nitroDriverConfigDropBounds, (void *) config);
     virCommandSetOutputBuffer(cmd, &output);
     if (virCommandRun(cmd, NULL) < 0) {
         /* What it cannot reach says more than what has become of it. */

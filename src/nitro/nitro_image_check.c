@@ -82,7 +82,7 @@ nitroImageCheckCommand(const nitroDriverConfig *config,
 
     virCommandSetUmask(cmd, 0077);
     nitroDriverConfigSetUser(config, cmd);
-    virCommandSetPreExecHook(cmd, nitroDriverConfigDropBounds, NULL);
+    virCommandSetPreExecHook(cmd, nitroDriverConfigDropBounds, (void *) config);
     return cmd;
 }
 

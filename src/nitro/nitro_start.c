@@ -24,6 +24,7 @@
 #include "nitro_console.h"
 #include "nitro_domain.h"
 #include "nitro_domain_conf.h"
+#include "nitro_driver.h"
 #include "nitro_end.h"
 #include "nitro_events.h"
 #include "nitro_failure.h"
@@ -203,7 +204,7 @@ nitroStartPrepareHelper(void *opaque)
     int fd = *(int *)opaque;
     pid_t pid = getpid();
 
-    if (nitroDriverConfigDropBounds(NULL) < 0)
+    if (nitroDriverConfigDropBounds(nitro_driver->config) < 0)
         return -1;
     if (safewrite(fd, &pid, sizeof(pid)) != sizeof(pid) || virSetInherit(fd, false) < 0)
         return -1;

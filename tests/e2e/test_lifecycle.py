@@ -14,7 +14,7 @@ import threading
 import time
 
 import taprunner
-from daemon import HELLO_BANNER, wait_until
+from daemon import HELPER, HELLO_BANNER, wait_until
 from e2etest import (ADDED, BOOT_SECONDS, BOOTED, CRASHED, DESTROYED, RUNNING, SHUTDOWN, SHUTOFF,
                      STARTED, UNDEFINED, EnclaveTest, banner, boot_kernel, domain_xml,
                      libvirt, quick_xml)
@@ -316,8 +316,8 @@ class Restart(EnclaveTest):
 
     def test_ended_while_starting(self):
         """SIGTERM does not wait for a start, and the next daemon goes on with it"""
-        helper, thread, errors = self.start_with("slow",
-                                                 STOPPED_HELPER.format(self.daemon.helper))
+        script = STOPPED_HELPER.format(self.daemon.program(HELPER))
+        helper, thread, errors = self.start_with("slow", script)
         wait_until(lambda: self.is_stopped(helper), 10, "the helper's stop")
         self.end_while_starting(thread, errors)
         dom = self.conn.lookupByName("slow")
