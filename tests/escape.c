@@ -244,13 +244,13 @@ linkFile(void)
 static long
 killVictim(void)
 {
-    return syscall(SYS_kill, victim(), 0);
+    return syscall(SYS_kill, victim(), SIGCONT);
 }
 
 static long
 killAll(void)
 {
-    return syscall(SYS_tgkill, victim(), victim(), 0);
+    return syscall(SYS_tgkill, victim(), victim(), SIGCONT);
 }
 
 static long

@@ -12,7 +12,6 @@
 
 #include <asm/ioctls.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <sys/mman.h>
 
 #include "sandbox/filter_rule.h"
@@ -28,13 +27,15 @@ static const FilterRule checkCalls[] = {
     /* fstat() of glibc */
     {"newfstatat", FILTER_ALWAYS, {FILTER_IS(3, AT_EMPTY_PATH)}},
     {"write", FILTER_ALWAYS},
+    /* glibc's last words */
+    {"writev", FILTER_ALWAYS},
     {"close", FILTER_ALWAYS},
     /* glibc buffers what it writes, but for a terminal: it asks devices */
     {"ioctl", FILTER_ALWAYS, {FILTER_IS(1, TCGETS)}},
 
     /* memory, of which none is ever code */
     {"brk", FILTER_ALWAYS},
-    {"mmap", FILTER_ALWAYS, {FILTER_LACKS(2, PROT_EXEC)}},
+    {"mmap", FILTER_ALWAYS, {FILTER_LACKS(2, PROT_EXEC), FILTER_LACKS(3, MAP_HUGETLB)}},
     {"mprotect", FILTER_ALWAYS, {FILTER_LACKS(2, PROT_EXEC)}},
     {"mremap", FILTER_ALWAYS},
     {"munmap", FILTER_ALWAYS},
@@ -49,11 +50,10 @@ static const FilterRule checkCalls[] = {
     {"getpid", FILTER_ALWAYS},
     {"getrusage", FILTER_ALWAYS},
 
-    /* abort() */
+    /* abort(), up to the signal, which no call may send: it ends by this filter as well */
     {"rt_sigprocmask", FILTER_ALWAYS},
     {"rt_sigreturn", FILTER_ALWAYS},
     {"gettid", FILTER_ALWAYS},
-    {"tgkill", FILTER_ALWAYS, {FILTER_IS(2, SIGABRT)}},
 
     {"exit_group", FILTER_ALWAYS},
 };

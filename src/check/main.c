@@ -21,6 +21,7 @@
 #include "check_image.h"
 #include "check_options.h"
 #include "common/json.h"
+#include "common/log.h"
 #include "nitro_gettext.h"
 #include "sandbox/sandbox.h"
 #include "sandbox/unprotected.h"
@@ -86,14 +87,15 @@ prepare(const CheckOptions *options)
 {
     g_auto(Failure) failure = {0};
     const struct rlimit limit = {CPU_SECONDS, CPU_SECONDS};
+    const struct rlimit none = {0, 0};
     int rc;
 
     loadMessages();
     /* GLib looks for aliases of encodings when it needs one first, as for dates. */
     g_get_charset(NULL);
     /* An image that has made this spin must not do so for ever. */
-    if (setrlimit(RLIMIT_CPU, &limit) < 0) {
-        fprintf(stderr, "libvirt_nitro_check: cannot limit its time: %s\n", g_strerror(errno));
+    if (setrlimit(RLIMIT_CPU, &limit) < 0 || setrlimit(RLIMIT_FSIZE, &none) < 0) {
+        fprintf(stderr, "libvirt_nitro_check: cannot limit itself: %s\n", g_strerror(errno));
         return false;
     }
     if ((rc = gnutls_global_init()) < 0) {
@@ -137,6 +139,7 @@ main(int argc, char **argv)
     g_autofree char *error = NULL;
     g_autofree char *pcr0 = NULL;
 
+    logCatchGlib();
     if (!isConfined(sandboxBegin(&failure), &failure))
         return EXIT_UNABLE;
     setLocale();

@@ -440,10 +440,11 @@ lifecycleConfine(Lifecycle *lifecycle, Failure *failure)
 
     if (lifecycle->backend->open(lifecycle->instance, failure) < 0)
         return -1;
-    if (options->machine == OPTIONS_MACHINE_EMULATED &&
-        !(options->without & UNPROTECTED_NAMESPACES) &&
-        sandboxLeaveHost(options->vsockDirFd, failure) < 0)
-        return -1;
+    if (options->machine == OPTIONS_MACHINE_EMULATED) {
+        if (sandboxChangeDirectory(options->vsockDirFd, failure) < 0 ||
+            (!(options->without & UNPROTECTED_NAMESPACES) && sandboxLeaveHost(failure) < 0))
+            return -1;
+    }
     if (sandboxDropCapabilities(failure) < 0)
         return -1;
 

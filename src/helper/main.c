@@ -92,6 +92,7 @@ main(int argc, char **argv)
     /* Threads are few and allocate next to nothing: an arena for each would only use memory. */
     mallopt(M_ARENA_MAX, 1);
     mainOpenStandardFds();
+    logCatchGlib();
     mainSetLocale();
     tscMeasureBegin();
     signal(SIGPIPE, SIG_IGN);

@@ -153,8 +153,8 @@ class Heartbeat(EnclaveTest):
         seen = other.lookupByName("late")
         wait_until(lambda: seen.state() == STARTING_UP, 20, "paused (starting up)")
         # before its helper is written down, a start is the daemon's alone
-        log = os.path.join(self.daemon.domain_log_dir, "late.log")
-        wait_until(lambda: "vCPUs run" in pathlib.Path(log).read_text(encoding="utf-8"), 20,
+        log = pathlib.Path(self.daemon.domain_log_dir, "late.log")
+        wait_until(lambda: log.exists() and "vCPUs run" in log.read_text(encoding="utf-8"), 20,
                    "the boot")
         self.daemon.kill()
         with self.assertRaises(libvirt.libvirtError):

@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 /* A pipe that polls as writable takes this much without blocking (PIPE_BUF). */
@@ -48,6 +49,42 @@ logSanitize(const char *text, size_t len)
     *out = '\0';
 
     return g_strstrip(clean);
+}
+
+/* Also for one that is about to end as there is no memory: nothing is allocated. */
+static GLogWriterOutput
+logOnGlib(GLogLevelFlags level G_GNUC_UNUSED, const GLogField *fields, gsize n,
+          gpointer opaque G_GNUC_UNUSED)
+{
+    gsize i;
+
+    for (i = 0; i < n; i++) {
+        const char *text = fields[i].value;
+        struct iovec line[] = {
+            {(char *)"GLib: ", strlen("GLib: ")},
+            {(char *)text, fields[i].length < 0 ? strlen(text) : (size_t)fields[i].length},
+            {(char *)"\n", 1},
+        };
+
+        if (g_str_equal(fields[i].key, "MESSAGE") &&
+            writev(STDERR_FILENO, line, G_N_ELEMENTS(line)) < 0)
+            return G_LOG_WRITER_UNHANDLED;
+    }
+    return G_LOG_WRITER_HANDLED;
+}
+
+static void
+logOnPrint(const char *text)
+{
+    if (write(STDERR_FILENO, text, strlen(text)) < 0)
+        return;
+}
+
+void
+logCatchGlib(void)
+{
+    g_log_set_writer_func(logOnGlib, NULL, NULL);
+    g_set_printerr_handler(logOnPrint);
 }
 
 void

@@ -47,6 +47,12 @@ void logLimited(LogLimit *limit, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
 #define LOG_LIMIT_LINES 10
 #define LOG_LIMIT_PERIOD (60 * G_USEC_PER_SEC)
 
+/*
+ * Has what GLib says, of faults in its use or of memory that cannot be had, written as lines of the
+ * log, which it does in ways that a process without files has not.
+ */
+void logCatchGlib(void);
+
 /* Finds out the path of the file that the log goes to, as long as that can be. */
 void logRememberPath(void);
 

@@ -30,6 +30,15 @@ static const FilterRule deviceCalls[] = {
     {"mbind", FILTER_SETUP},
 
     /* its console: the one kind of socket there is, which reaches no host service by a path */
-    {"socket", FILTER_ALWAYS, {FILTER_IS(0, AF_VSOCK)}},
+    {"socket", FILTER_ALWAYS, {FILTER_IS(0, AF_VSOCK), FILTER_STREAM(1)}},
     {"connect", FILTER_ALWAYS},
+    {"getsockopt", FILTER_ALWAYS, {FILTER_IS(1, SOL_SOCKET), FILTER_IS(2, SO_ERROR)}},
+
+    /*
+     * nothing of ours: a device for tests, which is preloaded and speaks with its server over a
+     * socket from before main(). There is no directory that could be sent.
+     */
+    {"sendmsg", FILTER_ALWAYS, {FILTER_LACKS(2, MSG_OOB)}},
+    {"getsockname", FILTER_ALWAYS},
+    {"getpeername", FILTER_ALWAYS},
 };

@@ -625,7 +625,7 @@ emulatedStartVsock(Emulated *emulated, Failure *failure)
 
     if (!options->hasCid)
         return 0;
-    emulated->vsock = vsockDeviceNew(emulated->launcher.vsock, options->cid, options->vsockDirFd,
+    emulated->vsock = vsockDeviceNew(emulated->launcher.vsock, options->cid, options->vsockDirFd >= 0,
                                      options->vsockListenFd, &emulatedVsockCallbacks, emulated);
     emulated->launcher.vsock = -1;
     if (emulated->vsock)

@@ -12,6 +12,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/socket.h>
 
 #include "sandbox/filter_rule.h"
 
@@ -20,8 +21,13 @@ static const FilterRule emulatedCalls[] = {
     {"memfd_create", FILTER_SETUP},
     {"fcntl", FILTER_SETUP, {FILTER_IS(1, F_ADD_SEALS)}},
 
-    /* QEMU's end: by its descriptor, so that it can be no other process's */
-    {"pidfd_send_signal", FILTER_ALWAYS, {FILTER_IS(1, SIGKILL)}},
-    {"waitid", FILTER_ALWAYS},
+    /* and given to the launcher; later nothing that is open goes to anybody */
+    {"sendmsg", FILTER_SETUP, {FILTER_LACKS(2, MSG_OOB)}},
+
+    /*
+     * QEMU's end: by its descriptor, so that it can be no other process's; no call that is allowed
+     * makes a descriptor of another one
+     */
+    {"pidfd_send_signal", FILTER_ALWAYS, {FILTER_IS(1, SIGKILL), FILTER_IS(3, 0)}},
     {"wait4", FILTER_ALWAYS},
 };

@@ -17,11 +17,13 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -34,9 +36,9 @@
 
 /* What is told; the command line of the kernel follows, without its NUL. */
 typedef struct {
-    bool acpi;
-    bool icount;
-    bool ramdisk;
+    uint8_t acpi;
+    uint8_t icount;
+    uint8_t ramdisk;
 } LauncherRequest;
 
 #define LAUNCHER_CMDLINE_MAX (64 * 1024)
@@ -81,14 +83,24 @@ launcherMove(int fd)
     return moved;
 }
 
-/* Kernels before 5.9 have no such call; there all others are closed when QEMU is executed. */
+/*
+ * Kernels before 5.9 have no such call, and containers may refuse it; there all that we have opened
+ * is closed when QEMU is executed.
+ */
 static void
 launcherCloseRange(unsigned int first, unsigned int last)
 {
 #ifdef SYS_close_range
-    if (syscall(SYS_close_range, first, last, 0) < 0 && errno != ENOSYS)
+    if (first <= last && syscall(SYS_close_range, first, last, 0) < 0 && errno != ENOSYS &&
+        errno != EPERM)
         launcherFail("close_range()");
 #endif
+}
+
+static int
+launcherCompare(const void *a, const void *b)
+{
+    return *(const int *)a - *(const int *)b;
 }
 
 /* Only what is QEMU's stays open while this waits. */
@@ -96,17 +108,53 @@ static void
 launcherKeepOwn(LauncherChild *child)
 {
     int *const fds[] = {&child->request, &child->serial, &child->qmp, &child->vsock};
-    int highest = LAUNCHER_FD_MIN;
+    int kept[G_N_ELEMENTS(fds)];
+    int next = STDERR_FILENO + 1;
+    size_t n = 0;
     size_t i;
 
     if (dup2(child->messages, STDOUT_FILENO) < 0 || dup2(child->messages, STDERR_FILENO) < 0)
         launcherFail("the messages of QEMU");
     for (i = 0; i < G_N_ELEMENTS(fds); i++) {
         *fds[i] = launcherMove(*fds[i]);
-        highest = MAX(highest, *fds[i]);
+        if (*fds[i] >= 0)
+            kept[n++] = *fds[i];
     }
-    launcherCloseRange(STDERR_FILENO + 1, LAUNCHER_FD_MIN - 1);
-    launcherCloseRange(highest + 1, ~0U);
+    qsort(kept, n, sizeof(kept[0]), launcherCompare);
+    for (i = 0; i < n; i++) {
+        launcherCloseRange(next, kept[i] - 1);
+        next = kept[i] + 1;
+    }
+    launcherCloseRange(next, ~0U);
+}
+
+/* Nothing but the sealed memory that a part of an image is in: no directory, no socket. */
+static bool
+launcherIsPart(int fd)
+{
+    const int wanted = F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK;
+    int seals = fcntl(fd, F_GET_SEALS);
+    struct stat st;
+
+    return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && seals >= 0 && (seals & wanted) == wanted;
+}
+
+/* Takes the @n descriptors of @message. Returns whether they are the parts of an image. */
+static bool
+launcherTakeParts(struct msghdr *message, int *fds, size_t n)
+{
+    const struct cmsghdr *header = CMSG_FIRSTHDR(message);
+    size_t i;
+
+    if (!header || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS ||
+        header->cmsg_len != CMSG_LEN(n * sizeof(int)))
+        return false;
+    memcpy(fds, CMSG_DATA(header), n * sizeof(int));
+    for (i = 0; i < n; i++) {
+        if (!launcherIsPart(fds[i]))
+            return false;
+    }
+    return true;
 }
 
 /* Receives the request and its descriptors. Returns the length of the command line. */
@@ -119,8 +167,6 @@ launcherReceive(int fd, LauncherRequest *request, char *cmdline, int *fds)
         .msg_iov = iov, .msg_iovlen = G_N_ELEMENTS(iov),
         .msg_control = control.space, .msg_controllen = sizeof(control.space),
     };
-    const struct cmsghdr *header;
-    size_t nfds;
     ssize_t n;
 
     do {
@@ -128,15 +174,11 @@ launcherReceive(int fd, LauncherRequest *request, char *cmdline, int *fds)
     } while (n < 0 && errno == EINTR);
     if (n == 0)
         _exit(0); /* there will be no enclave */
+    errno = n < 0 ? errno : EPROTO;
     if (n < (ssize_t)sizeof(*request) || message.msg_flags & (MSG_TRUNC | MSG_CTRUNC))
         launcherFail("the request to run QEMU");
-
-    nfds = request->ramdisk ? 2 : 1;
-    header = CMSG_FIRSTHDR(&message);
-    if (!header || header->cmsg_type != SCM_RIGHTS ||
-        header->cmsg_len != CMSG_LEN(nfds * sizeof(int)))
+    if (!launcherTakeParts(&message, fds, request->ramdisk ? 2 : 1))
         launcherFail("the image for QEMU");
-    memcpy(fds, CMSG_DATA(header), nfds * sizeof(int));
     return n - sizeof(*request);
 }
 
@@ -230,15 +272,32 @@ launcherServe(LauncherChild *child)
     launcherFail(g_ptr_array_index(argv, 0));
 }
 
+/* A helper that has died before it could be said that this ends with it has closed the request. */
 static void __attribute__((noreturn))
-launcherChild(LauncherChild *child, pid_t parent)
+launcherChild(LauncherChild *child, uid_t user, gid_t group)
 {
+    g_auto(Failure) failure = {0};
+
     signal(SIGPIPE, SIG_DFL);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    /* The helper may have died before the line above. */
-    if (getppid() != parent)
+    if (!(child->options->without & UNPROTECTED_QEMU_NAMESPACES) &&
+        sandboxBecomeUser(user, group, &failure) < 0) {
+        dprintf(child->messages, "libvirt_nitro: %s\n", failure.text);
         _exit(1);
+    }
     launcherServe(child);
+}
+
+/*
+ * A process in a namespace of processes, which it is the first one of: when it ends, so do all
+ * others in it, at whatever moment that is. Returns as fork() does.
+ */
+static pid_t
+launcherClone(const Options *options)
+{
+    if (options->without & UNPROTECTED_QEMU_NAMESPACES)
+        return fork();
+    return syscall(SYS_clone, CLONE_NEWUSER | CLONE_NEWPID | SIGCHLD, NULL, NULL, NULL, NULL);
 }
 
 /*
@@ -323,15 +382,16 @@ launcherCloseTheirs(const LauncherChannels *channels)
 static int
 launcherForkNow(Launcher *launcher, LauncherChild *child, Failure *failure)
 {
-    pid_t parent = getpid();
+    uid_t user = geteuid();
+    gid_t group = getegid();
 
-    launcher->pid = fork();
+    launcher->pid = launcherClone(child->options);
     if (launcher->pid == 0)
-        launcherChild(child, parent);
+        launcherChild(child, user, group);
     if (launcher->pid < 0) {
         launcher->pid = 0;
-        failureSet(failure, NITRO_FAILURE_RESOURCE, "The process for QEMU cannot be had: %s",
-                   g_strerror(errno));
+        failureSet(failure, errno == EPERM ? NITRO_FAILURE_UNSUPPORTED : NITRO_FAILURE_RESOURCE,
+                   "The process for QEMU cannot be had: %s", g_strerror(errno));
         return -1;
     }
     if ((launcher->pidFd = syscall(SYS_pidfd_open, launcher->pid, 0)) >= 0)

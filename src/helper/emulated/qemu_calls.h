@@ -39,6 +39,15 @@ static const FilterRule qemuCalls[] = {
     QEMU_REFUSED("fsmount"),
     QEMU_REFUSED("mount_setattr"),
 
+    /* other processes, where there is no namespace of processes; threads get theirs by tgkill() */
+    QEMU_REFUSED("kill"),
+    QEMU_REFUSED("tkill"),
+    QEMU_REFUSED("rt_sigqueueinfo"),
+    QEMU_REFUSED("rt_tgsigqueueinfo"),
+    QEMU_REFUSED("pidfd_open"),
+    QEMU_REFUSED("pidfd_send_signal"),
+    QEMU_REFUSED("pidfd_getfd"),
+
     /* keys are not in any namespace but the user's */
     QEMU_REFUSED("add_key"),
     QEMU_REFUSED("request_key"),

@@ -16,7 +16,13 @@
 
 static const FilterRule brokerCalls[] = {
     /* the heartbeat's port */
-    {"socket", FILTER_ALWAYS, {FILTER_IS(0, AF_VSOCK)}},
+    {"socket", FILTER_ALWAYS, {FILTER_IS(0, AF_VSOCK), FILTER_STREAM(1)}},
     {"bind", FILTER_ALWAYS},
     {"listen", FILTER_ALWAYS},
+    /* whose heartbeat it is */
+    {"getpeername", FILTER_ALWAYS},
+
+    /* as in device_calls.h: for tests */
+    {"sendmsg", FILTER_ALWAYS, {FILTER_LACKS(2, MSG_OOB)}},
+    {"getsockname", FILTER_ALWAYS},
 };

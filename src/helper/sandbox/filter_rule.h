@@ -41,3 +41,6 @@ typedef struct {
 #define FILTER_INT 0xffffffffu
 #define FILTER_IS(argument, value) {(argument), FILTER_INT, (value)}
 #define FILTER_LACKS(argument, bits) {(argument), (bits), 0}
+
+/* Of the type of a socket, which has flags beside it */
+#define FILTER_STREAM(argument) {(argument), 0xf, SOCK_STREAM}

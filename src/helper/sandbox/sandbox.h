@@ -24,6 +24,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 #include "common/failure.h"
 
@@ -42,11 +43,23 @@ typedef enum {
 int sandboxBegin(Failure *failure);
 
 /*
- * Lets this process see only the directory @rootFd (-1: an empty one), which becomes its root, and
- * no network, by namespaces of its own. There must be one thread. Returns 0, or -1 with @failure set
+ * Makes the directory @fd (-1: an empty one) the working directory, and closes it, so that nobody
+ * can be given it. Returns 0, or -1 with @failure set ("unsupported").
+ */
+int sandboxChangeDirectory(int fd, Failure *failure);
+
+/*
+ * Lets this process see only its working directory, which becomes its root, and no network, by
+ * namespaces of its own. There must be one thread. Returns 0, or -1 with @failure set
  * ("unsupported").
  */
-int sandboxLeaveHost(int rootFd, Failure *failure);
+int sandboxLeaveHost(Failure *failure);
+
+/*
+ * In a new user namespace: becomes the user and the group that it was outside, and there is no other
+ * one. Returns 0, or -1 with @failure set ("unsupported").
+ */
+int sandboxBecomeUser(uid_t user, gid_t group, Failure *failure);
 
 /*
  * Gives up all capabilities, also those that programs could give back, of this thread. Returns 0,

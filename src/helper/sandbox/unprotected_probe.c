@@ -63,7 +63,7 @@ unprotectedTryNamespaces(void)
 {
     Failure failure = {0};
 
-    return !unprotectedHasFailed(sandboxLeaveHost(-1, &failure), &failure);
+    return !unprotectedHasFailed(sandboxChangeDirectory(-1, &failure) < 0 ? -1 : sandboxLeaveHost(&failure), &failure);
 }
 
 /* This very program runs where QEMU would. */

@@ -20,6 +20,11 @@
 
 #define VIOLATION_LINE_MAX 160
 
+/* Of the kernel's headers, beside which glibc's cannot be */
+#ifndef SYS_SECCOMP
+# define SYS_SECCOMP 1
+#endif
+
 /* In a signal handler: only what is safe there */
 static size_t
 violationAppend(char *line, size_t len, const char *text)
@@ -57,6 +62,9 @@ violationOnSignal(int signum G_GNUC_UNUSED, siginfo_t *info, void *context G_GNU
     char line[VIOLATION_LINE_MAX];
     size_t len = 0;
 
+    /* Somebody has sent it, which the filter has not. */
+    if (info->si_code != SYS_SECCOMP)
+        _exit(VIOLATION_EXIT);
     len = violationAppend(line, len, "libvirt_nitro: error : the system call ");
     len = violationAppend(line, len, violationCallName(info->si_syscall));
     len = violationAppend(line, len, " (");

@@ -17,9 +17,9 @@
 
 static const FilterRule vsockCalls[] = {
     /* programs of the host: their sockets are in the one directory that there is */
-    {"socket", FILTER_ALWAYS, {FILTER_IS(0, AF_UNIX)}},
+    {"socket", FILTER_ALWAYS, {FILTER_IS(0, AF_UNIX), FILTER_STREAM(1)}},
     {"connect", FILTER_ALWAYS},
-    {"fchdir", FILTER_ALWAYS},
+    {"setsockopt", FILTER_ALWAYS, {FILTER_IS(1, SOL_SOCKET), FILTER_IS(2, SO_SNDBUF)}},
 
     /* sockets, of which there can be thousands */
     {"epoll_create1", FILTER_ALWAYS},
@@ -27,7 +27,7 @@ static const FilterRule vsockCalls[] = {
     {"epoll_wait", FILTER_ALWAYS},
     {"epoll_pwait", FILTER_ALWAYS},
     {"epoll_pwait2", FILTER_ALWAYS},
-    {"prlimit64", FILTER_SETUP},
+    {"prlimit64", FILTER_SETUP, {FILTER_IS(0, 0)}},
     {"getrlimit", FILTER_SETUP},
     {"setrlimit", FILTER_SETUP},
 

@@ -333,7 +333,7 @@ static const VhostUserCallbacks vsockDeviceVhostUserCallbacks = {
 };
 
 VsockDevice *
-vsockDeviceNew(int fd, uint32_t cid, int dirFd, int listenFd,
+vsockDeviceNew(int fd, uint32_t cid, bool dials, int listenFd,
                const VsockDeviceCallbacks *callbacks, void *opaque)
 {
     VsockDevice *device = g_new0(VsockDevice, 1);
@@ -350,7 +350,7 @@ vsockDeviceNew(int fd, uint32_t cid, int dirFd, int listenFd,
         errno = err;
         return NULL;
     }
-    device->host = vsockHostNew(device->poller, cid, dirFd, listenFd, callbacks->heartbeat,
+    device->host = vsockHostNew(device->poller, cid, dials, listenFd, callbacks->heartbeat,
                                 opaque);
     device->vhostUser = vhostUserNew(device->poller, fd, &config, sizeof(config),
                                      &vsockDeviceVhostUserCallbacks, device);

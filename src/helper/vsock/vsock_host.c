@@ -81,7 +81,7 @@ typedef struct {
 struct _VsockHost {
     Poller *poller;
     Vsock *vsock;
-    int dirFd;
+    bool dials; /* programs of the host have their sockets in the working directory */
     PollerWatch listener; /* fd -1: none */
     bool paused;          /* no descriptors left: the listener is not watched */
     bool ready;
@@ -158,12 +158,11 @@ vsockHostFreePeer(VsockPeer *peer)
 }
 
 /*
- * Connects to the socket of @port from within the directory, which has no name in the sandbox, so
- * that neither the length of its path nor what it is named by now matter. Returns -1 with errno
- * set.
+ * Connects to the socket of @port in the working directory, so that neither the length of its path
+ * nor what it is named by now matter. Returns -1 with errno set.
  */
 static int
-vsockHostDial(const VsockHost *host, uint32_t port)
+vsockHostDial(uint32_t port)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -171,8 +170,7 @@ vsockHostDial(const VsockHost *host, uint32_t port)
     if (fd < 0)
         return -1;
     g_snprintf(address.sun_path, sizeof(address.sun_path), "vsock_%u", port);
-    if (fchdir(host->dirFd) < 0 ||
-        connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0) {
+    if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0) {
         int err = errno;
 
         close(fd);
@@ -187,12 +185,12 @@ vsockHostDial(const VsockHost *host, uint32_t port)
  * to that as soon as it hears of it.
  */
 static int
-vsockHostDialPatiently(const VsockHost *host, uint32_t port)
+vsockHostDialPatiently(uint32_t port)
 {
     int tries = 0;
     int fd;
 
-    while ((fd = vsockHostDial(host, port)) < 0 && errno == EACCES && ++tries < VSOCK_HOST_TRIES)
+    while ((fd = vsockHostDial(port)) < 0 && errno == EACCES && ++tries < VSOCK_HOST_TRIES)
         poll(NULL, 0, VSOCK_HOST_PAUSE_MS);
     return fd;
 }
@@ -205,9 +203,9 @@ vsockHostAccept(VsockConnection *connection, uint32_t port, void *opaque)
     int fd = -1;
 
     if (port != VSOCK_HEARTBEAT_PORT) {
-        if (host->dirFd < 0)
+        if (!host->dials)
             return NULL;
-        fd = vsockHostDialPatiently(host, port);
+        fd = vsockHostDialPatiently(port);
         if (fd < 0) {
             /* Nobody listens: nothing to write about. */
             if (errno != ENOENT && errno != ECONNREFUSED)
@@ -302,13 +300,12 @@ static ssize_t
 vsockHostWrite(void *opaque, const struct iovec *iov, size_t n)
 {
     VsockPeer *peer = opaque;
-    struct msghdr message = {.msg_iov = (struct iovec *)iov, .msg_iovlen = n};
     ssize_t written;
 
     if (peer->watch.fd < 0)
         return vsockHostWriteHeartbeat(peer, iov, n);
     do {
-        written = sendmsg(peer->watch.fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+        written = writev(peer->watch.fd, iov, (int)n);
     } while (written < 0 && (errno == EINTR || (errno == EAGAIN && vsockHostGrow(peer))));
     /* A peer's full buffer may also show as a lack of memory for now. */
     if (written < 0)
@@ -555,7 +552,7 @@ vsockHostRaiseLimit(void)
 }
 
 VsockHost *
-vsockHostNew(Poller *poller, uint32_t cid, int dirFd, int listenFd,
+vsockHostNew(Poller *poller, uint32_t cid, bool dials, int listenFd,
              void (*heartbeat)(VsockHeartbeat what, uint8_t byte, void *opaque), void *opaque)
 {
     VsockHost *host = g_new0(VsockHost, 1);
@@ -563,7 +560,7 @@ vsockHostNew(Poller *poller, uint32_t cid, int dirFd, int listenFd,
     vsockHostRaiseLimit();
     host->poller = poller;
     host->vsock = vsockNew(cid, HOST_BUFFER_SIZE, &vsockHostOps, host);
-    host->dirFd = dirFd;
+    host->dials = dials;
     host->listener.fd = listenFd;
     host->listener.ready = vsockHostOnListener;
     host->listener.opaque = host;

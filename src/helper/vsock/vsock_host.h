@@ -33,12 +33,12 @@ typedef enum {
 typedef struct _VsockHost VsockHost;
 
 /*
- * @dirFd is the directory of the sockets for the guest's connections, -1: none. @listenFd
+ * With @dials the sockets for the guest's connections are in the working directory. @listenFd
  * is the socket "vsock", listening, -1: none. Neither is closed. @heartbeat is called
  * from within the main loop, or from within vsockReceive(); @byte is the one that came.
  * Never NULL.
  */
-VsockHost *vsockHostNew(Poller *poller, uint32_t cid, int dirFd, int listenFd,
+VsockHost *vsockHostNew(Poller *poller, uint32_t cid, bool dials, int listenFd,
                         void (*heartbeat)(VsockHeartbeat what, uint8_t byte, void *opaque),
                         void *opaque);
 /* Closes all connections. */
