@@ -18,6 +18,8 @@
 #include "sandbox/filter_rule.h"
 
 #define QEMU_REFUSED(name) {name, FILTER_RUN, .error = EPERM}
+/* Linux numbers processes up to 2^22. */
+#define QEMU_LIMIT(bit) {"prlimit64", FILTER_RUN, {{0, 1u << (bit), 1u << (bit)}}, .error = EPERM}
 #define QEMU_MISSING(name) {name, FILTER_RUN, .error = ENOSYS}
 
 static const FilterRule qemuCalls[] = {
@@ -47,6 +49,17 @@ static const FilterRule qemuCalls[] = {
     QEMU_REFUSED("pidfd_open"),
     QEMU_REFUSED("pidfd_send_signal"),
     QEMU_REFUSED("pidfd_getfd"),
+    QEMU_REFUSED("setpriority"),
+    /* whose limits: 0 is its own; any other number has one of these bits */
+    QEMU_LIMIT(0), QEMU_LIMIT(1), QEMU_LIMIT(2), QEMU_LIMIT(3), QEMU_LIMIT(4), QEMU_LIMIT(5),
+    QEMU_LIMIT(6), QEMU_LIMIT(7), QEMU_LIMIT(8), QEMU_LIMIT(9), QEMU_LIMIT(10), QEMU_LIMIT(11),
+    QEMU_LIMIT(12), QEMU_LIMIT(13), QEMU_LIMIT(14), QEMU_LIMIT(15), QEMU_LIMIT(16),
+    QEMU_LIMIT(17), QEMU_LIMIT(18), QEMU_LIMIT(19), QEMU_LIMIT(20), QEMU_LIMIT(21),
+
+    /* and what they share */
+    QEMU_REFUSED("shmget"),
+    QEMU_REFUSED("semget"),
+    QEMU_REFUSED("msgget"),
 
     /* keys are not in any namespace but the user's */
     QEMU_REFUSED("add_key"),
@@ -54,8 +67,8 @@ static const FilterRule qemuCalls[] = {
     QEMU_REFUSED("keyctl"),
 
     /* large parts of the kernel that a virtual machine has no use for */
-    QEMU_MISSING("io_uring_setup"),
-    QEMU_MISSING("userfaultfd"),
+    QEMU_REFUSED("io_uring_setup"),
+    QEMU_REFUSED("userfaultfd"),
     QEMU_REFUSED("bpf"),
     QEMU_REFUSED("perf_event_open"),
     QEMU_REFUSED("ptrace"),
