@@ -121,7 +121,8 @@ nitroDriverConfigDropBounds(void *opaque G_GNUC_UNUSED)
 bool
 nitroDriverConfigIsRoot(const nitroDriverConfig *config)
 {
-    return (config->user == (uid_t)-1 ? geteuid() : config->user) == 0;
+    return (config->user == (uid_t)-1 ? geteuid() : config->user) == 0 ||
+           (config->group == (gid_t)-1 ? getegid() : config->group) == 0;
 }
 
 
