@@ -235,14 +235,23 @@ nitroHostTellUnprotected(nitroDriver *driver,
 }
 
 
+/* Whom helpers run as is what nitro.conf says, and known before anybody asks. */
+static void
+nitroHostAddUser(nitroDriver *driver,
+                 char ***list)
+{
+    if (driver->privileged && nitroDriverConfigIsRoot(driver->config))
+        nitroUnprotectedAdd(list, NITRO_UNPROTECTED_USER);
+}
+
+
 void
 nitroHostTellUser(nitroDriver *driver)
 {
-    char user[] = NITRO_UNPROTECTED_USER;
-    char *codes[] = { user, NULL };
+    g_auto(GStrv) list = NULL;
 
-    if (driver->privileged && nitroDriverConfigIsRoot(driver->config))
-        nitroHostTellUnprotected(driver, codes);
+    nitroHostAddUser(driver, &list);
+    nitroHostTellUnprotected(driver, list);
 }
 
 
@@ -262,12 +271,17 @@ int
 nitroHostCheckUnprotected(nitroDriver *driver,
                           const virDomainDef *def)
 {
-    VIR_LOCK_GUARD lock = virLockGuardLock(&driver->lock);
+    g_auto(GStrv) list = NULL;
 
+    /* First, as root without capabilities is refused namespaces, too: there this is the reason. */
+    nitroHostAddUser(driver, &list);
     /* On the device there is no QEMU to confine; its helper knows what else it lacks. */
-    if (nitroDomainDefGetMachine(def) != NITRO_MACHINE_EMULATED)
-        return 0;
-    return nitroUnprotectedCheck(driver->unprotected, driver->config->securityRequired);
+    if (nitroDomainDefGetMachine(def) == NITRO_MACHINE_EMULATED) {
+        VIR_LOCK_GUARD lock = virLockGuardLock(&driver->lock);
+
+        nitroUnprotectedAddAll(&list, driver->unprotected);
+    }
+    return nitroUnprotectedCheck(list, driver->config->securityRequired);
 }
 
 

@@ -48,8 +48,8 @@ void nitroHostTellUser(nitroDriver *driver);
 char **nitroHostGetUnprotected(nitroDriver *driver, const virDomainDef *def);
 
 /*
- * Whether @def may run here with what nitroHostFindAccel() has found missing. Returns 0, or -1
- * with an error set that nitroUnprotectedCheck() describes.
+ * Whether @def may run here, as whom nitro.conf says, with what nitroHostFindAccel() has found
+ * missing. Returns 0, or -1 with an error set that nitroUnprotectedCheck() describes.
  */
 int nitroHostCheckUnprotected(nitroDriver *driver, const virDomainDef *def);
 

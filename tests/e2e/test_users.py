@@ -382,13 +382,17 @@ class Configuration(Configured, SystemTest):
 
     def test_root(self):
         """helpers of root's: they have no capability, and that they are is said"""
+        before = self.daemon.logs().count("should be (user)")
         self.configure('user = "root"\n')
+        # when it starts, and not again when an enclave does
+        wait_until(lambda: self.daemon.logs().count("should be (user)") == before + 1, 10, "a warning")
         dom = self.conn.createXML(domain_xml("root"), 0)
         self.assertUnprivileged(self.helper_of(dom), 0, sorted(os.getgrouplist("root", 0)))
         self.assertEqual(len([line for line in self.messages(dom)
                               if "(user): helpers run as root" in line]), 1)
         client = VsockClient.of(dom)
         self.assertEqual(os.stat(client.directory).st_gid, 0)
+        self.assertEqual(self.daemon.logs().count("should be (user)"), before + 1)
         self.daemon.restart()
         self.reconnect()
         dom = self.conn.lookupByName("root")
