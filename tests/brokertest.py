@@ -21,6 +21,7 @@ import time
 import unittest
 
 import nitrodevmock
+import refusecalls
 import taprunner
 from helpercase import Client, wait_for
 
@@ -764,6 +765,27 @@ class OptionsTest(unittest.TestCase):
                                             pass_fds=[listener.fileno(), other.fileno()])
                     self.assertEqual((1, '', f'libvirt_nitro: {text}\n'),
                                      (result.returncode, result.stdout, result.stderr))
+
+    def test_unconfined(self):
+        """no broker on a kernel without filters of system calls"""
+        if not HELPER:
+            self.skipTest('LIBVIRT_NITRO_HELPER is not set')
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind('')
+            listener.listen()
+            fd = listener.fileno()
+            result = subprocess.run([sys.executable, refusecalls.__file__, 'seccomp=ENOSYS', HELPER,
+                                     '--broker', '--listen-fd', str(fd)], capture_output=True,
+                                    text=True, check=False, timeout=SHORT, pass_fds=[fd],
+                                    env={**os.environ, 'LC_ALL': 'C'})
+            self.assertEqual((2, ''), (result.returncode, result.stdout))
+            self.assertIn('use a kernel with seccomp filters', result.stderr)
+            # it must not be told to do without, either
+            result = subprocess.run([HELPER, '--broker', '--listen-fd', str(fd), '--without',
+                                     'namespaces'], capture_output=True, text=True, check=False,
+                                    timeout=SHORT, pass_fds=[fd])
+            self.assertEqual(1, result.returncode)
+            self.assertIn('Options --broker and --without exclude each other', result.stderr)
 
 
 if __name__ == '__main__':

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 import unittest
@@ -18,6 +19,7 @@ import unittest
 import eifmalformed
 import eifsigner
 import eifwriter
+import refusecalls
 import taprunner
 
 CHECK = os.environ['LIBVIRT_NITRO_CHECK']
@@ -142,6 +144,14 @@ class Options(CheckCase):
         self.assertEqual((done.returncode, json.loads(done.stdout)), (0, {'failure': {
             'code': 'image', 'text': f"the enclave image '{NAME}' cannot be used: Bad file "
                                      'descriptor'}}))
+
+
+    def test_unconfined(self):
+        """a kernel without filters of system calls: the image is not looked at"""
+        self.bad('unsupported', 'The system calls of this process cannot be limited: Invalid '
+                 'argument: use a kernel with seccomp filters', b'',
+                 prefix=[sys.executable, refusecalls.__file__, 'seccomp=EINVAL'])
+        self.refuse('Option --without is unknown', '--without', 'seccomp')
 
 
 class Verdicts(CheckCase):

@@ -33,8 +33,8 @@ JsonWriter *__real_controlEventNew(const char *name);
 JsonWriter *__wrap_controlEventNew(const char *name);
 int __real_imageOpen(Image *image, const Options *options, Failure *failure);
 int __wrap_imageOpen(Image *image, const Options *options, Failure *failure);
-int __real_brokerRun(int listenFd, bool filtered, Failure *failure);
-int __wrap_brokerRun(int listenFd, bool filtered, Failure *failure);
+int __real_brokerRun(int listenFd, Failure *failure);
+int __wrap_brokerRun(int listenFd, Failure *failure);
 
 static const char *escapeAct; /* NULL: none when the enclave runs */
 
@@ -71,10 +71,10 @@ __wrap_imageOpen(Image *image, const Options *options, Failure *failure)
 }
 
 int
-__wrap_brokerRun(int listenFd, bool filtered, Failure *failure)
+__wrap_brokerRun(int listenFd, Failure *failure)
 {
     escapeAct = escapeGetBrokerAct();
     if (*escapeAct)
         g_timeout_add(ESCAPE_DELAY_MS, escapeOnTimer, NULL);
-    return __real_brokerRun(listenFd, filtered, failure);
+    return __real_brokerRun(listenFd, failure);
 }

@@ -19,6 +19,7 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import tempfile
 import termios
 import threading
@@ -27,6 +28,7 @@ import time
 import eifwriter
 import fakeqemu
 import helpercase
+import refusecalls
 import taprunner
 import tinyguest
 from fakeqemu import RUN, STAY, chatter, flood, fork, leave, message, output, say, sleep
@@ -140,6 +142,53 @@ class OptionsTest(HelperCase):
         verdict = json.loads(result.stdout)
         self.assertIn(verdict['accel'], ('kvm', 'tcg'))
         self.assertTrue(verdict['reason'])
+        self.assertIsInstance(verdict['unprotected'], list)
+
+    def probe(self, *refused):
+        """Probes where the kernel refuses calls."""
+        return subprocess.run([sys.executable, refusecalls.__file__, *refused, HELPER, '--probe'],
+                              capture_output=True, text=True, check=False, timeout=SHORT,
+                              env={**os.environ, 'LC_ALL': 'C'})
+
+    def test_probe_lacking(self):
+        """what a kernel refuses is lacking"""
+        for refused, code, text in (
+                ('unshare=EPERM', 'namespaces', 'Operation not permitted'),
+                ('unshare=EACCES', 'namespaces', 'Permission denied'),
+                ('unshare=EINVAL', 'namespaces', 'Invalid argument'),
+                ('unshare=ENOSYS', 'namespaces', 'Function not implemented'),
+                ('clone-user=EPERM', 'qemu-namespaces', 'bwrap: '),
+                ('clone-user=EACCES', 'qemu-namespaces', 'bwrap: '),
+                ('clone-user=EINVAL', 'qemu-namespaces', 'bwrap: '),
+                ('clone-user=ENOSYS', 'qemu-namespaces', 'bwrap: ')):
+            with self.subTest(refused):
+                result = self.probe(refused)
+                self.assertEqual(0, result.returncode, result.stderr)
+                self.assertIn(code, json.loads(result.stdout)['unprotected'])
+                self.assertIn(text, result.stderr)
+
+    def test_probe_unknown(self):
+        """what the host is short of at the moment says nothing of it"""
+        for refused, text in (('unshare=EAGAIN', 'Resource temporarily unavailable'),
+                              ('unshare=ENOMEM', 'Cannot allocate memory'),
+                              ('unshare=ENOSPC', 'No space left on device'),
+                              ('unshare=EMFILE', 'Too many open files'),
+                              ('clone-user=EAGAIN', 'bwrap: '), ('clone-user=ENOMEM', 'bwrap: '),
+                              ('clone-user=ENOSPC', 'bwrap: '), ('clone-user=ENFILE', 'bwrap: '),
+                              ('clone=EAGAIN', 'Resource temporarily unavailable')):
+            with self.subTest(refused):
+                result = self.probe(refused)
+                self.assertEqual((2, ''), (result.returncode, result.stdout))
+                self.assertIn('libvirt_nitro: It cannot be found out how', result.stderr)
+                self.assertIn(text, result.stderr)
+
+    def test_probe_without_filters(self):
+        """nothing is run without filters of system calls"""
+        for error in ('EINVAL', 'ENOSYS'):
+            result = self.probe(f'seccomp={error}')
+            self.assertEqual((3, ''), (result.returncode, result.stdout))
+            self.assertIn('use a kernel with seccomp filters', result.stderr)
+        self.assertEqual(2, self.probe('seccomp=ENOMEM').returncode)
 
     def test_missing(self):
         for option in ('name', 'uuid', 'machine', 'control-fd', 'image-fd', 'memory'):
@@ -286,6 +335,12 @@ class RefusalTest(HelperCase):
 
     def test_heartbeat(self):
         self.assert_failed(self.start(self.tiny(), heartbeat=None), 'config', 'heartbeat', 'CID')
+
+    def test_unconfined(self):
+        """a kernel without filters of system calls"""
+        client = self.start(self.tiny(), prefix=[sys.executable, refusecalls.__file__,
+                                                 'seccomp=EINVAL'])
+        self.assert_failed(client, 'unsupported', 'use a kernel with seccomp filters')
 
     def test_vcpus(self):
         self.assert_failed(self.start(self.tiny(), vcpus=('--vcpus', '4096')), 'config',

@@ -33,7 +33,8 @@ class Helper:
         self.cid = int(self.options['--cid']) if '--cid' in self.options else None
         self.listener = socket.socket(fileno=int(self.options['--control-fd']))
         self.listener.setblocking(True)
-        self.answers = {'query-status': {'phase': 'boot'}, 'query-measurements': MEASUREMENTS,
+        self.answers = {'query-status': {'phase': 'boot', 'unprotected': []},
+                        'query-measurements': MEASUREMENTS,
                         'terminate': {}}
         self.gone = self.stay  # what is done when nobody listens any more
         self.accept()
@@ -61,7 +62,7 @@ class Helper:
         self.say({'event': name, 'data': data})
 
     def started(self):
-        self.event('started', **({} if self.cid is None else {'cid': self.cid}))
+        self.event('started', unprotected=[], **({} if self.cid is None else {'cid': self.cid}))
 
     def boot(self):
         """All that belongs to a good start"""
@@ -71,7 +72,7 @@ class Helper:
         self.running()
 
     def running(self):
-        self.answers['query-status'] = {'phase': 'running',
+        self.answers['query-status'] = {'phase': 'running', 'unprotected': [],
                                         **({} if self.cid is None else {'cid': self.cid})}
 
     def flood(self, data):

@@ -219,6 +219,11 @@ testRoot(void)
     g_assert_false(nitroDriverConfigIsRoot(config));
     nitroDriverConfigFree(config);
 
+    config = testLoadAs("user = \"daemon\"\ngroup = \"root\"\n", true);
+    g_assert_cmpint(config->user, ==, 1);
+    g_assert_true(nitroDriverConfigIsRoot(config));
+    nitroDriverConfigFree(config);
+
     config = testLoad("user = \"daemon\"\n");
     g_assert_cmpint(config->user, ==, 1);
     g_assert_cmpint(config->group, ==, 1);

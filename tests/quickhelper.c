@@ -13,6 +13,7 @@
  *     quick.boot=SECONDS   it boots after so many
  *     quick.protocol=N     the version of the protocol that it greets with
  *     quick.lacks=CODE     what of its confinement is missing, and nothing else (NITRO_UNPROTECTED_*)
+ *     quick.lacks=?        it does not tell, as a helper of an earlier version
  *
  * and signals make it the helper of another day:
  *
@@ -52,7 +53,8 @@ static int nclients;
 
 static const char *cid = "0";
 static int protocol = NITRO_PROTOCOL_VERSION;
-static char lacks[64]; /* of JSON: what follows in "started" and in the status */
+/* of JSON: what follows in "started" and in the status */
+static char lacks[64] = ", \"unprotected\": []";
 static bool strange; /* the greeting */
 static bool booted;
 static double bootAt; /* seconds of the monotonic clock; 0: never */
@@ -258,7 +260,9 @@ readCmdline(const char *cmdline)
         bootAt = strncmp(word, "quick.boot=never", 16) == 0 ? 0 : now() + atof(word + 11);
     if ((word = strstr(cmdline, "quick.protocol=")))
         protocol = atoi(word + strlen("quick.protocol="));
-    if ((word = strstr(cmdline, "quick.lacks=")))
+    if (strstr(cmdline, "quick.lacks=?"))
+        lacks[0] = '\0';
+    else if ((word = strstr(cmdline, "quick.lacks=")))
         snprintf(lacks, sizeof(lacks), ", \"unprotected\": [\"%.*s\"]",
                  (int)strcspn(word + strlen("quick.lacks="), " "), word + strlen("quick.lacks="));
 }

@@ -14,7 +14,6 @@
 #include <string.h>
 
 #include "common/options_values.h"
-#include "sandbox/unprotected.h"
 
 typedef struct {
     const char *name;
@@ -23,12 +22,6 @@ typedef struct {
     /* Stores @value; returns NULL, or what is wrong with it as the end of a sentence. */
     char *(*set)(CheckOptions *options, const char *value);
 } Option;
-
-static char *
-setWithout(CheckOptions *options, const char *value)
-{
-    return unprotectedParse(value, &options->without);
-}
 
 static char *
 setHelp(CheckOptions *options, const char *value G_GNUC_UNUSED)
@@ -116,7 +109,6 @@ static const Option optionTable[] = {
     {"--memory", true, true, setMemory},
     {"--expect-pcr0", true, false, setExpectPcr0},
     {"--expect-pcr8", false, false, setExpectPcr8},
-    {"--without", true, false, setWithout},
     {"--help", false, false, setHelp},
     {"--version", false, false, setVersion},
 };
@@ -208,7 +200,6 @@ checkOptionsHelp(void)
            "  --memory BYTES     memory of the enclave\n"
            "  --expect-pcr0 HEX  refuse an image that is signed for another PCR0\n"
            "  --expect-pcr8      refuse an image that is not signed\n"
-           "  --without CODES    protections that this host lacks: see libvirt_nitro --probe\n"
            "  --help             print this text, and exit\n"
            "  --version          print the version, and exit\n";
 }

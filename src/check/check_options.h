@@ -35,7 +35,6 @@ struct _CheckOptions {
     bool expectsPcr0;
     uint8_t pcr0[EIF_PCR_SIZE];
     bool expectsPcr8; /* whatever its value */
-    unsigned int without; /* UNPROTECTED_...: what this host lacks, and is done without */
 };
 
 /*

@@ -22,9 +22,9 @@
 #include "check_options.h"
 #include "common/json.h"
 #include "common/log.h"
+#include "helper_protocol.h"
 #include "nitro_gettext.h"
 #include "sandbox/sandbox.h"
-#include "sandbox/unprotected.h"
 
 /* Seconds of CPU time: a check needs milliseconds, and waits for slow disks take none. */
 #define CPU_SECONDS 10
@@ -33,7 +33,7 @@
 enum {
     EXIT_TOLD = 0,   /* the verdict has been printed, whatever it is */
     EXIT_USAGE = 1,  /* the command line is wrong */
-    EXIT_UNABLE = 2, /* there is no verdict: stderr says why */
+    EXIT_UNABLE = 2, /* there is a verdict that cannot be printed: stderr says why */
 };
 
 /* Above all errors of the system, and below all of GnuTLS */
@@ -72,20 +72,10 @@ loadMessages(void)
     (void)text;
 }
 
-/* Says on stderr why there can be no check, if @rc is not 0. */
-static bool
-isConfined(int rc, const Failure *failure)
+/* Returns 0, or -1 with @failure set when the check cannot be done: "unsupported", "internal". */
+static int
+prepare(Failure *failure)
 {
-    if (rc < 0)
-        fprintf(stderr, "libvirt_nitro_check: %s\n", failure->text);
-    return rc == 0;
-}
-
-/* Returns false with a sentence on stderr when the check cannot be done. */
-static bool
-prepare(const CheckOptions *options)
-{
-    g_auto(Failure) failure = {0};
     const struct rlimit limit = {CPU_SECONDS, CPU_SECONDS};
     const struct rlimit none = {0, 0};
     int rc;
@@ -95,18 +85,18 @@ prepare(const CheckOptions *options)
     g_get_charset(NULL);
     /* An image that has made this spin must not do so for ever. */
     if (setrlimit(RLIMIT_CPU, &limit) < 0 || setrlimit(RLIMIT_FSIZE, &none) < 0) {
-        fprintf(stderr, "libvirt_nitro_check: cannot limit itself: %s\n", g_strerror(errno));
-        return false;
+        failureSet(failure, NITRO_FAILURE_INTERNAL, "the time of an image's check cannot be "
+                   "limited: %s", g_strerror(errno));
+        return -1;
     }
     if ((rc = gnutls_global_init()) < 0) {
-        fprintf(stderr, "libvirt_nitro_check: GnuTLS cannot be used: %s\n", gnutls_strerror(rc));
-        return false;
+        failureSet(failure, NITRO_FAILURE_INTERNAL, "GnuTLS, which checks signatures, cannot be "
+                   "used: %s", gnutls_strerror(rc));
+        return -1;
     }
-    if (!isConfined(sandboxDropCapabilities(&failure), &failure))
-        return false;
-    if (options->without & UNPROTECTED_SECCOMP)
-        return true;
-    return isConfined(sandboxEnter(SANDBOX_CHECK, &failure), &failure);
+    if (sandboxDropCapabilities(failure) < 0)
+        return -1;
+    return sandboxEnter(SANDBOX_CHECK, failure);
 }
 
 /* {"pcr0": "hex"}, {}, or {"failure": {"code": "image", "text": "..."}} */
@@ -138,11 +128,11 @@ main(int argc, char **argv)
     g_auto(Failure) failure = {0};
     g_autofree char *error = NULL;
     g_autofree char *pcr0 = NULL;
+    int rc;
 
     logCatchGlib();
-    if (!isConfined(sandboxBegin(&failure), &failure))
-        return EXIT_UNABLE;
     setLocale();
+    rc = sandboxBegin(&failure);
     if (!(options = checkOptionsParse(argc, argv, &error))) {
         fprintf(stderr, "libvirt_nitro_check: %s\n", error);
         return EXIT_USAGE;
@@ -157,9 +147,9 @@ main(int argc, char **argv)
         break;
     }
 
-    if (!prepare(options))
-        return EXIT_UNABLE;
-    /* From here on nothing is opened any more, and what is read may be hostile. */
-    checkImage(options, &pcr0, &failure);
+    if (rc == 0 && prepare(&failure) == 0) {
+        /* From here on nothing is opened any more, and what is read may be hostile. */
+        checkImage(options, &pcr0, &failure);
+    }
     return tell(&failure, pcr0);
 }

@@ -40,8 +40,8 @@
  *
  *   {"phase": "running", "cid": 16, "cpus": [1, 3], "accel": "tcg"}
  *
- * where "cid", "cpus" and "accel" are there once they are known, "unprotected" (below) when it is
- * not empty, and "reason" or "failure" (as in the events) once the enclave has ended. query-measurements
+ * where "cid", "cpus" and "accel" are there once they are known, "unprotected" (below) always,
+ * and "reason" or "failure" (as in the events) once the enclave has ended. query-measurements
  * returns {"hash": "sha384", "pcr0": "hex", "pcr1": "hex", "pcr2": "hex",
  * "pcr8": "hex"}, pcr8 of signed images only; before the image has been
  * measured the error is "not-ready". terminate returns {} and ends the enclave;
@@ -61,9 +61,10 @@
  * that never booted, "exited" of one that had; "text" is one sentence for the
  * user; "ioctl" and "errno" are there when a device call failed.
  *
- * "started", what query-status returns, and the line of --probe can have a member "unprotected",
- * a list of up to NITRO_UNPROTECTED_MAX different codes: what of the helper's and QEMU's
- * confinement this host does not have. Without it, or when it is empty, all is there:
+ * "started", what query-status returns, and the line of --probe have a member "unprotected", a
+ * list of up to NITRO_UNPROTECTED_MAX different codes: what of the helper's and QEMU's
+ * confinement this host does not have. When it is empty all is there. Helpers of versions that
+ * confine nothing have no such member: without it nobody knows.
  *
  *   {"event": "started", "data": {"cid": 16, "unprotected": ["namespaces", "landlock"]}}
  *
@@ -132,15 +133,14 @@
 #define NITRO_FAILURE_INTERNAL "internal"       /* VIR_ERR_INTERNAL_ERROR */
 
 /* What a host lacks, in "unprotected", and what a helper is told to do without (--without) */
-#define NITRO_UNPROTECTED_SECCOMP "seccomp"       /* filters for the helper's system calls */
 #define NITRO_UNPROTECTED_NAMESPACES "namespaces" /* of the emulated machine's helper's own */
 #define NITRO_UNPROTECTED_QEMU_NAMESPACES "qemu-namespaces" /* of QEMU's own */
 #define NITRO_UNPROTECTED_LANDLOCK "landlock"     /* in their place for QEMU */
 
 /* The driver's own: never on the wire */
-#define NITRO_UNPROTECTED_USER "user"             /* helpers are root's */
+#define NITRO_UNPROTECTED_USER "user"             /* helpers are root's, or of root's group */
 #define NITRO_UNPROTECTED_ACL "acl"               /* the state directory can have no ACLs */
-#define NITRO_UNPROTECTED_UNKNOWN "unknown"       /* the helper is one of an earlier version */
+#define NITRO_UNPROTECTED_UNKNOWN "unknown"       /* the helper does not tell: an earlier version */
 
 /* codes at a time */
 #define NITRO_UNPROTECTED_MAX 16

@@ -297,8 +297,6 @@ static void
 lifecycleLogConfinement(const Options *options)
 {
     bool emulated = options->machine == OPTIONS_MACHINE_EMULATED;
-    const char *calls = options->without & UNPROTECTED_SECCOMP ? "all system calls" :
-                                                                 "filtered system calls";
     const char *host = !emulated ? "the host's namespaces" :
                        options->without & UNPROTECTED_NAMESPACES ?
                            "the host's namespaces" : "user and network namespaces of its own";
@@ -309,8 +307,8 @@ lifecycleLogConfinement(const Options *options)
                            "; QEMU has the host's namespaces and files" :
                            "; QEMU has the host's namespaces, and files by Landlock";
 
-    logInfo("The helper is user %u, group %u, without capabilities, with %s, in %s%s", geteuid(),
-            getegid(), calls, host, qemu);
+    logInfo("The helper is user %u, group %u, without capabilities, with filtered system calls, "
+            "in %s%s", geteuid(), getegid(), host, qemu);
 }
 
 static void
@@ -323,8 +321,7 @@ lifecycleOnStarted(const BackendStatus *status, void *opaque)
 
     if (lifecycle->phase != PHASE_PREPARE)
         return;
-    if (!(lifecycle->options->without & UNPROTECTED_SECCOMP) &&
-        sandboxTighten(lifecycleGetProcess(lifecycle), &failure) < 0) {
+    if (sandboxTighten(lifecycleGetProcess(lifecycle), &failure) < 0) {
         lifecycleFail(lifecycle, &failure);
         return;
     }
@@ -450,8 +447,6 @@ lifecycleConfine(Lifecycle *lifecycle, Failure *failure)
 
     g_unix_signal_add(SIGTERM, lifecycleOnSignal, lifecycle);
     g_unix_signal_add(SIGINT, lifecycleOnSignal, lifecycle);
-    if (options->without & UNPROTECTED_SECCOMP)
-        return 0;
     return sandboxEnter(lifecycleGetProcess(lifecycle), failure);
 }
 

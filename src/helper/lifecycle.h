@@ -14,7 +14,8 @@
 typedef enum {
     LIFECYCLE_EXIT_ENDED = 0,  /* the enclave has run (or was ended on request) */
     LIFECYCLE_EXIT_USAGE = 1,  /* the command line is wrong */
-    LIFECYCLE_EXIT_FAILED = 2, /* the enclave could not be started */
+    LIFECYCLE_EXIT_FAILED = 2, /* the enclave could not be started, or --probe found nothing out */
+    LIFECYCLE_EXIT_UNSUPPORTED = 3, /* --probe: no enclave can be run on this host */
 } LifecycleExit;
 
 /*

@@ -19,6 +19,7 @@
 #include "heartbeat/broker.h"
 #include "common/json.h"
 #include "emulated/kvm_probe.h"
+#include "helper_protocol.h"
 #include "lifecycle.h"
 #include "common/log.h"
 #include "nitro_gettext.h"
@@ -58,12 +59,20 @@ static LifecycleExit
 mainProbe(void)
 {
     JsonWriter *writer = jsonWriterNew();
+    g_auto(Failure) failure = {0};
     g_autofree char *reason = NULL;
     g_autofree char *line = NULL;
+    unsigned int lacks;
 
+    if (unprotectedProbe(&lacks, &failure) < 0) {
+        g_free(jsonWriterEnd(writer));
+        fprintf(stderr, "libvirt_nitro: %s\n", failure.text);
+        return g_str_equal(failure.code, NITRO_FAILURE_UNSUPPORTED) ? LIFECYCLE_EXIT_UNSUPPORTED :
+                                                                      LIFECYCLE_EXIT_FAILED;
+    }
     jsonAddString(writer, "accel", kvmProbe(&reason) ? "kvm" : "tcg");
     jsonAddString(writer, "reason", reason);
-    unprotectedAddTo(unprotectedProbe(), writer);
+    unprotectedAddTo(lacks, writer);
     line = jsonWriterEnd(writer);
     return fputs(line, stdout) < 0 || fflush(stdout) != 0 ? LIFECYCLE_EXIT_FAILED :
                                                             LIFECYCLE_EXIT_ENDED;
@@ -75,7 +84,7 @@ mainBroker(const Options *options)
     g_auto(Failure) failure = {0};
 
     logInfo("libvirt_nitro %s is the heartbeat broker", NITRO_VERSION);
-    if (brokerRun(options->listenFd, !(options->without & UNPROTECTED_SECCOMP), &failure) == 0)
+    if (brokerRun(options->listenFd, &failure) == 0)
         return LIFECYCLE_EXIT_ENDED;
     logError("%s", failure.text);
     return LIFECYCLE_EXIT_FAILED;

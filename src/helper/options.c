@@ -611,8 +611,7 @@ optionsCheckBrokerOnly(const OptionsParser *parser)
         return g_strdup("Option --broker needs --listen-fd");
     for (i = 0; i < G_N_ELEMENTS(optionTable); i++) {
         if (parser->seen[i] && !g_str_equal(optionTable[i].name, "--broker") &&
-            !g_str_equal(optionTable[i].name, "--listen-fd") &&
-            !g_str_equal(optionTable[i].name, "--without"))
+            !g_str_equal(optionTable[i].name, "--listen-fd"))
             return g_strdup_printf("Options --broker and %s exclude each other",
                                    optionTable[i].name);
     }

@@ -85,10 +85,19 @@ nitroDriverConfigFree(nitroDriverConfig *config)
 }
 
 
+/* Whether helpers are root, who needs capabilities to be root in a namespace */
+static bool
+nitroDriverConfigHasRootUser(const nitroDriverConfig *config)
+{
+    return (config->user == (uid_t)-1 ? geteuid() : config->user) == 0;
+}
+
+
 bool
 nitroDriverConfigIsRoot(const nitroDriverConfig *config)
 {
-    return (config->user == (uid_t)-1 ? geteuid() : config->user) == 0;
+    return nitroDriverConfigHasRootUser(config) ||
+           (config->group == (gid_t)-1 ? getegid() : config->group) == 0;
 }
 
 
@@ -100,7 +109,7 @@ nitroDriverConfigSetUser(const nitroDriverConfig *config,
         virCommandSetUID(cmd, config->user);
     if (config->group != (gid_t)-1)
         virCommandSetGID(cmd, config->group);
-    if (!nitroDriverConfigIsRoot(config))
+    if (!nitroDriverConfigHasRootUser(config))
         virCommandClearCaps(cmd);
 }
 
@@ -111,7 +120,7 @@ nitroDriverConfigDropBounds(void *opaque)
     const nitroDriverConfig *config = opaque;
     unsigned long cap;
 
-    if (nitroDriverConfigIsRoot(config))
+    if (nitroDriverConfigHasRootUser(config))
         return 0;
     /* EINVAL: the kernel has no more. */
     for (cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++) {

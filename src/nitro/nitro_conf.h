@@ -119,6 +119,7 @@ struct _nitroDriver {
     /* Under lock */
     char *accel; /* what --probe of the helper found; NULL: not asked yet */
     char **unprotected; /* likewise: what confines emulated enclaves, and is missing */
+    gint64 probed;      /* us of the monotonic clock: when that was found */
     char **told;        /* what of that, and of what runs lacked, the log has got already */
     size_t nholds; /* nitroDriverHold() */
     size_t autostartable; /* domains to be started with the daemon, */
@@ -167,7 +168,7 @@ void nitroDriverConfigSetUser(const nitroDriverConfig *config, virCommand *cmd);
  */
 int nitroDriverConfigDropBounds(void *opaque);
 
-/* Whether helpers have the user id of root, and so what root owns */
+/* Whether helpers have the user or group id of root, and so what is root's */
 bool nitroDriverConfigIsRoot(const nitroDriverConfig *config);
 
 /*

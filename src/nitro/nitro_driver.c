@@ -31,6 +31,7 @@
 #include "nitro_driver_stats.h"
 #include "nitro_driver_tune.h"
 #include "nitro_end.h"
+#include "nitro_host.h"
 #include "nitro_native.h"
 #include "nitro_restart.h"
 #include "nitro_start.h"
@@ -1153,6 +1154,7 @@ nitroStateInitialize(bool privileged,
         virDriverShouldAutostart(config->stateDir, &autostart) < 0)
         goto error;
 
+    nitroHostTellUser(nitro_driver);
     nitroDriverConfigManage(config);
     nitroTakeoverAll(nitro_driver);
     if (autostart)

@@ -33,7 +33,10 @@ nitroEventsNote(virDomainObj *vm,
     if (STREQ(event->name, NITRO_EVENT_STARTED)) {
         nitroRunNoteCid(vm->def, event->cid);
         nitroRunNoteCpus(vm, event->cpus, event->ncpus);
-        nitroUnprotectedAddAll(&priv->run.unprotected, event->unprotected);
+        if (event->unprotected)
+            nitroUnprotectedAddAll(&priv->run.unprotected, event->unprotected);
+        else
+            nitroUnprotectedAdd(&priv->run.unprotected, NITRO_UNPROTECTED_UNKNOWN);
     } else if (STREQ(event->name, NITRO_EVENT_BOOTED)) {
         priv->run.booted = true;
         if (priv->run.startTime > 0)

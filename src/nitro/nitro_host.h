@@ -36,23 +36,38 @@ void nitroHostSayUnreachable(const nitroDriverConfig *config, const char *helper
 void nitroHostTellUnprotected(nitroDriver *driver, char *const *codes);
 
 /*
+ * Has in the log that helpers of the system's daemon run as root, if they do. What else may be
+ * missing is QEMU's, and asked for when the first emulated enclave is started.
+ */
+void nitroHostTellUser(nitroDriver *driver);
+
+/*
  * What of its confinement the helper of @def has to do without on this host (g_strfreev), as far as
  * nitroHostFindAccel() has found it out; NULL: nothing.
  */
 char **nitroHostGetUnprotected(nitroDriver *driver, const virDomainDef *def);
 
 /*
- * Whether @def may run here with what nitroHostFindAccel() has found missing. Returns 0, or -1
- * with an error set that nitroUnprotectedCheck() describes.
+ * Whether @def may run here, as whom nitro.conf says, with what nitroHostFindAccel() has found
+ * missing. Returns 0, or -1 with an error set that nitroUnprotectedCheck() describes.
  */
 int nitroHostCheckUnprotected(nitroDriver *driver, const virDomainDef *def);
 
 /*
+ * Whether nitroHostFindAccel() has nothing to ask. Where something is missing it asks again later,
+ * as that may be installed any time. Waits for nothing.
+ */
+bool nitroHostIsKnown(nitroDriver *driver);
+
+/*
  * Finds out which accelerator works for the emulated machine, and what this host lacks to confine
- * it: asks the helper once in the life of the daemon, as a KVM that does not work costs the helper's probe its whole
- * time limit. Call it without the lock of a domain, unless nitroHostGetAccel() knows.
+ * it: asks the helper, and not again in the life of the daemon when nothing is missing, as a KVM
+ * that does not work costs the helper's probe its whole time limit. Call it without the lock of a
+ * domain, unless nitroHostIsKnown().
  *
- * Returns 0, or -1 with an error set.
+ * Returns 0, or -1 with an error set, and nothing is taken for known: VIR_ERR_OPERATION_UNSUPPORTED
+ * where no enclave can run, VIR_ERR_OPERATION_TIMEOUT, VIR_ERR_OPERATION_FAILED when the helper
+ * could not find out.
  */
 int nitroHostFindAccel(nitroDriver *driver);
 

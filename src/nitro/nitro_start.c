@@ -52,14 +52,12 @@ nitroStartBeginJobOnly(virDomainObj *vm)
 }
 
 
-/* Whether the accelerator of the emulated machine is still to be found out */
+/* Whether the accelerator of the emulated machine is still to be found out, or what confines it */
 static bool
 nitroStartNeedsAccel(nitroDriver *driver,
                      const virDomainDef *def)
 {
-    g_autofree char *accel = nitroHostGetAccel(driver);
-
-    return !accel && nitroDomainDefGetMachine(def) == NITRO_MACHINE_EMULATED;
+    return nitroDomainDefGetMachine(def) == NITRO_MACHINE_EMULATED && !nitroHostIsKnown(driver);
 }
 
 
@@ -371,7 +369,7 @@ nitroStartWaitBooted(nitroDriver *driver,
     if (nitroStartCheckRun(vm, id) < 0)
         return -1;
     if (priv->run.booted)
-        return 0;
+        return nitroUnprotectedCheck(priv->run.unprotected, driver->config->securityRequired);
 
     if (priv->run.failureText && STREQ_NULLABLE(priv->run.failureCode, NITRO_FAILURE_IMAGE)) {
         /* The helper has got a descriptor and knows no name. */

@@ -21,8 +21,6 @@ static const struct {
     const char *code;
     const char *text;
 } nitroUnprotectedTexts[] = {
-    { NITRO_UNPROTECTED_SECCOMP,
-      N_("the kernel has no seccomp filters, so the helper can make all system calls") },
     { NITRO_UNPROTECTED_NAMESPACES,
       N_("user namespaces are refused to the helper, so it has the host's file system and network") },
     { NITRO_UNPROTECTED_QEMU_NAMESPACES,
@@ -30,11 +28,11 @@ static const struct {
     { NITRO_UNPROTECTED_LANDLOCK,
       N_("the kernel has no Landlock, which would stand in for namespaces") },
     { NITRO_UNPROTECTED_USER,
-      N_("helpers run as root: name another 'user' in nitro.conf") },
+      N_("helpers run as root, or in root's group: name another 'user' or 'group' in nitro.conf") },
     { NITRO_UNPROTECTED_ACL,
       N_("the file system of the state directory has no access control lists, so any program of the helpers' group can connect to the sockets that programs make for the enclave") },
     { NITRO_UNPROTECTED_UNKNOWN,
-      N_("the helper was started by an earlier version: restart the domain to have it confined") },
+      N_("the helper is of an earlier version, and does not tell: restart the domain to have it confined, without an <emulator> that names such a helper") },
 };
 
 

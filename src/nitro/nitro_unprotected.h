@@ -30,7 +30,7 @@ void nitroUnprotectedAddAll(char ***list, char *const *codes);
 /* What @code means, a sentence without its full stop (g_free). */
 char *nitroUnprotectedDescribe(const char *code);
 
-/* The codes of @list in one string, "seccomp, landlock" (g_free); empty for none. */
+/* The codes of @list in one string, "namespaces, landlock" (g_free); empty for none. */
 char *nitroUnprotectedJoin(char *const *list);
 
 /*

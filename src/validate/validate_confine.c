@@ -31,7 +31,6 @@ static const struct {
     const char *code;
     const char *check;
 } validateParts[] = {
-    { NITRO_UNPROTECTED_SECCOMP, N_("if system calls of helpers can be filtered") },
     { NITRO_UNPROTECTED_NAMESPACES, N_("if helpers can have namespaces of their own") },
     { NITRO_UNPROTECTED_QEMU_NAMESPACES, N_("if QEMU can have namespaces of its own") },
     { NITRO_UNPROTECTED_LANDLOCK, N_("if Landlock can stand in for namespaces") },
@@ -53,9 +52,13 @@ validateMissing(const char *code)
 }
 
 
-/* The system's nitro.conf below @root, as far as it is about this. Returns the user's name. */
+/*
+ * The system's nitro.conf below @root, as far as it is about this. Returns the user's name, with
+ * @group set, that of the group (g_free; NULL: the user's own).
+ */
 static char *
-validateReadConf(const char *root)
+validateReadConf(const char *root,
+                 char **group)
 {
     g_autofree char *path = g_strconcat(root, SYSCONFDIR "/libvirt/nitro.conf", NULL);
     g_autoptr(virConf) conf = NULL;
@@ -64,6 +67,7 @@ validateReadConf(const char *root)
     if (virFileExists(path) &&
         (!(conf = virConfReadFile(path, 0)) ||
          virConfGetValueString(conf, "user", &user) < 0 ||
+         virConfGetValueString(conf, "group", group) < 0 ||
          virConfGetValueBool(conf, "security_required", &required) < 0)) {
         validateCheck(VALIDATE_DAEMON, _("for settings in %s"), path);
         validateFail("%s", virGetLastErrorMessage());
@@ -73,9 +77,10 @@ validateReadConf(const char *root)
 }
 
 
-/* Finds @name, whom helpers run as; without it the daemon does not start. */
+/* Finds @name and @group, as whom helpers run; without them the daemon does not start. */
 static void
 validateUser(const char *name,
+             const char *group,
              validateIds *ids)
 {
     g_autofree gid_t *groups = NULL;
@@ -89,7 +94,13 @@ validateUser(const char *name,
     }
     if (virGetGroupList(ids->user, (gid_t)-1, &groups) > 0)
         ids->group = groups[0];
-    if (ids->user == 0)
+    if (group && virGetGroupID(group, &ids->group) < 0) {
+        virResetLastError();
+        validateFail(_("There is no group '%s': name another 'group' in nitro.conf, or none for the user's own"),
+                     group);
+        return;
+    }
+    if (ids->user == 0 || ids->group == 0)
         validateMissing(NITRO_UNPROTECTED_USER);
     else
         validatePass();
@@ -121,6 +132,7 @@ void
 validateConfineUser(const char *root,
                     validateIds *ids)
 {
+    g_autofree char *group = NULL;
     g_autofree char *user = NULL;
 
     ids->user = (uid_t)-1;
@@ -128,8 +140,8 @@ validateConfineUser(const char *root,
     if (geteuid() != 0)
         return;
 
-    user = validateReadConf(root);
-    validateUser(user, ids);
+    user = validateReadConf(root, &group);
+    validateUser(user, group, ids);
     validateAcl(root);
 }
 
@@ -139,7 +151,7 @@ static bool
 validateLacks(virJSONValue *array,
               const char *code)
 {
-    size_t n = array && virJSONValueIsArray(array) ? virJSONValueArraySize(array) : 0;
+    size_t n = virJSONValueArraySize(array);
     size_t i;
 
     for (i = 0; i < n; i++) {
@@ -165,6 +177,12 @@ validateConfine(const validateIds *ids)
     }
 
     array = virJSONValueObjectGet(object, "unprotected");
+    if (!array || !virJSONValueIsArray(array)) {
+        validateCheck(VALIDATE_DAEMON, "%s", _("what confines helpers"));
+        validateFail(_("%s does not tell: install the version of the helper that goes with this program"),
+                     helper);
+        return;
+    }
     for (i = 0; i < G_N_ELEMENTS(validateParts); i++) {
         validateCheck(VALIDATE_DAEMON, "%s", _(validateParts[i].check));
         if (validateLacks(array, validateParts[i].code))

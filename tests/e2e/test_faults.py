@@ -25,6 +25,7 @@ import taprunner
 from daemon import NOBODY, wait_until
 from e2etest import (ADDED, BOOTED, CRASHED, DESTROYED, RUNNING, SHUTDOWN, SHUTOFF, STARTED,
                      Background, EnclaveTest, boot_kernel, domain_xml, libvirt, quick_xml)
+from quicktest import QUICKHELPER
 
 CONFIG = libvirt.VIR_DOMAIN_AFFECT_CONFIG
 LIVE = libvirt.VIR_DOMAIN_AFFECT_LIVE
@@ -337,7 +338,8 @@ class Undying(FaultTest):
         cls.hold = os.path.join(cls.daemon.dir, "hold")
         if os.geteuid() != 0 or not daemon.build_is_for_all():
             return
-        # another user's, so that the daemon's signal is refused
+        # another user's, so that the daemon's signal is refused; a real one could not even look
+        # into the directory of its vsock
         setpriv = shutil.copy(daemon.SETPRIV, cls.daemon.dir)
         os.chmod(setpriv, 0o4755)
         os.chmod(cls.daemon.dir, 0o755)
@@ -346,7 +348,7 @@ class Undying(FaultTest):
             text.write(UNDYING)
         cls.daemon.wrap_helper(
             f'[ "$1" = --name ] && exec {setpriv} --reuid={cls.OTHER} --regid={cls.OTHER} '
-            f'--clear-groups {sys.executable} {script} {cls.hold} {daemon.HELPER} "$@"')
+            f'--clear-groups {sys.executable} {script} {cls.hold} {QUICKHELPER} "$@"')
 
     def setUp(self):
         super().setUp()

@@ -21,6 +21,7 @@ import sys
 import time
 
 import daemon
+import refusecalls
 import taprunner
 from daemon import AS_HELPER, AS_MEMBER, AS_OUTSIDER, HELPER_ID, MEMBER_ID, wait_until
 from e2etest import EnclaveTest, boot_kernel, domain_xml, libvirt, quick_xml
@@ -381,13 +382,17 @@ class Configuration(Configured, SystemTest):
 
     def test_root(self):
         """helpers of root's: they have no capability, and that they are is said"""
+        before = self.daemon.logs().count("should be (user)")
         self.configure('user = "root"\n')
+        # when it starts, and not again when an enclave does
+        wait_until(lambda: self.daemon.logs().count("should be (user)") == before + 1, 10, "a warning")
         dom = self.conn.createXML(domain_xml("root"), 0)
         self.assertUnprivileged(self.helper_of(dom), 0, sorted(os.getgrouplist("root", 0)))
         self.assertEqual(len([line for line in self.messages(dom)
                               if "(user): helpers run as root" in line]), 1)
         client = VsockClient.of(dom)
         self.assertEqual(os.stat(client.directory).st_gid, 0)
+        self.assertEqual(self.daemon.logs().count("should be (user)"), before + 1)
         self.daemon.restart()
         self.reconnect()
         dom = self.conn.lookupByName("root")
@@ -405,7 +410,7 @@ class Lacks(Configured, QuickTest):
     """What helpers say that is missing"""
 
     system = True
-    TEXTS = {"seccomp": "no seccomp filters", "namespaces": "user namespaces are refused",
+    TEXTS = {"namespaces": "user namespaces are refused",
              "qemu-namespaces": "install bubblewrap", "landlock": "no Landlock",
              "from-tomorrow": "newer than the daemon"}
 
@@ -435,13 +440,14 @@ class Lacks(Configured, QuickTest):
         """the status file has it; one of an earlier version has not, and nobody knows"""
         dom = self.conn.createXML(self.xml("kept", "quick.lacks=landlock"), 0)
         other = self.conn.createXML(self.xml("whole"), 0)
-        old = self.conn.createXML(self.xml("old"), 0)
+        old = self.conn.createXML(self.xml("old", "quick.lacks=?"), 0)
         del other, old
         self.daemon.stop()
         status = pathlib.Path(self.status_file("old"))
         text = status.read_text(encoding="utf-8")
-        self.assertIn("<unprotected/>", text)
-        status.write_text(text.replace("<unprotected/>", ""), encoding="utf-8")
+        text, n = re.subn(r"<unprotected>.*?</unprotected>", "", text, flags=re.DOTALL)
+        self.assertEqual(n, 1, text)
+        status.write_text(text, encoding="utf-8")
         self.daemon.start()
         self.reconnect()
         for name, codes in (("kept", ["landlock"]), ("whole", []), ("old", ["unknown"])):
@@ -451,6 +457,16 @@ class Lacks(Configured, QuickTest):
                 wait_until(lambda: self.lacking(dom) == codes, 10, "messages")
             self.assertEqual(self.lacking(dom), codes, name)
             dom.destroy()
+
+    def test_untold(self):
+        """a helper of an earlier version, as <emulator> can name one, says nothing: that is said"""
+        dom = self.conn.createXML(self.xml("untold", "quick.lacks=?"), 0)
+        self.assertEqual(self.lacking(dom), ["unknown"])
+        self.assertIn("earlier version", "".join(dom.messages()))
+        dom.destroy()
+        self.configure("security_required = 1\n")
+        with self.refused(UNSUPPORTED, "'unknown'", "<emulator>", "security_required = 1"):
+            self.conn.createXML(self.xml("untold", "quick.lacks=?"), 0)
 
     def test_required(self):
         """security_required: what is known to be missing is an error"""
@@ -462,6 +478,89 @@ class Lacks(Configured, QuickTest):
         # a helper that says so, and does not heed what it is told: its enclave ends
         with self.refused(UNSUPPORTED, "'landlock'", "security_required = 1"):
             self.conn.createXML(self.xml("lacks", "quick.lacks=landlock"), 0)
+
+
+class Asked(QuickTest):
+    """What the daemon makes of the helper's --probe, in a session"""
+
+    PASS = """{"accel": "tcg", "reason": "none", "unprotected": [%s]}"""
+
+    @classmethod
+    def before_start(cls):
+        cls.answer = pathlib.Path(cls.daemon.dir, "answer")
+        cls.daemon.wrap_helper(f"""if [ "$1" = --probe ] && [ -e {cls.answer} ]; then
+    . {cls.answer}
+    exit
+fi""")
+
+    def setUp(self):
+        super().setUp()
+        # a daemon that has not asked yet
+        self.daemon.restart()
+        self.reconnect()
+        self.addCleanup(self.answer.unlink, missing_ok=True)
+
+    def say(self, script):
+        self.answer.write_text(script, encoding="ascii")
+
+    def without(self):
+        """What the helper of a new domain is told to do without"""
+        dom = self.conn.createXML(self.xml("asked"), 0)
+        words = pathlib.Path(f"/proc/{self.helper_of(dom)}/cmdline").read_bytes().split(b"\0")
+        dom.destroy()
+        return words[words.index(b"--without") + 1].decode() if b"--without" in words else None
+
+    def test_unknown(self):
+        """a probe that could not find out is no answer: the start fails, and the next one asks"""
+        self.say("echo libvirt_nitro: It is short of processes >&2; exit 2")
+        for _ in range(2):
+            with self.refused(libvirt.VIR_ERR_OPERATION_FAILED, "--probe", "short of processes"):
+                self.conn.createXML(self.xml("asked"), 0)
+        self.say("kill -KILL $$")
+        with self.refused(libvirt.VIR_ERR_OPERATION_FAILED, "--probe", "signal 9"):
+            self.conn.createXML(self.xml("asked"), 0)
+        self.say("""echo '{"accel": "tcg", "reason": "none"}'""")
+        with self.refused(libvirt.VIR_ERR_INTERNAL_ERROR, "no list 'unprotected'"):
+            self.conn.createXML(self.xml("asked"), 0)
+        self.answer.unlink()
+        self.say(f"echo '{self.PASS % ''}'")
+        self.assertIsNone(self.without())
+
+    def test_unsupported(self):
+        """a host that can run none"""
+        self.say("echo libvirt_nitro: use a kernel with seccomp filters >&2; exit 3")
+        with self.refused(UNSUPPORTED, "no enclave", "seccomp filters"):
+            self.conn.createXML(self.xml("asked"), 0)
+
+    def test_time(self):
+        """a probe that does not end"""
+        self.say("exec sleep 100")
+        begin = time.monotonic()
+        with self.refused(libvirt.VIR_ERR_OPERATION_TIMEOUT, "--probe", "10 seconds"):
+            self.conn.createXML(self.xml("asked"), 0)
+        self.assertLess(time.monotonic() - begin, 20)
+
+    def test_again(self):
+        """what is missing is asked for again, and what is not is known for good"""
+        lacking = self.PASS % '"qemu-namespaces"'
+        self.say(f"echo '{lacking}'")
+        self.assertEqual(self.without(), "qemu-namespaces")
+        # somebody installs bubblewrap
+        self.say(f"echo '{self.PASS % ''}'")
+        self.assertEqual(self.without(), "qemu-namespaces")
+        wait_until(lambda: self.without() is None, 15, "another question")
+        self.say("exit 2")
+        self.assertIsNone(self.without())
+
+    def test_filters(self):
+        """the checker on a kernel without filters: its verdict is the client's error"""
+        self.daemon.wrap(daemon.CHECKER, f"""exec {sys.executable} {refusecalls.__file__} \\
+    seccomp=EINVAL {self.daemon.program(daemon.CHECKER)} "$@"
+""")
+        self.addCleanup(self.daemon.wrap, daemon.CHECKER, "")
+        self.say(f"echo '{self.PASS % ''}'")
+        with self.refused(UNSUPPORTED, "use a kernel with seccomp filters"):
+            self.conn.createXML(self.xml("asked"), 0)
 
 
 def main():

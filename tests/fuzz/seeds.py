@@ -157,7 +157,8 @@ GREETING = b'{"libvirt-nitro": {"protocol": 1, "version": "0.1.0"}}\n'
 def monitors():
     """What helpers say; first which enclave: bits 1: has a CID, 2: gets one, 4: from its start"""
     pcrs = b''.join(b', "pcr%d": "%s"' % (i, b'c' * 96) for i in (0, 1, 2, 8))
-    started = b'{"event": "started", "data": {"cid": 16, "cpus": [1, 3], "accel": "tcg"}}\n'
+    started = (b'{"event": "started", "data": {"cid": 16, "cpus": [1, 3], "accel": "tcg", '
+               b'"unprotected": []}}\n')
     booted = b'{"event": "booted", "data": {}}\n'
     exited = b'{"event": "exited", "data": {"reason": "poweroff"}}\n'
     failed = (b'{"event": "failed", "data": {"code": "image", "text": "\\u001b[31m \xc3\xa4", '

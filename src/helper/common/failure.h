@@ -19,7 +19,7 @@ struct _Failure {
     const char *code;  /* NITRO_FAILURE_..., static; NULL: nothing has failed */
     char *text;        /* one sentence for the user, owned */
     const char *ioctl; /* the name of the device call that failed, static, or NULL */
-    int err;           /* its errno */
+    int err;           /* its errno, or that of the call that could not confine this process */
 };
 
 /*

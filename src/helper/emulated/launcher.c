@@ -221,7 +221,7 @@ launcherRestrict(const LauncherChild *child)
     if (!(child->options->without & UNPROTECTED_LANDLOCK) &&
         landlockRestrict((const char *const *)paths, child->kvm ? QEMU_KVM_DEVICE : NULL) < 0)
         launcherFail("QEMU cannot be confined by Landlock");
-    if (!(child->options->without & UNPROTECTED_SECCOMP) && sandboxFilterQemu() < 0)
+    if (sandboxFilterQemu() < 0)
         launcherFail("the filter of QEMU");
 }
 
@@ -229,15 +229,12 @@ launcherRestrict(const LauncherChild *child)
 static void
 launcherConfine(const LauncherChild *child, GPtrArray *argv)
 {
-    bool filtered = !(child->options->without & UNPROTECTED_SECCOMP);
-
     if (child->options->without & UNPROTECTED_QEMU_NAMESPACES) {
         launcherRestrict(child);
         return;
     }
-    if (filtered)
-        launcherGiveFilter();
-    qemuCommandConfine(argv, child->kvm, filtered);
+    launcherGiveFilter();
+    qemuCommandConfine(argv, child->kvm, true);
 }
 
 static void __attribute__((noreturn))

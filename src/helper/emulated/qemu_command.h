@@ -42,7 +42,8 @@ GPtrArray *qemuCommandBuild(const QemuCommand *command);
 /*
  * Puts bubblewrap before the arguments @argv of QEMU: with namespaces of its own, in which there is
  * QEMU, its libraries and firmware, all read-only, /proc of its own processes, and /dev/kvm with
- * @kvm; under the filter of system calls that QEMU_FD_FILTER reads, if @filtered. Source: bwrap(1).
+ * @kvm; under the filter of system calls that QEMU_FD_FILTER reads, if @filtered: as QEMU always is, and a
+ * program that stands for it in a trial is not. Source: bwrap(1).
  */
 void qemuCommandConfine(GPtrArray *argv, bool kvm, bool filtered);
 

@@ -353,10 +353,10 @@ brokerOnClient(int fd, void *opaque)
 }
 
 int
-brokerRun(int listenFd, bool filtered, Failure *failure)
+brokerRun(int listenFd, Failure *failure)
 {
     Broker broker = {.fd = listenFd, .portError = -1};
-    int rc = 0;
+    int rc;
 
     if (sandboxDropCapabilities(failure) < 0)
         return -1;
@@ -368,8 +368,7 @@ brokerRun(int listenFd, bool filtered, Failure *failure)
     g_unix_signal_add(SIGTERM, brokerOnSignal, &broker);
     g_unix_signal_add(SIGINT, brokerOnSignal, &broker);
 
-    if (filtered)
-        rc = sandboxEnter(SANDBOX_BROKER, failure);
+    rc = sandboxEnter(SANDBOX_BROKER, failure);
     if (rc == 0)
         g_main_loop_run(broker.loop);
 

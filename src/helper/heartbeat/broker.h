@@ -20,10 +20,10 @@
  * Serves the helpers that connect to the listening UNIX stream socket @listenFd until
  * BROKER_GRACE_MS after the last one has left, or SIGTERM. Before it ends it shuts the socket, whose
  * file the daemon removes; who has connected before that is still served, but for SIGTERM, which
- * ends it at once. With @filtered it makes only the system calls that it needs.
+ * ends it at once. It makes only the system calls that it needs.
  *
  * Returns 0, or -1 with @failure set ("unsupported"), having served nobody.
  */
-int brokerRun(int listenFd, bool filtered, Failure *failure);
+int brokerRun(int listenFd, Failure *failure);
 
 #define BROKER_GRACE_MS 2000

@@ -29,8 +29,9 @@
 static int
 sandboxFail(Failure *failure, const char *what)
 {
+    failure->err = errno;
     failureSet(failure, NITRO_FAILURE_UNSUPPORTED, "This process cannot be confined: %s: %s", what,
-               g_strerror(errno));
+               g_strerror(failure->err));
     return -1;
 }
 
@@ -160,10 +161,11 @@ sandboxLeaveHost(Failure *failure)
     gid_t group = getegid();
 
     if (unshare(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWIPC) < 0) {
+        failure->err = errno;
         failureSet(failure, NITRO_FAILURE_UNSUPPORTED,
                    "This process cannot have namespaces of its own: %s: let users have user "
                    "namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone)",
-                   g_strerror(errno));
+                   g_strerror(failure->err));
         return -1;
     }
     if (sandboxBecomeUser(user, group, failure) < 0)
@@ -195,8 +197,9 @@ sandboxLoad(const struct sock_filter *filter, size_t n, Failure *failure)
 {
     if (sandboxSetFilter(filter, n) == 0)
         return 0;
+    failure->err = errno;
     failureSet(failure, NITRO_FAILURE_UNSUPPORTED, "The system calls of this process cannot be "
-               "limited: %s: use a kernel with seccomp filters", g_strerror(errno));
+               "limited: %s: use a kernel with seccomp filters", g_strerror(failure->err));
     return -1;
 }
 

@@ -17,7 +17,7 @@
  *   sandboxTighten() the enclave runs: fewer calls are
  *
  * What cannot be had is a failure, but for what the caller has been told to do without: nothing is
- * left out in silence.
+ * left out in silence. @failure has the errno of the call that was refused.
  */
 
 #pragma once

@@ -11,7 +11,6 @@
 #include "helper_protocol.h"
 
 static const char *const unprotectedNames[] = {
-    NITRO_UNPROTECTED_SECCOMP,
     NITRO_UNPROTECTED_NAMESPACES,
     NITRO_UNPROTECTED_QEMU_NAMESPACES,
     NITRO_UNPROTECTED_LANDLOCK,
@@ -47,6 +46,5 @@ unprotectedAddTo(unsigned int bits, JsonWriter *writer)
         if (bits & (1U << bit))
             names[n++] = unprotectedNames[bit];
     }
-    if (n > 0)
-        jsonAddStrings(writer, "unprotected", names, n);
+    jsonAddStrings(writer, "unprotected", names, n);
 }

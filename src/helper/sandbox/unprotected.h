@@ -5,20 +5,20 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The daemon asks once (libvirt_nitro --probe), tells its user, and tells each helper what it has to
+ * The daemon asks (libvirt_nitro --probe), tells its user, and tells each helper what it has to
  * do without (--without). Nobody else leaves anything out.
  */
 
 #pragma once
 
+#include "common/failure.h"
 #include "common/json.h"
 
 /* Bits; the names are NITRO_UNPROTECTED_... of helper_protocol.h. */
 enum {
-    UNPROTECTED_SECCOMP = 1 << 0,
-    UNPROTECTED_NAMESPACES = 1 << 1,
-    UNPROTECTED_QEMU_NAMESPACES = 1 << 2,
-    UNPROTECTED_LANDLOCK = 1 << 3,
+    UNPROTECTED_NAMESPACES = 1 << 0,
+    UNPROTECTED_QEMU_NAMESPACES = 1 << 1,
+    UNPROTECTED_LANDLOCK = 1 << 2,
 };
 
 /*
@@ -27,11 +27,13 @@ enum {
  */
 char *unprotectedParse(const char *text, unsigned int *bits);
 
-/* Adds the member "unprotected", if there is any. */
+/* Adds the member "unprotected", which is empty for none. */
 void unprotectedAddTo(unsigned int bits, JsonWriter *writer);
 
 /*
- * Finds out what this host lacks, for this user; makes processes for that. What cannot be tried is
- * lacking, and the reason is written to stderr.
+ * Finds out what this host lacks, for this user; makes processes for that. The reasons of what is
+ * lacking are written to stderr. Returns 0 with @bits set, or -1 with @failure set: "unsupported"
+ * where system calls cannot be filtered, which nothing is done without, and "internal" when it
+ * could not be found out, which tells nothing of the host.
  */
-unsigned int unprotectedProbe(void);
+int unprotectedProbe(unsigned int *bits, Failure *failure);
