@@ -150,7 +150,7 @@ nitroHostRunProbe(const nitroDriverConfig *config,
     virCommandAddEnvPassCommon(cmd);
     /* What root may open, the user of the helpers may not. */
     nitroDriverConfigSetUser(config, cmd);
-    virCommandSetPreExecHook(cmd, nitroHostProbeHook, NULL);
+    virCommandSetPreExecHook(cmd, nitroHostProbeHook, (void *) config);
     virCommandSetOutputBuffer(cmd, output);
     virCommandSetErrorBuffer(cmd, &log);
     virCommandRawStatus(cmd);
