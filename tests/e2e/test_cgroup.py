@@ -12,6 +12,7 @@ cgroups: what libvirt writes into them is read back from the kernel. And daemons
 
 import os
 import signal
+import subprocess
 import threading
 import time
 import unittest
@@ -19,7 +20,7 @@ import unittest
 import daemon
 import machinedfake
 import taprunner
-from daemon import Processes, wait_until
+from daemon import WITH_US, Processes, wait_until
 from e2etest import (BOOTED, CRASHED, DESTROYED, RUNNING, SHUTOFF, EnclaveTest, boot_image,
                      domain_xml, libvirt, quick_xml)
 from machinedfake import Machined, hierarchies
@@ -304,6 +305,48 @@ class Machine(EnclaveTest):
         dom.create()
         self.check_limits(dom)
         dom.destroy()
+
+    def test_anothers(self):
+        """a machine of this name is there already, and stays: with the start that fails, and later"""
+        dom = self.conn.defineXML(quick_xml("twice"))
+        dom.create()
+        name = f"nitro-{dom.ID() + 1}-twice"
+        dom.destroy()
+        self.machined.calls.clear()
+        sleeper = subprocess.Popen(WITH_US + ["sleep", "600"])
+        self.addCleanup(sleeper.communicate)
+        self.addCleanup(sleeper.kill)
+        self.machined.add(name, sleeper.pid)
+        self.addCleanup(self.machined.machines.pop, name, None)
+
+        with self.refused(FAILED, "twice", f"'{name}' already exists"):
+            dom.create()
+        self.assertState(dom, SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_FAILED)
+        self.assertEqual(len(self.machined.called("CreateMachineWithNetwork")), 1)
+        self.assertEqual(self.machined.called("GetMachine"), [(name,)])
+        self.assertEqual(self.machined.called("TerminateMachine"), [])
+        self.assertIn(name, self.machined.machines)
+        self.assertIsNone(sleeper.poll())
+
+        # the next one has another name; then that one's is another's, when its helper has ended
+        dom.create()
+        name = f"nitro-{dom.ID()}-twice"
+        own, self.machined.machines[name] = (self.machined.machines[name],
+                                             (sleeper.pid, *self.machined.machines[name][1:]))
+        dom.destroy()
+        self.assertEqual(self.machined.called("TerminateMachine"), [])
+        # nobody says whose it is
+        self.machined.machines[name] = own
+        dom.create()
+        name, other = f"nitro-{dom.ID()}-twice", name
+        self.machined.errors["GetMachine"] = ERROR
+        dom.destroy()
+        self.assertEqual(self.machined.called("TerminateMachine"), [])
+        with open(self.daemon.log, encoding="utf-8") as log:
+            self.assertRegex(log.read(), f"The machine '{name}' of domain 'twice' cannot be ended: "
+                                         f".*{ERROR[1]}")
+        self.assertIsNone(sleeper.poll())
+        del self.machined.machines[name], self.machined.machines[other]
 
     def test_destroyed(self):
         """one that is destroyed while its machine is made"""
