@@ -108,6 +108,7 @@ nitroHostProbe(const nitroDriverConfig *config,
     virCommandAddEnvPassCommon(cmd);
     /* What root may open, the user of the helpers may not. */
     nitroDriverConfigSetUser(config, cmd);
+    nitroDriverConfigLimitLocking(cmd);
     virCommandSetPreExecHook(cmd, nitroDriverConfigDropBounds, NULL);
     virCommandSetOutputBuffer(cmd, &output);
     if (virCommandRun(cmd, NULL) < 0) {

@@ -252,13 +252,15 @@ nitroStartCommand(nitroDriver *driver,
 }
 
 
-/* Whether the daemon may let a process lock as much memory as that wants */
+/* Whether the daemon may let a process lock @bytes of memory */
 static bool
-nitroStartMayAllowLocking(void)
+nitroStartMayAllowLocking(unsigned long long bytes)
 {
     struct rlimit limit;
 
-    if (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_max == RLIM_INFINITY)
+    if (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 &&
+        (limit.rlim_max == RLIM_INFINITY ||
+         (virMemoryLimitIsSet(bytes) && limit.rlim_max >= bytes)))
         return true;
     return capng_get_caps_process() == 0 &&
            capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_RESOURCE);
@@ -267,24 +269,32 @@ nitroStartMayAllowLocking(void)
 
 /*
  * QEMU locks the memory of an emulated enclave that is to be, and all else that it has: how much
- * that is nobody knows, so that there is no limit, as in libvirt's qemu driver. A user's daemon
- * has what the user has. Returns 0, or -1 with an error set.
+ * that is nobody knows, so that there is no limit but <hard_limit>, as in libvirt's qemu driver. A
+ * user's daemon has what the user has. Nobody else has anything to lock. Returns 0, or -1 with an
+ * error set.
  */
 static int
-nitroStartAllowLocking(nitroDriver *driver,
-                       const virDomainDef *def,
-                       virCommand *cmd)
+nitroStartSetLocking(nitroDriver *driver,
+                     const virDomainDef *def,
+                     virCommand *cmd)
 {
-    if (!driver->privileged || !def->mem.locked ||
-        nitroDomainDefGetMachine(def) != NITRO_MACHINE_EMULATED)
+    unsigned long long bytes = VIR_DOMAIN_MEMORY_PARAM_UNLIMITED;
+
+    if (!def->mem.locked || nitroDomainDefGetMachine(def) != NITRO_MACHINE_EMULATED) {
+        nitroDriverConfigLimitLocking(cmd);
         return 0;
-    if (!nitroStartMayAllowLocking()) {
+    }
+    if (!driver->privileged)
+        return 0;
+    if (virMemoryLimitIsSet(def->mem.hard_limit))
+        bytes = def->mem.hard_limit << 10;
+    if (!nitroStartMayAllowLocking(bytes)) {
         virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
                        _("<locked> of domain '%s' needs a limit of locked memory that virtnitrod may not raise: run the daemon with LimitMEMLOCK=infinity or the capability CAP_SYS_RESOURCE"),
                        def->name);
         return -1;
     }
-    virCommandSetMaxMemLock(cmd, VIR_DOMAIN_MEMORY_PARAM_UNLIMITED);
+    virCommandSetMaxMemLock(cmd, bytes);
     return 0;
 }
 
@@ -333,7 +343,7 @@ nitroStartLaunch(nitroDriver *driver,
     virCommandSetErrorFD(cmd, &logfd);
     virCommandSetUmask(cmd, 0077);
     nitroDriverConfigSetUser(driver->config, cmd);
-    if ((rc = nitroStartAllowLocking(driver, vm->def, cmd)) == 0)
+    if ((rc = nitroStartSetLocking(driver, vm->def, cmd)) == 0)
         rc = nitroStartCommand(driver, vm, cmd, fds->outputs, report);
 
     /* This ends a process that still waits. */

@@ -10,7 +10,9 @@ A system daemon whose system bus has a systemd-machined that this test plays, an
 cgroups: what libvirt writes into them is read back from the kernel. And daemons without any.
 """
 
+import contextlib
 import os
+import resource
 import signal
 import subprocess
 import threading
@@ -268,6 +270,25 @@ class Machine(EnclaveTest):
         self.assertState(dom, RUNNING, BOOTED)
         self.assertEqual(self.read(dom, "memory", "memory.limit_in_bytes", "memory.max"),
                          str(TIGHT * 1024))
+        dom.destroy()
+
+    def test_locked(self):
+        """what is locked has the limit that all memory has"""
+        daemon_pid = self.daemon.process.pid
+        with contextlib.suppress(PermissionError, ValueError):
+            resource.prlimit(daemon_pid, resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY,) * 2)
+        dom = self.conn.defineXML(quick_xml(
+            "locked", elements="<memoryBacking><locked/></memoryBacking>"
+                               "<memtune><hard_limit unit='GiB'>4</hard_limit></memtune>"))
+        own = resource.prlimit(daemon_pid, resource.RLIMIT_MEMLOCK)[1]
+        if own not in (resource.RLIM_INFINITY, 4 << 30):
+            # as in a container
+            with self.refused(UNSUPPORTED, "'locked'", "LimitMEMLOCK=infinity"):
+                dom.create()
+            return
+        dom.create()
+        for pid in (self.helper_of(dom), self.qemu_of(dom)):
+            self.assertEqual(resource.prlimit(pid, resource.RLIMIT_MEMLOCK), (4 << 30,) * 2)
         dom.destroy()
 
     def test_partition(self):

@@ -392,11 +392,15 @@ class User(CheckerTest):
         with open(HELLO_EIF, "rb") as image, open(path, "wb") as file:
             file.write(image.read())
         os.chmod(path, 0o600)
-        self.daemon.wrap(CHECKER, 'id -u >&2; ls -l /proc/self/fd >&2')
+        self.daemon.wrap(CHECKER, 'id -u >&2; grep "locked memory" /proc/$$/limits >&2\n'
+                                  'ls -l /proc/self/fd >&2')
         dom = self.conn.createXML(quick_xml("humble", boot=boot_image(path)), 0)
         with open(self.daemon.log, encoding="utf-8") as log:
             words = [line for line in log if CHECKER_NAME in line and "of the image" in line][-1]
-        self.assertIn(f": {NOBODY} ", words)
+        self.assertRegex(words, rf": {NOBODY}\b")
+        # NITRO_LOCKED_MEMORY_MAX, or less where the daemon's own limit is
+        limits = re.search(r"Max locked memory +(\d+) +(\d+)", words)
+        self.assertLessEqual(int(limits[2]), 8 << 20)
         # of the daemon's files it has that one, and standard ones
         found = set(re.findall(r"-> (\S+)", words))
         self.assertIn(path, found)
