@@ -42,6 +42,17 @@
 
 VIR_LOG_INIT("nitro.nitro_start");
 
+/*
+ * How long, in ms, a start has its turn for its image to be opened and checked, and, beyond what the
+ * helper has for the boot, for all that comes then: disks and programs that an image has taken over
+ * may not answer, and other domains do not wait for them. The start itself does.
+ */
+#define NITRO_START_IMAGE_TIME (60 * 1000)
+#define NITRO_START_REST_TIME (60 * 1000)
+
+/* Seconds that count as the time for the boot where the helper finds one by size, 90 for most */
+#define NITRO_START_BOOT_TIME 180
+
 /* The job alone, for who finds the enclave started */
 int
 nitroStartBeginJobOnly(virDomainObj *vm)
@@ -357,7 +368,8 @@ nitroStartLaunch(nitroDriver *driver,
 
 /*
  * Waits until the enclave of the run @id of the domain has booted. The helper has
- * its own time limit, so this wait has none. Returns 0, or -1 with an error set; the
+ * its own time limit, so this wait has none; one that the image has taken over is waited for until
+ * it is destroyed, but not by other starts: nitroStartGetTime(). Returns 0, or -1 with an error set; the
  * run may be over then, as somebody may have destroyed it.
  */
 static int
@@ -498,6 +510,8 @@ nitroStartAwaitTurn(nitroDriver *driver,
     priv->run.place = *place = nitroQueueJoin(driver->queue);
     virObjectUnlock(vm);
     turn = nitroQueueWait(driver->queue, *place);
+    if (turn)
+        nitroQueueSetTime(driver->queue, *place, NITRO_START_IMAGE_TIME);
     virObjectLock(vm);
     if (nitroStartCheckRun(vm, id) < 0)
         return -1;
@@ -508,6 +522,26 @@ nitroStartAwaitTurn(nitroDriver *driver,
     virReportError(VIR_ERR_OPERATION_ABORTED,
                    _("virtnitrod ends while domain '%s' waits for its start"), vm->def->name);
     return -1;
+}
+
+
+/*
+ * How long, in ms, the start of @def has its turn from when its image is checked. On the device the
+ * helper has the time for the boot twice: for the broker, and for the guest.
+ */
+static unsigned int
+nitroStartGetTime(const nitroDriver *driver,
+                  const virDomainDef *def)
+{
+    unsigned int seconds = nitroDomainDefGetHeartbeatTimeout(def);
+
+    if (seconds == 0)
+        seconds = driver->config->heartbeatTimeout;
+    if (seconds == 0 || !nitroDomainDefHasHeartbeat(def))
+        seconds = NITRO_START_BOOT_TIME;
+    if (nitroDomainDefGetMachine(def) == NITRO_MACHINE_NITRO)
+        seconds *= 2;
+    return seconds * 1000 + NITRO_START_REST_TIME;
 }
 
 
@@ -583,6 +617,24 @@ nitroStartTellConfinement(nitroDriver *driver,
 }
 
 
+/* All that comes after the check of the image. Returns 0, or -1 with an error set. */
+static int
+nitroStartChecked(nitroDriver *driver,
+                  virDomainObj *vm,
+                  nitroQueuePlace *place,
+                  nitroRunFds *fds,
+                  const char *qemu,
+                  const char *accel)
+{
+    nitroQueueSetTime(driver->queue, place, nitroStartGetTime(driver, vm->def));
+    if (nitroStartPrepareCgroup(driver, vm) < 0 ||
+        nitroRunAcquire(driver, vm, fds) < 0 ||
+        nitroStartOpenBroker(driver, vm, fds) < 0)
+        return -1;
+    return nitroStartRun(driver, vm, fds, qemu, accel);
+}
+
+
 int
 nitroStartDomain(nitroDriver *driver,
                  virDomainObj *vm)
@@ -613,12 +665,8 @@ nitroStartDomain(nitroDriver *driver,
      * helper then finds out by itself. */
     if (nitroDomainDefGetMachine(vm->def) == NITRO_MACHINE_EMULATED)
         accel = nitroHostGetAccel(driver);
-    if (rc < 0 ||
-        nitroStartOpenImage(driver, vm, &fds) < 0 ||
-        nitroStartPrepareCgroup(driver, vm) < 0 ||
-        nitroRunAcquire(driver, vm, &fds) < 0 ||
-        nitroStartOpenBroker(driver, vm, &fds) < 0 ||
-        nitroStartRun(driver, vm, &fds, qemu, accel) < 0)
+    if (rc < 0 || nitroStartOpenImage(driver, vm, &fds) < 0 ||
+        nitroStartChecked(driver, vm, place, &fds, qemu, accel) < 0)
         rc = -1;
     nitroQueueLeave(driver->queue, place);
     if (rc < 0) {
