@@ -178,6 +178,10 @@ class Machine(EnclaveTest):
             for flags in (LIVE, CONFIG):
                 with self.refused(libvirt.VIR_ERR_INVALID_ARG, *values):
                     dom.setSchedulerParametersFlags(dict(values, cpu_shares=99), flags)
+        for shares in (0, 1, 262145):
+            for flags in (LIVE, CONFIG):
+                with self.refused(libvirt.VIR_ERR_INVALID_ARG, "cpu_shares", shares, 262144):
+                    dom.setSchedulerParametersFlags({"cpu_shares": shares}, flags)
         for flags in (LIVE, CONFIG):
             with self.refused(libvirt.VIR_ERR_CONFIG_UNSUPPORTED, TIGHT - 1, TIGHT):
                 dom.setMemoryParameters({"hard_limit": TIGHT - 1}, flags)
@@ -193,6 +197,33 @@ class Machine(EnclaveTest):
         wait_until(lambda: dom.state() == [RUNNING, BOOTED], 10, "it runs")
         wait_until(lambda: self.live_limit(dom) == 400000, 10, "the cgroup is found again")
         self.assertIn("70000", dom.XMLDesc(0))
+        dom.destroy()
+
+    def test_changed_partly(self):
+        """what has been set is what the definition says, also when the rest is refused"""
+        dom = self.conn.createXML(quick_xml("partly", elements=TUNE), 0)
+        # a quota below it is refused by the kernel
+        where = os.path.join(hierarchies()["cpu"], self.scope_of(dom))
+        burst = "cpu.max.burst" if V2 else "cpu.cfs_burst_us"
+        if os.path.exists(os.path.join(where, "libvirt")):
+            where = os.path.join(where, "libvirt")
+        try:
+            with open(os.path.join(where, burst), "r+", encoding="ascii") as file:
+                file.write("100000")
+        except FileNotFoundError:
+            dom.destroy()
+            self.skipTest("the kernel is older than 5.14")
+        with self.refused(libvirt.VIR_ERR_SYSTEM_ERROR, "Invalid argument"):
+            dom.setSchedulerParametersFlags({"cpu_shares": 512, "global_quota": 70000}, LIVE)
+        for _ in ("the same daemon", "the next one"):
+            self.assertEqual(dom.schedulerParametersFlags(LIVE),
+                             {"cpu_shares": 512, "global_period": 50000, "global_quota": 150000})
+            for words in ("<shares>512<", "<global_period>50000<", "<global_quota>150000<"):
+                self.assertIn(words, dom.XMLDesc(0))
+            self.daemon.restart()
+            self.reconnect()
+            dom = self.conn.lookupByName("partly")
+            wait_until(lambda: self.live_limit(dom) == 300000, 10, "the cgroup is found again")
         dom.destroy()
 
     @staticmethod
