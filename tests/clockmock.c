@@ -124,7 +124,8 @@ pthread_cond_timedwait(pthread_cond_t *restrict cond, pthread_mutex_t *restrict 
             (now.tv_sec == end->tv_sec && now.tv_nsec >= end->tv_nsec))
             return ETIMEDOUT;
 
-        clock_gettime(CLOCK_MONOTONIC, &step);
+        /* that of the kernel, which waits */
+        next(CLOCK_MONOTONIC, &step);
         step.tv_nsec += STEP_NS;
         step.tv_sec += step.tv_nsec / SECOND_NS;
         step.tv_nsec %= SECOND_NS;

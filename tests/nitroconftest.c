@@ -8,6 +8,9 @@
 
 #include <config.h>
 
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "nitro_conf.h"
@@ -18,6 +21,40 @@
 #include "virutil.h"
 
 static char *path; /* of the file under test */
+
+/* The limit of locked memory that this process is told to have, in bytes; 0: its own */
+static rlim_t lockable;
+
+/* What a process sets it to, also a child; 0: it does not */
+static rlim_t *locked;
+
+
+/* What is replaced */
+
+int
+getrlimit(__rlimit_resource_t resource,
+          struct rlimit *limit)
+{
+    if (resource == RLIMIT_MEMLOCK && lockable) {
+        limit->rlim_cur = limit->rlim_max = lockable;
+        return 0;
+    }
+    return syscall(SYS_prlimit64, 0, resource, NULL, limit);
+}
+
+
+int
+prlimit(pid_t pid,
+        __rlimit_resource_t resource,
+        const struct rlimit *set,
+        struct rlimit *old)
+{
+    if (resource == RLIMIT_MEMLOCK && lockable && set && !old) {
+        *locked = set->rlim_cur == set->rlim_max ? set->rlim_max : 1;
+        return 0;
+    }
+    return syscall(SYS_prlimit64, pid, resource, set, old);
+}
 
 
 static void
@@ -387,6 +424,37 @@ testManage(void)
 }
 
 
+/* What has nothing to lock has a limit, which is never a higher one than the daemon's. */
+static void
+testLocking(void)
+{
+    static const struct {
+        rlim_t own;
+        rlim_t expected;
+    } cases[] = {
+        { RLIM_INFINITY, 8 << 20 },
+        { 64 << 20, 8 << 20 },
+        { 8 << 20, 0 },
+        { 64 << 10, 0 },
+    };
+    size_t i;
+
+    locked = mmap(NULL, sizeof(*locked), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    g_assert_true(locked != MAP_FAILED);
+    for (i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_autoptr(virCommand) cmd = virCommandNewArgList("true", NULL);
+
+        *locked = 0;
+        lockable = cases[i].own;
+        nitroDriverConfigLimitLocking(cmd);
+        g_assert_cmpint(virCommandRun(cmd, NULL), ==, 0);
+        lockable = 0;
+        g_assert_cmpuint(*locked, ==, cases[i].expected);
+    }
+    g_assert_cmpint(munmap(locked, sizeof(*locked)), ==, 0);
+}
+
+
 int
 main(int argc,
      char **argv)
@@ -410,6 +478,7 @@ main(int argc,
     g_test_add_func("/wrong", testWrong);
     g_test_add_func("/wrong-user", testWrongUser);
     g_test_add_func("/manage", testManage);
+    g_test_add_func("/locking", testLocking);
 
     ret = g_test_run();
     fakeSysFree();

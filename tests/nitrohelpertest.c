@@ -9,7 +9,9 @@
 #include <config.h>
 
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -128,6 +130,70 @@ testUnknown(void)
 }
 
 
+/* In a process of its own: a /proc without processes, as hidepid= shows it to who may not see them. */
+static bool
+testHide(void)
+{
+    if (unshare(CLONE_NEWNS) < 0 && unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
+        return false;
+    return mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+           mount("none", "/proc", "tmpfs", 0, NULL) == 0;
+}
+
+
+#define HIDDEN_SKIP 77
+
+static void
+testHiddenProcess(pid_t pid,
+                  unsigned long long start)
+{
+    static const unsigned char uuid[VIR_UUID_BUFLEN] = { 1, 2, 3 };
+    g_autoptr(nitroHelper) helper = nitroHelperNew(pid, start);
+
+    if (!testHide())
+        _exit(HIDDEN_SKIP);
+
+    g_assert_cmpint(nitroHelperFind(helper, uuid), ==, NITRO_HELPER_UNKNOWN);
+    g_assert_cmpint(errno, ==, EACCES);
+    g_assert_cmpint(nitroHelperIsFor(helper, uuid), ==, NITRO_HELPER_UNKNOWN);
+    g_assert_cmpint(errno, ==, EACCES);
+    g_assert_false(nitroHelperAwaitExit(helper, 50));
+    g_assert_null(nitroHelperNewAlive(pid));
+    g_assert_cmpint(virGetLastErrorCode(), ==, VIR_ERR_OPERATION_FAILED);
+    g_assert_nonnull(strstr(virGetLastErrorMessage(), "hidepid"));
+
+    g_assert_cmpint(kill(pid, SIGKILL), ==, 0);
+    /* its parent does not wait for it before this one has ended */
+    while (nitroHelperFind(helper, uuid) != NITRO_HELPER_GONE)
+        g_usleep(1000);
+    _exit(0);
+}
+
+
+/* A process that is hidden lives until it is known to have ended. */
+static void
+testHidden(void)
+{
+    pid_t pid = testFork();
+    g_autoptr(nitroHelper) own = nitroHelperNewAlive(pid);
+    pid_t tester = fork();
+    int status;
+
+    g_assert_cmpint(tester, >=, 0);
+    if (tester == 0)
+        testHiddenProcess(pid, nitroHelperGetStart(own));
+    g_assert_cmpint(waitpid(tester, &status, 0), ==, tester);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == HIDDEN_SKIP) {
+        testReap(pid);
+        g_test_skip("no mount namespace can be had");
+        return;
+    }
+    g_assert_cmpint(status, ==, 0);
+    g_assert_cmpint(waitpid(pid, NULL, 0), ==, pid);
+    g_assert_cmpint(nitroHelperFind(own, NULL), ==, NITRO_HELPER_GONE);
+}
+
+
 static void
 testFile(void)
 {
@@ -178,6 +244,7 @@ main(int argc,
     g_test_add_func("/helper/gone", testGone);
     g_test_add_func("/helper/arguments", testArguments);
     g_test_add_func("/helper/unknown", testUnknown);
+    g_test_add_func("/helper/hidden", testHidden);
     g_test_add_func("/helper/file", testFile);
     return g_test_run();
 }

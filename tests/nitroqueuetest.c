@@ -146,6 +146,50 @@ testCancelLate(void)
 }
 
 
+/* One that takes too long lets the next one begin, which has a time of its own. */
+static void
+testTime(void)
+{
+    nitroQueue *queue = nitroQueueNew(1);
+    gint64 begin = g_get_monotonic_time();
+    struct waiter waiters[4];
+    size_t i;
+
+    for (i = 0; i < G_N_ELEMENTS(waiters); i++)
+        waiterStart(&waiters[i], queue);
+    waiterJoin(&waiters[0], 1);
+    /* the last one counts, also for those who wait already */
+    nitroQueueSetTime(queue, waiters[0].place, 3600 * 1000);
+    nitroQueueSetTime(queue, waiters[0].place, 200);
+    waiterJoin(&waiters[1], 1);
+    g_assert_cmpint(g_get_monotonic_time() - begin, >=, 200 * 1000);
+    g_assert_false(nitroQueueIsWaiting(queue, waiters[0].place));
+
+    /* that was its whole turn: neither more time nor its end give or take one */
+    nitroQueueSetTime(queue, waiters[0].place, 3600 * 1000);
+    nitroQueueLeave(queue, waiters[0].place);
+    g_usleep(50 * 1000);
+    g_assert_cmpint(g_atomic_int_get(&waiters[2].turn), ==, -1);
+    g_assert_true(nitroQueueIsWaiting(queue, waiters[2].place));
+
+    nitroQueueSetTime(queue, waiters[1].place, 0);
+    waiterJoin(&waiters[2], 1);
+    nitroQueueSetTime(queue, waiters[2].place, 3600 * 1000);
+    nitroQueueCancel(queue, waiters[1].place);
+    g_usleep(50 * 1000);
+    g_assert_cmpint(g_atomic_int_get(&waiters[3].turn), ==, -1);
+    nitroQueueLeave(queue, waiters[2].place);
+    waiterJoin(&waiters[3], 1);
+    /* nobody waits: who comes later finds it */
+    nitroQueueSetTime(queue, waiters[3].place, 0);
+    waiterStart(&waiters[2], queue);
+    waiterJoin(&waiters[2], 1);
+    for (i = 1; i < G_N_ELEMENTS(waiters); i++)
+        nitroQueueLeave(queue, waiters[i].place);
+    nitroQueueFree(queue);
+}
+
+
 static void
 testEnd(void)
 {
@@ -191,6 +235,7 @@ main(int argc,
     g_test_add_func("/queue/cancel", testCancel);
     g_test_add_func("/queue/cancel-early", testCancelEarly);
     g_test_add_func("/queue/cancel-late", testCancelLate);
+    g_test_add_func("/queue/time", testTime);
     g_test_add_func("/queue/end", testEnd);
     g_test_add_func("/queue/calls", testCalls);
     return g_test_run();

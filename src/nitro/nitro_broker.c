@@ -102,6 +102,7 @@ nitroBrokerRun(nitroDriver *driver,
     virCommandSetErrorFD(cmd, &output);
     virCommandSetUmask(cmd, 0077);
     nitroDriverConfigSetUser(driver->config, cmd);
+    nitroDriverConfigLimitLocking(cmd);
     virCommandSetPreExecHook(cmd, nitroDriverConfigDropBounds, driver->config);
     virCommandDaemonize(cmd);
 

@@ -17,6 +17,7 @@
 #include "nitro_domain.h"
 #include "nitro_domain_conf.h"
 #include "virerror.h"
+#include "virgdbus.h"
 #include "virlog.h"
 #include "virsystemd.h"
 #include "virutil.h"
@@ -27,6 +28,9 @@ VIR_LOG_INIT("nitro.nitro_cgroup");
 
 /* Where libvirt puts the domains that name no other */
 #define NITRO_CGROUP_PARTITION "/machine"
+
+/* The bus name of systemd-machined, and the beginning of its interfaces and errors */
+#define NITRO_CGROUP_MACHINE1 "org.freedesktop.machine1"
 
 /* The only ones that anything is done with */
 #define NITRO_CGROUP_CONTROLLERS \
@@ -245,17 +249,97 @@ nitroCgroupMake(const nitroCgroupSpec *spec)
 }
 
 
-/* Ends the machine and removes @cgroup, which may be NULL. */
+/* The value of the property "Leader" of the machine @object. Returns 0, or -1 with an error set. */
+static int
+nitroCgroupGetLeader(GDBusConnection *conn,
+                     const char *object,
+                     pid_t *leader)
+{
+    g_autoptr(GVariant) reply = NULL;
+    g_autoptr(GVariant) value = NULL;
+
+    if (virGDBusCallMethod(conn, &reply, G_VARIANT_TYPE("(v)"), NULL, NITRO_CGROUP_MACHINE1, object,
+                           "org.freedesktop.DBus.Properties", "Get",
+                           g_variant_new("(ss)", NITRO_CGROUP_MACHINE1 ".Machine", "Leader")) < 0)
+        return -1;
+    g_variant_get(reply, "(v)", &value);
+    if (!g_variant_is_of_type(value, G_VARIANT_TYPE_UINT32)) {
+        virReportError(VIR_ERR_DBUS_SERVICE, "%s",
+                       _("systemd-machined names the leader of a machine by no number"));
+        return -1;
+    }
+    *leader = g_variant_get_uint32(value);
+    return 0;
+}
+
+
+/*
+ * Whether the machine of this name is the one that was made for the helper: the name alone may be
+ * that of a container, or of a domain of another daemon. systemd-machined keeps the leader's number
+ * also when that has ended (org.freedesktop.machine1(5)).
+ *
+ * Returns 1, 0 (another's, or none), or -1 with an error set when it cannot be found out.
+ */
+static int
+nitroCgroupIsOwnMachine(const nitroCgroupSpec *spec)
+{
+    g_autoptr(virError) error = g_new0(virError, 1);
+    g_autoptr(GVariant) reply = NULL;
+    g_autofree char *object = NULL;
+    GDBusConnection *conn;
+    pid_t leader = 0;
+    int rc;
+
+    if ((rc = virSystemdHasMachined()) < 0) {
+        if (rc == -2)
+            virReportError(VIR_ERR_DBUS_SERVICE, "%s", _("systemd-machined is not there"));
+        return -1;
+    }
+    if (!(conn = virGDBusGetSystemBus()) ||
+        virGDBusCallMethod(conn, &reply, G_VARIANT_TYPE("(o)"), error, NITRO_CGROUP_MACHINE1,
+                           "/org/freedesktop/machine1", NITRO_CGROUP_MACHINE1 ".Manager",
+                           "GetMachine", g_variant_new("(s)", spec->machine)) < 0)
+        return -1;
+    if (error->level == VIR_ERR_ERROR &&
+        STREQ_NULLABLE(error->str1, NITRO_CGROUP_MACHINE1 ".NoSuchMachine"))
+        return 0;
+    if (error->level == VIR_ERR_ERROR) {
+        virReportErrorObject(error);
+        return -1;
+    }
+    g_variant_get(reply, "(o)", &object);
+    if (nitroCgroupGetLeader(conn, object, &leader) < 0)
+        return -1;
+    return spec->pid > 0 && leader == spec->pid;
+}
+
+
+/* Ends the machine, with all that is in it, if it is the domain's. */
+static void
+nitroCgroupTerminate(const nitroCgroupSpec *spec)
+{
+    int rc = nitroCgroupIsOwnMachine(spec);
+
+    if (rc == 0)
+        VIR_DEBUG("The machine '%s' is not, or no more, that of domain '%s'", spec->machine,
+                  spec->name);
+    if (rc > 0)
+        rc = virCgroupTerminateMachine(spec->machine);
+    if (rc < 0)
+        VIR_WARN("The machine '%s' of domain '%s' cannot be ended: %s", spec->machine, spec->name,
+                 rc == -2 ? "systemd-machined is not there" : virGetLastErrorMessage());
+}
+
+
+/* Ends the machine, if it is the domain's, and removes @cgroup, which may be NULL. */
 static void
 nitroCgroupUnmake(const nitroCgroupSpec *spec,
                   virCgroup *cgroup)
 {
     unsigned int tries = 0;
-    int rc;
+    int rc = 0;
 
-    if ((rc = virCgroupTerminateMachine(spec->machine)) < 0)
-        VIR_WARN("The machine '%s' of domain '%s' cannot be ended: %s", spec->machine, spec->name,
-                 rc == -2 ? "systemd-machined is not there" : virGetLastErrorMessage());
+    nitroCgroupTerminate(spec);
 
     while (cgroup && (rc = virCgroupRemove(cgroup)) < 0 && tries++ < NITRO_CGROUP_REMOVE_TRIES)
         g_usleep(NITRO_CGROUP_REMOVE_PAUSE);

@@ -49,7 +49,8 @@ virCgroup *nitroCgroupGet(virDomainObj *vm, int controller);
 
 /*
  * Ends the machine of @vm, whose helper is gone, with whatever is left in it, and removes the cgroup.
- * What cannot be removed is a warning in the log. Releases the lock of @vm.
+ * A machine of that name whose leader was not that helper is another's, and stays. What cannot be
+ * removed, or not be found out, is a warning in the log. Releases the lock of @vm.
  */
 void nitroCgroupRemove(virDomainObj *vm);
 

@@ -10,6 +10,7 @@
 
 #include <fcntl.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -111,6 +112,17 @@ nitroDriverConfigSetUser(const nitroDriverConfig *config,
         virCommandSetGID(cmd, config->group);
     if (!nitroDriverConfigHasRootUser(config))
         virCommandClearCaps(cmd);
+}
+
+
+void
+nitroDriverConfigLimitLocking(virCommand *cmd)
+{
+    struct rlimit limit;
+
+    /* A lower limit is one that nobody but root can raise, and need not. */
+    if (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_max > NITRO_LOCKED_MEMORY_MAX)
+        virCommandSetMaxMemLock(cmd, NITRO_LOCKED_MEMORY_MAX);
 }
 
 

@@ -161,6 +161,15 @@ void nitroDriverConfigManage(const nitroDriverConfig *config);
  */
 void nitroDriverConfigSetUser(const nitroDriverConfig *config, virCommand *cmd);
 
+/* Bytes that a process may lock which needs to lock none: what Linux allows by default, from 5.16 on */
+#define NITRO_LOCKED_MEMORY_MAX (8ULL << 20)
+
+/*
+ * Makes @cmd run with NITRO_LOCKED_MEMORY_MAX as its limit of locked memory, if the daemon's own is not
+ * lower: that of the system's daemon is none, for domains with <locked/>.
+ */
+void nitroDriverConfigLimitLocking(virCommand *cmd);
+
 /*
  * Empties the bounding set of capabilities, but root's: a pre-exec hook, or a part of one; @opaque is
  * the nitroDriverConfig. virCommandClearCaps() means to do it, and does not when the daemon may. Who may not,

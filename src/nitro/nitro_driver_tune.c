@@ -226,6 +226,19 @@ nitroTuneCheckRange(const char *name,
 }
 
 
+/* Shares have no "as it is". Returns 0, or -1 with an error set. */
+static int
+nitroTuneCheckShares(unsigned long long shares)
+{
+    if (shares >= VIR_CGROUP_CPU_SHARES_MIN && shares <= VIR_CGROUP_CPU_SHARES_MAX)
+        return 0;
+    virReportError(VIR_ERR_INVALID_ARG,
+                   _("%s is %llu: it must be from %lld to %lld"), VIR_DOMAIN_SCHEDULER_CPU_SHARES,
+                   shares, VIR_CGROUP_CPU_SHARES_MIN, VIR_CGROUP_CPU_SHARES_MAX);
+    return -1;
+}
+
+
 /* Changes @tune by the one parameter @param. Returns 0, or -1 with an error set. */
 static int
 nitroTuneTakeParameter(virDomainCputune *tune,
@@ -234,7 +247,7 @@ nitroTuneTakeParameter(virDomainCputune *tune,
     if (STREQ(param->field, VIR_DOMAIN_SCHEDULER_CPU_SHARES)) {
         tune->shares = param->value.ul;
         tune->sharesSpecified = true;
-        return 0;
+        return nitroTuneCheckShares(tune->shares);
     }
     if (STREQ(param->field, VIR_DOMAIN_SCHEDULER_GLOBAL_PERIOD)) {
         tune->global_period = param->value.ul;
@@ -248,20 +261,24 @@ nitroTuneTakeParameter(virDomainCputune *tune,
 }
 
 
-/* Sets @new in the kernel. Returns 0, or -1 with an error set. */
+/*
+ * Sets @new in the kernel, and in the definition what has been set, also when what follows it fails.
+ * Returns 0, or -1 with an error set.
+ */
 static int
 nitroTuneApplyScheduler(nitroTune *tune,
                         const virDomainCputune *new,
                         bool shares)
 {
-    if ((shares && virCgroupSetCpuShares(tune->cgroup, new->shares) < 0) ||
-        virCgroupSetupCpuPeriodQuota(tune->cgroup, new->global_period, new->global_quota) < 0)
-        return -1;
-
     if (shares) {
+        if (virCgroupSetCpuShares(tune->cgroup, new->shares) < 0)
+            return -1;
         tune->live->cputune.shares = new->shares;
         tune->live->cputune.sharesSpecified = true;
     }
+    /* both or none: it takes a period back when the quota fails */
+    if (virCgroupSetupCpuPeriodQuota(tune->cgroup, new->global_period, new->global_quota) < 0)
+        return -1;
     if (new->global_period)
         tune->live->cputune.global_period = new->global_period;
     if (new->global_quota)
@@ -299,6 +316,21 @@ nitroTuneSendEvent(nitroDriver *driver,
 }
 
 
+/* Only a part could be changed, with an error set that is kept: the next daemon is to know it. */
+static void
+nitroTuneSaveRest(nitroDriver *driver,
+                  virDomainObj *vm)
+{
+    virErrorPtr err = NULL;
+
+    virErrorPreserveLast(&err);
+    if (nitroDomainSaveStatus(driver, vm) < 0)
+        VIR_WARN("Unable to save the status of domain '%s': %s", vm->def->name,
+                 virGetLastErrorMessage());
+    virErrorRestore(&err);
+}
+
+
 /* With a job. Returns 0, or -1 with an error set. */
 static int
 nitroTuneSetScheduler(nitroDriver *driver,
@@ -320,8 +352,10 @@ nitroTuneSetScheduler(nitroDriver *driver,
     }
 
     if (tune.live) {
-        if (nitroTuneApplyScheduler(&tune, &new, new.sharesSpecified) < 0)
+        if (nitroTuneApplyScheduler(&tune, &new, new.sharesSpecified) < 0) {
+            nitroTuneSaveRest(driver, vm);
             return -1;
+        }
         nitroTuneSendEvent(driver, vm, &new, new.sharesSpecified);
     }
     return nitroTuneEnd(driver, &tune);

@@ -136,88 +136,11 @@ nitroHelperReadStart(pid_t pid,
 }
 
 
-/* A process that is not there: its directory in /proc has no file, or it has just gone. */
-static bool
-nitroHelperIsNoProcess(int rc)
-{
-    return rc == -ENOENT || rc == -ESRCH;
-}
-
-
 /* Kernels before 5.3 have none, and old sandboxes do not know the call. */
 static bool
 nitroHelperHasNoPidfd(int err)
 {
     return err == ENOSYS || err == EPERM;
-}
-
-
-nitroHelper *
-nitroHelperNewAlive(pid_t pid)
-{
-    g_autoptr(nitroHelper) helper = nitroHelperNew(pid, 0);
-    bool ended = false;
-    int rc;
-
-    helper->pidfd = syscall(SYS_pidfd_open, pid, 0);
-    if (helper->pidfd < 0 && !nitroHelperHasNoPidfd(errno)) {
-        virReportSystemError(errno, _("cannot keep hold of the process %lld"), (long long) pid);
-        return NULL;
-    }
-    if ((rc = nitroHelperReadStart(pid, &helper->start, &ended)) < 0 || ended) {
-        virReportSystemError(ended ? ESRCH : -rc, _("cannot find out when the process %lld has started"),
-                             (long long) pid);
-        return NULL;
-    }
-    return g_steal_pointer(&helper);
-}
-
-
-nitroHelperState
-nitroHelperIsFor(const nitroHelper *helper,
-                 const unsigned char *uuid)
-{
-    char wanted[VIR_UUID_STRING_BUFLEN];
-    g_autofree char *args = NULL;
-    const char *arg;
-    ssize_t len = nitroHelperReadProc(helper->pid, "cmdline", &args);
-
-    if (len < 0) {
-        errno = -len;
-        return nitroHelperIsNoProcess(len) ? NITRO_HELPER_GONE : NITRO_HELPER_UNKNOWN;
-    }
-    /* One that exits has no arguments any more, and may do so for long. */
-    if (len == 0) {
-        errno = EAGAIN;
-        return NITRO_HELPER_UNKNOWN;
-    }
-    virUUIDFormat(uuid, wanted);
-    for (arg = args; arg < args + len; arg += strlen(arg) + 1) {
-        if (STREQ(arg, wanted))
-            return NITRO_HELPER_ALIVE;
-    }
-    return NITRO_HELPER_GONE;
-}
-
-
-/* Whether the process that has the helper's number now is the helper */
-static nitroHelperState
-nitroHelperIdentify(const nitroHelper *helper,
-                    const unsigned char *uuid)
-{
-    unsigned long long start = 0;
-    bool ended = false;
-    int rc = nitroHelperReadStart(helper->pid, &start, &ended);
-
-    if (nitroHelperIsNoProcess(rc) || ended)
-        return NITRO_HELPER_GONE;
-    if (rc < 0) {
-        errno = -rc;
-        return NITRO_HELPER_UNKNOWN;
-    }
-    if (helper->start > 0)
-        return start == helper->start ? NITRO_HELPER_ALIVE : NITRO_HELPER_GONE;
-    return uuid ? nitroHelperIsFor(helper, uuid) : NITRO_HELPER_ALIVE;
 }
 
 
@@ -236,6 +159,100 @@ nitroHelperPoll(int pidfd,
         rc = poll(&process, 1, MAX(left, 0));
     } while (rc < 0 && errno == EINTR);
     return rc > 0 ? 1 : rc;
+}
+
+
+/*
+ * What to think of the process @pid, with the descriptor @pidfd or -1, when its file in /proc cannot
+ * be read for @rc, -errno. One that is not there may be hidden (hidepid= of proc(5)), and live.
+ */
+static nitroHelperState
+nitroHelperJudge(pid_t pid,
+                 int pidfd,
+                 int rc)
+{
+    if (rc == -ESRCH)
+        return NITRO_HELPER_GONE;
+    if (rc == -ENOENT) {
+        if (pidfd >= 0 ? nitroHelperPoll(pidfd, 0) == 1 : kill(pid, 0) < 0 && errno == ESRCH)
+            return NITRO_HELPER_GONE;
+        rc = -EACCES;
+    }
+    errno = -rc;
+    return NITRO_HELPER_UNKNOWN;
+}
+
+
+nitroHelper *
+nitroHelperNewAlive(pid_t pid)
+{
+    g_autoptr(nitroHelper) helper = nitroHelperNew(pid, 0);
+    bool ended = false;
+    int rc;
+
+    helper->pidfd = syscall(SYS_pidfd_open, pid, 0);
+    if (helper->pidfd < 0 && !nitroHelperHasNoPidfd(errno)) {
+        virReportSystemError(errno, _("cannot keep hold of the process %lld"), (long long) pid);
+        return NULL;
+    }
+    rc = nitroHelperReadStart(pid, &helper->start, &ended);
+    if (rc == -ENOENT && nitroHelperJudge(pid, helper->pidfd, rc) == NITRO_HELPER_UNKNOWN) {
+        virReportError(VIR_ERR_OPERATION_FAILED,
+                       _("cannot find out when the process %lld has started, as /proc hides it (hidepid=): mount /proc without that, or let virtnitrod see all processes, by the group of its gid= or by CAP_SYS_PTRACE"),
+                       (long long) pid);
+        return NULL;
+    }
+    if (rc < 0 || ended) {
+        virReportSystemError(ended ? ESRCH : -rc, _("cannot find out when the process %lld has started"),
+                             (long long) pid);
+        return NULL;
+    }
+    return g_steal_pointer(&helper);
+}
+
+
+nitroHelperState
+nitroHelperIsFor(const nitroHelper *helper,
+                 const unsigned char *uuid)
+{
+    char wanted[VIR_UUID_STRING_BUFLEN];
+    g_autofree char *args = NULL;
+    const char *arg;
+    ssize_t len = nitroHelperReadProc(helper->pid, "cmdline", &args);
+
+    if (len < 0)
+        return nitroHelperJudge(helper->pid, helper->pidfd, len);
+    /* One that exits has no arguments any more, and may do so for long. */
+    if (len == 0) {
+        errno = EAGAIN;
+        return NITRO_HELPER_UNKNOWN;
+    }
+    virUUIDFormat(uuid, wanted);
+    for (arg = args; arg < args + len; arg += strlen(arg) + 1) {
+        if (STREQ(arg, wanted))
+            return NITRO_HELPER_ALIVE;
+    }
+    return NITRO_HELPER_GONE;
+}
+
+
+/* Whether the process that has the helper's number now, and the descriptor @pidfd or -1, is the helper */
+static nitroHelperState
+nitroHelperIdentify(const nitroHelper *helper,
+                    int pidfd,
+                    const unsigned char *uuid)
+{
+    unsigned long long start = 0;
+    bool ended = false;
+    int rc = nitroHelperReadStart(helper->pid, &start, &ended);
+
+    if (rc < 0)
+        return nitroHelperJudge(helper->pid, pidfd, rc);
+    if (ended)
+        return NITRO_HELPER_GONE;
+    if (helper->start > 0)
+        return start == helper->start ? NITRO_HELPER_ALIVE : NITRO_HELPER_GONE;
+    return uuid ? nitroHelperIsFor(helper, uuid) : NITRO_HELPER_ALIVE;
 }
 
 
@@ -259,7 +276,7 @@ nitroHelperFind(nitroHelper *helper,
     if (pidfd < 0 && errno != EINVAL && !nitroHelperHasNoPidfd(errno))
         return NITRO_HELPER_UNKNOWN;
 
-    if ((state = nitroHelperIdentify(helper, uuid)) != NITRO_HELPER_ALIVE || pidfd < 0)
+    if ((state = nitroHelperIdentify(helper, pidfd, uuid)) != NITRO_HELPER_ALIVE || pidfd < 0)
         return state;
     /* The process of the descriptor is the one that was looked at if it has not ended since. */
     if ((rc = nitroHelperPoll(pidfd, 0)) != 0)
@@ -294,7 +311,7 @@ nitroHelperAwaitExit(nitroHelper *helper,
     if (helper->pidfd >= 0)
         return nitroHelperPoll(helper->pidfd, timeout) == 1;
 
-    while (nitroHelperIdentify(helper, NULL) != NITRO_HELPER_GONE) {
+    while (nitroHelperIdentify(helper, -1, NULL) != NITRO_HELPER_GONE) {
         if (g_get_monotonic_time() >= end)
             return false;
         g_usleep(NITRO_HELPER_PAUSE);

@@ -150,6 +150,7 @@ nitroHostRunProbe(const nitroDriverConfig *config,
     virCommandAddEnvPassCommon(cmd);
     /* What root may open, the user of the helpers may not. */
     nitroDriverConfigSetUser(config, cmd);
+    nitroDriverConfigLimitLocking(cmd);
     virCommandSetPreExecHook(cmd, nitroHostProbeHook, (void *) config);
     virCommandSetOutputBuffer(cmd, output);
     virCommandSetErrorBuffer(cmd, &log);

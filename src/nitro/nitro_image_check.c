@@ -82,6 +82,7 @@ nitroImageCheckCommand(const nitroDriverConfig *config,
 
     virCommandSetUmask(cmd, 0077);
     nitroDriverConfigSetUser(config, cmd);
+    nitroDriverConfigLimitLocking(cmd);
     virCommandSetPreExecHook(cmd, nitroDriverConfigDropBounds, (void *) config);
     return cmd;
 }

@@ -10,20 +10,25 @@
 
 #include "nitro_queue.h"
 #include "virerror.h"
+#include "virlog.h"
 
 #define VIR_FROM_THIS VIR_FROM_NITRO
 
+VIR_LOG_INIT("nitro.nitro_queue");
+
 struct _nitroQueuePlace {
-    bool turn;      /* it has come, and counts as starting */
+    bool waiting;   /* its turn has not come yet */
+    bool turn;      /* it is among those that start */
     bool cancelled;
+    gint64 until;   /* when its turn may be another's, us of the monotonic clock */
 };
 
 struct _nitroQueue {
     GMutex lock;
     GCond cond;       /* something of what follows has changed */
     GQueue waiting;   /* nitroQueuePlace *, in their order */
+    GQueue starting;  /* likewise */
     unsigned int max;
-    unsigned int starting;
     unsigned int calls;
     bool ended;
 };
@@ -37,6 +42,7 @@ nitroQueueNew(unsigned int max)
     g_mutex_init(&queue->lock);
     g_cond_init(&queue->cond);
     g_queue_init(&queue->waiting);
+    g_queue_init(&queue->starting);
     queue->max = max;
     return queue;
 }
@@ -85,8 +91,48 @@ nitroQueueJoin(nitroQueue *queue)
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&queue->lock);
     nitroQueuePlace *place = g_new0(nitroQueuePlace, 1);
 
+    place->waiting = true;
+    place->until = G_MAXINT64;
     g_queue_push_tail(&queue->waiting, place);
     return place;
+}
+
+
+/* With the lock. Whoever waits is to be told. */
+static void
+nitroQueueEndTurn(nitroQueue *queue,
+                  nitroQueuePlace *place)
+{
+    if (place->turn)
+        g_queue_remove(&queue->starting, place);
+    place->turn = false;
+}
+
+
+/*
+ * Takes their turn from those that have had it for too long. With the lock. Returns when that is to
+ * be done again, us of the monotonic clock; G_MAXINT64: never.
+ */
+static gint64
+nitroQueueExpire(nitroQueue *queue)
+{
+    gint64 now = g_get_monotonic_time();
+    gint64 next = G_MAXINT64;
+    GList *link = queue->starting.head;
+
+    while (link) {
+        nitroQueuePlace *place = link->data;
+
+        link = link->next;
+        if (place->until > now) {
+            next = MIN(next, place->until);
+            continue;
+        }
+        VIR_WARN("A start takes longer than it has time for: it goes on, and another may begin");
+        nitroQueueEndTurn(queue, place);
+        g_cond_broadcast(&queue->cond);
+    }
+    return next;
 }
 
 
@@ -96,16 +142,38 @@ nitroQueueWait(nitroQueue *queue,
 {
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&queue->lock);
 
-    while (!place->cancelled && !queue->ended &&
-           (queue->starting >= queue->max || g_queue_peek_head(&queue->waiting) != place))
-        g_cond_wait(&queue->cond, &queue->lock);
+    while (!place->cancelled && !queue->ended) {
+        gint64 next = nitroQueueExpire(queue);
+
+        if (g_queue_get_length(&queue->starting) < queue->max &&
+            g_queue_peek_head(&queue->waiting) == place)
+            break;
+        /* Who waits takes the turns of those that hang: nobody else needs them. */
+        if (next < G_MAXINT64)
+            g_cond_wait_until(&queue->cond, &queue->lock, next);
+        else
+            g_cond_wait(&queue->cond, &queue->lock);
+    }
 
     g_queue_remove(&queue->waiting, place);
+    place->waiting = false;
     if ((place->turn = !place->cancelled && !queue->ended))
-        queue->starting++;
+        g_queue_push_tail(&queue->starting, place);
     /* There may be room for the next one as well. */
     g_cond_broadcast(&queue->cond);
     return place->turn;
+}
+
+
+void
+nitroQueueSetTime(nitroQueue *queue,
+                  nitroQueuePlace *place,
+                  unsigned int time)
+{
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&queue->lock);
+
+    place->until = g_get_monotonic_time() + time * G_TIME_SPAN_MILLISECOND;
+    g_cond_broadcast(&queue->cond);
 }
 
 
@@ -115,7 +183,7 @@ nitroQueueIsWaiting(nitroQueue *queue,
 {
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&queue->lock);
 
-    return !place->turn;
+    return place->waiting;
 }
 
 
@@ -129,9 +197,7 @@ nitroQueueCancel(nitroQueue *queue,
         queue->ended = true;
     } else {
         place->cancelled = true;
-        if (place->turn)
-            queue->starting--;
-        place->turn = false;
+        nitroQueueEndTurn(queue, place);
     }
     g_cond_broadcast(&queue->cond);
 }
@@ -143,8 +209,7 @@ nitroQueueLeave(nitroQueue *queue,
 {
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&queue->lock);
 
-    if (place->turn)
-        queue->starting--;
+    nitroQueueEndTurn(queue, place);
     g_free(place);
     g_cond_broadcast(&queue->cond);
 }

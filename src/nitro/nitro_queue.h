@@ -49,6 +49,13 @@ nitroQueuePlace *nitroQueueJoin(nitroQueue *queue);
  */
 bool nitroQueueWait(nitroQueue *queue, nitroQueuePlace *place);
 
+/*
+ * From now on the turn of @place, which has come, is its own for @time ms; then another that waits
+ * gets it, as the start may hang for ever. It can be set again and again; a turn that is lost is
+ * not got back by that. Without it there is no such time.
+ */
+void nitroQueueSetTime(nitroQueue *queue, nitroQueuePlace *place, unsigned int time);
+
 /* Whether @place still waits for its turn */
 bool nitroQueueIsWaiting(nitroQueue *queue, const nitroQueuePlace *place);
 

@@ -43,6 +43,17 @@
 
 VIR_LOG_INIT("nitro.nitro_start");
 
+/*
+ * How long, in ms, a start has its turn for its image to be opened and checked, and, beyond what the
+ * helper has for the boot, for all that comes then: disks and programs that an image has taken over
+ * may not answer, and other domains do not wait for them. The start itself does.
+ */
+#define NITRO_START_IMAGE_TIME (60 * 1000)
+#define NITRO_START_REST_TIME (60 * 1000)
+
+/* Seconds that count as the time for the boot where the helper finds one by size, 90 for most */
+#define NITRO_START_BOOT_TIME 180
+
 /* The job alone, for who finds the enclave started */
 int
 nitroStartBeginJobOnly(virDomainObj *vm)
@@ -251,13 +262,15 @@ nitroStartCommand(nitroDriver *driver,
 }
 
 
-/* Whether the daemon may let a process lock as much memory as that wants */
+/* Whether the daemon may let a process lock @bytes of memory */
 static bool
-nitroStartMayAllowLocking(void)
+nitroStartMayAllowLocking(unsigned long long bytes)
 {
     struct rlimit limit;
 
-    if (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_max == RLIM_INFINITY)
+    if (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 &&
+        (limit.rlim_max == RLIM_INFINITY ||
+         (virMemoryLimitIsSet(bytes) && limit.rlim_max >= bytes)))
         return true;
     return capng_get_caps_process() == 0 &&
            capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_RESOURCE);
@@ -266,24 +279,32 @@ nitroStartMayAllowLocking(void)
 
 /*
  * QEMU locks the memory of an emulated enclave that is to be, and all else that it has: how much
- * that is nobody knows, so that there is no limit, as in libvirt's qemu driver. A user's daemon
- * has what the user has. Returns 0, or -1 with an error set.
+ * that is nobody knows, so that there is no limit but <hard_limit>, as in libvirt's qemu driver. A
+ * user's daemon has what the user has. Nobody else has anything to lock. Returns 0, or -1 with an
+ * error set.
  */
 static int
-nitroStartAllowLocking(nitroDriver *driver,
-                       const virDomainDef *def,
-                       virCommand *cmd)
+nitroStartSetLocking(nitroDriver *driver,
+                     const virDomainDef *def,
+                     virCommand *cmd)
 {
-    if (!driver->privileged || !def->mem.locked ||
-        nitroDomainDefGetMachine(def) != NITRO_MACHINE_EMULATED)
+    unsigned long long bytes = VIR_DOMAIN_MEMORY_PARAM_UNLIMITED;
+
+    if (!def->mem.locked || nitroDomainDefGetMachine(def) != NITRO_MACHINE_EMULATED) {
+        nitroDriverConfigLimitLocking(cmd);
         return 0;
-    if (!nitroStartMayAllowLocking()) {
+    }
+    if (!driver->privileged)
+        return 0;
+    if (virMemoryLimitIsSet(def->mem.hard_limit))
+        bytes = def->mem.hard_limit << 10;
+    if (!nitroStartMayAllowLocking(bytes)) {
         virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
                        _("<locked> of domain '%s' needs a limit of locked memory that virtnitrod may not raise: run the daemon with LimitMEMLOCK=infinity or the capability CAP_SYS_RESOURCE"),
                        def->name);
         return -1;
     }
-    virCommandSetMaxMemLock(cmd, VIR_DOMAIN_MEMORY_PARAM_UNLIMITED);
+    virCommandSetMaxMemLock(cmd, bytes);
     return 0;
 }
 
@@ -332,7 +353,7 @@ nitroStartLaunch(nitroDriver *driver,
     virCommandSetErrorFD(cmd, &logfd);
     virCommandSetUmask(cmd, 0077);
     nitroDriverConfigSetUser(driver->config, cmd);
-    if ((rc = nitroStartAllowLocking(driver, vm->def, cmd)) == 0)
+    if ((rc = nitroStartSetLocking(driver, vm->def, cmd)) == 0)
         rc = nitroStartCommand(driver, vm, cmd, fds->outputs, report);
 
     /* This ends a process that still waits. */
@@ -346,7 +367,8 @@ nitroStartLaunch(nitroDriver *driver,
 
 /*
  * Waits until the enclave of the run @id of the domain has booted. The helper has
- * its own time limit, so this wait has none. Returns 0, or -1 with an error set; the
+ * its own time limit, so this wait has none; one that the image has taken over is waited for until
+ * it is destroyed, but not by other starts: nitroStartGetTime(). Returns 0, or -1 with an error set; the
  * run may be over then, as somebody may have destroyed it.
  */
 static int
@@ -487,6 +509,8 @@ nitroStartAwaitTurn(nitroDriver *driver,
     priv->run.place = *place = nitroQueueJoin(driver->queue);
     virObjectUnlock(vm);
     turn = nitroQueueWait(driver->queue, *place);
+    if (turn)
+        nitroQueueSetTime(driver->queue, *place, NITRO_START_IMAGE_TIME);
     virObjectLock(vm);
     if (nitroStartCheckRun(vm, id) < 0)
         return -1;
@@ -497,6 +521,26 @@ nitroStartAwaitTurn(nitroDriver *driver,
     virReportError(VIR_ERR_OPERATION_ABORTED,
                    _("virtnitrod ends while domain '%s' waits for its start"), vm->def->name);
     return -1;
+}
+
+
+/*
+ * How long, in ms, the start of @def has its turn from when its image is checked. On the device the
+ * helper has the time for the boot twice: for the broker, and for the guest.
+ */
+static unsigned int
+nitroStartGetTime(const nitroDriver *driver,
+                  const virDomainDef *def)
+{
+    unsigned int seconds = nitroDomainDefGetHeartbeatTimeout(def);
+
+    if (seconds == 0)
+        seconds = driver->config->heartbeatTimeout;
+    if (seconds == 0 || !nitroDomainDefHasHeartbeat(def))
+        seconds = NITRO_START_BOOT_TIME;
+    if (nitroDomainDefGetMachine(def) == NITRO_MACHINE_NITRO)
+        seconds *= 2;
+    return seconds * 1000 + NITRO_START_REST_TIME;
 }
 
 
@@ -572,6 +616,24 @@ nitroStartTellConfinement(nitroDriver *driver,
 }
 
 
+/* All that comes after the check of the image. Returns 0, or -1 with an error set. */
+static int
+nitroStartChecked(nitroDriver *driver,
+                  virDomainObj *vm,
+                  nitroQueuePlace *place,
+                  nitroRunFds *fds,
+                  const char *qemu,
+                  const char *accel)
+{
+    nitroQueueSetTime(driver->queue, place, nitroStartGetTime(driver, vm->def));
+    if (nitroStartPrepareCgroup(driver, vm) < 0 ||
+        nitroRunAcquire(driver, vm, fds) < 0 ||
+        nitroStartOpenBroker(driver, vm, fds) < 0)
+        return -1;
+    return nitroStartRun(driver, vm, fds, qemu, accel);
+}
+
+
 int
 nitroStartDomain(nitroDriver *driver,
                  virDomainObj *vm)
@@ -602,12 +664,8 @@ nitroStartDomain(nitroDriver *driver,
      * helper then finds out by itself. */
     if (nitroDomainDefGetMachine(vm->def) == NITRO_MACHINE_EMULATED)
         accel = nitroHostGetAccel(driver);
-    if (rc < 0 ||
-        nitroStartOpenImage(driver, vm, &fds) < 0 ||
-        nitroStartPrepareCgroup(driver, vm) < 0 ||
-        nitroRunAcquire(driver, vm, &fds) < 0 ||
-        nitroStartOpenBroker(driver, vm, &fds) < 0 ||
-        nitroStartRun(driver, vm, &fds, qemu, accel) < 0)
+    if (rc < 0 || nitroStartOpenImage(driver, vm, &fds) < 0 ||
+        nitroStartChecked(driver, vm, place, &fds, qemu, accel) < 0)
         rc = -1;
     nitroQueueLeave(driver->queue, place);
     if (rc < 0) {

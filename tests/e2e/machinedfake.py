@@ -44,6 +44,9 @@ INTERFACES = """<node>
     <arg type='ai' direction='in'/><arg type='a(sv)' direction='in'/>
     <arg type='o' direction='out'/>
   </method>
+  <method name='GetMachine'>
+    <arg type='s' direction='in'/><arg type='o' direction='out'/>
+  </method>
   <method name='GetMachineByPID'>
     <arg type='u' direction='in'/><arg type='o' direction='out'/>
   </method>
@@ -52,6 +55,7 @@ INTERFACES = """<node>
 <interface name='org.freedesktop.machine1.Machine'>
   <property name='Name' type='s' access='read'/>
   <property name='Unit' type='s' access='read'/>
+  <property name='Leader' type='u' access='read'/>
 </interface>
 <interface name='org.freedesktop.systemd1.Manager'>
   <method name='SetUnitProperties'>
@@ -182,6 +186,8 @@ class Machined:
             answer = getattr(self, f"_{method}")(*arguments)
         except KeyError as error:
             invocation.return_dbus_error(f"{MACHINE1}.NoSuchMachine", f"No machine {error} known")
+        except FileExistsError as error:
+            invocation.return_dbus_error(f"{MACHINE1}.MachineExists", str(error))
         except OSError as error:
             invocation.return_dbus_error("org.freedesktop.DBus.Error.Failed", str(error))
         else:
@@ -193,7 +199,12 @@ class Machined:
             char if char.isalnum() else f"_{ord(char):02x}" for char in name)
 
     def _CreateMachineWithNetwork(self, name, uuid, service, kind, leader, root, nics, properties):
-        slice_name = dict(properties)["Slice"]
+        if name in self.machines:
+            raise FileExistsError(f"Machine '{name}' already exists")
+        return self.add(name, leader, dict(properties)["Slice"])
+
+    def add(self, name, leader, slice_name="machine.slice"):
+        """Puts the process @leader into a machine @name. Returns the path of its object."""
         unit = "machine-" + name.replace("-", "\\x2d") + ".scope"
         scope = os.path.join(TOP, *self.slices(slice_name), unit)
         for hierarchy in own():
@@ -207,13 +218,20 @@ class Machined:
         return self.object_of(name)
 
     def _property(self, name, which):
-        return GLib.Variant("s", {"Name": name, "Unit": self.machines[name][1]}[which])
+        leader, unit, _ = self.machines[name]
+        return {"Name": GLib.Variant("s", name), "Unit": GLib.Variant("s", unit),
+                "Leader": GLib.Variant("u", leader)}[which]
 
     @staticmethod
     def slices(name):
         """a-b.slice is in a.slice"""
         parts = name.removesuffix(".slice").replace("\\x2d", "-").split("-")
         return ["-".join(parts[:n + 1]) + ".slice" for n in range(len(parts))]
+
+    def _GetMachine(self, name):
+        if name not in self.machines:
+            raise KeyError(name)
+        return self.object_of(name)
 
     def _GetMachineByPID(self, pid):
         with open(f"/proc/{pid}/cgroup", encoding="ascii") as file:

@@ -10,8 +10,11 @@ A system daemon whose system bus has a systemd-machined that this test plays, an
 cgroups: what libvirt writes into them is read back from the kernel. And daemons without any.
 """
 
+import contextlib
 import os
+import resource
 import signal
+import subprocess
 import threading
 import time
 import unittest
@@ -19,7 +22,7 @@ import unittest
 import daemon
 import machinedfake
 import taprunner
-from daemon import Processes, wait_until
+from daemon import WITH_US, Processes, wait_until
 from e2etest import (BOOTED, CRASHED, DESTROYED, RUNNING, SHUTOFF, EnclaveTest, boot_image,
                      domain_xml, libvirt, quick_xml)
 from machinedfake import Machined, hierarchies
@@ -175,6 +178,10 @@ class Machine(EnclaveTest):
             for flags in (LIVE, CONFIG):
                 with self.refused(libvirt.VIR_ERR_INVALID_ARG, *values):
                     dom.setSchedulerParametersFlags(dict(values, cpu_shares=99), flags)
+        for shares in (0, 1, 262145):
+            for flags in (LIVE, CONFIG):
+                with self.refused(libvirt.VIR_ERR_INVALID_ARG, "cpu_shares", shares, 262144):
+                    dom.setSchedulerParametersFlags({"cpu_shares": shares}, flags)
         for flags in (LIVE, CONFIG):
             with self.refused(libvirt.VIR_ERR_CONFIG_UNSUPPORTED, TIGHT - 1, TIGHT):
                 dom.setMemoryParameters({"hard_limit": TIGHT - 1}, flags)
@@ -190,6 +197,33 @@ class Machine(EnclaveTest):
         wait_until(lambda: dom.state() == [RUNNING, BOOTED], 10, "it runs")
         wait_until(lambda: self.live_limit(dom) == 400000, 10, "the cgroup is found again")
         self.assertIn("70000", dom.XMLDesc(0))
+        dom.destroy()
+
+    def test_changed_partly(self):
+        """what has been set is what the definition says, also when the rest is refused"""
+        dom = self.conn.createXML(quick_xml("partly", elements=TUNE), 0)
+        # a quota below it is refused by the kernel
+        where = os.path.join(hierarchies()["cpu"], self.scope_of(dom))
+        burst = "cpu.max.burst" if V2 else "cpu.cfs_burst_us"
+        if os.path.exists(os.path.join(where, "libvirt")):
+            where = os.path.join(where, "libvirt")
+        try:
+            with open(os.path.join(where, burst), "r+", encoding="ascii") as file:
+                file.write("100000")
+        except FileNotFoundError:
+            dom.destroy()
+            self.skipTest("the kernel is older than 5.14")
+        with self.refused(libvirt.VIR_ERR_SYSTEM_ERROR, "Invalid argument"):
+            dom.setSchedulerParametersFlags({"cpu_shares": 512, "global_quota": 70000}, LIVE)
+        for _ in ("the same daemon", "the next one"):
+            self.assertEqual(dom.schedulerParametersFlags(LIVE),
+                             {"cpu_shares": 512, "global_period": 50000, "global_quota": 150000})
+            for words in ("<shares>512<", "<global_period>50000<", "<global_quota>150000<"):
+                self.assertIn(words, dom.XMLDesc(0))
+            self.daemon.restart()
+            self.reconnect()
+            dom = self.conn.lookupByName("partly")
+            wait_until(lambda: self.live_limit(dom) == 300000, 10, "the cgroup is found again")
         dom.destroy()
 
     @staticmethod
@@ -269,6 +303,25 @@ class Machine(EnclaveTest):
                          str(TIGHT * 1024))
         dom.destroy()
 
+    def test_locked(self):
+        """what is locked has the limit that all memory has"""
+        daemon_pid = self.daemon.process.pid
+        with contextlib.suppress(PermissionError, ValueError):
+            resource.prlimit(daemon_pid, resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY,) * 2)
+        dom = self.conn.defineXML(quick_xml(
+            "locked", elements="<memoryBacking><locked/></memoryBacking>"
+                               "<memtune><hard_limit unit='GiB'>4</hard_limit></memtune>"))
+        own = resource.prlimit(daemon_pid, resource.RLIMIT_MEMLOCK)[1]
+        if own not in (resource.RLIM_INFINITY, 4 << 30):
+            # as in a container
+            with self.refused(UNSUPPORTED, "'locked'", "LimitMEMLOCK=infinity"):
+                dom.create()
+            return
+        dom.create()
+        for pid in (self.helper_of(dom), self.qemu_of(dom)):
+            self.assertEqual(resource.prlimit(pid, resource.RLIMIT_MEMLOCK), (4 << 30,) * 2)
+        dom.destroy()
+
     def test_partition(self):
         """the scope is in the slice of the partition"""
         dom = self.conn.createXML(quick_xml(
@@ -304,6 +357,48 @@ class Machine(EnclaveTest):
         dom.create()
         self.check_limits(dom)
         dom.destroy()
+
+    def test_anothers(self):
+        """a machine of this name is there already, and stays: with the start that fails, and later"""
+        dom = self.conn.defineXML(quick_xml("twice"))
+        dom.create()
+        name = f"nitro-{dom.ID() + 1}-twice"
+        dom.destroy()
+        self.machined.calls.clear()
+        sleeper = subprocess.Popen(WITH_US + ["sleep", "600"])
+        self.addCleanup(sleeper.communicate)
+        self.addCleanup(sleeper.kill)
+        self.machined.add(name, sleeper.pid)
+        self.addCleanup(self.machined.machines.pop, name, None)
+
+        with self.refused(FAILED, "twice", f"'{name}' already exists"):
+            dom.create()
+        self.assertState(dom, SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_FAILED)
+        self.assertEqual(len(self.machined.called("CreateMachineWithNetwork")), 1)
+        self.assertEqual(self.machined.called("GetMachine"), [(name,)])
+        self.assertEqual(self.machined.called("TerminateMachine"), [])
+        self.assertIn(name, self.machined.machines)
+        self.assertIsNone(sleeper.poll())
+
+        # the next one has another name; then that one's is another's, when its helper has ended
+        dom.create()
+        name = f"nitro-{dom.ID()}-twice"
+        own, self.machined.machines[name] = (self.machined.machines[name],
+                                             (sleeper.pid, *self.machined.machines[name][1:]))
+        dom.destroy()
+        self.assertEqual(self.machined.called("TerminateMachine"), [])
+        # nobody says whose it is
+        self.machined.machines[name] = own
+        dom.create()
+        name, other = f"nitro-{dom.ID()}-twice", name
+        self.machined.errors["GetMachine"] = ERROR
+        dom.destroy()
+        self.assertEqual(self.machined.called("TerminateMachine"), [])
+        with open(self.daemon.log, encoding="utf-8") as log:
+            self.assertRegex(log.read(), f"The machine '{name}' of domain 'twice' cannot be ended: "
+                                         f".*{ERROR[1]}")
+        self.assertIsNone(sleeper.poll())
+        del self.machined.machines[name], self.machined.machines[other]
 
     def test_destroyed(self):
         """one that is destroyed while its machine is made"""

@@ -14,6 +14,7 @@ test_errors.py and test_host.py.
 
 import os
 import re
+import struct
 import time
 import unittest
 
@@ -22,7 +23,8 @@ import eifsigner
 import eifwriter
 import nitrodevmock
 import taprunner
-from daemon import CHECKER, HELLO_EIF, HELLO_INITRD, HELLO_KERNEL, NOBODY, wait_until
+from daemon import (CHECKER, HELLO_EIF, HELLO_INITRD, HELLO_KERNEL, HELPER, NOBODY,
+                    wait_until)
 from e2etest import (ADDED, DESTROYED, UNDEFINED, Background, EnclaveTest, boot_image, domain_xml,
                      libvirt, quick_xml)
 
@@ -252,6 +254,76 @@ class HangingChecker(CheckerTest):
         self.start_another()
 
 
+class HeldTurn(CheckerTest):
+    """
+    A start that hangs does not keep its turn for ever. The daemon's monotonic clock is the test's:
+    see tests/clockmock.c.
+    """
+
+    conf = "max_starts = 1\n"
+
+    @classmethod
+    def daemon_environment(cls):
+        cls.clock = os.path.join(cls.daemon.dir, "clock")
+        cls.set_clock(0)
+        os.chmod(cls.clock, 0o644)
+        libraries = filter(None, (nitrodevmock.libasan_of(daemon.DAEMON),
+                                  os.path.join(daemon.BUILD, "tests", "clockmock.so")))
+        return {"LD_PRELOAD": " ".join(libraries), "CLOCKMOCK_MONOTONIC": cls.clock}
+
+    @classmethod
+    def set_clock(cls, seconds):
+        with open(cls.clock, "r+b" if os.path.exists(cls.clock) else "wb", buffering=0) as clock:
+            clock.write(struct.pack("=q", seconds))
+
+    def check_turn(self, start, seconds):
+        """The start has its turn for @seconds, goes on then, and can be destroyed."""
+        self.set_clock(seconds - 10)
+        waiting = Background(self.conn.defineXML(quick_xml("next")).create)
+        waits = libvirt.open(self.daemon.uri).lookupByName("next")
+        wait_until(lambda: any("its turn" in line for line in waits.messages()), 10, "the queue")
+        time.sleep(0.5)
+        self.assertTrue(waiting.thread.is_alive())
+        # which the wait does not notice by itself, as it is the kernel's
+        self.set_clock(seconds + 10)
+        self.assertTrue(waiting.thread.is_alive())
+        self.start_another()
+        waiting.result(20)
+        waits.destroy()
+        waits.undefine()
+        # who hangs does not wait for its turn, and is still there
+        hangs = libvirt.open(self.daemon.uri).lookupByName("odd")
+        self.assertEqual([line for line in hangs.messages() if "its turn" in line], [])
+        self.assertTrue(start.thread.is_alive())
+        # a wait of a few seconds until a time of this clock would be the kernel's, too
+        self.set_clock(0)
+        hangs.destroy()
+        with self.refused(ABORTED, "'odd' was destroyed while it started"):
+            start.result(20)
+
+    def test_checker(self):
+        """a checker that says nothing"""
+        start = self.start_with("exec sleep 600")
+        wait_until(lambda: self.checkers("sleep"), 10, "the checker")
+        self.daemon.wrap(CHECKER, "true")
+        self.check_turn(start, 60)
+        self.assertEqual(self.checkers("sleep"), [])
+
+    def test_helper(self):
+        """and a helper that does not, with its own time for the boot and without"""
+        for seconds, heartbeat in ((100 + 60, "yes' timeout='100"), (180 + 60, "yes")):
+            with self.subTest(heartbeat):
+                self.set_clock(0)
+                self.daemon.wrap(HELPER, "kill -STOP $$")
+                start = Background(self.conn.defineXML(domain_xml(
+                    "odd", heartbeat=heartbeat)).create)
+                wait_until(lambda: self.checkers("libvirt_nitro"), 10, "the helper")
+                self.daemon.wrap(HELPER, "true")
+                self.check_turn(start, seconds)
+                wait_until(lambda: not self.checkers("libvirt_nitro"), 5, "its end")
+                self.forget("odd")
+
+
 CHECKER_NAME = "libvirt_nitro_check"
 NONSENSE = "makes no sense"
 NO_VERDICT = "had no verdict"
@@ -392,11 +464,15 @@ class User(CheckerTest):
         with open(HELLO_EIF, "rb") as image, open(path, "wb") as file:
             file.write(image.read())
         os.chmod(path, 0o600)
-        self.daemon.wrap(CHECKER, 'id -u >&2; ls -l /proc/self/fd >&2')
+        self.daemon.wrap(CHECKER, 'id -u >&2; grep "locked memory" /proc/$$/limits >&2\n'
+                                  'ls -l /proc/self/fd >&2')
         dom = self.conn.createXML(quick_xml("humble", boot=boot_image(path)), 0)
         with open(self.daemon.log, encoding="utf-8") as log:
             words = [line for line in log if CHECKER_NAME in line and "of the image" in line][-1]
-        self.assertIn(f": {NOBODY} ", words)
+        self.assertRegex(words, rf": {NOBODY}\b")
+        # NITRO_LOCKED_MEMORY_MAX, or less where the daemon's own limit is
+        limits = re.search(r"Max locked memory +(\d+) +(\d+)", words)
+        self.assertLessEqual(int(limits[2]), 8 << 20)
         # of the daemon's files it has that one, and standard ones
         found = set(re.findall(r"-> (\S+)", words))
         self.assertIn(path, found)

@@ -66,11 +66,18 @@ class Rules:
         self.assertGreaterEqual(min(map(int, process.of_threads("Seccomp_filters"))), count,
                                 "a stage of the filter is missing")
 
+    def lockable(self):
+        """The limit of locked memory of who has nothing to lock: 8 MiB, or less if the daemon has."""
+        own = LiveProcess(self.daemon.process.pid).limit("Max locked memory")
+        return own if own[1] != "unlimited" and int(own[1]) <= 8 << 20 else (str(8 << 20),) * 2
+
     def check_closed(self, process):
         """It leaves no core, and others of its user cannot look into it."""
         wrong = []
         if process.limit("Max core file size") != ("0", "0"):
             wrong.append("it may leave a core file")
+        if process.limit("Max locked memory") != self.lockable():
+            wrong.append("it may lock memory")
         if process.is_dumpable():
             wrong.append("other processes of its user may trace it")
         self.assertEqual(wrong, [])
@@ -192,6 +199,7 @@ class Emulated(Rules):
     def test_qemu_core(self):
         self.assertEqual(self.emulator.limit("Max core file size"), ("0", "0"),
                          "QEMU may leave a core file, with the enclave's memory in it")
+        self.assertEqual(self.emulator.limit("Max locked memory"), self.lockable())
 
     def test_qemu_namespaces(self):
         self.need_namespaces()

@@ -15,6 +15,7 @@ import grp
 import os
 import pathlib
 import re
+import resource
 import stat
 import subprocess
 import sys
@@ -35,6 +36,9 @@ CONF = "/etc/libvirt/nitro.conf"
 UNSUPPORTED = libvirt.VIR_ERR_OPERATION_UNSUPPORTED
 
 CAP_SYS_RESOURCE = 24
+
+# NITRO_LOCKED_MEMORY_MAX
+LOCKED_MAX = 8 << 20
 
 LOCKED = "<memoryBacking><locked/></memoryBacking>"
 
@@ -97,22 +101,44 @@ class Processes(SystemTest):
         return (int(status_of(self.daemon.process.pid)["CapEff"], 16) >> CAP_SYS_RESOURCE & 1 or
                 self.limit_of(self.daemon.process.pid)[1] == "unlimited")
 
+    def set_limit(self, *limits):
+        """Sets the daemon's limit of locked memory. Returns whether that may be."""
+        try:
+            resource.prlimit(self.daemon.process.pid, resource.RLIMIT_MEMLOCK, limits)
+        except (PermissionError, ValueError):
+            return False
+        return True
+
+    def check_limit(self, name, expected, **xml):
+        """Helper and QEMU of a domain have the limit @expected of locked memory."""
+        dom, _ = self.boot(name, **xml)
+        self.assertEqual((self.limit_of(self.helper_of(dom)), self.limit_of(self.qemu_of(dom))),
+                         (expected, expected))
+        return dom
+
     def test_locked(self):
         """memory is locked, as the daemon sets the limit of who may not; of no other domain"""
+        self.set_limit(resource.RLIM_INFINITY, resource.RLIM_INFINITY)
         usual = self.limit_of(self.daemon.process.pid)
-        dom, _ = self.boot("free")
-        self.assertEqual(self.limit_of(self.helper_of(dom)), usual)
-        dom.destroy()
+        if usual[1] == "unlimited" or int(usual[1]) > LOCKED_MAX:
+            usual = (str(LOCKED_MAX),) * 2
+        self.check_limit("free", usual).destroy()
         if not self.may_allow():
             # as in a container
             with self.refused(UNSUPPORTED, "'locked'", "LimitMEMLOCK=infinity"):
                 self.boot("locked", elements=LOCKED)
             return
-        dom, _ = self.boot("locked", elements=LOCKED)
-        self.assertEqual(self.limit_of(self.helper_of(dom)), ("unlimited", "unlimited"))
+        dom = self.check_limit("locked", ("unlimited", "unlimited"), elements=LOCKED)
         locked = int(status_of(self.qemu_of(dom))["VmLck"].split()[0])
         self.assertGreaterEqual(locked, 128 * 1024)
         dom.destroy()
+
+    def test_lower_limit(self):
+        """a lower limit of the daemon's stays, and is no error"""
+        self.addCleanup(self.reconnect)
+        self.addCleanup(self.daemon.restart)
+        self.assertTrue(self.set_limit(1 << 20, 2 << 20))
+        self.check_limit("less", (str(1 << 20), str(2 << 20))).destroy()
 
     def test_unreachable(self):
         """a helper in a directory that the user cannot enter: the error names it"""
