@@ -33,6 +33,7 @@
 #include "nitro_end.h"
 #include "nitro_native.h"
 #include "nitro_restart.h"
+#include "nitro_gone.h"
 #include "nitro_start.h"
 #include "nitro_takeover.h"
 #include "nitro_vsock_dir.h"
@@ -1170,6 +1171,7 @@ nitroStateInitialize(bool privileged,
 static int
 nitroStateShutdownPrepare(void)
 {
+    nitroGoneEmptyLater(nitro_driver);
     if (nitro_driver)
         nitroDriverQuit(nitro_driver);
     return 0;

@@ -328,9 +328,102 @@ class NoAcl(Vsock):
         self.refuse(AS_OUTSIDER, "import socket; socket.socket(socket.AF_UNIX)"
                     f".bind('{client.path(3000)}')")
         self.listen([], client.path(3001), "022")
+        # what it was busy with may be more than goes at once
+        state = os.path.dirname(os.path.dirname(client.directory))
+        wait_until(lambda: not [name for name in os.listdir(state) if name.startswith("gone-")],
+                   60, "the end of what is left")
         wait_until(lambda: os.stat(client.path(3001)).st_mode & 0o020, 10, "the daemon's look")
         self.assertEqual(os.stat(client.path(3001)).st_gid, HELPER_ID)
         self.refuse(AS_OUTSIDER, "import socket; socket.socket(socket.AF_UNIX)"
+    def test_dug(self):
+        """a member who digs on in the deepest directory holds up neither the domain nor others"""
+        dom = self.conn.defineXML(domain_xml("dug", boot_kernel()))
+        dom.create()
+        directory = VsockClient.of(dom).directory
+        gone = os.path.join(os.path.dirname(os.path.dirname(directory)), f"gone-{dom.ID()}")
+        digger = subprocess.Popen(  # pylint: disable=consider-using-with
+            [*AS_MEMBER, sys.executable, "-c",
+             f"import os, itertools; os.chdir('{directory}')\n"
+             "for n in itertools.count():\n    os.mkdir('d'); os.chdir('d')\n"
+             "    if n == 30000: print('deep', flush=True)"],
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.addCleanup(digger.stdout.close)
+        self.addCleanup(digger.wait)
+        self.addCleanup(digger.kill)
+        self.assertEqual(digger.stdout.readline(), "deep\n")
+        begin = time.monotonic()
+        dom.destroy()
+        print(f"destroyed in {time.monotonic() - begin:.2f} s", flush=True)
+        dom.create()
+        dom.destroy()
+        wait_until(lambda: "or somebody still adds to it" in self.daemon.logs(), 30,
+                   "a word in the log")
+        self.assertTrue(os.path.exists(gone))
+        self.assertIsNone(digger.poll())
+        digger.kill()
+        digger.wait()
+        # the next daemon goes on, a part at a time
+        for _ in range(100):
+            if not os.path.exists(gone):
+                break
+            self.daemon.restart()
+            self.reconnect()
+            time.sleep(0.5)
+        self.assertFalse(os.path.exists(gone))
+        self.conn.lookupByName("dug").undefine()
+
+
+class Lists(SystemTest):
+    """Sockets that have a list of their own when they come into the directory"""
+
+    def move(self, client, port, *entries):
+        """Moves a socket there that has the list @entries; returns what it has a moment later."""
+        # of the same file system
+        before = os.path.join(os.path.dirname(client.directory), "before")
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(before)
+        os.chmod(before, 0o604)
+        for entry in entries:
+            subprocess.run(["setfacl", "--no-mask", "--modify", entry, before], check=True)
+        os.rename(before, client.path(port))
+        # events come in order
+        after = client.path(port + 1)
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(after)
+        wait_until(lambda: os.stat(after).st_mode & 0o020, 10, "the daemon's look")
+        return subprocess.run(["getfacl", "--omit-header", "--numeric", "--no-effective",
+                               client.path(port)], check=True, text=True,
+                              stdout=subprocess.PIPE).stdout.split()
+
+    def test_moved(self):
+        """one without a list gets one, and others have what they had"""
+        dom, client = self.boot("plain")
+        self.assertEqual(self.move(client, 7000),
+                         ["user::rw-", f"user:{HELPER_ID}:rw-", "group::---", "mask::rwx",
+                          "other::r--"])
+        dom.destroy()
+
+    def test_others(self):
+        """nobody is let in by a mask that keeps him out"""
+        dom, client = self.boot("others")
+        self.assertEqual(self.move(client, 7000, f"user:{daemon.NOBODY}:rw-", "mask::r--"),
+                         ["user::rw-", f"user:{daemon.NOBODY}:rw-", "group::---", "mask::r--",
+                          "other::r--"])
+        dom.destroy()
+
+    def test_helper(self):
+        """a mask that keeps the helper out is widened, and nothing else is changed"""
+        dom, client = self.boot("helper")
+        self.assertEqual(self.move(client, 7000, f"user:{HELPER_ID}:rw-", "mask::---"),
+                         ["user::rw-", f"user:{HELPER_ID}:rw-", "group::---", "mask::rw-",
+                          "other::r--"])
+        # what it has is the maker's choice
+        self.assertEqual(self.move(client, 7002, f"user:{HELPER_ID}:r--", "mask::r--"),
+                         ["user::rw-", f"user:{HELPER_ID}:r--", "group::---", "mask::r--",
+                          "other::r--"])
+        dom.destroy()
+
+
                     f".connect('{client.path(3001)}')")
         self.refuse(AS_MEMBER, f"import os; os.unlink('{client.path(3001)}')")
         dom.destroy()
