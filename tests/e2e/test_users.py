@@ -173,6 +173,9 @@ class Vsock(SystemTest):
             self.assertEqual(oct(stat.S_IMODE(found.st_mode)), oct(mode), path)
         for name in ("control", "pid"):
             self.refuse(AS_MEMBER, f"open('{vsock.parent / name}')")
+        # who could read the daemon's file could lock it, and keep the next daemon out
+        self.assertEqual(stat.S_IMODE(os.stat(vsock.parent.parent / "driver.pid").st_mode), 0o600)
+        self.refuse(AS_MEMBER, f"open('{vsock.parent.parent / 'driver.pid'}')")
         self.refuse(AS_MEMBER, f"import os; os.listdir('{vsock.parent}')")
         self.refuse(AS_MEMBER, "import socket; socket.socket(socket.AF_UNIX)"
                     f".connect('{vsock.parent / 'control'}')")
