@@ -33,9 +33,9 @@
 #include "nitro_driver_stats.h"
 #include "nitro_driver_tune.h"
 #include "nitro_end.h"
+#include "nitro_gone.h"
 #include "nitro_native.h"
 #include "nitro_restart.h"
-#include "nitro_gone.h"
 #include "nitro_start.h"
 #include "nitro_takeover.h"
 #include "nitro_vsock_dir.h"
@@ -1128,7 +1128,7 @@ nitroStateNew(bool privileged,
     nitro_driver->cpus = nitroCpusNew();
     nitro_driver->asides = nitroAsidesNew();
     nitro_driver->uses = nitroUsesNew();
-    nitro_driver->vsockDirs = nitroVsockDirsNew(nitro_driver->config);
+    nitro_driver->vsockDirs = nitroVsockDirsNew(nitro_driver);
     nitro_driver->xmlopt = nitroDomainXMLOptionNew(nitro_driver->config->helper,
                                                    &nitroDomainPrivateDataCallbacks,
                                                    &nitroDomainJobConfig);
@@ -1171,6 +1171,7 @@ nitroStateInitialize(bool privileged,
                                        nitro_driver->xmlopt, NULL, NULL) < 0)
         goto error;
     nitroAsidesFind(nitro_driver, nitroTakeoverBegin);
+    nitroGoneEmptyLater(nitro_driver);
 
     if (virDomainObjListLoadAllConfigs(nitro_driver->domains, config->configDir,
                                        config->autostartDir, false,
@@ -1195,7 +1196,6 @@ nitroStateInitialize(bool privileged,
 static int
 nitroStateShutdownPrepare(void)
 {
-    nitroGoneEmptyLater(nitro_driver);
     if (nitro_driver)
         nitroDriverQuit(nitro_driver);
     return 0;

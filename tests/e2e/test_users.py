@@ -15,6 +15,8 @@ import grp
 import os
 import pathlib
 import re
+import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -171,11 +173,11 @@ class Vsock(SystemTest):
             found = os.stat(path)
             self.assertEqual((found.st_uid, found.st_gid), (0, HELPER_ID), path)
             self.assertEqual(oct(stat.S_IMODE(found.st_mode)), oct(mode), path)
-        for name in ("control", "pid"):
-            self.refuse(AS_MEMBER, f"open('{vsock.parent / name}')")
         # who could read the daemon's file could lock it, and keep the next daemon out
         self.assertEqual(stat.S_IMODE(os.stat(vsock.parent.parent / "driver.pid").st_mode), 0o600)
         self.refuse(AS_MEMBER, f"open('{vsock.parent.parent / 'driver.pid'}')")
+        for name in ("control", "pid"):
+            self.refuse(AS_MEMBER, f"open('{vsock.parent / name}')")
         self.refuse(AS_MEMBER, f"import os; os.listdir('{vsock.parent}')")
         self.refuse(AS_MEMBER, "import socket; socket.socket(socket.AF_UNIX)"
                     f".connect('{vsock.parent / 'control'}')")
@@ -271,6 +273,30 @@ class Vsock(SystemTest):
         dom.destroy()
         os.unlink(precious)
 
+    def test_overflow(self):
+        """events that the kernel drops, as there are too many, cost no socket its helper"""
+        dom, client = self.boot("overflow")
+        queue = int(pathlib.Path("/proc/sys/fs/inotify/max_queued_events").read_text("ascii"))
+        self.daemon.process.send_signal(signal.SIGSTOP)
+        try:
+            script = (f"import os; os.chdir('{client.directory}')\n"
+                      f"for number in range({queue + 1000}):\n"
+                      "    os.symlink('nowhere', f'vsock_{100000 + number}')\n")
+            subprocess.run([*AS_MEMBER, sys.executable, "-c", script], check=True)
+            self.listen(AS_MEMBER, client.path(6001), "022")
+            self.assertFalse(os.stat(client.path(6001)).st_mode & 0o020)
+        finally:
+            self.daemon.process.send_signal(signal.SIGCONT)
+        begin = time.monotonic()
+        self.conn.listAllDomains()
+        print(f"an answer after {time.monotonic() - begin:.2f} s", flush=True)
+        wait_until(lambda: os.stat(client.path(6001)).st_mode & 0o020, 10, "the daemon's look")
+        self.assertEqual(client.command("ping 6001 3"), "ok")
+        # or it would take a while after the end
+        for path in pathlib.Path(client.directory).glob("vsock_*"):
+            path.unlink(missing_ok=True)
+        dom.destroy()
+
     def test_removed(self):
         """what a member has made goes with the enclave, however deep, and nothing else"""
         dom, client = self.boot("removed")
@@ -302,42 +328,13 @@ class Vsock(SystemTest):
         dom.destroy()
         wait_until(lambda: not os.path.exists(os.path.dirname(client.directory)), 10,
                    "the end of the run directory")
-        self.assertEqual(os.listdir(outside_dir), ["file"])
-
-
-class NoAcl(Vsock):
-    """The same where the file system has no access control lists"""
-
-    @classmethod
-    def before_start(cls):
-        super().before_start()
-        state = "/run/libvirt/nitro"
-        os.makedirs(state, exist_ok=True)
-        subprocess.run(["mount", "-t", "ramfs", "ramfs", state], check=True)
-        cls.addClassCleanup(subprocess.run, ["umount", "-l", state], check=True)
-
-    def test_modes(self):
-        """it is said, once in the log"""
-        for _ in range(2):
-            dom, client = self.boot("modes")
-            self.assertEqual(stat.S_IMODE(os.stat(client.directory).st_mode), 0o3770)
-            self.assertEqual(len([line for line in dom.messages() if "confined (acl)" in line]), 1)
-            dom.destroy()
-        self.assertEqual(self.daemon.logs().count("should be (acl)"), 1)
-
-    def test_strangers(self):
-        """members can connect to what others have made: an outsider cannot"""
-        dom, client = self.boot("strangers")
-        self.refuse(AS_OUTSIDER, "import socket; socket.socket(socket.AF_UNIX)"
-                    f".bind('{client.path(3000)}')")
-        self.listen([], client.path(3001), "022")
         # what it was busy with may be more than goes at once
         state = os.path.dirname(os.path.dirname(client.directory))
         wait_until(lambda: not [name for name in os.listdir(state) if name.startswith("gone-")],
                    60, "the end of what is left")
-        wait_until(lambda: os.stat(client.path(3001)).st_mode & 0o020, 10, "the daemon's look")
-        self.assertEqual(os.stat(client.path(3001)).st_gid, HELPER_ID)
-        self.refuse(AS_OUTSIDER, "import socket; socket.socket(socket.AF_UNIX)"
+        self.assertEqual(os.listdir(outside_dir), ["file"])
+
+
     def test_dug(self):
         """a member who digs on in the deepest directory holds up neither the domain nor others"""
         dom = self.conn.defineXML(domain_xml("dug", boot_kernel()))
@@ -427,6 +424,35 @@ class Lists(SystemTest):
         dom.destroy()
 
 
+class NoAcl(Vsock):
+    """The same where the file system has no access control lists"""
+
+    @classmethod
+    def before_start(cls):
+        super().before_start()
+        state = "/run/libvirt/nitro"
+        os.makedirs(state, exist_ok=True)
+        subprocess.run(["mount", "-t", "ramfs", "ramfs", state], check=True)
+        cls.addClassCleanup(subprocess.run, ["umount", "-l", state], check=True)
+
+    def test_modes(self):
+        """it is said, once in the log"""
+        for _ in range(2):
+            dom, client = self.boot("modes")
+            self.assertEqual(stat.S_IMODE(os.stat(client.directory).st_mode), 0o1770)
+            self.assertEqual(len([line for line in dom.messages() if "confined (acl)" in line]), 1)
+            dom.destroy()
+        self.assertEqual(self.daemon.logs().count("should be (acl)"), 1)
+
+    def test_strangers(self):
+        """members can connect to what others have made: an outsider cannot"""
+        dom, client = self.boot("strangers")
+        self.refuse(AS_OUTSIDER, "import socket; socket.socket(socket.AF_UNIX)"
+                    f".bind('{client.path(3000)}')")
+        self.listen([], client.path(3001), "022")
+        wait_until(lambda: os.stat(client.path(3001)).st_mode & 0o020, 10, "the daemon's look")
+        self.assertEqual(os.stat(client.path(3001)).st_gid, HELPER_ID)
+        self.refuse(AS_OUTSIDER, "import socket; socket.socket(socket.AF_UNIX)"
                     f".connect('{client.path(3001)}')")
         self.refuse(AS_MEMBER, f"import os; os.unlink('{client.path(3001)}')")
         dom.destroy()
