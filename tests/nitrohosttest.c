@@ -12,6 +12,8 @@
 
 #include <fcntl.h>
 #include <glib/gstdio.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -20,11 +22,12 @@
 #include "nitro_capabilities.h"
 #include "nitro_cpus.h"
 #include "nitro_device.h"
-#include "nitro_domain.h"
+#include "nitro_gone.h"
 #include "nitro_driver_node.h"
 #include "nitro_host_check.h"
 #include "nitro_hugepages.h"
 #include "nitro_pool.h"
+#include "nitro_socket.h"
 #include "nitrofakesys.h"
 #include "nitrotestutils.h"
 #include "viraccessmanager.h"
@@ -599,9 +602,42 @@ testMakeDeep(const char *dir)
 }
 
 
+/* Removes the run directory @dir of the state directory @top, in as many tries as it takes. */
+static void
+testRemoveAll(const char *top,
+              const char *dir)
+{
+    while (nitroGoneTake(dir) < 0)
+        virResetLastError();
+    while (nitroGoneEmpty(top) != 0)
+        virResetLastError();
+}
+
+
+/* Nothing but @expected (NULL ends it) is in @top. */
+static void
+testTop(const char *top,
+        const char *const *expected)
+{
+    g_autoptr(GDir) dir = g_dir_open(top, 0, NULL);
+    const char *name;
+    size_t n = 0;
+
+    while ((name = g_dir_read_name(dir))) {
+        n++;
+        if (!g_strv_contains(expected, name)) {
+            g_test_message("'%s' is left", name);
+            g_test_fail();
+        }
+    }
+    g_assert_cmpuint(n, ==, g_strv_length((char **)expected));
+}
+
+
 static void
 testRemoveRunDir(void)
 {
+    static const char *const left[] = { "outside", NULL };
     g_autofree char *top = g_dir_make_tmp("nitrohosttest-XXXXXX", NULL);
     g_autofree char *outside = g_build_filename(top, "outside", NULL);
     g_autofree char *precious = g_build_filename(outside, "precious", NULL);
@@ -615,34 +651,191 @@ testRemoveRunDir(void)
 
     g_assert_cmpint(g_mkdir(outside, 0700), ==, 0);
     g_assert_true(g_file_set_contents(precious, "x", -1, NULL));
-    g_assert_cmpint(nitroDomainRemoveRunDir(dir), ==, 0);
+    g_assert_cmpint(nitroGoneTake(dir), ==, 0);
 
     while (g_get_monotonic_time() < end && g_file_test(precious, G_FILE_TEST_EXISTS)) {
         g_assert_cmpint(g_mkdir_with_parents(sub, 0700), ==, 0);
         g_assert_cmpint(symlink(outside, link), ==, 0);
         g_assert_true(g_file_set_contents(file, "1", -1, NULL));
         /* It may find the one in place of the other. */
-        while (nitroDomainRemoveRunDir(dir) < 0)
-            virResetLastError();
+        testRemoveAll(top, dir);
     }
     g_atomic_int_set(&exchange.done, 1);
     g_thread_join(thread);
     g_assert_true(g_file_test(precious, G_FILE_TEST_EXISTS));
-
-    g_assert_cmpint(nitroDomainRemoveRunDir(dir), ==, 0);
-    g_assert_false(g_file_test(dir, G_FILE_TEST_EXISTS));
+    testTop(top, left);
 
     /* a link in its place is not followed */
     g_assert_cmpint(symlink(outside, dir), ==, 0);
-    g_assert_cmpint(nitroDomainRemoveRunDir(dir), ==, -1);
+    g_assert_cmpint(nitroGoneTake(dir), ==, -1);
     testError(VIR_ERR_SYSTEM_ERROR, dir, NULL);
     g_assert_true(g_file_test(precious, G_FILE_TEST_EXISTS));
     g_assert_cmpint(unlink(dir), ==, 0);
 
     testMakeDeep(dir);
-    g_assert_cmpint(nitroDomainRemoveRunDir(dir), ==, 0);
-    g_assert_false(g_file_test(dir, G_FILE_TEST_EXISTS));
+    testRemoveAll(top, dir);
+    testTop(top, left);
+
+    /* the file of a domain with such a name is none of them */
+    g_free(file);
+    file = g_build_filename(top, "gone-5.xml", NULL);
+    g_assert_true(g_file_set_contents(file, "x", -1, NULL));
+    g_assert_cmpint(nitroGoneEmpty(top), ==, 0);
+    g_assert_true(g_file_test(file, G_FILE_TEST_EXISTS));
     virFileDeleteTree(top);
+}
+
+
+/* What is quick goes at once, the rest gets a name of its own, also beside an earlier one. */
+static void
+testTakeRunDir(void)
+{
+    static const char *const first[] = { "gone-7", NULL };
+    static const char *const both[] = { "gone-7", "gone-7-1", NULL };
+    static const char *const none[] = { NULL };
+    g_autofree char *top = g_dir_make_tmp("nitrohosttest-XXXXXX", NULL);
+    g_autofree char *dir = g_build_filename(top, "domain-7-d", NULL);
+    g_autofree char *vsock = g_build_filename(dir, "vsock", NULL);
+    g_autofree char *file = g_build_filename(vsock, "file", NULL);
+    g_autofree char *path = g_build_filename(vsock, "vsock", NULL);
+    int fd;
+
+    g_assert_cmpint(g_mkdir_with_parents(vsock, 0700), ==, 0);
+    g_assert_cmpint(fd = nitroSocketListen(path), >=, 0);
+    close(fd);
+    g_assert_cmpint(nitroGoneTake(dir), ==, 0);
+    testTop(top, none);
+
+    g_assert_cmpint(g_mkdir_with_parents(vsock, 0700), ==, 0);
+    g_assert_true(g_file_set_contents(file, "x", -1, NULL));
+    g_assert_cmpint(nitroGoneTake(dir), ==, 1);
+    testTop(top, first);
+    g_assert_cmpint(g_mkdir_with_parents(vsock, 0700), ==, 0);
+    g_assert_true(g_file_set_contents(file, "x", -1, NULL));
+    g_assert_cmpint(nitroGoneTake(dir), ==, 1);
+    testTop(top, both);
+    g_assert_cmpint(nitroGoneEmpty(top), ==, 0);
+    testTop(top, none);
+    g_assert_cmpint(g_rmdir(top), ==, 0);
+}
+
+
+/* Levels that the one is ahead, so that he is never caught up with in a try; and when he stops, as all
+ * is to be removed in the end */
+#define TEST_LEAD (NITRO_GONE_BUDGET * 2)
+#define TEST_LEVELS_MAX (TEST_LEAD + NITRO_GONE_BUDGET)
+
+/* s: far longer than a try takes */
+#define TEST_TRY_SECONDS 10
+
+typedef struct _TestDigger TestDigger;
+struct _TestDigger {
+    int fd;       /* of the deepest directory */
+    int levels;   /* atomic: made so far */
+    int done;     /* atomic */
+};
+
+/*
+ * What a member of the helpers' group does with a descriptor of the deepest directory: goes on
+ * deeper. Where root takes a directory away before it is read, he has gone on already; here, where
+ * both are one user, each level is made in the open before it is.
+ */
+static gpointer
+testDig(gpointer opaque)
+{
+    TestDigger *digger = opaque;
+
+    while (!g_atomic_int_get(&digger->done) &&
+           g_atomic_int_get(&digger->levels) < TEST_LEVELS_MAX) {
+        int next;
+
+        if (mkdirat(digger->fd, "d", 0700) < 0 ||
+            mkdirat(digger->fd, "e", 0700) < 0 ||
+            (next = openat(digger->fd, "d", O_RDONLY | O_DIRECTORY)) < 0)
+            break;
+        close(digger->fd);
+        digger->fd = next;
+        g_atomic_int_inc(&digger->levels);
+    }
+    close(digger->fd);
+    return NULL;
+}
+
+
+static void
+testRemoveBusy(void)
+{
+    static const char *const none[] = { NULL };
+    /* of the kind of /run: no disk is waited for */
+    g_autofree char *top = g_mkdtemp(g_strdup("/dev/shm/nitrohosttest-XXXXXX"));
+    g_autofree char *dir = g_build_filename(top, "domain-3-d", NULL);
+    g_autofree char *vsock = g_build_filename(dir, "vsock", NULL);
+    TestDigger digger = { -1, 0, 0 };
+    GThread *thread;
+    gint64 begin;
+    int left;
+    int tries = 0;
+
+    g_assert_nonnull(top);
+    g_assert_cmpint(g_mkdir_with_parents(vsock, 0700), ==, 0);
+    g_assert_cmpint(digger.fd = open(vsock, O_RDONLY | O_DIRECTORY), >=, 0);
+    thread = g_thread_new("dig", testDig, &digger);
+    while (g_atomic_int_get(&digger.levels) < TEST_LEAD)
+        g_usleep(1000);
+
+    /* with a domain's lock: the path is free at once */
+    begin = g_get_monotonic_time();
+    g_assert_cmpint(nitroGoneTake(dir), ==, 1);
+    g_test_message("taken away after %lld us", (long long) (g_get_monotonic_time() - begin));
+    g_assert_cmpint(g_get_monotonic_time() - begin, <, G_USEC_PER_SEC);
+    g_assert_false(g_file_test(dir, G_FILE_TEST_EXISTS));
+
+    begin = g_get_monotonic_time();
+    g_assert_cmpint(nitroGoneEmpty(top), ==, 1);
+    g_test_message("a try: %lld us", (long long) (g_get_monotonic_time() - begin));
+    g_assert_cmpint(g_get_monotonic_time() - begin, <, TEST_TRY_SECONDS * G_USEC_PER_SEC);
+
+    g_atomic_int_set(&digger.done, 1);
+    g_thread_join(thread);
+    while ((left = nitroGoneEmpty(top)) == 1)
+        tries++;
+    g_assert_cmpint(left, ==, 0);
+    /* each has removed not much less than it may */
+    g_assert_cmpint(tries, <, g_atomic_int_get(&digger.levels) * 6 / NITRO_GONE_BUDGET + 2);
+    testTop(top, none);
+    g_assert_cmpint(g_rmdir(top), ==, 0);
+}
+
+
+/* What is mounted in it is detached and not looked into. */
+static void
+testRemoveMounted(void)
+{
+    static const char *const none[] = { NULL };
+    g_autofree char *top = g_dir_make_tmp("nitrohosttest-XXXXXX", NULL);
+    g_autofree char *outside = g_dir_make_tmp("nitrohosttest-XXXXXX", NULL);
+    g_autofree char *precious = g_build_filename(outside, "precious", NULL);
+    g_autofree char *dir = g_build_filename(top, "domain-4-d", NULL);
+    g_autofree char *vsock = g_build_filename(dir, "vsock", NULL);
+    g_autofree char *on = g_build_filename(vsock, "on", NULL);
+    g_autofree char *file = g_build_filename(vsock, "file", NULL);
+
+    g_assert_cmpint(g_mkdir_with_parents(on, 0700), ==, 0);
+    g_assert_true(g_file_set_contents(precious, "x", -1, NULL));
+    g_assert_true(g_file_set_contents(file, "x", -1, NULL));
+    if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+        mount(outside, on, NULL, MS_BIND, NULL) < 0) {
+        g_test_skip("mounts are refused here");
+    } else {
+        g_assert_cmpint(mount(outside, on, NULL, MS_BIND, NULL), ==, 0);
+        g_assert_cmpint(mount(precious, file, NULL, MS_BIND, NULL), ==, 0);
+        g_assert_cmpint(mount(outside, vsock, NULL, MS_BIND, NULL), ==, 0);
+        testRemoveAll(top, dir);
+        testTop(top, none);
+        g_assert_true(g_file_test(precious, G_FILE_TEST_EXISTS));
+    }
+    virFileDeleteTree(top);
+    virFileDeleteTree(outside);
 }
 
 
@@ -699,6 +892,9 @@ main(int argc,
     g_test_add_func("/memory", testMemory);
     g_test_add_func("/device", testDevice);
     g_test_add_func("/rundir", testRemoveRunDir);
+    g_test_add_func("/rundir/taken", testTakeRunDir);
+    g_test_add_func("/rundir/busy", testRemoveBusy);
+    g_test_add_func("/rundir/mounted", testRemoveMounted);
     g_test_add_func("/nodeinfo", testNodeInfo);
 
     ret = g_test_run();

@@ -17,6 +17,7 @@
 #include "nitro_aside.h"
 #include "nitro_conf.h"
 #include "nitro_domain.h"
+#include "nitro_gone.h"
 #include "nitro_helper.h"
 #include "nitro_monitor.h"
 #include "nitro_outputs.h"
@@ -384,13 +385,16 @@ nitroAsideEnd(nitroDriver *driver,
               const char *dir)
 {
     bool over = false;
+    int rc;
 
     nitroOutputsRelease(driver, aside->dir, dir);
     nitroAsideRelease(driver, aside);
-    if (nitroDomainRemoveRunDir(dir) < 0) {
+    if ((rc = nitroGoneTake(dir)) < 0) {
         if (!aside->over)
             VIR_ERROR(_("cannot remove '%s': %s"), dir, virGetLastErrorMessage());
         over = true;
+    } else if (rc > 0) {
+        nitroGoneEmptyLater(driver);
     }
     g_mutex_lock(&driver->asides->lock);
     aside->over = over;

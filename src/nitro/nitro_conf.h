@@ -111,6 +111,11 @@ struct _nitroDriver {
     /* Atomic */
     int lastDomainId;
     int quitting; /* the daemon ends: wait for nothing that may take long */
+    int goneScheduled; /* nitro_gone.c: the next try is */
+
+    /* Of the one thread that tries: nitro_gone.c */
+    unsigned int gonePause; /* ms: until the next try; 0: all was gone */
+    bool goneFailed; /* the log has it */
 
     /* Under sysinfoLock, which is held while dmidecode runs */
     virMutex sysinfoLock;

@@ -47,15 +47,6 @@ void nitroDomainRemoveInactive(nitroDriver *driver, virDomainObj *vm);
 char *nitroDomainGetRunDir(nitroDriver *driver, const virDomainDef *def);
 
 /*
- * Removes the directory @dir of a domain that has ended, with all that is in it. Members of the
- * helpers' group may have made in it what they like, however deep, and may be at it still: they
- * are not trusted. No symbolic link is followed, and nothing outside is removed.
- *
- * Returns 0, also when there is none, or -1 with an error set.
- */
-int nitroDomainRemoveRunDir(const char *dir);
-
-/*
  * Saves the status of the running domain, by which a restarted daemon finds it.
  * Returns 0, or -1 with an error set.
  */

@@ -13,6 +13,8 @@
 
 #include <config.h>
 
+#include <sys/stat.h>
+
 #include "configmake.h"
 #include "datatypes.h"
 #include "driver.h"
@@ -31,6 +33,7 @@
 #include "nitro_driver_stats.h"
 #include "nitro_driver_tune.h"
 #include "nitro_end.h"
+#include "nitro_gone.h"
 #include "nitro_host.h"
 #include "nitro_native.h"
 #include "nitro_restart.h"
@@ -1075,6 +1078,29 @@ nitroStateCleanup(void)
 }
 
 
+/*
+ * Makes sure that no other daemon has the state directory. Members of the helpers' group can pass
+ * through it: who may read the file could lock it, and keep the next daemon out. Returns 0, or -1
+ * with an error set.
+ */
+static int
+nitroStateLock(nitroDriver *driver)
+{
+    const char *stateDir = driver->config->stateDir;
+    g_autofree char *path = virPidFileBuildPath(stateDir, "driver");
+
+    /* By itself it would be 0644. */
+    if (virFileTouch(path, 0600) < 0 ||
+        (driver->lockFD = virPidFileAcquire(stateDir, "driver", false, getpid())) < 0)
+        return -1;
+    if (fchmod(driver->lockFD, 0600) < 0) {
+        virReportSystemError(errno, _("cannot make '%s' readable for its owner only"), path);
+        return -1;
+    }
+    return 0;
+}
+
+
 /* The parts of the driver, without any domain. Returns 0, or -1 with an error set. */
 static int
 nitroStateNew(bool privileged,
@@ -1103,7 +1129,7 @@ nitroStateNew(bool privileged,
     nitro_driver->cpus = nitroCpusNew();
     nitro_driver->asides = nitroAsidesNew();
     nitro_driver->uses = nitroUsesNew();
-    nitro_driver->vsockDirs = nitroVsockDirsNew(nitro_driver->config);
+    nitro_driver->vsockDirs = nitroVsockDirsNew(nitro_driver);
     nitro_driver->xmlopt = nitroDomainXMLOptionNew(nitro_driver->config->helper,
                                                    &nitroDomainPrivateDataCallbacks,
                                                    &nitroDomainJobConfig);
@@ -1116,8 +1142,7 @@ nitroStateNew(bool privileged,
         !(nitro_driver->starts = nitroDriverPoolNew(nitro_driver, NITRO_STARTS_MAX,
                                                     "nitro-start")) ||
         nitroDriverConfigMakeDirs(nitro_driver->config) < 0 ||
-        (nitro_driver->lockFD = virPidFileAcquire(nitro_driver->config->stateDir, "driver",
-                                                  false, getpid())) < 0)
+        nitroStateLock(nitro_driver) < 0)
         return -1;
     nitro_driver->queue = nitroQueueNew(nitro_driver->config->maxStarts);
     return 0;
@@ -1147,6 +1172,7 @@ nitroStateInitialize(bool privileged,
                                        nitro_driver->xmlopt, NULL, NULL) < 0)
         goto error;
     nitroAsidesFind(nitro_driver, nitroTakeoverBegin);
+    nitroGoneEmptyLater(nitro_driver);
 
     if (virDomainObjListLoadAllConfigs(nitro_driver->domains, config->configDir,
                                        config->autostartDir, false,

@@ -18,6 +18,7 @@
 #include "nitro_domain.h"
 #include "nitro_domain_conf.h"
 #include "nitro_driver.h"
+#include "nitro_gone.h"
 #include "nitro_helper.h"
 #include "nitro_host_check.h"
 #include "nitro_run.h"
@@ -451,15 +452,18 @@ nitroRunRemoveFiles(nitroDriver *driver,
     g_autofree char *dir = nitroDomainGetRunDir(driver, vm->def);
     g_autofree char *status = virDomainConfigFile(driver->config->stateDir, vm->def->name);
     bool left = false;
+    int rc;
 
     if (status && nitroRunRemoveStatus(status) < 0) {
         VIR_WARN("Unable to remove '%s': %s", status, g_strerror(errno));
         left = true;
     }
-    if (nitroDomainRemoveRunDir(dir) < 0) {
+    if ((rc = nitroGoneTake(dir)) < 0) {
         VIR_WARN("Unable to remove '%s': %s", dir, virGetLastErrorMessage());
         left = true;
     }
+    if (rc > 0)
+        nitroGoneEmptyLater(driver);
     if (left)
         nitroAsidesFindLater(driver);
 }

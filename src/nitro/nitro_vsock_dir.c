@@ -43,13 +43,24 @@ VIR_LOG_INIT("nitro.nitro_vsock_dir");
 
 #define NITRO_VSOCK_EVENTS (IN_CREATE | IN_MOVED_TO | IN_ONLYDIR | IN_DONT_FOLLOW)
 
-struct _nitroVsockDirs {
-    const nitroDriverConfig *config;
+/* Of one directory, each time: names that are read, and sockets that are looked at */
+#define NITRO_VSOCK_NAMES_MAX 65536
+#define NITRO_VSOCK_LOOKS_MAX 4096
 
-    GMutex lock;      /* protects what follows */
+/* us: between two looks at all directories */
+#define NITRO_VSOCK_PAUSE G_USEC_PER_SEC
+
+struct _nitroVsockDirs {
+    nitroDriver *driver;
+    const nitroDriverConfig *config;
+    int told; /* atomic: that a directory has too much in it, in the log */
+
+    GMutex lock;      /* protects what follows; nobody looks at a whole directory under it */
     int fd;           /* inotify; -1: nothing has been watched yet */
     int handle;       /* of the event loop; -1: none */
     GHashTable *dirs; /* path -> watch descriptor as a pointer */
+    bool scheduled;   /* a look at all directories, as events were lost */
+    gint64 looked;    /* when the latest one began, us of the monotonic clock; 0: never */
 };
 
 
@@ -105,11 +116,10 @@ nitroVsockDirSetAcl(const nitroDriverConfig *config,
         nitroVsockSetAcl(fd, ACL_TYPE_ACCESS, now) == 0)
         return 0;
 
-    /* With the group's bit, what is made there is the helpers' group's. */
+    /* The daemon gives the sockets to the helpers' group. Its set-group-ID bit would do it for
+     * them, but RestrictSUIDSGID= of the unit refuses that. */
     *acl = false;
-    if (errno != EOPNOTSUPP)
-        return -1;
-    return fchmod(fd, NITRO_VSOCK_DIR_MODE | S_ISGID);
+    return errno == EOPNOTSUPP ? 0 : -1;
 }
 
 
@@ -164,37 +174,100 @@ nitroVsockDirMake(const nitroDriverConfig *config,
 
 /* Sockets of programs */
 
+/* Whether @acl has an entry of its own for the helper, by which it may connect */
+static bool
+nitroVsockIsListed(const nitroDriverConfig *config,
+                   acl_t acl)
+{
+    uid_t user = nitroVsockUser(config);
+    acl_entry_t entry;
+    int which = ACL_FIRST_ENTRY;
+
+    for (; acl_get_entry(acl, which, &entry) == 1; which = ACL_NEXT_ENTRY) {
+        acl_permset_t rights;
+        acl_tag_t tag;
+        uid_t *id;
+        bool found;
+
+        if (acl_get_tag_type(entry, &tag) < 0 || tag != ACL_USER ||
+            !(id = acl_get_qualifier(entry)))
+            continue;
+        found = *id == user;
+        acl_free(id);
+        if (found)
+            return acl_get_permset(entry, &rights) == 0 &&
+                   acl_get_perm(rights, ACL_READ) == 1 && acl_get_perm(rights, ACL_WRITE) == 1;
+    }
+    return false;
+}
+
+
 /*
- * Lets the helper connect to the socket @fd, whose status is @sb. One that has inherited a list
- * has the helper in it, and was only cut; another is given a list that leaves to others what they
- * had. Returns 0, or -1 with errno set.
+ * Sets the bits of the mode by which the helper may connect to the socket @fd, unless they are. The
+ * owner may change the others at any time. Returns 0, or -1 with errno set.
  */
 static int
-nitroVsockAdmit(const nitroDriverConfig *config,
-                int fd,
-                const struct stat *sb)
+nitroVsockSetMode(int fd,
+                  const char *path)
 {
-    g_autofree char *path = g_strdup_printf("/proc/self/fd/%d", fd);
+    struct stat sb;
+
+    if (fstat(fd, &sb) < 0)
+        return -1;
+    if ((sb.st_mode & NITRO_VSOCK_CONNECT) == NITRO_VSOCK_CONNECT)
+        return 0;
+    return chmod(path, (sb.st_mode & 0777) | NITRO_VSOCK_CONNECT);
+}
+
+
+/* Gives the socket @fd a list that leaves to others what they had. Returns 0, or -1 with errno set. */
+static int
+nitroVsockSetList(const nitroDriverConfig *config,
+                  int fd)
+{
     g_autofree char *list = NULL;
-    unsigned int mode = sb->st_mode & 0777;
+    struct stat sb;
+    unsigned int mode;
 
-    if (acl_extended_file(path) == 1) {
-        if ((mode & NITRO_VSOCK_CONNECT) == NITRO_VSOCK_CONNECT)
-            return 0;
-        return chmod(path, mode | NITRO_VSOCK_CONNECT);
-    }
-
+    if (fstat(fd, &sb) < 0)
+        return -1;
+    mode = sb.st_mode;
     list = g_strdup_printf("u::%c%c%c,u:%u:rw-,g::%c%c%c,m::rwx,o::%c%c%c",
                            mode & 0400 ? 'r' : '-', mode & 0200 ? 'w' : '-',
                            mode & 0100 ? 'x' : '-', nitroVsockUser(config),
                            mode & 0040 ? 'r' : '-', mode & 0020 ? 'w' : '-',
                            mode & 0010 ? 'x' : '-', mode & 0004 ? 'r' : '-',
                            mode & 0002 ? 'w' : '-', mode & 0001 ? 'x' : '-');
-    if (nitroVsockSetAcl(fd, ACL_TYPE_ACCESS, list) == 0)
+    return nitroVsockSetAcl(fd, ACL_TYPE_ACCESS, list);
+}
+
+
+/*
+ * Lets the helper connect to the socket @fd. One that has inherited a list has the helper in it, and
+ * was only cut. One with another list, moved in from elsewhere, says itself who may connect: to widen
+ * its mask would let in others. Returns 0, or -1 with errno set.
+ */
+static int
+nitroVsockAdmit(const nitroDriverConfig *config,
+                int fd)
+{
+    g_autofree char *path = g_strdup_printf("/proc/self/fd/%d", fd);
+    bool listed;
+    acl_t acl;
+
+    if (acl_extended_file(path) == 1) {
+        if (!(acl = acl_get_file(path, ACL_TYPE_ACCESS)))
+            return -1;
+        listed = nitroVsockIsListed(config, acl);
+        acl_free(acl);
+        return listed ? nitroVsockSetMode(fd, path) : 0;
+    }
+
+    if (nitroVsockSetList(config, fd) == 0)
         return 0;
     if (errno != EOPNOTSUPP || fchownat(fd, "", (uid_t)-1, config->group, AT_EMPTY_PATH) < 0)
         return -1;
-    return chmod(path, mode | NITRO_VSOCK_CONNECT);
+    return nitroVsockSetMode(fd, path);
 }
 
 
@@ -218,22 +291,37 @@ nitroVsockLook(const nitroDriverConfig *config,
     /* A socket with another name is in another place, too, and none of ours. */
     if (!S_ISSOCK(sb.st_mode) || sb.st_nlink != 1)
         return;
-    if (nitroVsockAdmit(config, fd, &sb) < 0)
+    if (nitroVsockAdmit(config, fd) < 0)
         VIR_WARN("Unable to let helpers connect to '%s': %s", path, g_strerror(errno));
 }
 
 
+/* Looks at the sockets in @dir; some are left out when somebody has filled it. */
 static void
-nitroVsockLookAtAll(const nitroDriverConfig *config,
+nitroVsockLookAtAll(nitroVsockDirs *dirs,
                     const char *dir)
 {
     g_autoptr(DIR) stream = NULL;
     struct dirent *entry;
+    struct stat sb;
+    size_t names = 0;
+    size_t looks = 0;
     int rc;
 
     if ((rc = virDirOpenIfExists(&stream, dir)) > 0) {
-        while ((rc = virDirRead(stream, &entry, dir)) > 0)
-            nitroVsockLook(config, dir, entry->d_name);
+        while ((rc = virDirRead(stream, &entry, dir)) > 0) {
+            if (++names > NITRO_VSOCK_NAMES_MAX || looks == NITRO_VSOCK_LOOKS_MAX) {
+                if (g_atomic_int_compare_and_exchange(&dirs->told, 0, 1))
+                    VIR_WARN("There is more in '%s' than is looked at: helpers may not be able to "
+                             "connect to sockets that were made while nobody watched", dir);
+                return;
+            }
+            if (fstatat(dirfd(stream), entry->d_name, &sb, AT_SYMLINK_NOFOLLOW) < 0 ||
+                !S_ISSOCK(sb.st_mode))
+                continue;
+            looks++;
+            nitroVsockLook(dirs->config, dir, entry->d_name);
+        }
     }
     if (rc < 0) {
         VIR_WARN("Unable to look at what is in '%s': %s", dir, virGetLastErrorMessage());
@@ -244,22 +332,67 @@ nitroVsockLookAtAll(const nitroDriverConfig *config,
 
 /* The watch */
 
+/* A function for nitroDriverRun(); @vm is NULL. Looks at all that is watched. */
+static void
+nitroVsockDirsTask(nitroDriver *driver,
+                   virDomainObj *vm G_GNUC_UNUSED)
+{
+    nitroVsockDirs *dirs = driver->vsockDirs;
+    g_autoptr(GPtrArray) paths = g_ptr_array_new_with_free_func(g_free);
+    GHashTableIter iter;
+    gpointer dir;
+    size_t i;
+
+    g_mutex_lock(&dirs->lock);
+    /* What is lost from now on is for the next look. */
+    dirs->scheduled = false;
+    dirs->looked = g_get_monotonic_time();
+    g_hash_table_iter_init(&iter, dirs->dirs);
+    while (g_hash_table_iter_next(&iter, &dir, NULL))
+        g_ptr_array_add(paths, g_strdup(dir));
+    g_mutex_unlock(&dirs->lock);
+
+    /* One that is forgotten meanwhile is not there any more, and its name is not used again. */
+    for (i = 0; i < paths->len; i++)
+        nitroVsockLookAtAll(dirs, g_ptr_array_index(paths, i));
+}
+
+
+/* Under the lock: events were lost. */
+static void
+nitroVsockDirsSchedule(nitroVsockDirs *dirs)
+{
+    gint64 wait = dirs->looked + NITRO_VSOCK_PAUSE - g_get_monotonic_time();
+
+    if (dirs->scheduled)
+        return;
+    dirs->scheduled = true;
+    nitroDriverRun(dirs->driver->takeovers, nitroVsockDirsTask, NULL,
+                   dirs->looked == 0 || wait <= 0 ? 0 : wait / 1000 + 1);
+}
+
+
 /* One event; under the lock */
 static void
 nitroVsockDirsHear(nitroVsockDirs *dirs,
                    const struct inotify_event *event)
 {
-    bool all = event->mask & IN_Q_OVERFLOW;
     GHashTableIter iter;
     gpointer dir;
     gpointer wd;
 
+    if (event->mask & IN_Q_OVERFLOW) {
+        nitroVsockDirsSchedule(dirs);
+        return;
+    }
+    if (event->len == 0)
+        return;
     g_hash_table_iter_init(&iter, dirs->dirs);
     while (g_hash_table_iter_next(&iter, &dir, &wd)) {
-        if (all)
-            nitroVsockLookAtAll(dirs->config, dir);
-        else if (GPOINTER_TO_INT(wd) == event->wd && event->len > 0)
+        if (GPOINTER_TO_INT(wd) == event->wd) {
             nitroVsockLook(dirs->config, dir, event->name);
+            return;
+        }
     }
 }
 
@@ -306,16 +439,17 @@ nitroVsockDirsOpen(nitroVsockDirs *dirs)
 
 
 nitroVsockDirs *
-nitroVsockDirsNew(const nitroDriverConfig *config)
+nitroVsockDirsNew(nitroDriver *driver)
 {
     nitroVsockDirs *dirs = g_new0(nitroVsockDirs, 1);
 
-    dirs->config = config;
+    dirs->driver = driver;
+    dirs->config = driver->config;
     dirs->fd = dirs->handle = -1;
     dirs->dirs = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     g_mutex_init(&dirs->lock);
     /* When it fails it is tried again, and said. */
-    if (config->privileged)
+    if (dirs->config->privileged)
         ignore_value(nitroVsockDirsOpen(dirs));
     return dirs;
 }
@@ -336,9 +470,10 @@ nitroVsockDirsFree(nitroVsockDirs *dirs)
 }
 
 
-void
-nitroVsockDirsWatch(nitroVsockDirs *dirs,
-                    const char *dir)
+/* Watches @dir. Returns whether it is to be looked at. */
+static bool
+nitroVsockDirsAdd(nitroVsockDirs *dirs,
+                  const char *dir)
 {
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&dirs->lock);
     struct stat sb;
@@ -347,7 +482,7 @@ nitroVsockDirsWatch(nitroVsockDirs *dirs,
     /* That of an earlier version, whose helper owns it, is none of the group's. */
     if (!dirs->config->privileged || g_hash_table_contains(dirs->dirs, dir) ||
         lstat(dir, &sb) < 0 || !(sb.st_mode & S_IRWXG))
-        return;
+        return false;
 
     if (nitroVsockDirsOpen(dirs) < 0 ||
         (wd = inotify_add_watch(dirs->fd, dir, NITRO_VSOCK_EVENTS)) < 0)
@@ -355,7 +490,16 @@ nitroVsockDirsWatch(nitroVsockDirs *dirs,
                  dir, g_strerror(errno));
     else
         g_hash_table_insert(dirs->dirs, g_strdup(dir), GINT_TO_POINTER(wd));
-    nitroVsockLookAtAll(dirs->config, dir);
+    return true;
+}
+
+
+void
+nitroVsockDirsWatch(nitroVsockDirs *dirs,
+                    const char *dir)
+{
+    if (nitroVsockDirsAdd(dirs, dir))
+        nitroVsockLookAtAll(dirs, dir);
 }
 
 

@@ -23,7 +23,7 @@
  * can be one; without, sockets get the helper's group.
  *
  * Returns 0 with @dirFd (O_PATH) and @listenFd set, or -1 with an error set; what has been made
- * is left for nitroDomainRemoveRunDir().
+ * is left for nitroGoneTake().
  */
 int nitroVsockDirMake(const nitroDriverConfig *config,
                       const char *dir,
@@ -34,13 +34,15 @@ int nitroVsockDirMake(const nitroDriverConfig *config,
 /*
  * The driver's watch over directories that nitroVsockDirMake() has made: the permissions that a
  * list gives to the helper are cut by the umask of whoever makes a socket (to nothing by the usual
- * 022), which is set right here. Returns a new one (nitroVsockDirsFree); never NULL.
+ * 022), which is set right here, in the event loop, and by the pool @takeovers of @driver where
+ * events were lost. Returns a new one (nitroVsockDirsFree); never NULL.
  */
-nitroVsockDirs *nitroVsockDirsNew(const nitroDriverConfig *config);
+nitroVsockDirs *nitroVsockDirsNew(nitroDriver *driver);
 void nitroVsockDirsFree(nitroVsockDirs *dirs);
 
 /*
- * Watches @dir, once, and sets right what is there already. When it cannot be watched, the log
+ * Watches @dir, once, and sets right what is there already, in bounded time: a domain's lock may be
+ * held. Where too much is in it, some of that is left out, and the log says so. When it cannot be watched, the log
  * says so: then sockets must be made with the right permissions.
  */
 void nitroVsockDirsWatch(nitroVsockDirs *dirs, const char *dir);

@@ -542,17 +542,50 @@ class Leftovers(ShortageTest):
         dom = self.conn.defineXML(self.xml("untidy"))
         dom.create()
         run_dir = self.run_dir(dom)
+        gone = os.path.join(self.run_top, f"gone-{dom.ID()}")
         with self.mock.fault("unlink", errno.EIO, path="pid", count=3) as fault:
             dom.destroy()
-            self.assertTrue(os.path.exists(run_dir))
-            wait_until(lambda: fault.hits == 2, PATIENCE, "the first look")
+            # it is in the way of no run any more
+            self.assertTrue(os.path.exists(gone))
+            self.assertFalse(os.path.exists(run_dir))
+            wait_until(lambda: fault.hits == 2, PATIENCE, "the second try")
             dom.create()
-            wait_until(lambda: not os.path.exists(run_dir), PATIENCE, "its end")
+            self.assertTrue(os.path.exists(gone))
+            wait_until(lambda: not os.path.exists(gone), PATIENCE, "its end")
+        self.assertEqual(fault.hits, 3)
+        self.assertEqual(self.log().count("what is left of a run stays for now"), 1)
         expected = self.note("untidy")
         self.daemon.restart()
         self.reconnect()
         self.wait_known(expected)
         self.conn.lookupByName("untidy").destroy()
+
+    def test_renamed(self):
+        """likewise one that cannot be given another name"""
+        dom = self.conn.defineXML(self.xml("stuck"))
+        dom.create()
+        run_dir = self.run_dir(dom)
+        gone = os.path.join(self.run_top, f"gone-{dom.ID()}")
+        with self.mock.fault("rename", errno.EIO, path=gone, count=2) as fault:
+            dom.destroy()
+            self.assertTrue(os.path.exists(run_dir))
+            dom.create()
+            wait_until(lambda: not os.path.exists(run_dir), PATIENCE, "its end")
+        self.assertEqual(fault.hits, 2)
+        self.assertFalse(os.path.exists(gone))
+        self.conn.lookupByName("stuck").destroy()
+
+    def test_next_daemon(self):
+        """what one daemon could not remove, the next one does; it is no enclave to it"""
+        dom = self.conn.createXML(self.xml("late"), 0)
+        gone = os.path.join(self.run_top, f"gone-{dom.ID()}")
+        with self.mock.fault("unlink", errno.EIO, path="pid", count=-1):
+            dom.destroy()
+            self.assertTrue(os.path.exists(gone))
+            self.daemon.stop()
+        self.start_daemon()
+        wait_until(lambda: not os.path.exists(gone), PATIENCE, "its end")
+        self.assertNotIn("is set aside", self.log())
 
 
 class Restarts(ShortageTest):

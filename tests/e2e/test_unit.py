@@ -11,20 +11,22 @@ calls and the read-only directories of the unit, as tests/systemdunit.py does th
 
 import os
 import stat
+import subprocess
 import sys
 
 import daemon
 import systemdunit
 import taprunner
-from e2etest import BOOTED, RUNNING, EnclaveTest, domain_xml
-from daemon import BUILD, HELLO_BANNER
+from daemon import BUILD, HELLO_BANNER, wait_until
+from e2etest import BOOTED, RUNNING, EnclaveTest, boot_kernel, domain_xml
+from vsockclient import VsockClient
 
 UNIT = os.path.join(BUILD, "src/nitro/virtnitrod.service")
 
 outside = None
 
 
-class Unit(EnclaveTest):
+class UnitTest(EnclaveTest):
     system = True
 
     @classmethod
@@ -41,6 +43,10 @@ class Unit(EnclaveTest):
         more = ["--allow", "ptrace"] if "NITRO_TEST_SANITIZED" in os.environ else []
         cls.daemon.prefix = [sys.executable, systemdunit.__file__, *more, UNIT,
                              *cls.daemon.prefix]
+
+
+class Unit(UnitTest):
+    """All that a daemon does"""
 
     @staticmethod
     def status(pid):
@@ -89,6 +95,46 @@ class Unit(EnclaveTest):
         dom = self.conn.lookupByName("hello")
         self.assertState(dom, RUNNING, BOOTED)
         dom.destroy()
+
+
+class NoAcl(UnitTest):
+    """Where the file system has no access control lists, and set-group-ID bits are refused"""
+
+    @classmethod
+    def before_start(cls):
+        super().before_start()
+        state = "/run/libvirt/nitro"
+        os.makedirs(state, exist_ok=True)
+        subprocess.run(["mount", "-t", "ramfs", "ramfs", state], check=True)
+        cls.addClassCleanup(subprocess.run, ["umount", "-l", state], check=True)
+
+    def test_vsock(self):
+        """The enclave reaches a program of the host"""
+        dom = self.conn.createXML(domain_xml("hello", boot_kernel()), 0)
+        self.assertTrue([line for line in dom.messages() if "confined (acl)" in line])
+        client = VsockClient.of(dom)
+        with subprocess.Popen(["socat", f"UNIX-LISTEN:{client.path(1234)}", "EXEC:cat"]) as socat:
+            wait_until(lambda: "vsock_1234" in os.listdir(client.directory), 10, "the socket")
+            self.assertEqual(client.command("send 1234 hello"), "hello")
+            socat.wait(10)
+        self.processes.end("cat")
+        dom.destroy()
+
+    def test_mounted(self):
+        """What is mounted in the directory is not emptied, and keeps nothing from being removed"""
+        precious = self.path("precious")
+        os.mkdir(precious)
+        with open(os.path.join(precious, "file"), "w", encoding="ascii"):
+            pass
+        dom = self.conn.createXML(domain_xml("hello", boot_kernel()), 0)
+        state = "/run/libvirt/nitro"
+        where = os.path.join(VsockClient.of(dom).directory, "mounted")
+        os.mkdir(where)
+        subprocess.run(["mount", "--bind", precious, where], check=True)
+        dom.destroy()
+        wait_until(lambda: not [name for name in os.listdir(state)
+                                if name.startswith(("domain-", "gone-"))], 10, "its end")
+        self.assertEqual(os.listdir(precious), ["file"])
 
 
 if __name__ == "__main__":

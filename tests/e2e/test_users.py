@@ -16,6 +16,8 @@ import os
 import pathlib
 import re
 import resource
+import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -198,6 +200,9 @@ class Vsock(SystemTest):
             found = os.stat(path)
             self.assertEqual((found.st_uid, found.st_gid), (0, HELPER_ID), path)
             self.assertEqual(oct(stat.S_IMODE(found.st_mode)), oct(mode), path)
+        # who could read the daemon's file could lock it, and keep the next daemon out
+        self.assertEqual(stat.S_IMODE(os.stat(vsock.parent.parent / "driver.pid").st_mode), 0o600)
+        self.refuse(AS_MEMBER, f"open('{vsock.parent.parent / 'driver.pid'}')")
         for name in ("control", "pid"):
             self.refuse(AS_MEMBER, f"open('{vsock.parent / name}')")
         self.refuse(AS_MEMBER, f"import os; os.listdir('{vsock.parent}')")
@@ -295,6 +300,30 @@ class Vsock(SystemTest):
         dom.destroy()
         os.unlink(precious)
 
+    def test_overflow(self):
+        """events that the kernel drops, as there are too many, cost no socket its helper"""
+        dom, client = self.boot("overflow")
+        queue = int(pathlib.Path("/proc/sys/fs/inotify/max_queued_events").read_text("ascii"))
+        self.daemon.process.send_signal(signal.SIGSTOP)
+        try:
+            script = (f"import os; os.chdir('{client.directory}')\n"
+                      f"for number in range({queue + 1000}):\n"
+                      "    os.symlink('nowhere', f'vsock_{100000 + number}')\n")
+            subprocess.run([*AS_MEMBER, sys.executable, "-c", script], check=True)
+            self.listen(AS_MEMBER, client.path(6001), "022")
+            self.assertFalse(os.stat(client.path(6001)).st_mode & 0o020)
+        finally:
+            self.daemon.process.send_signal(signal.SIGCONT)
+        begin = time.monotonic()
+        self.conn.listAllDomains()
+        print(f"an answer after {time.monotonic() - begin:.2f} s", flush=True)
+        wait_until(lambda: os.stat(client.path(6001)).st_mode & 0o020, 10, "the daemon's look")
+        self.assertEqual(client.command("ping 6001 3"), "ok")
+        # or it would take a while after the end
+        for path in pathlib.Path(client.directory).glob("vsock_*"):
+            path.unlink(missing_ok=True)
+        dom.destroy()
+
     def test_removed(self):
         """what a member has made goes with the enclave, however deep, and nothing else"""
         dom, client = self.boot("removed")
@@ -326,7 +355,100 @@ class Vsock(SystemTest):
         dom.destroy()
         wait_until(lambda: not os.path.exists(os.path.dirname(client.directory)), 10,
                    "the end of the run directory")
+        # what it was busy with may be more than goes at once
+        state = os.path.dirname(os.path.dirname(client.directory))
+        wait_until(lambda: not [name for name in os.listdir(state) if name.startswith("gone-")],
+                   60, "the end of what is left")
         self.assertEqual(os.listdir(outside_dir), ["file"])
+
+
+    def test_dug(self):
+        """a member who digs on in the deepest directory holds up neither the domain nor others"""
+        dom = self.conn.defineXML(domain_xml("dug", boot_kernel()))
+        dom.create()
+        directory = VsockClient.of(dom).directory
+        gone = os.path.join(os.path.dirname(os.path.dirname(directory)), f"gone-{dom.ID()}")
+        digger = subprocess.Popen(  # pylint: disable=consider-using-with
+            [*AS_MEMBER, sys.executable, "-c",
+             f"import os, itertools; os.chdir('{directory}')\n"
+             "for n in itertools.count():\n    os.mkdir('d'); os.chdir('d')\n"
+             "    if n == 30000: print('deep', flush=True)"],
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.addCleanup(digger.stdout.close)
+        self.addCleanup(digger.wait)
+        self.addCleanup(digger.kill)
+        self.assertEqual(digger.stdout.readline(), "deep\n")
+        begin = time.monotonic()
+        dom.destroy()
+        print(f"destroyed in {time.monotonic() - begin:.2f} s", flush=True)
+        dom.create()
+        dom.destroy()
+        wait_until(lambda: "or somebody still adds to it" in self.daemon.logs(), 30,
+                   "a word in the log")
+        self.assertTrue(os.path.exists(gone))
+        self.assertIsNone(digger.poll())
+        digger.kill()
+        digger.wait()
+        # the next daemon goes on, a part at a time
+        for _ in range(100):
+            if not os.path.exists(gone):
+                break
+            self.daemon.restart()
+            self.reconnect()
+            time.sleep(0.5)
+        self.assertFalse(os.path.exists(gone))
+        self.conn.lookupByName("dug").undefine()
+
+
+class Lists(SystemTest):
+    """Sockets that have a list of their own when they come into the directory"""
+
+    def move(self, client, port, *entries):
+        """Moves a socket there that has the list @entries; returns what it has a moment later."""
+        # of the same file system
+        before = os.path.join(os.path.dirname(client.directory), "before")
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(before)
+        os.chmod(before, 0o604)
+        for entry in entries:
+            subprocess.run(["setfacl", "--no-mask", "--modify", entry, before], check=True)
+        os.rename(before, client.path(port))
+        # events come in order
+        after = client.path(port + 1)
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(after)
+        wait_until(lambda: os.stat(after).st_mode & 0o020, 10, "the daemon's look")
+        return subprocess.run(["getfacl", "--omit-header", "--numeric", "--no-effective",
+                               client.path(port)], check=True, text=True,
+                              stdout=subprocess.PIPE).stdout.split()
+
+    def test_moved(self):
+        """one without a list gets one, and others have what they had"""
+        dom, client = self.boot("plain")
+        self.assertEqual(self.move(client, 7000),
+                         ["user::rw-", f"user:{HELPER_ID}:rw-", "group::---", "mask::rwx",
+                          "other::r--"])
+        dom.destroy()
+
+    def test_others(self):
+        """nobody is let in by a mask that keeps him out"""
+        dom, client = self.boot("others")
+        self.assertEqual(self.move(client, 7000, f"user:{daemon.NOBODY}:rw-", "mask::r--"),
+                         ["user::rw-", f"user:{daemon.NOBODY}:rw-", "group::---", "mask::r--",
+                          "other::r--"])
+        dom.destroy()
+
+    def test_helper(self):
+        """a mask that keeps the helper out is widened, and nothing else is changed"""
+        dom, client = self.boot("helper")
+        self.assertEqual(self.move(client, 7000, f"user:{HELPER_ID}:rw-", "mask::---"),
+                         ["user::rw-", f"user:{HELPER_ID}:rw-", "group::---", "mask::rw-",
+                          "other::r--"])
+        # what it has is the maker's choice
+        self.assertEqual(self.move(client, 7002, f"user:{HELPER_ID}:r--", "mask::r--"),
+                         ["user::rw-", f"user:{HELPER_ID}:r--", "group::---", "mask::r--",
+                          "other::r--"])
+        dom.destroy()
 
 
 class NoAcl(Vsock):
@@ -344,7 +466,7 @@ class NoAcl(Vsock):
         """it is said, once in the log"""
         for _ in range(2):
             dom, client = self.boot("modes")
-            self.assertEqual(stat.S_IMODE(os.stat(client.directory).st_mode), 0o3770)
+            self.assertEqual(stat.S_IMODE(os.stat(client.directory).st_mode), 0o1770)
             self.assertEqual(len([line for line in dom.messages() if "confined (acl)" in line]), 1)
             dom.destroy()
         self.assertEqual(self.daemon.logs().count("should be (acl)"), 1)
