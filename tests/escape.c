@@ -644,7 +644,7 @@ changePersonality(void)
 static long
 quota(void)
 {
-    return syscall(SYS_quotactl, QCMD(Q_SYNC, USRQUOTA), NULL, 0, NULL);
+    return syscall(SYS_quotactl, QCMD((unsigned int)Q_SYNC, USRQUOTA), NULL, 0, NULL);
 }
 
 /* With numbers that are none of its own: who may is told EINVAL. */
