@@ -602,8 +602,8 @@ class RefusalTest(HelperCase):
             self.assert_failed(client, 'image', 'PCR8', wrong, 'not signed')
 
     def test_qemu(self):
-        failing = self.fake(message('qemu: first\n') + message(b'qemu-system: bad \33[1m\377thing\n')
-                            + leave(3))
+        failing = self.fake(message('qemu: first\n') +
+                            message(b'qemu-system: bad \33[1m\377thing\n') + leave(3))
         silent = fakeqemu.make(self.path('silent'), leave(3))
         # its interpreter is not there where QEMU is run
         script = self.path('script', b'#!/bin/sh\nexit 3\n')
@@ -626,10 +626,10 @@ class ControlTest(HelperCase):
     def test_greeting_and_status(self):
         client = self.start(self.tiny(), '--cid', '77')
         self.assertEqual(1, client.line()['libvirt-nitro']['protocol'])
-        self.assertEqual({'cid': 77, 'accel': 'tcg'}, client.event('started'))
+        self.assertEqual({'cid': 77, 'accel': 'tcg', 'unprotected': []}, client.event('started'))
         self.assertEqual({}, client.event('booted'))
         client.send(command='query-status', id=-5, more={'unknown': [1, {'a': 2}]})
-        self.assertEqual({'phase': 'running', 'cid': 77, 'accel': 'tcg'},
+        self.assertEqual({'phase': 'running', 'cid': 77, 'accel': 'tcg', 'unprotected': []},
                          client.reply(-5)['return'])
         client.send(command='terminate', id=2)
         self.assertEqual({'return': {}, 'id': 2}, client.line())
