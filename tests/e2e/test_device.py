@@ -527,6 +527,13 @@ class Restart(DeviceTest):
         self.wait_state(domains["late"], RUNNING, BOOTED, seconds=60)
         self.assertEqual(cids, {name: self.cid_of(dom) for name, dom in domains.items()})
 
+    @staticmethod
+    def is_measured(dom):
+        try:
+            return bool(dom.launchSecurityInfo())
+        except libvirt.libvirtError:
+            return False
+
     def test_ends_are_noticed_after_it(self):
         """by the new daemon: of one that boots, and of one that runs"""
         running = self.conn.defineXML(self.xml("running"))
@@ -539,7 +546,9 @@ class Restart(DeviceTest):
         self.daemon.start()
         self.reconnect()
         running = self.conn.lookupByName("running")
-        self.wait_state(running, RUNNING, BOOTED)
+        # its state is from the status file: the daemon need not have its helper yet
+        wait_until(lambda: self.is_measured(running), 20, "an answer of the helper")
+        self.assertState(running, RUNNING, BOOTED)
         self.mock.end(number)
         self.wait_state(running, SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN)
         wait_until(lambda: len(self.conn.listAllDomains()) == 1, 60, "the end of the other")
