@@ -361,7 +361,6 @@ class Vsock(SystemTest):
                    60, "the end of what is left")
         self.assertEqual(os.listdir(outside_dir), ["file"])
 
-
     def test_dug(self):
         """a member who digs on in the deepest directory holds up neither the domain nor others"""
         dom = self.conn.defineXML(domain_xml("dug", boot_kernel()))
@@ -370,9 +369,12 @@ class Vsock(SystemTest):
         gone = os.path.join(os.path.dirname(os.path.dirname(directory)), f"gone-{dom.ID()}")
         digger = subprocess.Popen(  # pylint: disable=consider-using-with
             [*AS_MEMBER, sys.executable, "-c",
-             f"import os, itertools; os.chdir('{directory}')\n"
-             "for n in itertools.count():\n    os.mkdir('d'); os.chdir('d')\n"
-             "    if n == 30000: print('deep', flush=True)"],
+             # on and on, but so that the end can be waited for
+             f"import os, time; os.chdir('{directory}')\n"
+             "for n in range(100000):\n    os.mkdir('d'); os.chdir('d')\n"
+             "    if n == 30000: print('deep', flush=True)\n"
+             "    if n > 30000: time.sleep(0.0005)\n"
+             "time.sleep(600)"],
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         self.addCleanup(digger.stdout.close)
         self.addCleanup(digger.wait)
