@@ -363,6 +363,9 @@ class Vsock(SystemTest):
 
     def test_dug(self):
         """a member who digs on in the deepest directory holds up neither the domain nor others"""
+        if "NITRO_TEST_SANITIZED" in os.environ:
+            self.skipTest("a daemon that forks while another thread allocates hangs with gcc's "
+                          "libasan, which holds no lock of its allocator over fork()")
         dom = self.conn.defineXML(domain_xml("dug", boot_kernel()))
         dom.create()
         directory = VsockClient.of(dom).directory
@@ -371,9 +374,9 @@ class Vsock(SystemTest):
             [*AS_MEMBER, sys.executable, "-c",
              # on and on, but so that the end can be waited for
              f"import os, time; os.chdir('{directory}')\n"
-             "for n in range(100000):\n    os.mkdir('d'); os.chdir('d')\n"
-             "    if n == 30000: print('deep', flush=True)\n"
-             "    if n > 30000: time.sleep(0.0005)\n"
+             "for n in range(40000):\n    os.mkdir('d'); os.chdir('d')\n"
+             "    if n == 20000: print('deep', flush=True)\n"
+             "    if n > 20000: time.sleep(0.0005)\n"
              "time.sleep(600)"],
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         self.addCleanup(digger.stdout.close)
@@ -466,12 +469,16 @@ class NoAcl(Vsock):
 
     def test_modes(self):
         """it is said, once in the log"""
+        # the daemon's own, whatever tests have let others write
+        self.daemon.restart()
+        self.reconnect()
+        before = self.daemon.logs().count("should be (acl)")
         for _ in range(2):
             dom, client = self.boot("modes")
             self.assertEqual(stat.S_IMODE(os.stat(client.directory).st_mode), 0o1770)
             self.assertEqual(len([line for line in dom.messages() if "confined (acl)" in line]), 1)
             dom.destroy()
-        self.assertEqual(self.daemon.logs().count("should be (acl)"), 1)
+        self.assertEqual(self.daemon.logs().count("should be (acl)"), before + 1)
 
     def test_strangers(self):
         """members can connect to what others have made: an outsider cannot"""
