@@ -45,7 +45,6 @@ NEED_REPLY = 8
 FEATURES = 1 << 32 | 1 << 30 | 1 << 29 | 1 << 28
 EVENT_IDX = 1 << 29
 
-SO_SNDBUFFORCE = 32
 
 # What stays open until the test has taken its descriptors
 FAKE_QEMU = (fakeqemu.message('ready\n') + fakeqemu.SIGNAL + fakeqemu.RELEASE + fakeqemu.SIGNAL)

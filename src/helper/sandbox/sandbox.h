@@ -76,7 +76,7 @@ int sandboxEnter(SandboxProcess process, Failure *failure);
 
 /*
  * In all threads, allows only what @process needs while its enclave runs; sandboxEnter() came
- * before. Returns 0, or -1 with @failure set ("internal").
+ * before. Returns 0, or -1 with @failure set ("unsupported").
  */
 int sandboxTighten(SandboxProcess process, Failure *failure);
 
