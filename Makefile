@@ -13,7 +13,8 @@ NINJA = ninja -C
 TEST_JOBS ?= $(shell expr $$(nproc) + 1)
 TEST = meson test --no-rebuild --print-errorlogs --num-processes $(TEST_JOBS)
 
-.PHONY: all deps build demo check check-asan check-tsan check-slow fuzz-short install bench-% clean
+.PHONY: all deps build demo check check-asan check-libvirt check-tsan check-slow fuzz-short
+.PHONY: install bench-% clean
 
 all: build
 
@@ -51,6 +52,10 @@ check-asan: source
 	$(NINJA) $(BUILD_ASAN) --quiet hello
 	$(TEST) -C $(BUILD_ASAN) --suite libvirt-nitro --no-suite slow --no-suite clients
 
+# The daemon, the plugin and the tests of the other versions of libvirt, or of VERSION alone
+check-libvirt: build
+	scripts/check-libvirt $(BUILD) $(VERSION)
+
 # Many clients, with libvirt under ThreadSanitizer as well
 check-tsan: source
 	$(MAKE) --no-print-directory $(BUILD_TSAN)/build.ninja
@@ -77,4 +82,4 @@ bench-%: build
 	LIBVIRT_NITRO_BUILD=$(abspath $(BUILD)) bench/bench-$*
 
 clean:
-	rm -rf $(BUILD) $(BUILD_ASAN) $(BUILD_TSAN) $(BUILD)-fuzz
+	rm -rf $(BUILD) $(BUILD_ASAN) $(BUILD_TSAN) $(BUILD)-fuzz $(BUILD)-[0-9]*

@@ -7,7 +7,8 @@
 Runs what libvirt runs over its drivers: scripts/check-aclrules.py (each entry of the driver's
 table checks the access, by the function of its name), scripts/check-driverimpls.py (each
 has the name that its entry asks for), the rules of build-aux/syntax-check.mk, and
-scripts/hvsupport.py (each says since when it is there). Each of them is also shown a fault,
+scripts/hvsupport.py (each says since when it is there). Two rules are of our own: what the
+plugin must not use, and who asks for the version of libvirt. Each of them is also shown a fault,
 and must find it.
 
 The rules read a list of files below a top directory: this is a copy of our source beside
@@ -72,6 +73,9 @@ EXCEPT = {
 # (GnuTLS in quotes is libvirt's own, which the daemon has for TLS.)
 PARSERS = re.compile(r'#\s*include\s*["<](eif|gnutls|cbor|nettle|libdeflate)|'
                      r"(?<!')\b(eif|gnutls|cbor|deflate|nettle)_(\w+_)?(dep|lib)\b")
+
+# What asks for the version of libvirt
+VERSION = re.compile(r'\bLIBVIR_(VERSION_NUMBER|CHECK_VERSION)\b')
 
 # Faults, and the rule that finds each
 FAULTS = {
@@ -190,6 +194,29 @@ class Rooms(Tree):
         self.change('src/conf/nitro_domain_xml.c', '#include <config.h>', '# include  <cbor.h>')
         self.assertEqual(self.parsers(), ['meson.build', 'nitro_domain_xml.c', 'nitro_image.c',
                                           'nitro_start.c'])
+
+
+class Versions(Tree):
+
+    @staticmethod
+    def askers(top):
+        """Returns the files of C below @top that ask for the version of libvirt."""
+        files = list(top.rglob('*.[ch]'))
+        return sorted(path.name for path in files
+                      if VERSION.search(path.read_text(encoding='utf-8')))
+
+    def test_compat(self):
+        """what differs between the versions of libvirt is in one file"""
+        self.assertEqual(self.askers(self.top / 'src'), ['libvirt_compat.h'])
+        for name in ('bench', 'examples', 'tests'):
+            with self.subTest(name):
+                self.assertEqual(self.askers(SOURCE / name), [])
+        self.change('src/nitro/nitro_pool.c', '#include <config.h>',
+                    '#include <config.h>\n#if LIBVIR_VERSION_NUMBER < 9000000\n#endif')
+        self.change('src/conf/nitro_domain_ns.c', '#include <config.h>',
+                    '#include <config.h>\n#if  !LIBVIR_CHECK_VERSION(9, 0, 0)\n#endif')
+        self.assertEqual(self.askers(self.top / 'src'),
+                         ['libvirt_compat.h', 'nitro_domain_ns.c', 'nitro_pool.c'])
 
 
 class Syntax(Tree):
