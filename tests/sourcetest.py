@@ -27,7 +27,7 @@ import taprunner
 
 SOURCE = pathlib.Path(os.environ.get('LIBVIRT_NITRO_SOURCE') or
                       pathlib.Path(__file__).resolve().parent.parent)
-LIBVIRT = SOURCE / 'subprojects/libvirt-9.0.0'
+LIBVIRT = pathlib.Path(os.environ['LIBVIRT_NITRO_LIBVIRT'])
 DRIVER = 'src/nitro/nitro_driver.c'
 
 # Rules that are not for this source, and why

@@ -13,6 +13,7 @@
 #include <config.h>
 
 #include "nitro_domain_validate.h"
+#include "libvirt_compat.h"
 #include "nitro_domain_conf.h"
 #include "nitro_domain_text.h"
 #include "virerror.h"
@@ -99,7 +100,7 @@ nitroDomainDefValidateBoot(const virDomainDef *def)
         { os->bios.useserial || os->bios.rt_set, "bios" },
         { os->smbios_mode != VIR_DOMAIN_SMBIOS_NONE, "smbios" },
         { os->dtb != NULL, "dtb" },
-        { os->slic_table != NULL, "acpi" },
+        { libvirtCompatHasAcpiTable(os), "acpi" },
         { os->root != NULL, "root" },
         { os->init || os->initargv || os->initenv || os->initdir ||
           os->inituser || os->initgroup, "init" },

@@ -13,6 +13,7 @@
 #include <config.h>
 
 #include "nitro_domain_validate.h"
+#include "libvirt_compat.h"
 #include "nitro_domain_conf.h"
 #include "nitro_domain_text.h"
 #include "virerror.h"
@@ -389,7 +390,7 @@ nitroDomainDefValidateRefusedDevices(const virDomainDef *def)
         { def->nmems > 0, "memory" },
         { def->npanics > 0, "panic" },
         { def->ntpms > 0, "tpm" },
-        { def->watchdog != NULL, "watchdog" },
+        { libvirtCompatHasWatchdog(def), "watchdog" },
         { def->nvram != NULL, "nvram" },
         { def->iommu != NULL, "iommu" },
     };

@@ -9,6 +9,7 @@
 #include <config.h>
 
 #include "nitro_capabilities.h"
+#include "libvirt_compat.h"
 #include "nitro_domain_conf.h"
 #include "nitro_pool.h"
 #include "virerror.h"
@@ -132,19 +133,20 @@ nitroCapabilitiesAddGuest(virCaps *caps,
 {
     virCapsGuestMachine **machines;
     virCapsGuest *guest;
-    const char *names[NITRO_MACHINE_LAST];
+    const char *names[NITRO_MACHINE_LAST + 1] = { NULL };
+    int nmachines;
     size_t i;
 
     for (i = 0; i < NITRO_MACHINE_LAST; i++)
         names[i] = nitroMachineTypeToString(i);
 
-    machines = virCapabilitiesAllocMachines(names, NITRO_MACHINE_LAST);
+    machines = virCapabilitiesAllocMachines(names, &nmachines);
     machines[NITRO_MACHINE_EMULATED]->maxCpus = NITRO_VCPUS_MAX_EMULATED;
     /* 0, of a host without a pool, is not shown. */
     machines[NITRO_MACHINE_NITRO]->maxCpus = virBitmapCountBits(pool->cpus);
 
     guest = virCapabilitiesAddGuest(caps, VIR_DOMAIN_OSTYPE_HVM, caps->host.arch,
-                                    config->helper, NULL, NITRO_MACHINE_LAST, machines);
+                                    config->helper, NULL, nmachines, machines);
     virCapabilitiesAddGuestDomain(guest, VIR_DOMAIN_VIRT_NITRO, NULL, NULL, 0, NULL);
 }
 

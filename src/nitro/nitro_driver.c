@@ -18,6 +18,7 @@
 #include "configmake.h"
 #include "datatypes.h"
 #include "driver.h"
+#include "libvirt_compat.h"
 #include "nitro_autostart.h"
 #include "nitro_capabilities.h"
 #include "nitro_conf.h"
@@ -44,7 +45,6 @@
 #include "virerror.h"
 #include "virfile.h"
 #include "virlog.h"
-#include "virpidfile.h"
 #include "virutil.h"
 #include "viruuid.h"
 
@@ -1091,7 +1091,7 @@ nitroStateLock(nitroDriver *driver)
 
     /* By itself it would be 0644. */
     if (virFileTouch(path, 0600) < 0 ||
-        (driver->lockFD = virPidFileAcquire(stateDir, "driver", false, getpid())) < 0)
+        (driver->lockFD = virPidFileAcquire(stateDir, "driver", getpid())) < 0)
         return -1;
     if (fchmod(driver->lockFD, 0600) < 0) {
         virReportSystemError(errno, _("cannot make '%s' readable for its owner only"), path);

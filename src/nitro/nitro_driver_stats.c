@@ -14,6 +14,7 @@
 #include <config.h>
 
 #include "datatypes.h"
+#include "libvirt_compat.h"
 #include "nitro_cgroup.h"
 #include "nitro_conf.h"
 #include "nitro_cputime.h"
@@ -24,7 +25,6 @@
 #include "viraccessapicheck.h"
 #include "virerror.h"
 #include "virhostcpu.h"
-#include "virtypedparam.h"
 
 #define VIR_FROM_THIS VIR_FROM_NITRO
 
@@ -408,15 +408,14 @@ static const struct {
 static virTypedParamList *
 nitroStatsNewParams(unsigned int groups)
 {
-    virTypedParamList *params = g_new0(virTypedParamList, 1);
+    size_t room = 0;
     size_t i;
 
     for (i = 0; i < G_N_ELEMENTS(nitroStatsGroups); i++) {
         if (groups & nitroStatsGroups[i].group)
-            params->par_alloc += nitroStatsGroups[i].ninactive;
+            room += nitroStatsGroups[i].ninactive;
     }
-    params->par = g_new0(virTypedParameter, params->par_alloc);
-    return params;
+    return libvirtCompatParamListNew(room);
 }
 
 
@@ -436,8 +435,11 @@ nitroStatsGetRecord(virConnectPtr conn,
     }
     if (!(record->dom = virGetDomain(conn, vm->def->name, vm->def->uuid, vm->def->id)))
         return NULL;
+    if (virTypedParamListSteal(params, &record->params, &record->nparams) < 0) {
+        virObjectUnref(record->dom);
+        return NULL;
+    }
 
-    record->nparams = virTypedParamListStealParams(params, &record->params);
     return g_steal_pointer(&record);
 }
 
