@@ -67,6 +67,7 @@ check-tsan: source
 check-slow: build
 	$(NINJA) $(BUILD) --quiet hello
 	$(TEST) -C $(BUILD) --suite slow
+	scripts/check-in-root trixie
 
 # Each fuzz target for a minute; one of them needs libvirt's library
 fuzz-short: source

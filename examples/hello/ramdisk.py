@@ -16,6 +16,7 @@ written in the modules themselves -> a list of entries -> write_cpio().
 """
 
 import argparse
+import lzma
 import os
 import stat
 import struct
@@ -23,6 +24,9 @@ import sys
 
 # What vsock needs on a virtio-mmio device; what these depend on comes along.
 MODULES = ["virtio_mmio", "vmw_vsock_virtio_transport"]
+
+# Debian's modules are compressed from Debian 13 on.
+COMPRESSED = ".xz"
 
 MODULES_DIR = "lib/modules"
 MODULES_LIST = MODULES_DIR + "/load-order"
@@ -47,8 +51,7 @@ def elf_section(data, wanted):
 
 def module_depends(path):
     """Returns the names of the modules that the module file @path names as needed."""
-    with open(path, "rb") as module:
-        modinfo = elf_section(module.read(), b".modinfo")
+    modinfo = elf_section(read_module(path), b".modinfo")
     for item in modinfo.split(b"\0"):
         if item.startswith(b"depends="):
             return [name for name in item[8:].decode().split(",") if name]
@@ -56,12 +59,13 @@ def module_depends(path):
 
 
 def find_modules(tree):
-    """Maps the name of each uncompressed module below @tree to its path."""
+    """Maps the name of each module below @tree to its path."""
     found = {}
     for where, _, files in os.walk(tree):
-        for name in files:
-            if name.endswith(".ko"):
-                found[name[:-3].replace("-", "_")] = os.path.join(where, name)
+        for file in files:
+            name, suffix, compression = file.partition(".ko")
+            if suffix and compression in ("", COMPRESSED):
+                found[name.replace("-", "_")] = os.path.join(where, file)
     return found
 
 
@@ -75,7 +79,7 @@ def load_order(wanted, available):
     def add(name):
         path = available.get(name)
         if path is None:
-            raise ValueError(f"the kernel package has no uncompressed module {name}")
+            raise ValueError(f"the kernel package has no module {name}")
         if path in order:
             return
         for needed in module_depends(path):
@@ -92,10 +96,16 @@ def read_file(path):
         return source.read()
 
 
+def read_module(path):
+    """Returns the module of the file @path, uncompressed, as init gives it to the kernel."""
+    data = read_file(path)
+    return lzma.decompress(data) if path.endswith(COMPRESSED) else data
+
+
 def bootstrap_entries(init, tree):
     """Returns (path, mode, device, content) of everything in the first ramdisk."""
     order = load_order(MODULES, find_modules(tree))
-    names = [os.path.basename(path) for path in order]
+    names = [os.path.basename(path).removesuffix(COMPRESSED) for path in order]
     directories = ["dev", "lib", MODULES_DIR, "proc", "run", "sys", "tmp"]
     entries = [(name, stat.S_IFDIR | 0o755, (0, 0), b"") for name in directories]
     # the kernel opens it for init before init has mounted anything
@@ -105,7 +115,7 @@ def bootstrap_entries(init, tree):
                     "".join(name + "\n" for name in names).encode()))
     for name, path in zip(names, order):
         entries.append((f"{MODULES_DIR}/{name}", stat.S_IFREG | 0o644, (0, 0),
-                        read_file(path)))
+                        read_module(path)))
     return entries
 
 
