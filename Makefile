@@ -13,7 +13,7 @@ NINJA = ninja -C
 TEST_JOBS ?= $(shell expr $$(nproc) + 1)
 TEST = meson test --no-rebuild --print-errorlogs --num-processes $(TEST_JOBS)
 
-.PHONY: all deps build demo check check-asan check-tsan check-slow fuzz-short install bench-% clean
+.PHONY: all deps build demo check check-asan check-tsan check-slow fuzz-short install uninstall bench-% clean
 
 all: build
 
@@ -71,6 +71,9 @@ fuzz-short: source
 
 install: build
 	DESTDIR=$(abspath $(DESTDIR)) meson install -C $(BUILD) --no-rebuild --skip-subprojects
+
+uninstall:
+	DESTDIR=$(abspath $(DESTDIR)) $(NINJA) $(BUILD) --quiet remove
 
 bench-%: build
 	$(NINJA) $(BUILD) --quiet hello bench-modules
