@@ -14,7 +14,7 @@ TEST_JOBS ?= $(shell expr $$(nproc) + 1)
 TEST = meson test --no-rebuild --print-errorlogs --num-processes $(TEST_JOBS)
 
 .PHONY: all deps build demo check check-asan check-libvirt check-tsan check-slow fuzz-short
-.PHONY: install bench-% clean
+.PHONY: install uninstall bench-% clean
 
 all: build
 
@@ -77,6 +77,9 @@ fuzz-short: source
 
 install: build
 	DESTDIR=$(abspath $(DESTDIR)) meson install -C $(BUILD) --no-rebuild --skip-subprojects
+
+uninstall:
+	DESTDIR=$(abspath $(DESTDIR)) $(NINJA) $(BUILD) --quiet remove
 
 bench-%: build
 	$(NINJA) $(BUILD) --quiet hello bench-modules

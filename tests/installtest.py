@@ -71,10 +71,51 @@ class InstallTest(unittest.TestCase):
                      "virtnitrod.socket", "virtnitrod-ro.socket", "virtnitrod-admin.socket",
                      "virtnitrod.8", "libvirt_nitro.8", "libvirt_nitro_check.8",
                      "virt-eif.1",
-                     "virt-nitro-validate", "virt-nitro-validate.1"):
+                     "virt-nitro-validate.1", "nitrodomain.rng", "nitro.conf", "virtnitrod.aug",
+                     "libvirtd_nitro.aug", "tests/test_virtnitrod.aug",
+                     "tests/test_libvirtd_nitro.aug", "org.libvirt.nitro.unix.policy",
+                     "org.libvirt.nitro.api.policy", "60-libvirt-nitro.rules",
+                     "logrotate.d/virtnitrod", "sysusers.d/libvirt-nitro.conf",
+                     "tmpfiles.d/libvirt-nitro.conf", "bin/virt-nitro-validate",
+                     "bash-completion/completions/virt-eif",
+                     "bash-completion/completions/virt-nitro-validate"):
             with self.subTest(name):
                 self.assertEqual(1, len([p for p in self.paths if p.endswith("/" + name)]),
                                  f"{name} among {self.paths}")
+        self.assertTrue((pathlib.Path(self.scratch.name) / "var/log/libvirt").is_dir())
+
+    def test_symbols_are_stripped(self):
+        """as the option "strip" is on"""
+        stripped = [path for path in self.paths
+                    if path.endswith(("/sbin/virtnitrod", "/libvirt_nitro", "/bin/virt-eif")) or
+                    "/libvirt-nitro/libvirt" in path]
+        self.assertEqual(len(stripped), 6, stripped)
+        for path in stripped:
+            with self.subTest(path):
+                sections = subprocess.run(["readelf", "--wide", "--section-headers",
+                                           self.scratch.name + path], capture_output=True,
+                                          text=True, check=True).stdout
+                self.assertIn(" .dynsym ", sections)
+                self.assertNotIn(" .symtab ", sections)
+
+    def test_uninstall(self):
+        """it removes all that was installed, and nothing else"""
+        with tempfile.TemporaryDirectory(prefix="libvirt-nitro-uninstall-") as destdir:
+            shutil.copytree(self.scratch.name, destdir, dirs_exist_ok=True)
+            conf, other = (pathlib.Path(destdir, "etc/libvirt", name)
+                           for name in ("nitro.conf", "other.conf"))
+            text = conf.read_text(encoding="utf-8")
+            conf.write_text(text + "max_starts = 4\n", encoding="utf-8")
+            other.touch()
+            command = ["make", "-C", SOURCE, f"BUILD={BUILD}", f"DESTDIR={destdir}", "uninstall"]
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            self.assertIn(f"{conf} has been changed, and stays", done.stdout)
+            self.assertEqual([str(path) for path in pathlib.Path(destdir).rglob("*")
+                              if not path.is_dir()], [str(conf), str(other)])
+            conf.write_text(text, encoding="utf-8")
+            other.unlink()
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+            self.assertEqual(os.listdir(destdir), [])
 
     def test_apparmor_profiles_are_there(self):
         if not shutil.which("apparmor_parser", path="/usr/sbin:/sbin:/usr/bin"):
@@ -108,6 +149,7 @@ class InstallTest(unittest.TestCase):
             group = pathlib.Path(root, "etc/group").read_text(encoding="utf-8")
         self.assertRegex(passwd, r"(?m)^libvirt-nitro:x:\d+:\d+:")
         self.assertRegex(group, r"(?m)^kvm:x:\d+:libvirt-nitro$")
+        self.assertRegex(group, r"(?m)^libvirt:x:\d+:$")
 
     def test_translations_are_there(self):
         for language in (SOURCE / "po" / "LINGUAS").read_text(encoding="utf-8").split():

@@ -331,6 +331,35 @@ class ValidateTest(unittest.TestCase):
         groups = {group for group, _, _ in self.host.run()[1].values()}
         self.assertEqual(groups, {"nitro", "nitro-enclave", "virtnitrod"})
 
+    def test_one_machine_suffices(self):
+        """without an argument: an EC2 instance without QEMU, and a laptop without the device"""
+        self.host.write("etc/libvirt/nitro.conf", 'user = "daemon"\n')
+        self.host.write("run/x", "")
+        self.host.helper(accel="tcg", unprotected=[])
+        # the port may be somebody's on the real host, or there may be no vsock
+        real, _ = self.host.run("nitro")
+        for machines, args, status in (
+                (("nitro", "nitro-enclave"), (), 0),
+                (("nitro",), (), real),
+                (("nitro",), ("nitro-enclave",), 1),
+                (("nitro-enclave",), (), 0),
+                (("nitro-enclave",), ("nitro",), 1),
+                ((), (), 1)):
+            with self.subTest(machines=machines, args=args):
+                self.host.qemu("microvm" if "nitro-enclave" in machines else "pc",
+                               "vhost-user-vsock-device")
+                self.host.write("dev/nitro_enclaves", "", 0o660)
+                if "nitro" not in machines:
+                    self.host.remove("dev/nitro_enclaves")
+                done, lines = self.host.run(*args)
+                self.assertEqual(done, status, lines)
+                failed = {group for group, result, _ in lines.values() if result == "FAIL"}
+                checked = set(args) or {"nitro", "nitro-enclave"}
+                self.assertLessEqual(checked - set(machines), failed)
+        # what both need
+        self.host.write("helper/libvirt_nitro", "#!/bin/sh\nexit 3\n", 0o755)
+        self.assertEqual(self.host.run()[0], 1)
+
     def test_quiet(self):
         self.host.write(SYS_POOL, "")
         _, all_lines = self.host.run("nitro")

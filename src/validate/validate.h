@@ -26,7 +26,7 @@
 /* Whether checks that pass are left out of the output; else all are shown. */
 void validateSetQuiet(bool quiet);
 
-/* Begins the line of a check of @group. */
+/* Begins the line of a check of @group, one of the names above. */
 void validateCheck(const char *group, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
 /* End the line. @format says what to do, as a sentence. */
@@ -34,8 +34,8 @@ void validatePass(void);
 void validateWarn(const char *format, ...) G_GNUC_PRINTF(1, 2);
 void validateFail(const char *format, ...) G_GNUC_PRINTF(1, 2);
 
-/* Whether a check has failed so far; warnings do not count. */
-bool validateHasFailed(void);
+/* Whether a check of @group has failed so far; warnings do not count. */
+bool validateHasFailed(const char *group);
 
 
 /*

@@ -11,6 +11,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "validate.h"
@@ -23,7 +24,8 @@
 #define TEXT_COLUMNS 60
 
 static bool quiet;
-static bool failed;
+static const char *current; /* the group of the line that has begun */
+static GSList *failed;      /* of groups */
 static char *line; /* the beginning of a line that has not been printed yet, or NULL */
 
 
@@ -60,6 +62,7 @@ validateCheck(const char *group,
     /* printf() would count bytes */
     fill = MAX(0, TEXT_COLUMNS - (int)g_utf8_strlen(text, -1));
 
+    current = group;
     g_free(line);
     line = g_strdup_printf(_("%13s: Checking %s%*s: "), group, text, fill, "");
     if (!quiet)
@@ -120,7 +123,8 @@ validateFail(const char *format,
 {
     va_list args;
 
-    failed = true;
+    if (!validateHasFailed(current))
+        failed = g_slist_prepend(failed, (void *)current);
     va_start(args, format);
     validateEnd(COLOUR_RED, _("FAIL"), format, args);
     va_end(args);
@@ -128,7 +132,7 @@ validateFail(const char *format,
 
 
 bool
-validateHasFailed(void)
+validateHasFailed(const char *group)
 {
-    return failed;
+    return g_slist_find_custom(failed, group, (GCompareFunc)strcmp) != NULL;
 }

@@ -7,7 +7,7 @@
  *
  * libvirt's virt-host-validate has no room for drivers from outside its tree; this is the
  * same for ours. Flow: argv -> the checks of one machine type or of both, each of
- * which prints its line -> exit status.
+ * which prints its line -> can one of them run? -> exit status.
  */
 
 #include <config.h>
@@ -113,6 +113,16 @@ validateParseOptions(int argc,
 }
 
 
+/* Whether a machine type that was asked about can run: of both, a host mostly has one. */
+static bool
+validateCanRun(const validateOptions *options)
+{
+    return !validateHasFailed(VALIDATE_DAEMON) &&
+        ((options->nitro && !validateHasFailed(VALIDATE_NITRO)) ||
+         (options->emulated && !validateHasFailed(VALIDATE_EMULATED)));
+}
+
+
 int
 main(int argc,
      char **argv)
@@ -142,5 +152,5 @@ main(int argc,
 
     if (fflush(stdout) != 0)
         return EXIT_FAILURE;
-    return validateHasFailed() ? EXIT_FAILURE : EXIT_SUCCESS;
+    return validateCanRun(&options) ? EXIT_SUCCESS : EXIT_FAILURE;
 }
