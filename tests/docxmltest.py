@@ -170,7 +170,7 @@ def fragments():
 
     for path in sorted((ROOT / 'examples').rglob('*.xml*')):
         name = str(path.relative_to(ROOT))
-        text = path.read_text(encoding='utf-8').replace('@image@', '/image.eif')
+        text = path.read_text(encoding='utf-8').replace('@image@', '/image.eif').replace('@arch@', 'x86_64')
         yield name, text, True
         for comment in re.findall(r'<!--(.*?)-->', text, re.S):
             for tag in re.findall(r'<[^>]*>', comment):

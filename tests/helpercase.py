@@ -202,6 +202,16 @@ class HelperCase(unittest.TestCase):
             fields = f.read().rpartition(')')[2].split()
         return sum(int(ticks) for ticks in fields[11:13]) / os.sysconf('SC_CLK_TCK')
 
+    def query_measurements(self, client):
+        for ident in range(100, 300):
+            client.send(command='query-measurements', id=ident)
+            reply = client.reply(ident)
+            if 'return' in reply:
+                return reply['return']
+            self.assertEqual('not-ready', reply['error']['code'])
+            time.sleep(0.05)
+        raise AssertionError('there are no measurements')
+
     def assert_exited(self, client, reason, timeout=SHORT):
         self.assertEqual({'reason': reason}, client.event('exited', timeout))
         self.assertIsNone(client.line())

@@ -280,6 +280,7 @@ class OptionsTest(HelperCase):
             ('signed-pcr0', ' ' * 96, 'holds a character that is no hexadecimal digit'),
             ('qemu', 'qemu', 'is not an absolute path'),
             ('accel', 'hvf', "is none of 'auto', 'kvm' and 'tcg'"),
+            ('arch', 'armv7l', "is neither 'x86_64' nor 'aarch64'"),
         ]
         for option, value, text in cases:
             vcpus = None if option == 'cpus' else '1'
@@ -289,7 +290,11 @@ class OptionsTest(HelperCase):
 
     def test_combinations(self):
         twice = '0=' + '0' * 96
+        machine = os.uname().machine
+        other = 'x86_64' if machine == 'aarch64' else 'aarch64'
         cases = [
+            (['--arch', other, '--accel', 'kvm'],
+             f"Option --accel kvm needs --arch {machine}, which is this host's"),
             (['--cpus', '1'], 'Options --vcpus and --cpus exclude each other'),
             (['--console-type', 'pty'], 'Option --console-type needs --console-fd'),
             (['--console-fd', '0'], 'Option --console-fd needs --console-type'),
@@ -318,11 +323,14 @@ class OptionsTest(HelperCase):
     def test_device(self):
         device = ['--device-fd', str(self.image)]
         broker = ['--broker-fd', str(self.listener.fileno())]
+        other = 'x86_64' if os.uname().machine == 'aarch64' else 'aarch64'
         cases = [
             ([], 'Option --machine nitro needs --device-fd'),
             (device, 'Option --machine nitro needs --broker-fd or --no-heartbeat'),
             (device + broker + ['--lock-memory'],
              'Option --lock-memory needs --machine nitro-enclave'),
+            (device + broker + ['--arch', other],
+             f"Option --machine nitro needs --arch {os.uname().machine}, which is this host's"),
             (device + broker + ['--no-heartbeat'],
              'Option --broker-fd needs --machine nitro, without --no-heartbeat'),
         ]
@@ -851,16 +859,6 @@ class ControlTest(HelperCase):
                                      self.query_measurements(client))
                     client.send(command='terminate', id=1)
                     self.assert_exited(client, 'terminated')
-
-    def query_measurements(self, client):
-        for ident in range(100, 300):
-            client.send(command='query-measurements', id=ident)
-            reply = client.reply(ident)
-            if 'return' in reply:
-                return reply['return']
-            self.assertEqual('not-ready', reply['error']['code'])
-            time.sleep(0.05)
-        raise AssertionError('there are no measurements')
 
     def test_measurements_of_kernel(self):
         """They are those of the EIF that would be assembled."""

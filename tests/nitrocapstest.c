@@ -13,6 +13,9 @@
 
 #include <config.h>
 
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include "capabilities.h"
 #include "domain_capabilities.h"
 #include "nitro_capabilities.h"
@@ -21,16 +24,26 @@
 
 #define DATA_DIR "nitrocapsdata"
 
+/* For which architectures there is a QEMU */
+typedef enum {
+    QEMU_NONE = 0,
+    QEMU_HOST = 1 << 0,  /* that of the host */
+    QEMU_OTHER = 1 << 1, /* the other one that enclaves have */
+} Qemus;
+
 typedef struct {
     const char *name;
     FakeSys host;
+    Qemus qemus;
 } HostCase;
 
 static const HostCase hosts[] = {
-    { "host-pool", { 8, 2, 4, 1, "2-3,6-7" } },
-    { "host-pool-empty", { 4, 2, 2, 1, "" } },
-    { "host-no-module", { 4, 1, 1, 1, NULL } },
-    { "host-one-thread", { 4, 1, 1, 1, "2-3" } },
+    { "host-pool", { 8, 2, 4, 1, "2-3,6-7" }, QEMU_HOST },
+    { "host-pool-empty", { 4, 2, 2, 1, "" }, QEMU_HOST | QEMU_OTHER },
+    { "host-no-module", { 4, 1, 1, 1, NULL }, QEMU_HOST },
+    { "host-one-thread", { 4, 1, 1, 1, "2-3" }, QEMU_HOST },
+    { "host-no-qemu", { 4, 1, 1, 1, "2-3" }, QEMU_NONE },
+    { "host-other-qemu", { 4, 1, 1, 1, "2-3" }, QEMU_OTHER },
 };
 
 typedef struct {
@@ -40,6 +53,7 @@ typedef struct {
     const char *emulator;
     const char *machine;
     const char *virttype;
+    bool other; /* not the architecture of the host */
 } DomainCase;
 
 static const DomainCase domains[] = {
@@ -48,17 +62,60 @@ static const DomainCase domains[] = {
     { "domain-nitro-device", { 8, 2, 4, 1, "1-3,5-7" }, true, NULL, "nitro", "nitro" },
     { "domain-nitro-enclave", { 8, 2, 4, 1, "1-3,5-7" }, true, NULL, "nitro-enclave", NULL },
     { "domain-emulator", { 8, 2, 4, 1, NULL }, false, "/opt/helper", "nitro-enclave", "nitro" },
+    { "domain-other-arch", { 8, 2, 4, 1, "1-3,5-7" }, true, NULL, NULL, NULL, .other = true },
 };
 
 static virDomainXMLOption *xmlopt;
+static char *programs; /* directory that is the PATH */
+
+
+static const char *
+testGetOther(void)
+{
+    return virArchFromHost() == VIR_ARCH_AARCH64 ? "x86_64" : "aarch64";
+}
+
+
+static void
+testSetQemu(const char *arch,
+            bool there)
+{
+    g_autofree char *path = g_strdup_printf("%s/qemu-system-%s", programs, arch);
+
+    unlink(path);
+    if (!there)
+        return;
+    g_assert_true(g_file_set_contents(path, "", 0, NULL));
+    g_assert_cmpint(chmod(path, 0755), ==, 0);
+}
+
+
+static void
+testSetQemus(Qemus qemus)
+{
+    testSetQemu(virArchToString(virArchFromHost()), qemus & QEMU_HOST);
+    testSetQemu(testGetOther(), qemus & QEMU_OTHER);
+}
+
+
+static char *
+testReplace(const char *text,
+            const char *from,
+            const char *to)
+{
+    g_auto(GStrv) parts = g_strsplit(text, from, -1);
+
+    return g_strjoinv(to, parts);
+}
 
 
 static void
 testCompare(const char *name,
             const char *xml)
 {
-    g_auto(GStrv) parts = g_strsplit(xml, virArchToString(virArchFromHost()), -1);
-    g_autofree char *actual = g_strjoinv("x86_64", parts);
+    g_autofree char *marked = testReplace(xml, virArchToString(virArchFromHost()), "@host@");
+    g_autofree char *other = testReplace(marked, testGetOther(), "aarch64");
+    g_autofree char *actual = testReplace(other, "@host@", "x86_64");
     g_autofree char *path = nitroTestPath(DATA_DIR, name, ".xml");
 
     nitroTestCompareToFile(actual, path);
@@ -92,6 +149,7 @@ testHost(const void *data)
     g_autofree char *xml = NULL;
 
     fakeSysNew(&host->host);
+    testSetQemus(host->qemus);
     caps = nitroCapabilitiesNew(&config);
     g_assert_nonnull(caps);
     testMakeSame(caps);
@@ -112,11 +170,46 @@ testDomain(const void *data)
     g_autofree char *xml = NULL;
 
     fakeSysNew(&domain->host);
-    caps = nitroCapabilitiesNewDomain(&config, domain->emulator, NULL, domain->machine,
+    testSetQemus(QEMU_HOST | QEMU_OTHER);
+    caps = nitroCapabilitiesNewDomain(&config, domain->emulator,
+                                      domain->other ? testGetOther() : NULL, domain->machine,
                                       domain->virttype);
     g_assert_nonnull(caps);
     xml = virDomainCapsFormat(caps);
     testCompare(domain->name, xml);
+}
+
+
+/* What is not there, and what no host has */
+static void
+testDomainRefused(void)
+{
+    const nitroDriverConfig config = {
+        .helper = (char *) NITRO_TEST_EMULATOR,
+        .device = (char *) "/dev/null",
+    };
+    const struct {
+        const char *arch;
+        const char *machine;
+        int code;
+        const char *word;
+    } cases[] = {
+        { NULL, "nitro-enclave", VIR_ERR_OPERATION_UNSUPPORTED, "QEMU" },
+        { testGetOther(), NULL, VIR_ERR_OPERATION_UNSUPPORTED, "QEMU" },
+        { testGetOther(), "nitro", VIR_ERR_INVALID_ARG, "architecture of the host" },
+        { "riscv64", NULL, VIR_ERR_INVALID_ARG, "riscv64" },
+        { "vax", NULL, VIR_ERR_INVALID_ARG, "vax" },
+    };
+    size_t i;
+
+    testSetQemus(QEMU_NONE);
+    for (i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_assert_null(nitroCapabilitiesNewDomain(&config, NULL, cases[i].arch, cases[i].machine,
+                                                 NULL));
+        g_assert_cmpint(virGetLastErrorCode(), ==, cases[i].code);
+        g_assert_nonnull(strstr(virGetLastErrorMessage(), cases[i].word));
+        virResetLastError();
+    }
 }
 
 
@@ -152,9 +245,16 @@ main(int argc,
         g_autofree char *path = g_strconcat("/capabilities/", domains[i].name, NULL);
         g_test_add_data_func(path, &domains[i], testDomain);
     }
+    g_test_add_func("/capabilities/domain-refused", testDomainRefused);
     g_test_add_func("/capabilities/complete", testComplete);
 
+    programs = g_dir_make_tmp("nitrocapstest-XXXXXX", NULL);
+    g_assert_nonnull(programs);
+    g_setenv("PATH", programs, TRUE);
     ret = g_test_run();
+    testSetQemus(QEMU_NONE);
+    rmdir(programs);
+    g_free(programs);
     fakeSysFree();
     virObjectUnref(xmlopt);
     return ret;

@@ -99,7 +99,8 @@ testFillContext(nitroCommandContext *ctxt,
     }
 
     if (nitroDomainDefGetMachine(def) == NITRO_MACHINE_EMULATED) {
-        ctxt->qemu = "/usr/bin/qemu-system-x86_64";
+        ctxt->qemu = def->os.arch == VIR_ARCH_AARCH64 ? "/usr/bin/qemu-system-aarch64" :
+                                                        "/usr/bin/qemu-system-x86_64";
         ctxt->accel = test->accel;
         ctxt->vsockDirFd = TEST_VSOCK_DIR_FD;
         ctxt->vsockListenFd = TEST_VSOCK_LISTEN_FD;
@@ -167,6 +168,7 @@ static const TestCase tests[] = {
     { "minimal" },
     { "emulated", false, "tcg" },
     { "aarch64" },
+    { "aarch64-emulated", false, "tcg" },
     { "emulator" },
     { "name-quoting" },
     { "kernel-initrd-cmdline" },

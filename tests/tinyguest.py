@@ -7,7 +7,10 @@
 # kernel() makes a file that boot loaders take for a bzImage: the setup header of
 # the Linux/x86 boot protocol, and real mode code that writes a text to the first
 # serial port and then does one of a few things. It "boots" in a tenth of a second.
+# aarch64_kernel() makes the same for QEMU's machine virt: a Linux/arm64 Image; zboot() packs it
+# as distributions do.
 
+import gzip
 import struct
 
 SETUP_SECTORS = 4
@@ -64,6 +67,45 @@ def kernel(text, action=HANG, init_size=0x10000, version=0x20f, linux='6.1.0 (ti
     if linux is not None:
         return with_linux_version(image, linux)
     return bytes(image)
+
+
+# What an aarch64 guest does once it has written its text
+AARCH64_HANG = (0xd503207f, 0x17ffffff)  # 1: wfi; b 1b
+
+
+def _psci(function):
+    return (0x52800000 | (function & 0xffff) << 5,  # movz w0, #low
+            0x72a00000 | (function >> 16) << 5,     # movk w0, #high, lsl #16
+            0xd4000002, *AARCH64_HANG)              # hvc #0
+
+
+AARCH64_POWEROFF = _psci(0x84000008)
+AARCH64_RESET = _psci(0x84000009)
+
+
+def aarch64_kernel(text, action=AARCH64_HANG, image_size=0x10000):
+    words = [
+        0x10000001,  # adr x1, text (filled in below)
+        0xd2a12002,  # movz x2, #0x900, lsl #16: the PL011
+        0x38401423,  # 1: ldrb w3, [x1], #1
+        0x34000063,  # cbz w3, 2f
+        0xb9000043,  # str w3, [x2]
+        0x17fffffd,  # b 1b
+        *action,     # 2:
+    ]
+    words[0] |= len(words) << 5
+    # it begins with a branch behind this header, of 64 bytes
+    header = struct.pack('<IIQQQQQQ4sI', 0x14000010, 0xd503201f, 0, image_size, 0xa, 0, 0, 0,
+                         b'ARM\x64', 0)
+    return header + struct.pack(f'<{len(words)}I', *words) + text + b'\0'
+
+
+def zboot(kernel, compression=b'gzip', payload=None):
+    """An EFI program that unpacks @kernel, of which only the header is there"""
+    payload = gzip.compress(kernel) if payload is None else payload
+    header = struct.pack('<4s4sIIII32sII', b'MZ\0\0', b'zimg', 0x40, len(payload), 0, 0,
+                         compression, 0x818223cd, 0x40)
+    return header + payload
 
 
 def with_linux_version(image, linux):

@@ -6,6 +6,7 @@
 #
 # Runs the built tool (environment variable VIRT_EIF) in a temporary directory.
 
+import gzip
 import hashlib
 import json
 import os
@@ -23,6 +24,7 @@ import eifmalformed
 import eifsigner
 import eifwriter
 import taprunner
+import tinyguest
 
 TOOL = os.environ['VIRT_EIF']
 
@@ -106,6 +108,18 @@ class Build(ToolTest):
         self.good('build', '-k', kernel, '-a', 'x86_64', '-o', self.path('out.eif'))
         expected = eifwriter.simple(cmdline=b'', ramdisks=(b'',)).to_bytes()
         self.assertEqual(self.read('out.eif'), expected)
+
+    def test_aarch64_kernels(self):
+        """The kernel is in the image as it is, and measured so, whatever its form"""
+        kernel = tinyguest.aarch64_kernel(b'')
+        for name, content in (('Image', kernel), ('Image.gz', gzip.compress(kernel)),
+                              ('zboot', tinyguest.zboot(kernel))):
+            with self.subTest(name):
+                image = eifwriter.simple(kernel=content, flags=1)
+                self.assertEqual(self.build(image), image.to_bytes())
+                described = self.describe(self.path('out.eif'))
+                self.assertEqual(described['Architecture'], 'aarch64')
+                self.assertEqual(described['Measurements']['PCR0'], image.pcrs()[0])
 
     def test_default_arch(self):
         machine = os.uname().machine

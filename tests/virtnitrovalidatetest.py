@@ -14,6 +14,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import socket
 import stat
 import subprocess
@@ -36,6 +37,9 @@ case $1 in
 esac
 """
 
+# Of the emulated machine of each architecture
+MACHINES = {"x86_64": "microvm", "aarch64": "virt"}
+
 # What the helper's probe of the real host is asked for
 CONFINEMENT = ("if helpers can have namespaces of their own",
                "if QEMU can have namespaces of its own",
@@ -56,6 +60,7 @@ class Host:
         self.write("dev/nitro_enclaves", "", 0o660)
         self.write("dev/vsock", "")
         self.qemu("microvm", "vhost-user-vsock-device")
+        self.qemu("virt", "vhost-user-vsock-device", "aarch64")
 
     def write(self, path, text, mode=0o644):
         file = self.root / path
@@ -71,16 +76,19 @@ class Host:
         self.write(f"{top}/nr_hugepages", f"{nr}\n")
         self.write(f"{top}/free_hugepages", f"{free}\n")
 
-    def qemu(self, machine, device):
-        self.write("bin/qemu-system-x86_64", QEMU.format(machine=machine, device=device), 0o755)
+    def no_pages(self, node):
+        shutil.rmtree(self.root / f"sys/devices/system/node/node{node}/hugepages")
+
+    def qemu(self, machine, device, arch="x86_64"):
+        self.write(f"bin/qemu-system-{arch}", QEMU.format(machine=machine, device=device), 0o755)
 
     def helper(self, **reply):
         """Has a program in place of the helper that prints @reply for --probe."""
         self.write("helper/libvirt_nitro", f"#!/bin/sh\necho '{json.dumps(reply)}'\n", 0o755)
 
-    def run(self, *args, user=None):
+    def run(self, *args, user=None, path=":/usr/bin:/bin"):
         """Returns the exit status and the output's lines as {text: (group, result, advice)}."""
-        env = dict(os.environ, LC_ALL="C", PATH=f"{self.root}/bin:/usr/bin:/bin")
+        env = dict(os.environ, LC_ALL="C", PATH=f"{self.root}/bin{path}")
         if (self.root / "helper").exists():
             env["LIBVIRT_NITRO_HELPER_DIR"] = str(self.root / "helper")
         command = [TOOL, "--root", str(self.root), *args]
@@ -104,9 +112,9 @@ class ValidateTest(unittest.TestCase):
         os.chmod(scratch.name, 0o755)
         self.host = Host(scratch.name)
 
-    def check(self, text, result, *words, args=("nitro",)):
+    def check(self, text, result, *words, args=("nitro",), **more):
         """Runs the tool: the line that has @text must end with @result, advice with @words."""
-        status, lines = self.host.run(*args)
+        status, lines = self.host.run(*args, **more)
         found = [(line, *rest) for line, rest in lines.items() if text in line]
         self.assertEqual(len(found), 1, f"{text!r} in {lines}")
         _, _, actual, advice = found[0]
@@ -221,7 +229,29 @@ class ValidateTest(unittest.TestCase):
         for path in sorted(self.host.root.joinpath("sys/devices/system/node").rglob("*"),
                            reverse=True):
             path.rmdir() if path.is_dir() else path.unlink()
-        self.check("for huge pages (none)", "FAIL", "/sys/kernel/mm/hugepages/")
+        self.check("for huge pages (none)", "FAIL", "/sys/kernel/mm/hugepages has no")
+
+    def test_graviton(self):
+        """an EC2 instance of aarch64: a core has one thread, and huge pages have other sizes"""
+        self.host.write(SYS_SIBLINGS, "0\n")
+        self.host.write(SYS_POOL, "1-3\n")
+        self.check("(3 CPUs: 1-3)", "PASS")
+        self.check("whole cores", "PASS")
+        # small pages of 4, 16 and 64 KiB
+        for sizes in ((64, 2048, 32768, 1048576), (2048, 32768, 1048576), (2048, 524288)):
+            self.host.no_pages(0)
+            for size in sizes:
+                self.host.pages(0, size, 0, 0)
+            self.check("on node0 (none)", "FAIL", "hugepages-2048kB/nr_hugepages")
+        for size in (32768, 524288):
+            self.host.no_pages(0)
+            self.host.pages(0, size, 4, 4)
+            self.check(f"on node0 ({size} KiB: 4 of 4 free)", "PASS")
+            self.host.pages(0, size, 0, 0)
+            self.check("on node0 (none)", "FAIL", f"hugepages-{size}kB/nr_hugepages")
+        self.host.no_pages(0)
+        self.host.pages(0, 64, 4096, 4096)
+        self.check("on node0 (none)", "FAIL", "has no huge pages of a multiple of 2 MiB")
 
     def test_heartbeat_port(self):
         listener = socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)
@@ -233,28 +263,39 @@ class ValidateTest(unittest.TestCase):
                 self.skipTest(f"no vsock here: {error}")
         self.check("vsock port 9000", "WARN", "virtnitrod")
 
-    @unittest.skipUnless(os.uname().machine == "x86_64", "the emulation is for x86_64 hosts")
     def test_emulated(self):
         args = ("nitro-enclave",)
-        self.check("for qemu-system-x86_64", "PASS", args=args)
-        self.check("the machine 'microvm'", "PASS", args=args)
-        self.check("the device 'vhost-user-vsock-device'", "PASS", args=args)
-        _, lines = self.host.run(*args)
-        self.assertIn(lines["if KVM works"][1], ("PASS", "WARN"))
+        for arch, machine in MACHINES.items():
+            name = f"qemu-system-{arch}"
+            has_machine = f"if {name} has the machine '{machine}'"
+            has_device = f"if {name} has the device 'vhost-user-vsock-device'"
+            self.check(f"for {name}", "PASS", args=args)
+            self.check(has_machine, "PASS", args=args)
+            self.check(has_device, "PASS", args=args)
+            _, lines = self.host.run(*args)
+            self.assertIn(lines["if KVM works"][1], ("PASS", "WARN"))
 
-        self.host.qemu("pc", "vhost-vsock-device")
-        self.check("the machine 'microvm'", "FAIL", "7.2", args=args)
-        self.check("the device 'vhost-user-vsock-device'", "FAIL", "7.2", args=args)
-        self.host.write("bin/qemu-system-x86_64", "#!/bin/sh\necho broken >&2; exit 3\n", 0o755)
-        self.check("the machine 'microvm'", "FAIL", "broken", args=args)
+            self.host.qemu("pc", "vhost-vsock-device", arch)
+            self.check(has_machine, "FAIL", "7.2", args=args)
+            self.check(has_device, "FAIL", "7.2", args=args)
+            self.host.write(f"bin/{name}", "#!/bin/sh\necho broken >&2; exit 3\n", 0o755)
+            self.check(has_machine, "FAIL", "broken", args=args)
 
-    @unittest.skipUnless(os.uname().machine == "x86_64", "the emulation is for x86_64 hosts")
+            # that of the other architecture is for who has images of it
+            self.host.remove(f"bin/{name}")
+            native = os.uname().machine == arch
+            self.check(f"for {name}", "FAIL" if native else "WARN", "Debian's package is",
+                       args=args, path="")
+
     def test_real_qemu(self):
-        if not os.path.exists("/usr/bin/qemu-system-x86_64"):
-            self.skipTest("qemu-system-x86_64 is not installed")
-        self.host.remove("bin/qemu-system-x86_64")
-        self.check("the machine 'microvm'", "PASS", args=("nitro-enclave",))
-        self.check("the device 'vhost-user-vsock-device'", "PASS", args=("nitro-enclave",))
+        for arch, machine in MACHINES.items():
+            name = f"qemu-system-{arch}"
+            if not os.path.exists(f"/usr/bin/{name}"):
+                self.skipTest(f"{name} is not installed")
+            self.host.remove(f"bin/{name}")
+            self.check(f"if {name} has the machine '{machine}'", "PASS", args=("nitro-enclave",))
+            self.check(f"if {name} has the device 'vhost-user-vsock-device'", "PASS",
+                       args=("nitro-enclave",))
 
     def test_daemon(self):
         path = self.host.root / "run/libvirt/virtnitrod-sock"

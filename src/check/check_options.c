@@ -69,13 +69,7 @@ setCmdline(CheckOptions *options, const char *value G_GNUC_UNUSED)
 static char *
 setArch(CheckOptions *options, const char *value)
 {
-    if (g_str_equal(value, eifArchToString(EIF_ARCH_X86_64)))
-        options->arch = EIF_ARCH_X86_64;
-    else if (g_str_equal(value, eifArchToString(EIF_ARCH_AARCH64)))
-        options->arch = EIF_ARCH_AARCH64;
-    else
-        return g_strdup("is neither 'x86_64' nor 'aarch64'");
-    return NULL;
+    return optionsSetArch(&options->arch, value);
 }
 
 static char *

@@ -20,7 +20,7 @@
 
 typedef enum {
     NITRO_MACHINE_NITRO,    /* "nitro": the Nitro Hypervisor, /dev/nitro_enclaves */
-    NITRO_MACHINE_EMULATED, /* "nitro-enclave": QEMU's microvm */
+    NITRO_MACHINE_EMULATED, /* "nitro-enclave": emulated by QEMU */
 
     NITRO_MACHINE_LAST
 } nitroMachine;

@@ -76,6 +76,13 @@ typedef enum {
     EIF_ARCH_AARCH64 = 1,
 } EifArch;
 
+/* That of the machine that this is built for, and so of enclaves that share its CPUs */
+#if defined(__aarch64__)
+# define EIF_ARCH_NATIVE EIF_ARCH_AARCH64
+#else
+# define EIF_ARCH_NATIVE EIF_ARCH_X86_64
+#endif
+
 typedef struct _EifSection EifSection;
 struct _EifSection {
     EifSectionType type;
@@ -114,6 +121,9 @@ typedef bool (*EifProgress)(uint64_t done, uint64_t total, void *opaque);
 
 /* Returns "x86_64" or "aarch64", libvirt's names; static. */
 const char *eifArchToString(EifArch arch);
+
+/* The reverse: whether @name is one of the two. */
+bool eifArchFromString(const char *name, EifArch *arch);
 
 /* Returns "kernel", "cmdline", "ramdisk", "signature" or "metadata"; static. */
 const char *eifSectionTypeToString(EifSectionType type);

@@ -135,6 +135,21 @@ eifArchToString(EifArch arch)
     return arch == EIF_ARCH_AARCH64 ? "aarch64" : "x86_64";
 }
 
+bool
+eifArchFromString(const char *name, EifArch *arch)
+{
+    const EifArch all[] = { EIF_ARCH_X86_64, EIF_ARCH_AARCH64 };
+    size_t i;
+
+    for (i = 0; i < G_N_ELEMENTS(all); i++) {
+        if (g_str_equal(name, eifArchToString(all[i]))) {
+            *arch = all[i];
+            return true;
+        }
+    }
+    return false;
+}
+
 const char *
 eifSectionTypeToString(EifSectionType type)
 {

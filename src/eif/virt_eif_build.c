@@ -119,16 +119,10 @@ parseArch(const char *name, EifArch *arch)
         name = host.machine;
     }
 
-    if (strcmp(name, "x86_64") == 0) {
-        *arch = EIF_ARCH_X86_64;
-    } else if (strcmp(name, "aarch64") == 0) {
-        *arch = EIF_ARCH_AARCH64;
-    } else {
-        virtEifError("architecture '%s' is not supported: use --arch x86_64 or --arch aarch64",
-                     name);
-        return -1;
-    }
-    return 0;
+    if (eifArchFromString(name, arch))
+        return 0;
+    virtEifError("architecture '%s' is not supported: use --arch x86_64 or --arch aarch64", name);
+    return -1;
 }
 
 /* Returns a descriptor that @build owns, or -1 when an error was printed. */

@@ -95,7 +95,7 @@ struct _Backend {
     void (*destroy)(void *instance);
 };
 
-/* QEMU's microvm, the machine "nitro-enclave" */
+/* QEMU's microvm or virt, the machine "nitro-enclave" */
 extern const Backend backendEmulated;
 
 /* /dev/nitro_enclaves, the machine "nitro" */

@@ -23,6 +23,7 @@
 
 #include "common/log.h"
 #include "helper_protocol.h"
+#include "image_linux.h"
 #include "nitro_gettext.h"
 #include "nitro_limits.h"
 
@@ -31,36 +32,14 @@
 #define IMAGE_MEMORY_MIN (NITRO_MEMORY_MIN_KIB * 1024ULL)
 #define IMAGE_MEMORY_STEP (NITRO_MEMORY_STEP_KIB * 1024ULL)
 
-/* Linux takes an argument of 128 KiB at most, and kernels a command line of 2 KiB; bytes. */
-#define IMAGE_CMDLINE_MAX (64 * 1024)
-
 #define IMAGE_PIECE_SIZE (64 * 1024)
 
 /* Linux's initramfs code looks for the next archive at multiples of this. */
 #define IMAGE_RAMDISK_ALIGN 4
 
-/* The setup header of a Linux/x86 kernel, offsets in the file (boot protocol 2.10) */
-#define LINUX_MAGIC_OFFSET 0x202
-#define LINUX_VERSION_OFFSET 0x206
-#define LINUX_KERNEL_VERSION_OFFSET 0x20e
-#define LINUX_CMDLINE_SIZE_OFFSET 0x238
-#define LINUX_PREF_ADDRESS_OFFSET 0x258
-#define LINUX_INIT_SIZE_OFFSET 0x260
-#define LINUX_HEADER_END 0x264
-
-/* The header points to the kernel's version, a text, in bytes from here on. */
-#define LINUX_KERNEL_VERSION_BASE 0x200
-#define LINUX_KERNEL_VERSION_MAX 32 /* of which so much is looked at */
-
-/* Of a Linux/arm64 kernel (Documentation/arm64/booting.rst) */
-#define LINUX_ARM64_MAGIC_OFFSET 0x38
-
 #ifndef MFD_NOEXEC_SEAL
 # define MFD_NOEXEC_SEAL 0x0008U
 #endif
-
-/* How much of the memory besides kernel and ramdisk the start of Linux needs at least */
-#define LINUX_SLACK (8 * MIB)
 
 static int
 imageCheckMemory(const Options *options, uint64_t imageSize, Failure *failure)
@@ -101,16 +80,15 @@ imageCheckMemory(const Options *options, uint64_t imageSize, Failure *failure)
     return 0;
 }
 
-static const char *
-imageHostArch(void)
+static int
+imageCheckArch(EifArch arch, const Options *options, Failure *failure)
 {
-#if defined(__x86_64__)
-    return "x86_64";
-#elif defined(__aarch64__)
-    return "aarch64";
-#else
-    return "unknown";
-#endif
+    if (arch == options->arch)
+        return 0;
+    failureSet(failure, NITRO_FAILURE_IMAGE,
+               "The image is for %s, but the domain's arch is %s: build it for this architecture",
+               eifArchToString(arch), eifArchToString(options->arch));
+    return -1;
 }
 
 /* Whether an enclave boots with these, the hypervisor decides. */
@@ -128,20 +106,14 @@ static int
 imageOpenEif(Image *image, const Options *options, Failure *failure)
 {
     g_autoptr(GError) error = NULL;
-    const char *arch;
 
     if (eifImageRead(image->fd, &image->eif, &error) < 0) {
         failureSet(failure, NITRO_FAILURE_IMAGE, "The image cannot be used: %s", error->message);
         return -1;
     }
 
-    arch = eifArchToString(image->eif.arch);
-    if (!g_str_equal(arch, imageHostArch())) {
-        failureSet(failure, NITRO_FAILURE_IMAGE,
-                   "The image is for %s, but this host is %s: build it for this architecture",
-                   arch, imageHostArch());
+    if (imageCheckArch(image->eif.arch, options, failure) < 0)
         return -1;
-    }
     if (image->initrdFd >= 0 || options->cmdline) {
         failureSet(failure, NITRO_FAILURE_CONFIG,
                    "The image is an EIF file, which holds its own ramdisks and command line: "
@@ -155,31 +127,11 @@ imageOpenEif(Image *image, const Options *options, Failure *failure)
     return 0;
 }
 
-static bool
-imageIsLinux(int fd)
-{
-    char magic[4];
-
-#if defined(__aarch64__)
-    if (pread(fd, magic, sizeof(magic), LINUX_ARM64_MAGIC_OFFSET) == sizeof(magic) &&
-        memcmp(magic, "ARM\x64", sizeof(magic)) == 0)
-        return true;
-#endif
-    return pread(fd, magic, sizeof(magic), LINUX_MAGIC_OFFSET) == sizeof(magic) &&
-           memcmp(magic, "HdrS", sizeof(magic)) == 0;
-}
-
 /* The builder of the EIF that a kernel stands for, or NULL with @error set */
 static EifBuilder *
 imageBuilderNew(const Image *image, GError **error)
 {
-    g_autoptr(EifBuilder) builder = NULL;
-
-#if defined(__aarch64__)
-    builder = eifBuilderNew(EIF_ARCH_AARCH64);
-#else
-    builder = eifBuilderNew(EIF_ARCH_X86_64);
-#endif
+    g_autoptr(EifBuilder) builder = eifBuilderNew(image->arch);
 
     if (eifBuilderSetKernel(builder, image->fd, "kernel", error) < 0 ||
         (image->initrdFd >= 0 &&
@@ -222,7 +174,10 @@ imageStamp(int fd, ImageStamp *stamp)
 int
 imageOpen(Image *image, const Options *options, Failure *failure)
 {
+    EifArch arch;
+
     *image = (Image){
+        .arch = options->arch,
         .signedPcr0 = options->signedPcr0,
         .fd = options->imageFd,
         .initrdFd = options->initrdFd,
@@ -241,8 +196,8 @@ imageOpen(Image *image, const Options *options, Failure *failure)
     if (eifProbe(image->fd)) {
         if (imageOpenEif(image, options, failure) < 0)
             return -1;
-    } else if (imageIsLinux(image->fd)) {
-        if (imageOpenLinux(image, failure) < 0)
+    } else if (imageLinuxProbe(image->fd, &arch)) {
+        if (imageCheckArch(arch, options, failure) < 0 || imageOpenLinux(image, failure) < 0)
             return -1;
     } else {
         failureSet(failure, NITRO_FAILURE_IMAGE,
@@ -269,9 +224,11 @@ imagePartsClose(ImageParts *parts)
 {
     if (parts->kernelFd >= 0)
         close(parts->kernelFd);
+    if (parts->bootFd >= 0)
+        close(parts->bootFd);
     if (parts->ramdiskFd >= 0)
         close(parts->ramdiskFd);
-    parts->kernelFd = parts->ramdiskFd = -1;
+    parts->kernelFd = parts->bootFd = parts->ramdiskFd = -1;
 }
 
 void
@@ -304,7 +261,7 @@ imagePartsNew(Failure *failure)
 {
     g_autoptr(ImageParts) parts = g_new0(ImageParts, 1);
 
-    parts->kernelFd = parts->ramdiskFd = -1;
+    parts->kernelFd = parts->bootFd = parts->ramdiskFd = -1;
     parts->cmdline = g_string_new(NULL);
     parts->signature = g_byte_array_new();
 
@@ -316,17 +273,22 @@ imagePartsNew(Failure *failure)
 }
 
 static int
-imagePartsSeal(ImageParts *parts, Failure *failure)
+imageSeal(int fd, Failure *failure)
 {
     const int seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
 
-    if (fcntl(parts->kernelFd, F_ADD_SEALS, seals) < 0 ||
-        fcntl(parts->ramdiskFd, F_ADD_SEALS, seals) < 0) {
+    if (fcntl(fd, F_ADD_SEALS, seals) < 0) {
         failureSet(failure, NITRO_FAILURE_INTERNAL, "The image in memory cannot be sealed: %s",
                    g_strerror(errno));
         return -1;
     }
     return 0;
+}
+
+static int
+imagePartsSeal(ImageParts *parts, Failure *failure)
+{
+    return imageSeal(parts->kernelFd, failure) < 0 ? -1 : imageSeal(parts->ramdiskFd, failure);
 }
 
 /* The state of imageUnpack() between two pieces */
@@ -594,91 +556,19 @@ imageUnpack(const Image *image, const EifMeasurements *expected, const int *canc
     return g_steal_pointer(&parts);
 }
 
-static uint64_t
-imageLittleEndian(const uint8_t *buf, size_t len)
-{
-    uint64_t value = 0;
-
-    while (len-- > 0)
-        value = value << 8 | buf[len];
-    return value;
-}
-
-/* Takes the digits of a number at *@pos. Returns whether there are any, and not too many. */
-static bool
-imageParseNumber(const char **pos, unsigned int *number)
-{
-    const char *start = *pos;
-
-    for (*number = 0; g_ascii_isdigit(**pos) && *pos - start < 4; (*pos)++)
-        *number = *number * 10 + (**pos - '0');
-    return *pos > start && !g_ascii_isdigit(**pos);
-}
-
-/* The version in the text that begins with it, such as "6.1.0-57-cloud-amd64 (...) #1 SMP ..." */
-static void
-imagePartsReadVersion(ImageParts *parts, uint64_t offset)
-{
-    char text[LINUX_KERNEL_VERSION_MAX + 1] = {0};
-    const char *pos = text;
-
-    parts->linuxMajor = parts->linuxMinor = 0;
-    if (offset == 0 || pread(parts->kernelFd, text, LINUX_KERNEL_VERSION_MAX,
-                             LINUX_KERNEL_VERSION_BASE + offset) < 0)
-        return;
-    if (!imageParseNumber(&pos, &parts->linuxMajor) || *pos++ != '.' ||
-        !imageParseNumber(&pos, &parts->linuxMinor))
-        parts->linuxMajor = parts->linuxMinor = 0;
-}
-
-/*
- * The decompressor unpacks to the preferred address and works in the "init size" bytes
- * from there on; a kernel that finds too little hangs without a word.
- */
 int
-imagePartsCheckLinux(ImageParts *parts, uint64_t memory, Failure *failure)
+imagePartsSetBoot(ImageParts *parts, const void *buf, size_t len, Failure *failure)
 {
-    uint8_t header[LINUX_HEADER_END];
-    uint64_t kernel;
-    uint64_t least;
+    g_autoptr(GError) error = NULL;
 
-    if (pread(parts->kernelFd, header, sizeof(header), 0) != sizeof(header) ||
-        memcmp(header + LINUX_MAGIC_OFFSET, "HdrS", 4) != 0) {
-        failureSet(failure, NITRO_FAILURE_IMAGE,
-                   "The kernel in the image, %" PRIu64 " bytes, is not a Linux kernel (bzImage)",
-                   parts->kernelSize);
+    if ((parts->bootFd = imageMemfd("kernel", failure)) < 0)
+        return -1;
+    if (imageWrite(parts->bootFd, buf, len, &error) < 0) {
+        failureSet(failure, NITRO_FAILURE_RESOURCE, "The image cannot be used: %s",
+                   error->message);
         return -1;
     }
-    if (imageLittleEndian(header + LINUX_VERSION_OFFSET, 2) < 0x20a) {
-        failureSet(failure, NITRO_FAILURE_IMAGE,
-                   "The kernel in the image is older than Linux 2.6.31");
-        return -1;
-    }
-
-    imagePartsReadVersion(parts, imageLittleEndian(header + LINUX_KERNEL_VERSION_OFFSET, 2));
-
-    /* A hostile header may say more than an argument of a program can hold. */
-    parts->cmdlineMax = MIN(imageLittleEndian(header + LINUX_CMDLINE_SIZE_OFFSET, 4),
-                            IMAGE_CMDLINE_MAX);
-    if (parts->cmdline->len > parts->cmdlineMax) {
-        failureSet(failure, NITRO_FAILURE_IMAGE,
-                   "The command line has %zu bytes, but this kernel takes no more than %" PRIu64,
-                   parts->cmdline->len, parts->cmdlineMax);
-        return -1;
-    }
-
-    /* 64 bits of a hostile header: bounded before they are added. */
-    kernel = MIN(imageLittleEndian(header + LINUX_PREF_ADDRESS_OFFSET, 8), G_MAXINT64 / 4) +
-             imageLittleEndian(header + LINUX_INIT_SIZE_OFFSET, 4);
-    least = kernel + parts->ramdiskSize + LINUX_SLACK;
-    if (memory < least) {
-        least = (least + IMAGE_MEMORY_STEP - 1) / IMAGE_MEMORY_STEP * IMAGE_MEMORY_STEP;
-        failureSet(failure, NITRO_FAILURE_CONFIG,
-                   "Memory of %" PRIu64 " KiB is too small: the kernel and the ramdisks of this "
-                   "image need at least %" PRIu64 " KiB", memory / 1024, least / 1024);
-        return -1;
-    }
-    return 0;
+    return imageSeal(parts->bootFd, failure);
 }
 
 static int

@@ -31,6 +31,7 @@ struct _ImageStamp {
 typedef struct _Image Image;
 struct _Image {
     bool isEif;
+    EifArch arch;
     const uint8_t *signedPcr0; /* what it was signed for, not owned; NULL: nothing is known */
     int fd;              /* EIF file or kernel; -1: closed */
     int initrdFd;        /* -1: none, or closed */
@@ -85,6 +86,7 @@ typedef struct _ImageParts ImageParts;
 struct _ImageParts {
     int kernelFd;
     uint64_t kernelSize; /* bytes */
+    int bootFd;          /* the kernel that is booted; -1: it is kernelFd itself */
     int ramdiskFd;       /* all ramdisks, one behind the other as Linux wants them */
     uint64_t ramdiskSize; /* bytes; 0: there is nothing to load */
     GString *cmdline;
@@ -93,7 +95,7 @@ struct _ImageParts {
     ImageSection sections[EIF_MAX_SECTIONS]; /* in file order, without metadata */
     bool measured;                           /* whether @measurements are there already */
     EifMeasurements measurements;
-    /* set by imagePartsCheckLinux() */
+    /* set by imageLinuxCheck() */
     uint64_t cmdlineMax;     /* bytes that the kernel takes */
     unsigned int linuxMajor; /* the kernel's version as its header tells it; 0: it does not */
     unsigned int linuxMinor;
@@ -114,11 +116,10 @@ ImageParts *imageUnpack(const Image *image, const EifMeasurements *expected,
                         const int *cancel, Failure *failure);
 
 /*
- * Checks that the kernel in @parts is a Linux kernel that boots on an x86 PC and that
- * it, its ramdisk and its command line fit in @memory bytes. Source: the Linux/x86 boot
- * protocol. Returns 0, or -1 with @failure set ("image", "config").
+ * Has @len bytes at @buf booted instead of the kernel of @parts, of which they have been unpacked.
+ * Returns 0, or -1 with @failure set ("resource", "internal").
  */
-int imagePartsCheckLinux(ImageParts *parts, uint64_t memory, Failure *failure);
+int imagePartsSetBoot(ImageParts *parts, const void *buf, size_t len, Failure *failure);
 
 /* Closes the kernel and the ramdisk: what has them open goes on having them. */
 void imagePartsClose(ImageParts *parts);

@@ -87,6 +87,12 @@ optionsSetMachine(Options *options, const char *value)
     return NULL;
 }
 
+static char *
+optionsSetArchitecture(Options *options, const char *value)
+{
+    return optionsSetArch(&options->arch, value);
+}
+
 static bool
 optionsIsUnixStream(int fd)
 {
@@ -466,6 +472,7 @@ static const Option optionTable[] = {
     {"--name", true, false, optionsSetName},
     {"--uuid", true, false, optionsSetUuid},
     {"--machine", true, false, optionsSetMachine},
+    {"--arch", true, false, optionsSetArchitecture},
     {"--control-fd", true, false, optionsSetControlFd},
     {"--device-fd", true, false, optionsSetDeviceFd},
     {"--image-fd", true, false, optionsSetImageFd},
@@ -536,6 +543,19 @@ optionsCheckDevice(const Options *options)
     return NULL;
 }
 
+/* The hypervisor, and KVM, run guests of the host's own architecture. */
+static char *
+optionsCheckArch(const Options *options)
+{
+    bool nitro = options->machine == OPTIONS_MACHINE_NITRO;
+
+    if (options->arch == EIF_ARCH_NATIVE || (!nitro && options->accel != OPTIONS_ACCEL_KVM))
+        return NULL;
+    return g_strdup_printf("Option %s needs --arch %s, which is this host's",
+                           nitro ? "--machine nitro" : "--accel kvm",
+                           eifArchToString(EIF_ARCH_NATIVE));
+}
+
 /* The device's heartbeats come by way of the broker, the emulated machine's do not. */
 static char *
 optionsCheckBroker(const Options *options)
@@ -598,6 +618,8 @@ optionsCheck(const OptionsParser *parser)
     error = optionsCheckRotation(options);
     if (!error)
         error = optionsCheckDevice(options);
+    if (!error)
+        error = optionsCheckArch(options);
     return error ? error : optionsCheckBroker(options);
 }
 
@@ -659,6 +681,7 @@ optionsParse(int argc, char **argv, char **error)
     OptionsParser parser = {.options = options};
     int i;
 
+    options->arch = EIF_ARCH_NATIVE;
     options->deviceFd = options->numaNode = -1;
     options->controlFd = options->imageFd = options->initrdFd = options->consoleFd = -1;
     options->vsockDirFd = options->vsockListenFd = options->consoleLogFd = -1;
@@ -725,6 +748,7 @@ optionsHelp(void)
            "  --name NAME              name of the domain\n"
            "  --uuid UUID              UUID of the domain\n"
            "  --machine TYPE           nitro, or nitro-enclave (emulated)\n"
+           "  --arch ARCH              x86_64 or aarch64, by default that of this host\n"
            "  --control-fd FD          listening UNIX stream socket for the control protocol\n"
            "  --device-fd FD           /dev/nitro_enclaves, for --machine nitro\n"
            "  --image-fd FD            EIF file, or Linux kernel\n"

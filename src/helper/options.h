@@ -54,6 +54,7 @@ struct _Options {
     char *name;
     char *uuid;
     OptionsMachine machine;
+    EifArch arch;
     int deviceFd; /* /dev/nitro_enclaves; machine "nitro" only */
     int controlFd;
     int imageFd;

@@ -11,6 +11,7 @@
 #include "nitro_capabilities.h"
 #include "libvirt_compat.h"
 #include "nitro_domain_conf.h"
+#include "nitro_host.h"
 #include "nitro_pool.h"
 #include "virerror.h"
 #include "virfile.h"
@@ -126,27 +127,36 @@ nitroCapabilitiesFillCells(virCapsHostNUMA *numa,
 }
 
 
+/* The machines of @arch: the hypervisor's has the host's own, QEMU's is there where QEMU is. */
 static void
 nitroCapabilitiesAddGuest(virCaps *caps,
                           const nitroDriverConfig *config,
-                          const nitroPool *pool)
+                          const nitroPool *pool,
+                          virArch arch)
 {
+    g_autofree char *qemu = nitroHostFindQemu(arch);
     virCapsGuestMachine **machines;
     virCapsGuest *guest;
     const char *names[NITRO_MACHINE_LAST + 1] = { NULL };
     int nmachines;
-    size_t i;
+    int n = 0;
 
-    for (i = 0; i < NITRO_MACHINE_LAST; i++)
-        names[i] = nitroMachineTypeToString(i);
+    if (arch == caps->host.arch)
+        names[n++] = nitroMachineTypeToString(NITRO_MACHINE_NITRO);
+    if (qemu)
+        names[n++] = nitroMachineTypeToString(NITRO_MACHINE_EMULATED);
+    if (n == 0)
+        return;
 
     machines = virCapabilitiesAllocMachines(names, &nmachines);
-    machines[NITRO_MACHINE_EMULATED]->maxCpus = NITRO_VCPUS_MAX_EMULATED;
     /* 0, of a host without a pool, is not shown. */
-    machines[NITRO_MACHINE_NITRO]->maxCpus = virBitmapCountBits(pool->cpus);
+    if (arch == caps->host.arch)
+        machines[0]->maxCpus = virBitmapCountBits(pool->cpus);
+    if (qemu)
+        machines[n - 1]->maxCpus = NITRO_VCPUS_MAX_EMULATED;
 
-    guest = virCapabilitiesAddGuest(caps, VIR_DOMAIN_OSTYPE_HVM, caps->host.arch,
-                                    config->helper, NULL, nmachines, machines);
+    guest = virCapabilitiesAddGuest(caps, VIR_DOMAIN_OSTYPE_HVM, arch, config->helper, NULL,
+                                    nmachines, machines);
     virCapabilitiesAddGuestDomain(guest, VIR_DOMAIN_VIRT_NITRO, NULL, NULL, 0, NULL);
 }
 
@@ -174,7 +184,10 @@ nitroCapabilitiesNew(const nitroDriverConfig *config)
         VIR_WARN("The host has no UUID: %s", virGetLastErrorMessage());
 
     /* The host's CPU has no model: enclaves get the very CPUs, there is nothing to choose. */
-    nitroCapabilitiesAddGuest(caps, config, pool);
+    nitroCapabilitiesAddGuest(caps, config, pool, caps->host.arch);
+    nitroCapabilitiesAddGuest(caps, config, pool,
+                              caps->host.arch == VIR_ARCH_AARCH64 ? VIR_ARCH_X86_64 :
+                                                                    VIR_ARCH_AARCH64);
     return g_steal_pointer(&caps);
 }
 
@@ -206,6 +219,30 @@ nitroCapabilitiesFillDomain(virDomainCaps *caps,
 }
 
 
+/* Checks that this host can have @machine of @arch. Returns 0, or -1 with an error set. */
+static int
+nitroCapabilitiesCheckMachine(int machine,
+                              virArch arch)
+{
+    g_autofree char *qemu = NULL;
+
+    if (machine == NITRO_MACHINE_NITRO) {
+        if (arch == virArchFromHost())
+            return 0;
+        virReportError(VIR_ERR_INVALID_ARG,
+                       _("arch '%s' is not supported by machine 'nitro' here, whose enclaves have the architecture of the host, %s"),
+                       virArchToString(arch), virArchToString(virArchFromHost()));
+        return -1;
+    }
+    if ((qemu = nitroHostFindQemu(arch)))
+        return 0;
+    virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
+                   _("machine 'nitro-enclave' of arch '%s' needs QEMU for the system emulation of it, which is not in the PATH of virtnitrod"),
+                   virArchToString(arch));
+    return -1;
+}
+
+
 virDomainCaps *
 nitroCapabilitiesNewDomain(const nitroDriverConfig *config,
                            const char *emulator,
@@ -214,6 +251,8 @@ nitroCapabilitiesNewDomain(const nitroDriverConfig *config,
                            const char *virttype)
 {
     virArch guestArch = arch ? virArchFromString(arch) : virArchFromHost();
+    int kind = guestArch == virArchFromHost() ? NITRO_MACHINE_NITRO :
+                                                         NITRO_MACHINE_EMULATED;
     virDomainCaps *caps;
     int maxvcpus;
 
@@ -222,20 +261,23 @@ nitroCapabilitiesNewDomain(const nitroDriverConfig *config,
                        _("virttype '%s' is not supported: this driver knows 'nitro' only"), virttype);
         return NULL;
     }
-    if (guestArch != virArchFromHost()) {
+    if (guestArch != VIR_ARCH_X86_64 && guestArch != VIR_ARCH_AARCH64) {
         virReportError(VIR_ERR_INVALID_ARG,
-                       _("arch '%s' is not supported: enclaves have the architecture of the host, %s"),
-                       arch, virArchToString(virArchFromHost()));
+                       _("arch '%s' is not supported: an enclave is 'x86_64' or 'aarch64'"),
+                       arch ? arch : virArchToString(guestArch));
         return NULL;
     }
-    if (machine && nitroMachineTypeFromString(machine) < 0) {
+    if (machine && (kind = nitroMachineTypeFromString(machine)) < 0) {
         virReportError(VIR_ERR_INVALID_ARG,
                        _("machine '%s' is not supported: the machines are 'nitro' and 'nitro-enclave'"),
                        machine);
         return NULL;
     }
 
-    if (STREQ_NULLABLE(machine, nitroMachineTypeToString(NITRO_MACHINE_EMULATED)))
+    if (nitroCapabilitiesCheckMachine(kind, guestArch) < 0)
+        return NULL;
+
+    if (kind == NITRO_MACHINE_EMULATED)
         maxvcpus = NITRO_VCPUS_MAX_EMULATED;
     else if (!virFileExists(config->device))
         maxvcpus = NITRO_VCPUS_MAX; /* it can be defined here, and run elsewhere */
@@ -243,8 +285,8 @@ nitroCapabilitiesNewDomain(const nitroDriverConfig *config,
         return NULL;
 
     if (!(caps = virDomainCapsNew(emulator ? emulator : config->helper,
-                                  machine ? machine : nitroMachineTypeToString(NITRO_MACHINE_NITRO),
-                                  guestArch, VIR_DOMAIN_VIRT_NITRO)))
+                                  nitroMachineTypeToString(kind), guestArch,
+                                  VIR_DOMAIN_VIRT_NITRO)))
         return NULL;
 
     nitroCapabilitiesFillDomain(caps, maxvcpus);

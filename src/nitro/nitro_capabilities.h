@@ -28,7 +28,7 @@ int nitroCapabilitiesFixNodeInfo(virNodeInfoPtr info);
 
 /*
  * Describes the host (CPU without a model, NUMA topology, caches) and the guests
- * it can run. CPUs of the pool are listed with their NUMA node, and with their id
+ * it can run, those of the emulated machine for each architecture whose QEMU is there. CPUs of the pool are listed with their NUMA node, and with their id
  * alone: they are offline, and the kernel tells no more of them.
  *
  * Returns a new reference, or NULL with an error set.
@@ -37,11 +37,12 @@ virCaps *nitroCapabilitiesNew(const nitroDriverConfig *config);
 
 /*
  * Describes domains of type nitro; the arguments are those of
- * virConnectGetDomainCapabilities(), each may be NULL. Every device class is said
+ * virConnectGetDomainCapabilities(), each may be NULL: of an architecture that is not the host's
+ * the default machine is the emulated one. Every device class is said
  * to be there or not, as some clients fail over one that is not mentioned.
  *
  * Returns a new reference, or NULL with VIR_ERR_INVALID_ARG set when an argument
- * is not of this driver.
+ * is not of this driver, or VIR_ERR_OPERATION_UNSUPPORTED when there is no QEMU for it.
  */
 virDomainCaps *nitroCapabilitiesNewDomain(const nitroDriverConfig *config,
                                           const char *emulator,

@@ -245,10 +245,15 @@ nitroCommandAddMeasurements(virCommand *cmd,
 }
 
 
+/* The device's enclaves have the architecture of the host. */
 static void
 nitroCommandAddEmulation(virCommand *cmd,
+                         const virDomainDef *def,
                          const nitroCommandContext *ctxt)
 {
+    if (nitroDomainDefGetMachine(def) == NITRO_MACHINE_EMULATED)
+        virCommandAddArgList(cmd, "--arch", virArchToString(def->os.arch), NULL);
+
     if (ctxt->qemu)
         virCommandAddArgList(cmd, "--qemu", ctxt->qemu, NULL);
 
@@ -297,7 +302,7 @@ nitroCommandBuild(const virDomainDef *def,
     nitroCommandAddLog(cmd, ctxt);
     nitroCommandAddHeartbeat(cmd, def, ctxt);
     nitroCommandAddMeasurements(cmd, def, ctxt);
-    nitroCommandAddEmulation(cmd, ctxt);
+    nitroCommandAddEmulation(cmd, def, ctxt);
     nitroCommandAddWithout(cmd, ctxt);
 
     return g_steal_pointer(&cmd);

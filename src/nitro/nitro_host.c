@@ -28,7 +28,7 @@
 
 VIR_LOG_INIT("nitro.nitro_host");
 
-#define NITRO_QEMU "qemu-system-x86_64"
+#define NITRO_QEMU_PREFIX "qemu-system-"
 
 /* s: a probe of the helper needs less than one, but waits where the host is busy */
 #define NITRO_HOST_PROBE_TIME 10
@@ -39,23 +39,25 @@ VIR_LOG_INIT("nitro.nitro_host");
 /* The exit status of a probe on a host that can run no enclave */
 #define NITRO_HOST_PROBE_UNSUPPORTED 3
 
-/* Returns the path of QEMU (g_free), or NULL with an error set. */
-static char *
-nitroHostFindQemu(void)
+char *
+nitroHostFindQemu(virArch arch)
 {
-    char *qemu;
+    g_autofree char *name = g_strconcat(NITRO_QEMU_PREFIX, virArchToString(arch), NULL);
 
-    if (virArchFromHost() != VIR_ARCH_X86_64) {
-        virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
-                       _("machine 'nitro-enclave' is emulated on x86_64 hosts only, and this one is %s"),
-                       virArchToString(virArchFromHost()));
-        return NULL;
-    }
-    if (!(qemu = virFindFileInPath(NITRO_QEMU)))
-        virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
-                       _("machine 'nitro-enclave' needs '%s', which is not in the PATH of virtnitrod: install QEMU for x86 system emulation"),
-                       NITRO_QEMU);
-    return qemu;
+    return virFindFileInPath(name);
+}
+
+
+/* The Nitro Hypervisor has the architecture of its host. Returns 0, or -1 with an error set. */
+static int
+nitroHostCheckArch(const virDomainDef *def)
+{
+    if (def->os.arch == virArchFromHost())
+        return 0;
+    virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                   _("arch '%s' cannot run here on machine 'nitro', whose enclaves have the architecture of the host, %s: use machine 'nitro-enclave'"),
+                   virArchToString(def->os.arch), virArchToString(virArchFromHost()));
+    return -1;
 }
 
 
@@ -67,18 +69,16 @@ nitroHostCheckDomain(nitroDriver *driver,
     *qemu = NULL;
 
     if (nitroDomainDefGetMachine(def) == NITRO_MACHINE_NITRO) {
-        if (nitroHostCheckNitro(driver, def) < 0)
+        if (nitroHostCheckArch(def) < 0 || nitroHostCheckNitro(driver, def) < 0)
             return -1;
-    } else if (!(*qemu = nitroHostFindQemu())) {
+    } else if (!(*qemu = nitroHostFindQemu(def->os.arch))) {
+        virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
+                       _("machine 'nitro-enclave' of arch '%s' needs '%s%s', which is not in the PATH of virtnitrod: install QEMU for the system emulation of it"),
+                       virArchToString(def->os.arch), NITRO_QEMU_PREFIX,
+                       virArchToString(def->os.arch));
         return -1;
     }
 
-    if (def->os.arch != virArchFromHost()) {
-        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("arch '%s' cannot run here: an enclave has the architecture of the host, %s"),
-                       virArchToString(def->os.arch), virArchToString(virArchFromHost()));
-        return -1;
-    }
     if (!virFileIsExecutable(def->emulator)) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
                        _("<emulator> '%s' is no program that can be run: remove the element to use the default"),
@@ -208,10 +208,13 @@ nitroHostProbe(const nitroDriverConfig *config,
 
 
 char *
-nitroHostGetAccel(nitroDriver *driver)
+nitroHostGetAccel(nitroDriver *driver,
+                  const virDomainDef *def)
 {
     VIR_LOCK_GUARD lock = virLockGuardLock(&driver->lock);
 
+    if (def->os.arch != virArchFromHost())
+        return g_strdup("tcg");
     return g_strdup(driver->accel);
 }
 

@@ -11,6 +11,9 @@
 #include "nitro_conf.h"
 #include "nitro_domain_conf.h"
 
+/* The path of the QEMU in PATH that emulates machines of @arch (g_free); NULL: there is none. */
+char *nitroHostFindQemu(virArch arch);
+
 /*
  * Checks that the host can run @def at all: the device of the Nitro Hypervisor, or
  * QEMU for the emulated machine, whose path is returned in @qemu (g_free; NULL for
@@ -71,5 +74,8 @@ bool nitroHostIsKnown(nitroDriver *driver);
  */
 int nitroHostFindAccel(nitroDriver *driver);
 
-/* What it has found, "kvm" or "tcg" (g_free). NULL: nobody has asked yet. Waits for nothing. */
-char *nitroHostGetAccel(nitroDriver *driver);
+/*
+ * What an emulated enclave of @def runs with, "kvm" or "tcg" (g_free): what it has found, and where
+ * the architecture is not that of the host, TCG. NULL: nobody has asked yet. Waits for nothing.
+ */
+char *nitroHostGetAccel(nitroDriver *driver, const virDomainDef *def);

@@ -663,7 +663,7 @@ nitroStartDomain(nitroDriver *driver,
     /* A definition that became an emulated one while this waited for its job has none: the
      * helper then finds out by itself. */
     if (nitroDomainDefGetMachine(vm->def) == NITRO_MACHINE_EMULATED)
-        accel = nitroHostGetAccel(driver);
+        accel = nitroHostGetAccel(driver, vm->def);
     if (rc < 0 || nitroStartOpenImage(driver, vm, &fds) < 0 ||
         nitroStartChecked(driver, vm, place, &fds, qemu, accel) < 0)
         rc = -1;

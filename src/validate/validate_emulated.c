@@ -19,10 +19,17 @@
 #include "virfile.h"
 #include "virjson.h"
 
-#define QEMU "qemu-system-x86_64"
-#define QEMU_PACKAGE "qemu-system-x86"
-#define QEMU_MACHINE "microvm"
+#define QEMU_PREFIX "qemu-system-"
 #define QEMU_DEVICE "vhost-user-vsock-device"
+
+static const struct {
+    virArch arch;
+    const char *machine;
+    const char *package; /* Debian's */
+} validateQemus[] = {
+    { VIR_ARCH_X86_64, "microvm", "qemu-system-x86" },
+    { VIR_ARCH_AARCH64, "virt", "qemu-system-arm" },
+};
 
 
 /* What QEMU prints for "@option help", or NULL when it cannot be run. */
@@ -57,23 +64,25 @@ validateQemuHasMachine(const char *list,
 
 
 static void
-validateQemuFeatures(const char *qemu)
+validateQemuFeatures(const char *qemu,
+                     const char *name,
+                     const char *machine)
 {
     g_autofree char *machines = validateQemuAsk(qemu, "-machine");
     g_autofree char *devices = NULL;
 
-    validateCheck(VALIDATE_EMULATED, _("if QEMU has the machine '%s'"), QEMU_MACHINE);
+    validateCheck(VALIDATE_EMULATED, _("if %s has the machine '%s'"), name, machine);
     if (!machines) {
         validateFail(_("%s cannot be run: %s"), qemu, virGetLastErrorMessage());
         return;
     }
-    if (validateQemuHasMachine(machines, QEMU_MACHINE))
+    if (validateQemuHasMachine(machines, machine))
         validatePass();
     else
         validateFail(_("Install QEMU 7.2 or newer with this machine"));
 
     devices = validateQemuAsk(qemu, "-device");
-    validateCheck(VALIDATE_EMULATED, _("if QEMU has the device '%s'"), QEMU_DEVICE);
+    validateCheck(VALIDATE_EMULATED, _("if %s has the device '%s'"), name, QEMU_DEVICE);
     if (devices && strstr(devices, "\"" QEMU_DEVICE "\""))
         validatePass();
     else
@@ -139,26 +148,34 @@ validateKvm(const validateIds *ids)
 }
 
 
+/* A host has images of its own architecture; those of the other one it need not have. */
+static void
+validateQemu(size_t i)
+{
+    const char *arch = virArchToString(validateQemus[i].arch);
+    g_autofree char *name = g_strconcat(QEMU_PREFIX, arch, NULL);
+    g_autofree char *qemu = virFindFileInPath(name);
+
+    validateCheck(VALIDATE_EMULATED, _("for %s"), name);
+    if (qemu) {
+        validatePass();
+        validateQemuFeatures(qemu, name, validateQemus[i].machine);
+    } else if (validateQemus[i].arch == virArchFromHost()) {
+        validateFail(_("Install it in the PATH of the daemon; Debian's package is %s"),
+                     validateQemus[i].package);
+    } else {
+        validateWarn(_("Images for %s cannot be run without it; Debian's package is %s"), arch,
+                     validateQemus[i].package);
+    }
+}
+
+
 void
 validateEmulated(const validateIds *ids)
 {
-    g_autofree char *qemu = NULL;
+    size_t i;
 
-    if (virArchFromHost() != VIR_ARCH_X86_64) {
-        validateCheck(VALIDATE_EMULATED, "%s", _("if the host is an x86_64 machine"));
-        validateFail(_("The emulation runs there only: this host is %s"),
-                     virArchToString(virArchFromHost()));
-        return;
-    }
-
-    qemu = virFindFileInPath(QEMU);
-    validateCheck(VALIDATE_EMULATED, _("for %s"), QEMU);
-    if (!qemu) {
-        validateFail(_("Install it in the PATH of the daemon; Debian's package is %s"),
-                     QEMU_PACKAGE);
-        return;
-    }
-    validatePass();
-    validateQemuFeatures(qemu);
+    for (i = 0; i < G_N_ELEMENTS(validateQemus); i++)
+        validateQemu(i);
     validateKvm(ids);
 }

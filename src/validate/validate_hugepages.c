@@ -7,7 +7,8 @@
  *
  * One line for each NUMA node, as the memory of an enclave is on the node of its CPUs:
  * /sys/devices/system/node/nodeN/hugepages/hugepages-*kB/{nr,free}_hugepages. A kernel
- * without NUMA tells the same in /sys/kernel/mm/hugepages.
+ * without NUMA tells the same in /sys/kernel/mm/hugepages. Which sizes there are depends on the
+ * architecture, and on aarch64 on the size of its small pages: 4, 16 or 64 KiB.
  */
 
 #include <config.h>
@@ -28,6 +29,7 @@ typedef struct {
     char *dir;                   /* with its pages */
     unsigned long long reserved; /* KiB */
     unsigned long long unused;   /* KiB */
+    unsigned long long least;    /* size of the smallest pages that can be had, KiB; 0: none */
     GString *text;               /* "2048 KiB: 512 of 512 free", one size after the other */
 } validateNode;
 
@@ -56,6 +58,8 @@ validateNodeReadSize(validateNode *node,
         virStrToLong_ullp(name + strlen("hugepages-"), &end, 10, &size) < 0 ||
         STRNEQ(end, "kB") || size == 0 || size % PAGE_STEP_KIB != 0)
         return;
+    if (node->least == 0 || size < node->least)
+        node->least = size;
 
     if (virFileReadValueUllongQuiet(&nr, "%s/%s/nr_hugepages", node->dir, name) < 0 ||
         virFileReadValueUllongQuiet(&nfree, "%s/%s/free_hugepages", node->dir, name) < 0 ||
@@ -113,11 +117,25 @@ validateNodesRead(const char *root,
 }
 
 
+/* How @node gets pages, the end of a sentence (g_free) */
+static char *
+validateNodeAdvise(const validateNode *node)
+{
+    if (node->least == 0)
+        return g_strdup_printf(_("%s has no huge pages of a multiple of 2 MiB"), node->dir);
+    return g_strdup_printf(_("reserve %d MiB at least with "
+                             "'echo NUMBER > %s/hugepages-%llukB/nr_hugepages'"),
+                           ENCLAVE_MIN_KIB / 1024, node->dir, node->least);
+}
+
+
 /* Prints the line of @node; @others: another node has enough for an enclave. */
 static void
 validateNodePrint(const validateNode *node,
                   bool others)
 {
+    g_autofree char *advice = validateNodeAdvise(node);
+
     if (node->name)
         validateCheck(VALIDATE_NITRO, _("for huge pages on %s (%s)"), node->name, node->text->str);
     else
@@ -129,13 +147,9 @@ validateNodePrint(const validateNode *node,
         validateWarn(_("Too few are free for another enclave, which needs %d MiB at least"),
                      ENCLAVE_MIN_KIB / 1024);
     } else if (others) {
-        validateWarn(_("No enclave with CPUs of this node can start: reserve %d MiB at least with "
-                       "'echo NUMBER > %s/hugepages-2048kB/nr_hugepages'"),
-                     ENCLAVE_MIN_KIB / 1024, node->dir);
+        validateWarn(_("No enclave with CPUs of this node can start: %s"), advice);
     } else {
-        validateFail(_("No enclave can start: reserve %d MiB at least with "
-                       "'echo NUMBER > %s/hugepages-2048kB/nr_hugepages'"),
-                     ENCLAVE_MIN_KIB / 1024, node->dir);
+        validateFail(_("No enclave can start: %s"), advice);
     }
 }
 

@@ -46,6 +46,8 @@ HELLO_XML = os.path.join(HELLO_DIR, "hello.xml")
 HELLO_EIF = os.path.join(HELLO_DIR, "hello.eif")
 HELLO_KERNEL = os.path.join(HELLO_DIR, "hello-kernel")
 HELLO_INITRD = os.path.join(HELLO_DIR, "hello-initrd")
+# The one for aarch64, which is the same on a host that is
+HELLO_AARCH64 = "" if os.uname().machine == "aarch64" else "-aarch64"
 # The number that hello.eif prints: its command line has hello.seed=271828
 HELLO_BANNER = "hello: enclave ready, check number 73890461585"
 

@@ -226,12 +226,6 @@ class Starts(EnclaveTest):
         path = eifwriter.simple(flags=1).write(self.path("arm.eif"))
         self.refuse_image(path, CONFIG_UNSUPPORTED, "aarch64", "x86_64")
 
-    def test_architecture(self):
-        """a domain of an architecture that the emulated machine is not"""
-        path = eifwriter.simple(flags=1).write(self.path("arm.eif"))
-        self.refuse_start(domain_xml("arm", boot_image(path), arch="aarch64"),
-                          (CONFIG_UNSUPPORTED, OPERATION_FAILED), "aarch64", "x86_64")
-
     def test_image_version(self):
         path = eifwriter.simple(version=99).write(self.path("future.eif"))
         self.refuse_image(path, OPERATION_FAILED, "99")

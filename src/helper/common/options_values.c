@@ -40,6 +40,13 @@ optionsSetFd(int *fd, const char *value)
 }
 
 char *
+optionsSetArch(EifArch *arch, const char *value)
+{
+    return eifArchFromString(value, arch) ? NULL :
+                                            g_strdup("is neither 'x86_64' nor 'aarch64'");
+}
+
+char *
 optionsParsePcr(const char *hex, uint8_t pcr[EIF_PCR_SIZE])
 {
     size_t i;

@@ -26,5 +26,8 @@ bool optionsParseNumber(const char *text, uint64_t min, uint64_t max, uint64_t *
 /* Reads the number of an open descriptor into @fd, and makes that close-on-exec. */
 char *optionsSetFd(int *fd, const char *value);
 
+/* Reads the name of an architecture. */
+char *optionsSetArch(EifArch *arch, const char *value);
+
 /* Reads the value of a register, @hex, into @pcr. */
 char *optionsParsePcr(const char *hex, uint8_t pcr[EIF_PCR_SIZE]);

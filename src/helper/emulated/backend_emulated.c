@@ -1,5 +1,5 @@
 /*
- * backend_emulated.c: the emulated machine, QEMU's microvm
+ * backend_emulated.c: the emulated machine, which is QEMU's
  *
  * Copyright (C) 2026 The libvirt-nitro authors
  *
@@ -30,9 +30,10 @@
 #include "emulated/machine.h"
 #include "common/log.h"
 #include "emulated/qmp.h"
+#include "image_linux.h"
 #include "vsock/vsock_device.h"
 
-#define QEMU_BINARY "qemu-system-x86_64"
+#define QEMU_BINARY_PREFIX "qemu-system-"
 
 /* A program that a signal has ended, as bubblewrap and shells tell it: the signal is above this. */
 #define QEMU_SIGNALLED 128
@@ -102,11 +103,6 @@ typedef struct {
 static int
 emulatedCheck(const Options *options, Failure *failure)
 {
-#if !defined(__x86_64__)
-    failureSet(failure, NITRO_FAILURE_UNSUPPORTED,
-               "The machine 'nitro-enclave' is emulated on x86_64 hosts only");
-    return -1;
-#endif
     if (options->heartbeat && !options->hasCid) {
         failureSet(failure, NITRO_FAILURE_CONFIG,
                    "The boot heartbeat needs a CID: give the enclave one with <vsock>, or switch "
@@ -139,12 +135,15 @@ emulatedCreate(const Options *options, const BackendEvents *events, void *opaque
 static int
 emulatedFindQemu(Emulated *emulated, Failure *failure)
 {
+    g_autofree char *name = g_strconcat(QEMU_BINARY_PREFIX,
+                                        eifArchToString(emulated->options->arch), NULL);
+
     emulated->qemu = emulated->options->qemu ? g_strdup(emulated->options->qemu) :
-                                               g_find_program_in_path(QEMU_BINARY);
+                                               g_find_program_in_path(name);
     if (!emulated->qemu) {
         failureSet(failure, NITRO_FAILURE_UNSUPPORTED,
                    "The machine 'nitro-enclave' needs QEMU, but there is no %s in PATH: install it",
-                   QEMU_BINARY);
+                   name);
         return -1;
     }
     if (access(emulated->qemu, X_OK) < 0) {
@@ -169,6 +168,10 @@ emulatedChooseAccel(Emulated *emulated)
         emulated->accel = "tcg";
         return;
     case OPTIONS_ACCEL_AUTO:
+        if (emulated->options->arch != EIF_ARCH_NATIVE) {
+            emulated->accel = "tcg";
+            return;
+        }
         emulated->accel = kvmProbe(&reason) ? "kvm" : "tcg";
         logInfo("Using accelerator %s: %s", emulated->accel, reason);
         return;
@@ -194,7 +197,8 @@ emulatedLoad(void *instance, Image *image, const EifMeasurements *expected,
     Emulated *emulated = instance;
 
     if (!(emulated->parts = imageUnpack(image, expected, cancel, failure)) ||
-        imagePartsCheckLinux(emulated->parts, emulated->options->memory, failure) < 0)
+        imageLinuxCheck(emulated->parts, emulated->options->arch, emulated->options->memory,
+                        failure) < 0)
         return -1;
 
     imageClose(image);
@@ -642,7 +646,8 @@ emulatedStart(void *instance, Failure *failure)
     const ImageParts *parts = emulated->parts;
 
     if (emulatedStartVsock(emulated, failure) < 0 ||
-        launcherRun(&emulated->launcher, &emulated->machine, parts->kernelFd,
+        launcherRun(&emulated->launcher, &emulated->machine,
+                    parts->bootFd >= 0 ? parts->bootFd : parts->kernelFd,
                     parts->ramdiskSize > 0 ? parts->ramdiskFd : -1, failure) < 0)
         return -1;
 

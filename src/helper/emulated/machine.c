@@ -5,7 +5,7 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Flow: the words of the command line -> with or without ACPI -> parameters for the vsock
+ * Flow on x86_64: the words of the command line -> with or without ACPI -> parameters for the vsock
  * device and the clock, as far as there is room -> or another cure for the clock.
  */
 
@@ -21,6 +21,9 @@
 
 /* What MACHINE_VSOCK_BUS is to a kernel without ACPI: size, address, interrupt */
 #define MACHINE_VSOCK_PARAMETER "virtio_mmio.device=512@0xfeb00c00:11"
+
+/* The serial port of QEMU's machine virt */
+#define MACHINE_PL011_PARAMETER "console=ttyAMA0"
 
 #define MACHINE_TSC_PARAMETER "tsc_early_khz="
 /* The first Linux that knows it */
@@ -141,15 +144,28 @@ machineCureClock(Machine *machine, const ImageParts *parts, const Options *optio
     return -1;
 }
 
-int
-machineChoose(Machine *machine, const ImageParts *parts, const Options *options, bool tcg,
-              Failure *failure)
+static int
+machineChooseAarch64(Machine *machine, const ImageParts *parts, Failure *failure)
+{
+    if (machineAddParameter(machine, parts, MACHINE_PL011_PARAMETER))
+        return 0;
+    failureSet(failure, NITRO_FAILURE_IMAGE,
+               "The command line has %zu bytes, of which this kernel takes no more than %" PRIu64
+               ", and %zu more are needed for '%s', the console of the emulated machine: make it "
+               "shorter", parts->cmdline->len, parts->cmdlineMax,
+               strlen(MACHINE_PL011_PARAMETER) + 1, MACHINE_PL011_PARAMETER);
+    return -1;
+}
+
+static int
+machineChooseX86(Machine *machine, const ImageParts *parts, const Options *options, bool tcg,
+                 Failure *failure)
 {
     MachineWords words = {.acpi = true};
     const char *why;
 
     machineForEachWord(parts->cmdline->str, machineOnWord, &words);
-    *machine = (Machine){.acpi = words.acpi, .cmdline = g_strdup(parts->cmdline->str)};
+    machine->acpi = words.acpi;
 
     if (!machine->acpi && !machineTellVsock(machine, parts, options)) {
         failureSet(failure, NITRO_FAILURE_IMAGE,
@@ -164,6 +180,16 @@ machineChoose(Machine *machine, const ImageParts *parts, const Options *options,
     return why && machine->acpi ? machineCureClock(machine, parts, options, why, failure) : 0;
 }
 
+int
+machineChoose(Machine *machine, const ImageParts *parts, const Options *options, bool tcg,
+              Failure *failure)
+{
+    *machine = (Machine){.arch = options->arch, .cmdline = g_strdup(parts->cmdline->str)};
+    return options->arch == EIF_ARCH_AARCH64 ?
+        machineChooseAarch64(machine, parts, failure) :
+        machineChooseX86(machine, parts, options, tcg, failure);
+}
+
 void
 machineClear(Machine *machine)
 {
@@ -173,6 +199,8 @@ machineClear(Machine *machine)
 const char *
 machineVsockNeeds(const Machine *machine)
 {
+    if (machine->arch == EIF_ARCH_AARCH64)
+        return _("a kernel finds the device if it has drivers for virtio-mmio and vsock");
     return machine->acpi ?
         _("a kernel finds the device if it has drivers for virtio-mmio and vsock, and ACPI; one "
           "without ACPI needs acpi=off on its command line, CONFIG_X86_MPPARSE and "

@@ -5,8 +5,13 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * QEMU's microvm has to suit kernels of different ages and configurations. What differs is
- * chosen from what the image tells: the kernel's version and its command line.
+ * On aarch64 there is little to choose: a kernel finds what QEMU's machine virt has by its device
+ * tree, and knows the frequency of its counter. Its console is a PL011, ttyAMA0, where that of
+ * an enclave, and of most command lines, is ttyS0: console=ttyAMA0 is put before the command line,
+ * so that the kernel takes what comes behind where there is such a device.
+ *
+ * On x86_64 QEMU's microvm has to suit kernels of different ages and configurations. What differs
+ * is chosen from what the image tells: the kernel's version and its command line.
  *
  * Under TCG the guest sees the host's time stamp counter, whose frequency Linux then
  * measures against an emulated timer chip. On a busy host that fails, and with ACPI, which
@@ -35,25 +40,27 @@
 #include "image.h"
 
 /*
- * Where the vsock device is plugged in. Without ACPI the interrupts of the slots are 5 and up: 11
- * is nobody else's, 12 the mouse's. With it, QEMU delivers no interrupt of slot 0.
+ * Where the vsock device of x86_64 is plugged in. Without ACPI the interrupts of the slots are 5
+ * and up: 11 is nobody else's, 12 the mouse's. With it, QEMU delivers no interrupt of slot 0.
  */
 #define MACHINE_VSOCK_BUS "virtio-mmio-bus.6"
 
 typedef struct _Machine Machine;
 struct _Machine {
-    bool acpi;
+    EifArch arch;
+    bool acpi;     /* of x86_64 only, as the next */
     bool icount;
     char *cmdline; /* what the kernel gets */
 };
 
 /*
- * Chooses the machine for the kernel of @parts, which imagePartsCheckLinux() has looked at;
+ * Chooses the machine for the kernel of @parts, which imageLinuxCheck() has looked at;
  * with the vsock device if @options give it a CID. Parameters go before the image's command
  * line: behind "--" they would be arguments of init. They are not part of the image and not
  * measured, as those are not that the Nitro Hypervisor adds for its devices.
  *
- * Returns 0, or -1 with @failure set ("image") when the kernel could never find the device.
+ * Returns 0, or -1 with @failure set ("image") when the command line has no room for
+ * what the kernel cannot do without.
  * @machine is to be cleared in either case.
  */
 int machineChoose(Machine *machine, const ImageParts *parts, const Options *options, bool tcg,

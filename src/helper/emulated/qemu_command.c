@@ -19,6 +19,29 @@
 #define QEMU_PATH_RAMDISK "/proc/self/fd/11"
 #define QEMU_PATH_SERIAL "/proc/self/fd/12"
 
+/*
+ * What differs between the architectures. Of x86_64 TCG has the CPU with all that it can do. Of
+ * aarch64 that one is slow, by its pointer authentication, and no Linux 4.14 boots on it, which is
+ * the kernel of many of AWS's images: there it is the CPU of Graviton2 instances.
+ */
+static const struct {
+    const char *machine;
+    const char *cpu; /* of TCG */
+    const char *vsockBus;
+} qemuArchs[] = {
+    [EIF_ARCH_X86_64] = {
+        .machine = "microvm,auto-kernel-cmdline=off,isa-serial=on,rtc=on",
+        .cpu = "max",
+        .vsockBus = MACHINE_VSOCK_BUS,
+    },
+    [EIF_ARCH_AARCH64] = {
+        /* the newest interrupt controller: an older one has eight vCPUs at most */
+        .machine = "virt,gic-version=max",
+        .cpu = "neoverse-n1",
+        .vsockBus = "virtio-mmio-bus.0",
+    },
+};
+
 /* QEMU's own options are comma-separated lists, in which a comma is written twice. */
 static char *
 qemuEscape(const char *value)
@@ -61,13 +84,14 @@ qemuAddVsock(const Options *options, GPtrArray *argv)
         return;
     qemuAdd(argv, "-global", g_strdup("virtio-mmio.force-legacy=false"));
     qemuAdd(argv, "-chardev", g_strdup_printf("socket,id=vsock,fd=%d", QEMU_FD_VSOCK));
-    qemuAdd(argv, "-device", g_strdup("vhost-user-vsock-device,chardev=vsock,bus="
-                                          MACHINE_VSOCK_BUS));
+    qemuAdd(argv, "-device", g_strdup_printf("vhost-user-vsock-device,chardev=vsock,bus=%s",
+                                             qemuArchs[options->arch].vsockBus));
 }
 
 /*
- * ACPI is how a guest powers off and how distribution kernels find virtio devices. The keyboard
- * controller is how one restarts that was told reboot=k, as AWS's command line does.
+ * On x86_64 ACPI is how a guest powers off and how distribution kernels find virtio devices; the
+ * keyboard controller is how one restarts that was told reboot=k, as AWS's command line does. On
+ * aarch64 the device tree and PSCI are for all that.
  */
 static void
 qemuAddMachine(const QemuCommand *command, GPtrArray *argv)
@@ -75,14 +99,15 @@ qemuAddMachine(const QemuCommand *command, GPtrArray *argv)
     const Options *options = command->options;
 
     qemuAdd(argv, "-machine",
-                g_strdup_printf("microvm,acpi=%s,auto-kernel-cmdline=off,isa-serial=on,rtc=on,"
-                                "dump-guest-core=off%s", command->acpi ? "on" : "off",
+                g_strdup_printf("%s,acpi=%s,dump-guest-core=off%s",
+                                qemuArchs[options->arch].machine, command->acpi ? "on" : "off",
                                 options->hasCid || options->pageSize > 0 ?
                                     ",memory-backend=memory" : ""));
     qemuAdd(argv, "-accel", g_strdup(command->kvm ? "kvm" : "tcg"));
     if (command->icount)
         qemuAdd(argv, "-icount", g_strdup("shift=auto"));
-    qemuAdd(argv, "-device", g_strdup("i8042"));
+    if (options->arch == EIF_ARCH_X86_64)
+        qemuAdd(argv, "-device", g_strdup("i8042"));
 }
 
 GPtrArray *
@@ -106,7 +131,7 @@ qemuCommandBuild(const QemuCommand *command)
                          "resourcecontrol=deny"));
 
     qemuAddMachine(command, argv);
-    qemuAdd(argv, "-cpu", g_strdup(command->kvm ? "host" : "max"));
+    qemuAdd(argv, "-cpu", g_strdup(command->kvm ? "host" : qemuArchs[options->arch].cpu));
     qemuAdd(argv, "-smp", g_strdup_printf("%u", options->vcpus));
     qemuAdd(argv, "-m", g_strdup_printf("%" G_GUINT64_FORMAT "B", options->memory));
     qemuAddMemory(options, argv);
