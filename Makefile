@@ -42,14 +42,14 @@ demo: build
 	LIBVIRT_NITRO_BUILD=$(abspath $(BUILD)) scripts/demo
 
 check: build
-	$(NINJA) $(BUILD) --quiet hello
+	$(NINJA) $(BUILD) --quiet hello kernel-guest
 	$(TEST) -C $(BUILD) --suite libvirt-nitro --no-suite slow
 
 check-asan: source
 	$(MAKE) --no-print-directory $(BUILD_ASAN)/build.ninja
 	$(NINJA) $(BUILD_ASAN) --quiet
 	$(NINJA) $(BUILD_ASAN) --quiet hello
-	$(TEST) -C $(BUILD_ASAN) --suite libvirt-nitro --no-suite slow --no-suite clients
+	$(TEST) -C $(BUILD_ASAN) --suite libvirt-nitro --no-suite slow --no-suite clients --no-suite kernel
 
 # Many clients, with libvirt under ThreadSanitizer as well
 check-tsan: source
@@ -60,7 +60,7 @@ check-tsan: source
 
 # What takes minutes
 check-slow: build
-	$(NINJA) $(BUILD) --quiet hello
+	$(NINJA) $(BUILD) --quiet hello kernel-guest
 	$(TEST) -C $(BUILD) --suite slow
 
 # Each fuzz target for a minute; one of them needs libvirt's library
