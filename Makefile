@@ -43,14 +43,14 @@ demo: build
 	LIBVIRT_NITRO_BUILD=$(abspath $(BUILD)) scripts/demo
 
 check: build
-	$(NINJA) $(BUILD) --quiet hello-all
+	$(NINJA) $(BUILD) --quiet hello-all kernel-guest
 	$(TEST) -C $(BUILD) --suite libvirt-nitro --no-suite slow
 
 check-asan: source
 	$(MAKE) --no-print-directory $(BUILD_ASAN)/build.ninja
 	$(NINJA) $(BUILD_ASAN) --quiet
 	$(NINJA) $(BUILD_ASAN) --quiet hello-all
-	$(TEST) -C $(BUILD_ASAN) --suite libvirt-nitro --no-suite slow --no-suite clients
+	$(TEST) -C $(BUILD_ASAN) --suite libvirt-nitro --no-suite slow --no-suite clients --no-suite kernel
 
 # The daemon, the plugin and the tests of the other versions of libvirt, or of VERSION alone
 check-libvirt: build
@@ -65,7 +65,7 @@ check-tsan: source
 
 # What takes minutes
 check-slow: build
-	$(NINJA) $(BUILD) --quiet hello-all
+	$(NINJA) $(BUILD) --quiet hello-all kernel-guest
 	$(TEST) -C $(BUILD) --suite slow
 	scripts/check-in-root trixie
 

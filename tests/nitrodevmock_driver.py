@@ -9,9 +9,9 @@
 # Calls raise NeError with the errno, one of the driver's own numbers (256 to 275) included.
 # What the hypervisor is asked for goes through a function that can make it fail.
 #
-# Not known of the real driver, and chosen here: the errno of a fifth enclave (HYPERVISOR_ERRNO)
-# and of a CID that another enclave has; where a call from another mm is refused, but for
-# NE_SET_USER_MEMORY_REGION; that every call on an enclave is.
+# What is here is compared with the kernel's own driver: see devicetrace. Not known, as the
+# hypervisor decides it, and chosen here: the errno of a fifth enclave (HYPERVISOR_ERRNO) and of a
+# CID that another enclave has.
 
 import errno
 
@@ -55,10 +55,10 @@ def error_name(number):
 def parse_cpus(text, count):
     """
     The set of CPUs that the kernel's list format ("1-3,5") names: ValueError if it is none,
-    OverflowError if one is not below @count.
+    OverflowError if one is not below @count. As there, nothing between two commas is nothing.
     """
     cpus = set()
-    for part in text.split(','):
+    for part in filter(None, text.split(',')):
         first, dash, last = part.partition('-')
         if not (first.isascii() and first.isdigit()) or (dash and not last.isdigit()):
             raise ValueError(text)
@@ -84,21 +84,26 @@ def format_cpus(cpus):
 class Topology:
     """
     The parent's CPUs. As on EC2's x86 instances, the threads of core c are c, c + cores,
-    ...; nodes have the same number of cores each, the lowest ones first.
+    ...; with @adjacent, as in QEMU's guests, 2c and 2c + 1. Nodes have the same number of
+    cores each, the lowest ones first.
     """
 
-    def __init__(self, cpus=8, threads_per_core=2, nodes=1):
+    def __init__(self, cpus=8, threads_per_core=2, nodes=1, adjacent=False):
         self.cpus, self.threads_per_core, self.nodes = cpus, threads_per_core, nodes
+        self.adjacent = adjacent
         self.cores = cpus // threads_per_core
         if self.cores * threads_per_core != cpus or self.cores % nodes:
             raise ValueError(f'{cpus} CPUs cannot be {threads_per_core} threads a core '
                              f'on {nodes} nodes')
 
     def core(self, cpu):
-        return cpu % self.cores
+        return cpu // self.threads_per_core if self.adjacent else cpu % self.cores
+
+    def threads(self, core):
+        return {cpu for cpu in range(self.cpus) if self.core(cpu) == core}
 
     def siblings(self, cpu):
-        return set(range(self.core(cpu), self.cpus, self.cores))
+        return self.threads(self.core(cpu))
 
     def node(self, cpu):
         return self.core(cpu) * self.nodes // self.cores
@@ -121,8 +126,7 @@ class Pool:
             raise NeError(errno.EPERM)
         self._fill('', set())
         text = text.strip()
-        if text:
-            self._fill(text, self._check(text))
+        self._fill(text, self._check(text))
 
     def _check(self, text):
         topology = self.topology
@@ -157,7 +161,7 @@ class Pool:
         else:
             raise NeError(NE_ERR_VCPU_NOT_IN_CPU_POOL)
         self.free.remove(core)
-        return self.topology.siblings(core)
+        return self.topology.threads(core)
 
     def give_back(self, cpus):
         self.free |= {self.topology.core(cpu) for cpu in cpus}
@@ -185,25 +189,25 @@ class Enclave:
         self.cid = None
         self.flags = None
 
-    def _check_state(self, pid):
+    def _check_state(self):
         if self.state != self.INIT:
             raise NeError(NE_ERR_NOT_IN_INIT_STATE)
-        self._check_mm(pid)
 
     def _check_mm(self, pid):
         if not self.owner.is_same_mm(pid):
             raise NeError(errno.EIO)
 
-    def image_load_info(self, pid, flags):
+    def image_load_info(self, flags):
+        self._check_state()
         if flags != NE_EIF_IMAGE:
             raise NeError(NE_ERR_INVALID_FLAG_VALUE)
-        self._check_state(pid)
         return self.config['image_offset']
 
     def set_memory_region(self, pid, flags, size, address):
         if flags != 0:
             raise NeError(NE_ERR_INVALID_FLAG_VALUE)
-        self._check_state(pid)
+        self._check_state()
+        self._check_mm(pid)
         if size % MIN_REGION:
             raise NeError(NE_ERR_INVALID_MEM_REGION_SIZE)
         if address % MIN_REGION:
@@ -241,8 +245,7 @@ class Enclave:
         return pages
 
     def add_vcpu(self, pid, cpu):
-        if self.state != self.INIT:
-            raise NeError(NE_ERR_NOT_IN_INIT_STATE)
+        self._check_state()
         if cpu >= self.pool.topology.cpus:
             raise NeError(NE_ERR_INVALID_VCPU)
         if cpu in self.vcpus:
@@ -261,13 +264,13 @@ class Enclave:
         self.vcpus.append(cpu)
         return cpu
 
-    def start(self, pid, flags, cid, choose_cid):
+    def start(self, flags, cid, choose_cid):
         """Returns the CID. @choose_cid(cid): the hypervisor's answer to the wish @cid."""
         if flags not in (0, NE_ENCLAVE_DEBUG_MODE):
             raise NeError(NE_ERR_INVALID_FLAG_VALUE)
         if cid in (1, 2, 3) or cid >= CID_ANY:
             raise NeError(NE_ERR_INVALID_ENCLAVE_CID)
-        self._check_state(pid)
+        self._check_state()
         if not self.pieces:
             raise NeError(NE_ERR_NO_MEM_REGIONS_ADDED)
         if self.memory_size < MIN_MEMORY:

@@ -52,6 +52,7 @@ IOCTLS = {
 CONFIG = {
     'cpus': 8,                  # of the parent, CPU 0 included
     'threads_per_core': 2,
+    'adjacent': False,          # the threads of a core have numbers in a row
     'nodes': 1,                 # NUMA nodes; all memory is on node 0, whatever the CPUs
     'pool': '1-3,5-7',          # written to ne_cpus at the start; '' for none
     'node': None,               # of the enclaves' CPUs, where memory must be; None: the pool's
@@ -207,7 +208,7 @@ class Server:
         self.events = Log(os.path.join(directory, 'events'))
         self.faults = Faults(self.config['faults'])
         self.topology = driver.Topology(self.config['cpus'], self.config['threads_per_core'],
-                                        self.config['nodes'])
+                                        self.config['nodes'], self.config['adjacent'])
         self.sysfs = nitrodevmock_sysfs.Sysfs(directory, self.topology)
         self.pool = driver.Pool(self.topology, self.sysfs.update)
         self.sysfs.update(self.pool)
@@ -541,7 +542,7 @@ class EnclaveCall:
 
     def do_NE_GET_IMAGE_LOAD_INFO(self, flags, _):
         def do():
-            offset = self.enclave.image_load_info(self.pid, flags)
+            offset = self.enclave.image_load_info(flags)
             return f'offset {offset:#x}', self.given(flags, offset)
         return f'flags={flags:#x}', do
 
@@ -562,7 +563,7 @@ class EnclaveCall:
         server = self.server
 
         def do():
-            got = self.enclave.start(self.pid, flags, cid, server.choose_cid)
+            got = self.enclave.start(flags, cid, server.choose_cid)
             guest = guests.Guest(got, server.script(self.enclave, got), server.vsock,
                                  lambda: server.image_state(self.enclave),
                                  lambda: server.end_guest(self.handle),

@@ -22,93 +22,23 @@ import sys
 import time
 import unittest
 
+import devicetrace
 import nitrodevmock
 import nitrodevmock_driver as driver
 import nitrodevmock_memory as memory
 import nitrodevmock_server as server
 import taprunner
+from nitrodevclient import MAP_HUGETLB, MAP_NORESERVE, MFD_HUGETLB, Client, libc, map_memory
 from nitrodevmock_driver import *  # pylint: disable=wildcard-import,unused-wildcard-import
 
 MIB = 1 << 20
 HUGE = 2 * MIB
-MFD_HUGETLB, MAP_HUGETLB, MAP_NORESERVE = 4, 0x40000, 0x4000
 AF_VSOCK = 40
 SECONDS = 30
 NOBODY = 65534
 
-libc = ctypes.CDLL(None, use_errno=True)
-libc.mmap.restype = ctypes.c_void_p
-libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int,
-                      ctypes.c_long]
-libc.munmap.argtypes = libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-libc.mprotect.argtypes = libc.munmap.argtypes
-
-
-def map_memory(size, flags, fd=-1, offset=0, prot=mmap.PROT_READ | mmap.PROT_WRITE, at=None):
-    address = libc.mmap(at, size, prot, flags | (0x10 if at else 0), fd, offset)
-    if address == ctypes.c_void_p(-1).value:
-        raise OSError(ctypes.get_errno(), 'mmap')
-    return address
-
-
-class Client:
-    """Calls of the mocked device. Results are those of libc, but -errno for a failure."""
-
-    def __init__(self, mock):
-        self.mock = mock
-        self.lib = ctypes.CDLL(mock.library, use_errno=True)
-        self.lib.write.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t]
-
-    def call(self, name, *args):
-        result = getattr(self.lib, name)(*args)
-        return -ctypes.get_errno() if result == -1 else result
-
-    def open(self, path='/dev/nitro_enclaves', flags=os.O_RDWR | os.O_CLOEXEC):
-        return self.call('open', path.encode(), flags)
-
-    def ioctl(self, fd, request, argument):
-        return self.call('ioctl', fd, ctypes.c_ulong(request),
-                         argument if isinstance(argument, ctypes.c_void_p)
-                         else ctypes.byref(argument))
-
-    def create(self, device):
-        return self.ioctl(device, server.CREATE_VM, ctypes.c_uint64())
-
-    def info(self, enclave, flags=1):
-        load = (ctypes.c_uint64 * 2)(flags, 0)
-        return self.ioctl(enclave, server.GET_IMAGE_LOAD_INFO, load), load[1]
-
-    def donate(self, enclave, address, size, flags=0):
-        return self.ioctl(enclave, server.SET_USER_MEMORY_REGION,
-                          (ctypes.c_uint64 * 3)(flags, size, address))
-
-    def vcpu(self, enclave, cpu=0):
-        """Returns the CPU that was added, or -errno."""
-        number = ctypes.c_uint32(cpu)
-        return self.ioctl(enclave, server.ADD_VCPU, number) or number.value
-
-    def start(self, enclave, flags=0, cid=0):
-        """Returns the CID, or -errno."""
-        info = (ctypes.c_uint64 * 2)(flags, cid)
-        return self.ioctl(enclave, server.START_ENCLAVE, info) or info[1]
-
-    def set_pool(self, text):
-        fd = self.open('/sys/module/nitro_enclaves/parameters/ne_cpus', os.O_WRONLY)
-        assert fd >= 0, fd
-        try:
-            return self.call('write', fd, text.encode(), len(text))
-        finally:
-            os.close(fd)
-
-    def poll(self, fd, timeout=0, events=select.POLLIN | select.POLLOUT):
-        """Returns the events of @fd, in a call of the mocked poll()."""
-        entry = (ctypes.c_short * 4)()
-        struct.pack_into('=ihh', entry, 0, fd, events, 0)
-        self.call('poll', entry, ctypes.c_ulong(1), int(timeout * 1000))
-        assert struct.unpack_from('=ihh', entry)[:2] == (fd, events)
-        return struct.unpack_from('=ihh', entry)[2]
-
-    # AF_VSOCK; sockets are Python's, but for these calls
+class MockClient(Client):
+    """With the mocked AF_VSOCK; sockets are Python's, but for these calls"""
 
     def vsock(self, flags=socket.SOCK_CLOEXEC):
         return socket.socket(fileno=self.call('socket', AF_VSOCK, socket.SOCK_STREAM | flags, 0))
@@ -169,7 +99,7 @@ class MockCase(unittest.TestCase):
         stack = contextlib.ExitStack()
         self.mock = stack.enter_context(nitrodevmock.NitroMock(**config))
         self.addCleanup(stack.close)
-        self.client = Client(self.mock)
+        self.client = MockClient(self.mock.library)
 
     def unmap(self):
         while self.mapped:
@@ -255,19 +185,19 @@ class PoolTest(MockCase):
 
     def test_good(self):
         self.assertEqual((self.mock.ne_cpus, self.online()), ('1-3,5-7', '0,4'))
-        for text, online in (('2,6', '0-1,3-5,7'), ('1,5,3,7\n', '0,2,4,6'), ('\n', '0-7'),
-                             ('', '0-7')):
+        for text, online in (('2,6', '0-1,3-5,7'), ('1,5,3,7\n', '0,2,4,6'),
+                             ('2,,6', '0-1,3-5,7')):
             with self.subTest(text):
                 self.assertEqual(self.client.set_pool('1,5'), 3)
                 self.assertEqual(self.client.set_pool(text), len(text))
-                if text:
-                    self.assertEqual((self.mock.ne_cpus, self.online()), (text.strip(), online))
+                self.assertEqual((self.mock.ne_cpus, self.online()), (text.strip(), online))
 
     def test_refused(self):
         """A refused write empties the pool."""
         for text, number in (('0,4', errno.EINVAL), ('4', errno.EINVAL), ('1-7', errno.EINVAL),
                              ('1', errno.EINVAL), ('1,5,2', errno.EINVAL), ('x', errno.EINVAL),
-                             ('3-1', errno.EINVAL), ('1,,5', errno.EINVAL),
+                             ('3-1', errno.EINVAL), ('1,,', errno.EINVAL),
+                             ('\n', errno.EINVAL),
                              ('8', errno.ERANGE), ('1,5,2-99999999999', errno.ERANGE)):
             with self.subTest(text):
                 self.assertEqual(self.client.set_pool('1,5'), 3)
@@ -779,6 +709,7 @@ class StartTest(MockCase):
         self.assertEqual(self.client.start(enclave), 16)
         for result in (self.client.start(enclave), self.client.vcpu(enclave),
                        self.client.vcpu(enclave, 99), self.client.info(enclave)[0],
+                       self.client.info(enclave, 2)[0],
                        self.client.donate(enclave, address, HUGE),
                        self.client.donate(enclave, 1, 1)):
             self.fails(result, NE_ERR_NOT_IN_INIT_STATE)
@@ -807,9 +738,10 @@ class StartTest(MockCase):
                           self.client.start(three)], [21, 20, 22])
 
     def test_other_process(self):
+        """Any process that has the descriptor can start it."""
         enclave = self.ready()
-        self.assertEqual(in_child(lambda: -self.client.start(enclave)), errno.EIO)
-        self.assertEqual(self.client.start(enclave), 16)
+        self.assertEqual(in_child(lambda: self.client.start(enclave)), 16)
+        self.fails(self.client.start(enclave), NE_ERR_NOT_IN_INIT_STATE)
 
     def test_exec(self):
         """After an exec the process is another mm."""
@@ -823,7 +755,7 @@ class StartTest(MockCase):
                   '    os.set_inheritable(fd, True)\n'
                   '    os.execv(sys.executable, [sys.executable, "-c", sys.argv[3],\n'
                   '                              sys.argv[1], str(fd), ""])\n'
-                  'rc = lib.ioctl(fd, ctypes.c_ulong(0xc010ae22), ctypes.byref(info))\n'
+                  'rc = lib.ioctl(fd, ctypes.c_ulong(0xc004ae21), ctypes.byref(info))\n'
                   'print(rc, ctypes.get_errno())\n')
         done = subprocess.run([sys.executable, '-c', script, self.mock.library, '-1', script],
                               capture_output=True, text=True, check=True)
@@ -914,6 +846,29 @@ class EndTest(MockCase):
         os.close(enclave)
         self.mock.wait_closed()
         self.assertEqual(len(self.mock.transcript('1')), 4)
+
+
+class TraceTest(MockCase):
+    """The kernel's own driver has answered the same, see devicetrace."""
+
+    CONFIG = {'cpus': 6, 'adjacent': True, 'pool': ''}
+    PAGES = devicetrace.PAGES
+
+    def refuse(self, call, number):
+        self.mock.fault(call, errno=number, hypervisor=True)
+
+    def max_regions(self, count):
+        self.mock.configure(max_regions=count)
+
+    def end(self, cid):
+        [number] = [one['number'] for one in self.mock.enclaves() if one['cid'] == cid]
+        self.mock.end(number)
+
+    def test_trace(self):
+        self.maxDiff = None
+        with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), 'kernel',
+                               'driver.trace'), encoding='ascii') as file:
+            self.assertEqual(devicetrace.record(self.client, self), file.read())
 
 
 if __name__ == '__main__':

@@ -22,7 +22,8 @@ import unittest
 import taprunner
 
 SOURCE = pathlib.Path(os.environ['LIBVIRT_NITRO_SOURCE'])
-FILES = sorted((SOURCE / 'tests').glob('*.py')) + sorted((SOURCE / 'tests' / 'e2e').glob('*.py'))
+FILES = sorted(path for room in ('.', 'e2e', 'kernel')
+               for path in (SOURCE / 'tests' / room).glob('*.py'))
 
 
 def called(node):
