@@ -55,7 +55,7 @@ class AugeasTest(unittest.TestCase):
                            check=True, text=True, capture_output=True)
             self.assertEqual(path.read_text(encoding="utf-8"),
                              text.replace("\nmax_starts = 16\n", "\nmax_starts = 4\n") +
-                             'pool_huge_pages = [ "64x2M" ]\n')
+                             'pool_huge_pages = [ "64x2M"]\n')
 
 
 if __name__ == "__main__":

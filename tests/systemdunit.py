@@ -5,17 +5,19 @@
 
     systemdunit.py [--allow CALL] UNIT COMMAND [ARGUMENT ...]
 
-runs the command, as root, with the read-only directories, the capabilities and the filters of
-system calls that systemd would give the service UNIT; with --allow, one call more. Devices, control
-groups and IPAddressDeny= are not done: those need a systemd, or a control group to spoil.
+runs the command, as root, with the limits, the read-only directories, the capabilities and the
+filters of system calls that systemd would give the service UNIT; with --allow, one call more.
+Devices, control groups and IPAddressDeny= are not done: those need a systemd, or a control group
+to spoil.
 
-Flow: Unit reads the file -> confine(): mounts, capabilities, then the filters -> exec.
+Flow: Unit reads the file -> confine(): limits, mounts, capabilities, then the filters -> exec.
 """
 
 import argparse
 import ctypes
 import errno
 import os
+import resource
 import socket
 import stat
 import subprocess
@@ -46,9 +48,9 @@ MODES = {"chmod": 1, "fchmod": 1, "fchmodat": 2, "mkdir": 1, "mkdirat": 2, "mkno
 
 
 class Unit:
-    """The settings of the section [Service] of a unit file."""
+    """The settings of one section of a unit file."""
 
-    def __init__(self, path):
+    def __init__(self, path, wanted="[Service]"):
         self.settings = {}
         section = None
         with open(path, encoding="utf-8") as file:
@@ -56,7 +58,7 @@ class Unit:
         for line in self.text.splitlines():
             if line.startswith("["):
                 section = line
-            elif section == "[Service]" and "=" in line and not line.startswith(("#", ";")):
+            elif section == wanted and "=" in line and not line.startswith(("#", ";")):
                 name, value = line.split("=", 1)
                 self.settings.setdefault(name, []).append(value)
 
@@ -69,6 +71,12 @@ class Unit:
 
     def on(self, name):
         return self.one(name) == "yes"
+
+    def limits(self):
+        """Returns {number of a resource: its limit, soft and hard}."""
+        return {getattr(resource, name.replace("Limit", "RLIMIT_", 1)):
+                resource.RLIM_INFINITY if self.one(name) == "infinity" else int(self.one(name))
+                for name in self.settings if name.startswith("Limit")}
 
     def capabilities(self):
         """Returns the numbers of the capabilities that are left."""
@@ -158,6 +166,13 @@ def confine(unit, more):
     # before the calls that make them are refused
     filters = [call_filter(unit, more), other_filter(unit)]
 
+    for number, limit in unit.limits().items():
+        try:
+            resource.setrlimit(number, (limit, limit))
+        except ValueError:
+            # root of a container, which may not raise its own
+            _, hard = resource.getrlimit(number)
+            resource.setrlimit(number, (hard, hard))
     check(libc.unshare(CLONE_NEWNS), "unshare")
     protect_system(unit)
     with open("/proc/sys/kernel/cap_last_cap", encoding="ascii") as file:

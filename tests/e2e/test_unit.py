@@ -5,11 +5,12 @@
 #
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """
-The daemon of the system, and so its helpers and QEMU, with the capabilities, the filters of system
-calls and the read-only directories of the unit, as tests/systemdunit.py does them.
+The daemon of the system, and so its helpers and QEMU, with the limits, the capabilities, the filters
+of system calls and the read-only directories of the unit, as tests/systemdunit.py does them.
 """
 
 import os
+import resource
 import stat
 import subprocess
 import sys
@@ -18,10 +19,19 @@ import daemon
 import systemdunit
 import taprunner
 from daemon import BUILD, HELLO_BANNER, wait_until
-from e2etest import BOOTED, RUNNING, EnclaveTest, boot_kernel, domain_xml
+from e2etest import BOOTED, RUNNING, EnclaveTest, boot_kernel, domain_xml, libvirt
+from quicktest import QuickTest
 from vsockclient import VsockClient
 
 UNIT = os.path.join(BUILD, "src/nitro/virtnitrod.service")
+
+# What systemd gives a service whose unit says nothing: the soft limit of DefaultLimitNOFILE=
+# in systemd-system.conf(5)
+USUAL_DESCRIPTORS = 1024
+# With that no more than these could run, as each costs the daemon two
+USUAL_ENCLAVES = USUAL_DESCRIPTORS // 2
+# So many tell what one costs
+SOME = 20
 
 outside = None
 
@@ -95,6 +105,54 @@ class Unit(UnitTest):
         dom = self.conn.lookupByName("hello")
         self.assertState(dom, RUNNING, BOOTED)
         dom.destroy()
+
+
+class Many(UnitTest, QuickTest):
+    """More descriptors than a service with the usual limit could have"""
+
+    seconds = 300
+
+    @classmethod
+    def before_start(cls):
+        super().before_start()
+        cls.daemon.prefix = ["prlimit", f"--nofile={USUAL_DESCRIPTORS}:", *cls.daemon.prefix]
+
+    def test_limits(self):
+        """Those of the unit, or in a container what it allows"""
+        for number, limit in systemdunit.Unit(UNIT).limits().items():
+            with self.subTest(number):
+                soft, hard = resource.prlimit(self.daemon.process.pid, number)
+                self.assertEqual(soft, hard)
+                self.assertIn(hard, (limit, resource.getrlimit(number)[1]))
+
+    def start_some(self):
+        """Returns how many descriptors a running domain costs."""
+        before = len(self.daemon.descriptors())
+        for number in range(SOME):
+            self.conn.createXML(self.xml(f"some-{number}"), 0)
+        wait_until(lambda: (len(self.daemon.descriptors()) - before) % SOME == 0, 10,
+                   "descriptors of the starts to be closed")
+        return (len(self.daemon.descriptors()) - before) // SOME
+
+    def test_many(self):
+        """The limit is for more than usual, and more than usual are open when the last one starts"""
+        cost = self.start_some()
+        self.assertGreaterEqual(cost, 2)
+        limit, _ = resource.prlimit(self.daemon.process.pid, resource.RLIMIT_NOFILE)
+        # the other half is for clients
+        room = limit // 2 // cost
+        print(f"{cost} descriptors each: room for {room} domains", flush=True)
+        self.assertGreater(room, USUAL_ENCLAVES)
+
+        clients = [libvirt.open(self.daemon.uri) for _ in range(USUAL_DESCRIPTORS)]
+        self.assertGreater(len(self.daemon.descriptors()), USUAL_DESCRIPTORS)
+        dom = self.conn.createXML(self.xml("last"), 0)
+        self.assertState(dom, RUNNING, BOOTED)
+        self.assertEqual(len(clients[-1].listAllDomains()), SOME + 1)
+        for client in clients:
+            client.close()
+        for dom in self.conn.listAllDomains():
+            dom.destroy()
 
 
 class NoAcl(UnitTest):
