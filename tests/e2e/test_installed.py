@@ -33,6 +33,8 @@ ACTIONS = "/usr/share/polkit-1/actions"
 POLICY = f"{ACTIONS}/org.libvirt.nitro.unix.policy"
 # where the distribution's package has its own
 DISTRIBUTION_POLICY = f"{ACTIONS}/org.libvirt.unix.policy"
+DISTRIBUTION_RULES = ("/usr/share/polkit-1/rules.d/50-libvirt.rules",
+                      "/usr/share/polkit-1/rules.d/60-libvirt.rules")
 BUS = "/run/dbus/system_bus_socket"
 
 LOG = pathlib.Path("/run/daemons.log")
@@ -141,8 +143,9 @@ class ByPolkit(InstalledTest):
         super().setUpClass()
         if not os.path.exists(POLKITD):
             cls.skipTest(cls, "polkitd is not installed")
-        if os.path.exists(DISTRIBUTION_POLICY):
-            cls.skipTest(cls, "the distribution's own policy is installed")
+        # as on a host without the distribution's daemon
+        for path in (DISTRIBUTION_POLICY, *DISTRIBUTION_RULES):
+            pathlib.Path(path).unlink(missing_ok=True)
 
     def setUp(self):
         super().setUp()
