@@ -844,6 +844,7 @@ testNodeInfo(void)
 {
     static const FakeSys two = { 16, 2, 8, 2, "4-7,12-15" };
     static const FakeSys graviton = { 16, 1, 1, 1, "4-7" };
+    static const FakeSys graviton2 = { 16, 1, 1, 2, "12-15" }; /* as the largest ones */
     /* what libvirt makes of them */
     virNodeInfo info = { .cpus = 4, .nodes = 1, .sockets = 1, .cores = 8, .threads = 1 };
     virNodeInfo wide = { .cpus = 8, .nodes = 1, .sockets = 1, .cores = 16, .threads = 1 };
@@ -866,7 +867,14 @@ testNodeInfo(void)
 
     fakeSysNew(&graviton);
     g_assert_cmpint(nitroCapabilitiesFixNodeInfo(&arm), ==, 0);
+    g_assert_cmpuint(arm.nodes, ==, 1);
     g_assert_cmpuint(arm.cores, ==, 16);
+    g_assert_cmpuint(arm.threads, ==, 1);
+
+    fakeSysNew(&graviton2);
+    g_assert_cmpint(nitroCapabilitiesFixNodeInfo(&arm), ==, 0);
+    g_assert_cmpuint(arm.nodes, ==, 2);
+    g_assert_cmpuint(arm.cores, ==, 8);
     g_assert_cmpuint(arm.threads, ==, 1);
 }
 
