@@ -235,7 +235,8 @@ class ImageTest(DeviceCase):
 
     def test_unusual(self):
         """Gaps and reserved bits reach the hypervisor as they are: it decides."""
-        image = eifwriter.simple(kernel=os.urandom(3 * MIB), flags=0x8000)
+        image = eifwriter.simple(kernel=os.urandom(3 * MIB),
+                                 flags=eifwriter.default_flags | 0x8000)
         for section in image.sections:
             section.gap = os.urandom(70000)
             section.flags = 0x4000
@@ -377,16 +378,38 @@ class ImageTest(DeviceCase):
         self.terminate(client)
 
 
+def page_sizes():
+    """
+    The sizes of huge pages that this kernel has, that an enclave can have, and that can be had
+    without a word at its boot: some of MiB, smallest first.
+    """
+    sizes = [int(re.search(r'(\d+)kB$', path)[1])
+             for path in glob.glob('/sys/kernel/mm/hugepages/hugepages-*kB')]
+    return sorted(size * 1024 for size in sizes if 2048 <= size < 1048576)
+
+
 class RegionTest(unittest.TestCase):
-    """An image across the borders of regions: one host has one size of huge pages, tests too."""
+    """An image across the borders of regions, and regions of pages of each size"""
+
+    def run_case(self, name):
+        program = os.path.join(nitrodevmock.BUILD, 'tests', 'enclavememorytest')
+        result = subprocess.run([program, '--tap', '-p', f'/enclavememory/{name}'],
+                                capture_output=True, text=True, check=False, timeout=60)
+        self.assertEqual(0, result.returncode, result.stdout + result.stderr)
+        self.assertIn(f'ok 1 /enclavememory/{name}\n', result.stdout)
+        return result.stdout
 
     def test_borders(self):
-        program = os.path.join(nitrodevmock.BUILD, 'tests', 'enclavememorytest')
         with nitrodevmock.HugePages(12):
-            result = subprocess.run([program, '--tap', '-p', '/enclavememory/borders'],
-                                    capture_output=True, text=True, check=False, timeout=60)
-        self.assertEqual(0, result.returncode, result.stdout + result.stderr)
-        self.assertIn('ok 1 /enclavememory/borders\n', result.stdout)
+            self.run_case('borders')
+
+    def test_sizes(self):
+        with contextlib.ExitStack() as stack:
+            for size in page_sizes():
+                stack.enter_context(nitrodevmock.HugePages(1, size // 1024))
+            said = self.run_case('sizes')
+        for size in page_sizes():
+            self.assertIn(f'# {size // 1024} KiB\n', said)
 
 
 class OptionTest(DeviceCase):
@@ -440,7 +463,10 @@ class OptionTest(DeviceCase):
                 self.assertEqual(memory, int(sizes[-1], 16))
 
     def test_page_size(self):
-        self.start_line('--page-size', str(PAGE), '--numa-node', '0')
+        for size in page_sizes():
+            memory = max(64 * MIB, size)
+            with self.subTest(size), nitrodevmock.HugePages(memory // size, size // 1024):
+                self.start_line('--page-size', str(size), '--numa-node', '0', memory=memory)
 
     def test_page_size_of_no_host(self):
         client = self.run_device(self.eif()[0], '--page-size', str(1 << 30), memory=1 << 30)

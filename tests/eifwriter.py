@@ -21,6 +21,10 @@ KERNEL, CMDLINE, RAMDISK, SIGNATURE, METADATA = 1, 2, 3, 4, 5
 HEADER_SIZE = 548
 SECTION_HEADER_SIZE = 12
 MAX_SECTIONS = 32
+AARCH64 = 1  # in an image's flags
+
+# The flags of an image that is given none: helpercase says which are of this host
+default_flags = 0
 
 # A self-signed certificate (P-384, valid for 100 years); its key was thrown away.
 CERTIFICATE_PEM = b"""-----BEGIN CERTIFICATE-----
@@ -61,7 +65,7 @@ class Image:
         self.sections = sections
         self.magic = b'.eif'
         self.version = 4
-        self.flags = 0
+        self.flags = default_flags
         self.default_memory = 0
         self.default_cpus = 0
         self.reserved = 0

@@ -6,7 +6,7 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * Hosts are played by directories with the files of /sys that count. Mapping takes real huge
- * pages of 2 MiB and is skipped where there are too few.
+ * pages and is skipped where there are too few.
  */
 
 #include <errno.h>
@@ -123,6 +123,64 @@ testPools(void)
     g_assert_cmpuint(pools.n, ==, 0);
 }
 
+/*
+ * The sizes of huge pages that kernels for aarch64 have, largest first, with base pages of 4, 16 and
+ * 64 KiB (arch/arm64/mm/hugetlbpage.c); x86_64 has two of the first kernel's. Below 2 MiB none is
+ * for enclaves.
+ */
+static const struct {
+    const char *name;
+    uint64_t sizes[3];
+    uint64_t tooSmall; /* 0: none */
+    uint64_t least;    /* what 64 MiB become with one page of each */
+} kernels[] = {
+    {"4 KiB", {GIB, 32 * MIB, 2 * MIB}, 64 * KIB, GIB},
+    {"16 KiB", {GIB, 32 * MIB, 2 * MIB}, 0, GIB},
+    {"64 KiB", {16 * GIB, 512 * MIB, 2 * MIB}, 0, 512 * MIB},
+};
+
+static void
+testKernel(gconstpointer opaque)
+{
+    size_t number = GPOINTER_TO_SIZE(opaque);
+    HostPages host[4] = {{0}};
+    const size_t n = kernels[number].tooSmall ? 4 : 3;
+    g_autofree char *root = NULL;
+    EnclavePools pools;
+    EnclaveLayout layout;
+    size_t i;
+
+    for (i = 0; i < 3; i++)
+        host[i] = (HostPages){kernels[number].sizes[i] / KIB, 4, 3, 1, 2, 1};
+    host[3] = (HostPages){kernels[number].tooSmall / KIB, 1000, 1000, 0, 500, 500};
+    root = hostNew(host, n);
+
+    readPools(root, -1, 0, &pools);
+    g_assert_cmpuint(pools.n, ==, 3);
+    for (i = 0; i < 3; i++) {
+        g_assert_cmpuint(pools.pages[i].size, ==, kernels[number].sizes[i]);
+        g_assert_cmpuint(pools.pages[i].free, ==, 2);
+        g_assert_cmpuint(pools.pages[i].total, ==, 4);
+    }
+    readPools(root, 1, 0, &pools);
+    for (i = 0; i < 3; i++)
+        g_assert_cmpuint(pools.pages[i].free, ==, 1);
+
+    /* one of each, and only then a larger page than is needed */
+    g_assert_cmpuint(enclaveMemoryPlan(&pools, pools.pages[0].size + pools.pages[1].size + 2 * MIB,
+                                       false, &layout), ==, 0);
+    g_assert_cmpuint(layout.nparts, ==, 3);
+    g_assert_cmpuint(enclaveMemoryPlan(&pools, 64 * MIB, false, &layout), ==, 0);
+    g_assert_cmpuint(layout.size, ==, kernels[number].least);
+
+    /* of one size, the largest */
+    readPools(root, 1, kernels[number].sizes[0], &pools);
+    g_assert_cmpuint(enclaveMemoryPlan(&pools, kernels[number].sizes[0], false, &layout), ==, 0);
+    g_assert_cmpuint(enclaveMemoryPlan(&pools, kernels[number].sizes[0] + 2 * MIB, false, &layout),
+                     ==, 2 * MIB);
+    hostFree(g_steal_pointer(&root));
+}
+
 /* Pages of 1 GiB, 32 MiB and 2 MiB that are free, a request in MiB, and what comes of it */
 static const struct {
     const char *name;
@@ -186,6 +244,23 @@ testPlanAll(void)
 
     g_assert_cmpuint(enclaveMemoryPlan(&pools, 64 * MIB, false, &layout), ==, 44 * MIB);
     g_assert_cmpuint(enclaveMemoryPlan(&pools, 64 * MIB, true, &layout), ==, 0);
+}
+
+/* The size of the pages at @address, as the kernel tells it */
+static uint64_t
+kernelPageSize(const void *address)
+{
+    g_autofree char *start = g_strdup_printf("%" G_GINTPTR_MODIFIER "x-", (uintptr_t)address);
+    const char *word = "KernelPageSize:";
+    g_autofree char *smaps = NULL;
+    const char *found;
+
+    g_assert_true(g_file_get_contents("/proc/self/smaps", &smaps, NULL, NULL));
+    found = strstr(smaps, start);
+    g_assert_nonnull(found);
+    found = strstr(found, word);
+    g_assert_nonnull(found);
+    return g_ascii_strtoull(found + strlen(word), NULL, 10) * KIB;
 }
 
 /* Regions in a row without gaps, each of whole pages; returns false without huge pages. */
@@ -277,6 +352,44 @@ testBorders(void)
     close(image.fd);
 }
 
+/* A page of each size that can be had of this host's kernel, in a row, which are such pages */
+static void
+testSizes(void)
+{
+    const int cancel = 0;
+    EnclaveMemory memory;
+    EnclavePools pools;
+    EnclaveLayout layout = {0};
+    size_t i;
+
+    readPools("", -1, 0, &pools);
+    for (i = 0; i < pools.n; i++) {
+        if (pools.pages[i].free == 0)
+            continue;
+        layout.parts[layout.nparts].pageSize = pools.pages[i].size;
+        layout.parts[layout.nparts++].count = 1;
+        layout.size += pools.pages[i].size;
+        g_test_message("%" G_GUINT64_FORMAT " KiB", pools.pages[i].size / 1024);
+    }
+    if (layout.nparts == 0) {
+        g_test_skip("there are no free huge pages");
+        return;
+    }
+
+    g_assert_cmpint(enclaveMemoryMap(&memory, &layout, -1, &cancel), ==, 0);
+    g_assert_cmpuint(memory.regions->len, ==, layout.nparts);
+    for (i = 0; i < memory.regions->len; i++) {
+        const EnclaveRegion *region = &g_array_index(memory.regions, EnclaveRegion, i);
+
+        g_assert_cmpuint(region->size, ==, layout.parts[i].pageSize);
+        g_assert_cmpuint((uintptr_t)region->address % region->pageSize, ==, 0);
+        ((volatile uint8_t *)region->address)[0] = 1;
+        ((volatile uint8_t *)region->address)[region->size - 1] = 1;
+        g_assert_cmpuint(kernelPageSize(region->address), ==, region->pageSize);
+    }
+    enclaveMemoryUnmap(&memory);
+}
+
 /* A size of pages that no kernel has */
 static void
 testNoSuchSize(void)
@@ -300,6 +413,11 @@ main(int argc, char **argv)
 
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/enclavememory/pools", testPools);
+    for (i = 0; i < G_N_ELEMENTS(kernels); i++) {
+        g_autofree char *path = g_strdup_printf("/enclavememory/kernel/%s", kernels[i].name);
+
+        g_test_add_data_func(path, GSIZE_TO_POINTER(i), testKernel);
+    }
     for (i = 0; i < G_N_ELEMENTS(plans); i++) {
         g_autofree char *path = g_strdup_printf("/enclavememory/plan/%s", plans[i].name);
 
@@ -307,6 +425,7 @@ main(int argc, char **argv)
     }
     g_test_add_func("/enclavememory/plan-all", testPlanAll);
     g_test_add_func("/enclavememory/borders", testBorders);
+    g_test_add_func("/enclavememory/sizes", testSizes);
     g_test_add_func("/enclavememory/no-such-size", testNoSuchSize);
     return g_test_run();
 }

@@ -19,8 +19,13 @@ import time
 import unittest
 import uuid
 
+import eifwriter
+
 HELPER = os.environ.get('LIBVIRT_NITRO_HELPER', '')
 MIB = 1 << 20
+
+# A helper takes images of its host's architecture alone
+eifwriter.default_flags = eifwriter.AARCH64 if os.uname().machine == 'aarch64' else 0
 
 # Everything runs under TCG on two busy cores: generous, but bounded
 SHORT = 20

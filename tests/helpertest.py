@@ -535,8 +535,9 @@ class RefusalTest(HelperCase):
             'truncated': (good[:1000], 'image', ['440 bytes left']),
             'header only': (good[:100], 'image', []),
             'checksum': (good[:-1] + b'X', 'image', ['checksum']),
-            'architecture': (eifwriter.simple(kernel=kernel, flags=1).to_bytes(), 'image',
-                             ['aarch64', 'x86_64']),
+            'architecture': (eifwriter.simple(kernel=kernel,
+                                              flags=eifwriter.default_flags ^ eifwriter.AARCH64)
+                             .to_bytes(), 'image', ['aarch64', 'x86_64']),
             'no kernel in it': (eifwriter.simple(kernel=b'y' * 9000).to_bytes(), 'image',
                                 ['not a Linux kernel']),
             'empty kernel': (eifwriter.simple(kernel=b'').to_bytes(), 'image', []),
@@ -564,7 +565,8 @@ class RefusalTest(HelperCase):
         """What the hypervisor decides about boots here, is measured, and is logged."""
         if not QEMU:
             self.skipTest('there is no qemu-system-x86_64')
-        image = eifwriter.simple(kernel=tinyguest.kernel(b''), flags=0x8000)
+        image = eifwriter.simple(kernel=tinyguest.kernel(b''),
+                                 flags=eifwriter.default_flags | 0x8000)
         for section in image.sections:
             section.gap = os.urandom(100000)
             section.flags = 1

@@ -84,49 +84,50 @@ LIBRARY = os.environ.get('NITRO_DEV_MOCK') or os.path.join(BUILD, 'tests', 'nitr
 
 class HugePages:
     """
-    A context: @count more huge pages of 2 MiB are reserved within. Several tests can do so at
+    A context: @count more huge pages of @size KiB are reserved within. Several tests can do so at
     once. Skips the test where they cannot be had. What a test that was killed has reserved is
     given back by the next one: a share is a file that its owner has locked.
     """
 
-    PATH = '/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages'
-    SHARES = '/tmp/libvirt-nitro-hugepages.d'
+    PATH = '/sys/kernel/mm/hugepages/hugepages-{}kB/{}_hugepages'
+    SHARES = '/tmp/libvirt-nitro-hugepages-{}kB.d'
 
-    def __init__(self, count):
-        self.count = count
+    def __init__(self, count, size=2048):
+        self.count, self.size = count, size
+        self.shares = self.SHARES.format(size)
         self.share = self.file = None
 
     @contextlib.contextmanager
     def _locked(self):
-        os.makedirs(self.SHARES, exist_ok=True)
-        with open(os.path.join(self.SHARES, 'lock'), 'w', encoding='ascii') as lock:
+        os.makedirs(self.shares, exist_ok=True)
+        with open(os.path.join(self.shares, 'lock'), 'w', encoding='ascii') as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
     @classmethod
-    def number(cls):
+    def number(cls, size=2048):
         """
         How many are reserved: not counted are those that have been given back already and
         go when their user does.
         """
-        with open(cls.PATH, encoding='ascii') as pool:
+        with open(cls.PATH.format(size, 'nr'), encoding='ascii') as pool:
             total = int(pool.read())
-        with open(cls.PATH.replace('nr_', 'surplus_'), encoding='ascii') as pool:
+        with open(cls.PATH.format(size, 'surplus'), encoding='ascii') as pool:
             surplus = int(pool.read())
         return total - surplus
 
     def _add(self, count):
         """Returns how many there are more."""
-        before = self.number()
-        with open(self.PATH, 'w', encoding='ascii') as pool:
+        before = self.number(self.size)
+        with open(self.PATH.format(self.size, 'nr'), 'w', encoding='ascii') as pool:
             pool.write(f'{max(0, before + count)}\n')
-        return self.number() - before
+        return self.number(self.size) - before
 
     def _give_back_of_the_dead(self):
-        for name in os.listdir(self.SHARES):
+        for name in os.listdir(self.shares):
             if name == 'lock':
                 continue
-            path = os.path.join(self.SHARES, name)
+            path = os.path.join(self.shares, name)
             with open(path, encoding='ascii') as share, contextlib.suppress(BlockingIOError):
                 fcntl.flock(share, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 self._add(-int(share.read() or 0))
@@ -148,7 +149,7 @@ class HugePages:
         return self
 
     def _write_share(self):
-        fd, self.share = tempfile.mkstemp(dir=self.SHARES)
+        fd, self.share = tempfile.mkstemp(dir=self.shares)
         self.file = os.fdopen(fd, 'w', encoding='ascii')
         fcntl.flock(self.file, fcntl.LOCK_EX)
         self.file.write(str(self.count))

@@ -18,7 +18,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/nitro_enclaves.h>
-#include <linux/vm_sockets.h>
 #include <poll.h>
 #include <pthread.h>
 #include <seccomp.h>
@@ -34,6 +33,8 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include <linux/vm_sockets.h>
 
 #define MEMORY ((size_t) 64 << 20)
 #define PAGE ((size_t) 2 << 20)

@@ -18,6 +18,7 @@
 #include "virbitmap.h"
 #include "virfile.h"
 #include "virnuma.h"
+#include "virutil.h"
 
 #define CPU_DIR "/sys/devices/system/cpu"
 #define POOL_FILE "/sys/module/nitro_enclaves/parameters/ne_cpus"
@@ -157,6 +158,13 @@ virNumaNodeIsAvailable(int node)
 }
 
 
+long
+virGetSystemPageSize(void)
+{
+    return current.page > 0 ? current.page * 1024L : sysconf(_SC_PAGESIZE);
+}
+
+
 int
 virNumaGetNodeMemory(int node G_GNUC_UNUSED,
                      unsigned long long *memsize,
@@ -214,6 +222,22 @@ makeMemory(unsigned int node)
 }
 
 
+/* No huge pages of the size @size, below the directory @top */
+static void
+makePages(const char *top,
+          unsigned int size)
+{
+    static const char *const files[] = { "nr_hugepages", "free_hugepages", "surplus_hugepages" };
+    size_t i;
+
+    for (i = 0; i < G_N_ELEMENTS(files); i++) {
+        g_autofree char *path = g_strdup_printf("%s/hugepages-%ukB/%s", top, size, files[i]);
+
+        fakeSysWrite(path, "0");
+    }
+}
+
+
 static unsigned int
 coreOf(unsigned int cpu)
 {
@@ -260,6 +284,7 @@ fakeSysNew(const FakeSys *host)
     g_autofree char *list = NULL;
     unsigned int cpu;
     unsigned int node;
+    size_t i;
 
     fakeSysFree();
     root = g_dir_make_tmp("nitrofakesys-XXXXXX", NULL);
@@ -283,8 +308,15 @@ fakeSysNew(const FakeSys *host)
     fakeSysWrite(CPU_DIR "/online", list);
     for (cpu = 0; cpu < host->cpus; cpu++)
         makeCpu(cpu, online);
-    for (node = 0; node < host->nodes; node++)
+    for (node = 0; node < host->nodes; node++) {
+        g_autofree char *pages = g_strdup_printf("/sys/devices/system/node/node%u/hugepages", node);
+
         makeMemory(node);
+        for (i = 0; i < G_N_ELEMENTS(host->sizes) && host->sizes[i] > 0; i++)
+            makePages(pages, host->sizes[i]);
+    }
+    for (i = 0; i < G_N_ELEMENTS(host->sizes) && host->sizes[i] > 0; i++)
+        makePages("/sys/kernel/mm/hugepages", host->sizes[i]);
 }
 
 

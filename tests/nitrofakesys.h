@@ -21,7 +21,9 @@ struct _FakeSys {
     unsigned int threads;
     unsigned int stride;
     unsigned int nodes;
-    const char *pool; /* offline; NULL: there is no module */
+    const char *pool;      /* offline; NULL: there is no module */
+    unsigned int page;     /* size of base pages, KiB; 0: as on this machine */
+    unsigned int sizes[4]; /* of huge pages, KiB, of which none is reserved; 0 ends them */
 };
 
 /* What each node has, MiB */

@@ -345,6 +345,61 @@ testHugepages(void)
 }
 
 
+/* Kernels for aarch64 with base pages of 4, 16 and 64 KiB: arch/arm64/mm/hugetlbpage.c */
+static const struct {
+    FakeSys host;
+    unsigned int largest; /* KiB */
+    const char *words;    /* what is said of their sizes when there is nothing of each */
+} gravitons[] = {
+    { { 16, 1, 1, 1, "8-15", 4, { 64, 2048, 32768, 1048576 } }, 1048576,
+      "0 of 2 MiB, 0 of 32 MiB, 0 of 1024 MiB" },
+    { { 16, 1, 1, 1, "8-15", 16, { 2048, 32768, 1048576 } }, 1048576,
+      "0 of 2 MiB, 0 of 32 MiB, 0 of 1024 MiB" },
+    { { 16, 1, 1, 1, "8-15", 64, { 2048, 524288, 16777216 } }, 16777216,
+      "0 of 2 MiB, 0 of 512 MiB, 0 of 16384 MiB" },
+};
+
+
+static void
+testGravitons(void)
+{
+    const unsigned int mib = 1024;
+    size_t i;
+
+    for (i = 0; i < G_N_ELEMENTS(gravitons); i++) {
+        const unsigned int *sizes = gravitons[i].host.sizes;
+        const unsigned int large = sizes[0] == 64 ? sizes[2] : sizes[1];
+        const nitroHugepages some = { large, 4 };
+        const nitroHugepages tooMany = { gravitons[i].largest, 6 };
+        unsigned long long found;
+
+        fakeSysNew(&gravitons[i].host);
+        g_assert_cmpint(nitroHugepagesCheck("d", 64 * mib, 0, 0), ==, -1);
+        testError(VIR_ERR_OPERATION_FAILED, gravitons[i].words,
+                  "allocpages 2048 32 --cellno 0 --add", NULL);
+        g_assert_cmpint(nitroHugepagesCheck("d", 64 * mib, large, 0), ==, -1);
+        testError(VIR_ERR_OPERATION_FAILED, "needs 64 MiB", "'virsh -c nitro:///system allocpages",
+                  NULL);
+        g_assert_cmpint(nitroHugepagesCheck("d", 64 * mib, 16384, 0), ==, -1);
+        testError(VIR_ERR_CONFIG_UNSUPPORTED, "16 MiB, and this host has none of that size", NULL);
+
+        g_assert_cmpint(nitroHugepagesReserve(&some, 0, &found), ==, 0);
+        g_assert_cmpuint(found, ==, 4);
+        g_assert_cmpint(nitroHugepagesReserve(&tooMany, 0, &found), ==, -1);
+        testError(VIR_ERR_OPERATION_FAILED, "6 more huge pages of", "5120 MiB", NULL);
+        testMakePages(0, large, "4", "4");
+        g_assert_cmpint(nitroHugepagesCheck("d", 64 * mib, 0, 0), ==, 0);
+        g_assert_cmpint(nitroHugepagesCheck("d", 64 * mib, large, 0), ==, 0);
+        g_assert_cmpint(nitroHugepagesCheck("d", 4ULL * large + 2 * mib, 0, 0), ==, -1);
+        testError(VIR_ERR_OPERATION_FAILED, "allocpages 2048 1 --cellno 0", NULL);
+
+        /* a page that is too large is better than none */
+        testMakePages(0, gravitons[i].largest, "1", "1");
+        g_assert_cmpint(nitroHugepagesCheck("d", 4ULL * large + 2 * mib, 0, 0), ==, 0);
+    }
+}
+
+
 static void
 testReserve(void)
 {
@@ -844,6 +899,7 @@ testNodeInfo(void)
 {
     static const FakeSys two = { 16, 2, 8, 2, "4-7,12-15" };
     static const FakeSys graviton = { 16, 1, 1, 1, "4-7" };
+    static const FakeSys graviton2 = { 16, 1, 1, 2, "12-15" }; /* as the largest ones */
     /* what libvirt makes of them */
     virNodeInfo info = { .cpus = 4, .nodes = 1, .sockets = 1, .cores = 8, .threads = 1 };
     virNodeInfo wide = { .cpus = 8, .nodes = 1, .sockets = 1, .cores = 16, .threads = 1 };
@@ -866,7 +922,14 @@ testNodeInfo(void)
 
     fakeSysNew(&graviton);
     g_assert_cmpint(nitroCapabilitiesFixNodeInfo(&arm), ==, 0);
+    g_assert_cmpuint(arm.nodes, ==, 1);
     g_assert_cmpuint(arm.cores, ==, 16);
+    g_assert_cmpuint(arm.threads, ==, 1);
+
+    fakeSysNew(&graviton2);
+    g_assert_cmpint(nitroCapabilitiesFixNodeInfo(&arm), ==, 0);
+    g_assert_cmpuint(arm.nodes, ==, 2);
+    g_assert_cmpuint(arm.cores, ==, 8);
     g_assert_cmpuint(arm.threads, ==, 1);
 }
 
@@ -885,6 +948,7 @@ main(int argc,
     g_test_add_func("/pool/set", testSet);
     g_test_add_func("/cpus", testCpus);
     g_test_add_func("/hugepages/check", testHugepages);
+    g_test_add_func("/hugepages/gravitons", testGravitons);
     g_test_add_func("/hugepages/reserve", testReserve);
     g_test_add_func("/hugepages/free-pages", testFreePages);
     g_test_add_func("/hugepages/reserve-too-much", testReserveTooMuch);

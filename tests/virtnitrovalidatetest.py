@@ -217,6 +217,29 @@ class ValidateTest(unittest.TestCase):
         self.host.pages(0, 64, 4096, 4096)
         self.assertFalse(any(" 64 KiB" in text for text in self.host.run("nitro")[1]))
 
+    def test_graviton(self):
+        """one thread a core, and the huge pages of kernels with base pages of 4, 16 and 64 KiB"""
+        self.host.write(SYS_SIBLINGS, "0\n")
+        self.host.write(SYS_POOL, "8-14\n")
+        self.check("(7 CPUs: 8-14)", "PASS")
+        self.check("whole cores", "PASS")
+        for sizes in ((64, 2048, 32768, 1048576), (2048, 32768, 1048576),
+                      (2048, 524288, 16777216)):
+            shutil.rmtree(self.host.root / "sys/devices/system/node/node0")
+            for size in sizes:
+                self.host.pages(0, size, 0, 0)
+            with self.subTest(sizes):
+                self.check("on node0 (none)", "FAIL", "hugepages-2048kB/nr_hugepages")
+            for size in sizes[-2:]:
+                with self.subTest((sizes, size)):
+                    self.host.pages(0, size, 2, 2)
+                    self.check(f"{size} KiB: 2 of 2 free", "PASS")
+                    self.host.pages(0, size, 0, 0)
+            if sizes[0] == 64:
+                with self.subTest("a size that the device cannot take"):
+                    self.host.pages(0, 64, 1024, 1024)
+                    self.check("on node0 (none)", "FAIL")
+
     def test_hugepages_nodes(self):
         self.host.pages(1, 2048, 0, 0)
         self.check("on node0", "PASS")

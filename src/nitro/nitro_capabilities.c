@@ -49,7 +49,7 @@ nitroCapabilitiesFixNodeInfo(virNodeInfoPtr info)
     if (!pool)
         return -1;
     /* With offline CPUs libvirt's sums do not come out, and it falls back to this. */
-    if (pool->threads < 2 || info->threads > 1 || info->cores % pool->threads != 0)
+    if (pool->threads == 0 || info->threads > 1 || info->cores % pool->threads != 0)
         return 0;
 
     info->threads = pool->threads;
