@@ -32,7 +32,8 @@ FILES = {
 }
 PROFILES = [name for name in FILES if "/" not in FILES[name]]
 
-RULE = re.compile(r"^Mode:\t([a-z ]*):([a-z]*)\tName:\t\((.*)\)$")
+# AppArmor 3 has the word Mode; 4 has Perms, and priorities
+RULE = re.compile(r"^(?:Mode|Perms):\t([a-z ]*):([a-z]*)(?: priority=-?\d+)? *\tName:\t\((.*)\)$")
 
 # What QEMU opens; the profiles above it in the stack have to allow the same
 QEMU = [

@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -225,6 +226,14 @@ launcherRestrict(const LauncherChild *child)
         launcherFail("the filter of QEMU");
 }
 
+/* From 0.12 on bubblewrap looks there for its child, by the number in this namespace. */
+static void
+launcherMountProc(void)
+{
+    if (mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
+        launcherFail("/proc cannot be mounted for QEMU's namespace of processes");
+}
+
 /* Puts what it takes around QEMU, which has the arguments @argv. */
 static void
 launcherConfine(const LauncherChild *child, GPtrArray *argv)
@@ -233,6 +242,7 @@ launcherConfine(const LauncherChild *child, GPtrArray *argv)
         launcherRestrict(child);
         return;
     }
+    launcherMountProc();
     launcherGiveFilter();
     qemuCommandConfine(argv, child->kvm, true);
 }
@@ -287,14 +297,16 @@ launcherChild(LauncherChild *child, uid_t user, gid_t group)
 
 /*
  * A process in a namespace of processes, which it is the first one of: when it ends, so do all
- * others in it, at whatever moment that is. Returns as fork() does.
+ * others in it, at whatever moment that is. It has one of mounts for the /proc of that. Returns
+ * as fork() does.
  */
 static pid_t
 launcherClone(const Options *options)
 {
     if (options->without & UNPROTECTED_QEMU_NAMESPACES)
         return fork();
-    return syscall(SYS_clone, CLONE_NEWUSER | CLONE_NEWPID | SIGCHLD, NULL, NULL, NULL, NULL);
+    return syscall(SYS_clone, CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | SIGCHLD, NULL, NULL,
+                   NULL, NULL);
 }
 
 /*
