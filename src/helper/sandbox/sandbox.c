@@ -181,7 +181,7 @@ sandboxLeaveHost(Failure *failure)
     return 0;
 }
 
-/* GLib has a thread of its own already. Returns -1 with errno set. */
+/* When the enclave runs there are several threads. Returns -1 with errno set. */
 static int
 sandboxSetFilter(const struct sock_filter *filter, size_t n)
 {
