@@ -56,7 +56,7 @@ QEMU = [
 ]
 # What helpers open, and descriptors that they inherit
 HELPER = [
-    ("/usr/lib/x86_64-linux-gnu/libglib-2.0.so.0", "rm"),
+    ("/usr/lib/x86_64-linux-gnu/libc.so.6", "rm"),
     ("/usr/libexec/libvirt_nitro", "rm"),
     ("/usr/share/locale/de/LC_MESSAGES/libvirt-nitro.mo", "r"),
     ("/usr/lib/locale/C.utf8/LC_CTYPE", "r"),
@@ -76,7 +76,7 @@ HELPER = [
     ("/usr/bin/qemu-system-x86_64", "x"),
 ]
 CHECK = [
-    ("/usr/lib/x86_64-linux-gnu/libcbor.so.0.8", "rm"),
+    ("/usr/lib/x86_64-linux-gnu/libnettle.so.8", "rm"),
     ("/usr/libexec/libvirt_nitro_check", "rm"),
     ("/usr/share/locale/de/LC_MESSAGES/libvirt-nitro.mo", "r"),
     ("/var/lib/libvirt/images/hello.eif", "r"),

@@ -184,8 +184,20 @@ class InstallTest(unittest.TestCase):
         needed = subprocess.run(["readelf", "--dynamic", plugin], capture_output=True, text=True,
                                 check=True).stdout
         self.assertIn("[libvirt.so.0]", needed)
-        for library in ("libcbor", "libdeflate", "libgnutls", "libnettle"):
+        for library in ("libdeflate", "libgnutls", "libnettle"):
             self.assertNotIn(library, needed)
+
+    def test_helper_has_its_libraries_in_itself(self):
+        """it starts once for each enclave, and would wait for the dynamic loader"""
+        helper = next(path for path in pathlib.Path(self.scratch.name).rglob("libvirt_nitro")
+                      if path.is_file())
+        dynamic = subprocess.run(["readelf", "--dynamic", helper], capture_output=True, text=True,
+                                 check=True).stdout
+        self.assertIn("[libc.so.6]", dynamic)
+        self.assertIn("BIND_NOW", dynamic)
+        for library in ("libcbor", "libdeflate", "libglib", "libgnutls", "libnettle",
+                        "libpcre2", "libyajl"):
+            self.assertNotIn(library, dynamic)
 
     def test_stock_client_keeps_its_library(self):
         if not os.path.exists("/usr/bin/virsh"):

@@ -17,14 +17,13 @@
  *     |      lifecycleEnd(), from any phase, once
  *   ended    the last event is being sent
  *
- * Commands and signals come in at any time. All state is the main thread's; the two
- * worker threads hand over their results by an idle source.
+ * Commands and signals come in at any time. All state is the main thread's; the worker
+ * that loads the image and the thread that measures it hand over their results by an idle
+ * source.
  */
 
 #include "lifecycle.h"
 
-#include <glib-unix.h>
-#include <signal.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -33,6 +32,8 @@
 #include "control.h"
 #include "helper_protocol.h"
 #include "common/log.h"
+#include "common/signals.h"
+#include "common/worker.h"
 #include "nitro_gettext.h"
 #include "sandbox/sandbox.h"
 #include "sandbox/unprotected.h"
@@ -41,7 +42,7 @@
 #define LIFECYCLE_FLUSH_MS 1000
 #define LIFECYCLE_FLUSH_STEP_MS 10
 
-/* How long the end on request waits for the thread that loads the image, in milliseconds */
+/* How long the end on request waits for the worker that loads the image, in milliseconds */
 #define LIFECYCLE_CANCEL_MS 2000
 
 typedef enum {
@@ -60,10 +61,10 @@ static const char *const phaseNames[] = {
 
 typedef struct _Lifecycle Lifecycle;
 
-/* A worker thread's task; owned by the thread, then by the idle source that ends it. */
+/* What another thread does; owned by that one, then by the idle source that ends it. */
 typedef struct {
     Lifecycle *lifecycle;
-    GThread *thread;
+    GThread *thread; /* NULL: it is the worker's */
     int rc;
     Failure failure;              /* of loading */
     EifMeasurements measurements; /* the result of measuring */
@@ -85,9 +86,9 @@ struct _Lifecycle {
     Failure failure;      /* of the event "failed" */
     gint64 flushEnd;      /* when the last event is given up, monotonic microseconds */
 
-    unsigned int tasks; /* worker threads that have not been joined */
+    unsigned int tasks; /* of other threads that have not been ended */
     int cancel;         /* not 0: they are to stop */
-    guint cancelTimer;  /* of the one that loads the image; 0: it is not waited for */
+    guint cancelTimer;  /* of the one to load the image; 0: it is not waited for */
     bool measured;
     EifMeasurements measurements;
     char *measureError; /* why there are no measurements, or NULL */
@@ -229,25 +230,21 @@ lifecycleFail(Lifecycle *lifecycle, Failure *failure)
     lifecycleEnd(lifecycle, NULL);
 }
 
-/* Returns 0, or -1 with @error set. */
-static int
-lifecycleRunTask(Lifecycle *lifecycle, const char *name, GThreadFunc func, GError **error)
+static Task *
+lifecycleNewTask(Lifecycle *lifecycle)
 {
     Task *task = g_new0(Task, 1);
 
     task->lifecycle = lifecycle;
-    if (!(task->thread = g_thread_try_new(name, func, task, error))) {
-        g_free(task);
-        return -1;
-    }
     lifecycle->tasks++;
-    return 0;
+    return task;
 }
 
 static void
 lifecycleEndTask(Task *task)
 {
-    g_thread_join(task->thread);
+    if (task->thread)
+        g_thread_join(task->thread);
     task->lifecycle->tasks--;
     failureClear(&task->failure);
     g_clear_error(&task->error);
@@ -271,7 +268,7 @@ lifecycleOnMeasured(gpointer opaque)
     return G_SOURCE_REMOVE;
 }
 
-/* The guest boots meanwhile: it goes first. */
+/* The guest boots meanwhile: it goes first. So the thread is none that has other work to do. */
 static gpointer
 lifecycleMeasureThread(gpointer opaque)
 {
@@ -318,6 +315,7 @@ lifecycleOnStarted(const BackendStatus *status, void *opaque)
     g_auto(Failure) failure = {0};
     g_autoptr(GError) error = NULL;
     JsonWriter *event;
+    Task *task;
 
     if (lifecycle->phase != PHASE_PREPARE)
         return;
@@ -333,8 +331,13 @@ lifecycleOnStarted(const BackendStatus *status, void *opaque)
     event = controlEventNew(NITRO_EVENT_STARTED);
     lifecycleAddStatus(lifecycle, event);
     controlEventSend(lifecycle->control, event);
-    if (lifecycleRunTask(lifecycle, "measure", lifecycleMeasureThread, &error) < 0)
+
+    task = lifecycleNewTask(lifecycle);
+    task->thread = g_thread_try_new("measure", lifecycleMeasureThread, task, &error);
+    if (!task->thread) {
         lifecycle->measureError = g_strdup(error->message);
+        lifecycleEndTask(task);
+    }
 }
 
 static void
@@ -407,8 +410,9 @@ lifecycleOnLoaded(gpointer opaque)
     return G_SOURCE_REMOVE;
 }
 
-static gpointer
-lifecycleLoadThread(gpointer opaque)
+/* In the worker */
+static void
+lifecycleLoad(void *opaque)
 {
     Task *task = opaque;
     const Lifecycle *lifecycle = task->lifecycle;
@@ -421,14 +425,14 @@ lifecycleLoadThread(gpointer opaque)
                                             options->expectsPcr ? &options->expected : NULL,
                                             &lifecycle->cancel, &task->failure);
     lifecycleDefer(lifecycleOnLoaded, task);
-    return NULL;
 }
 
-static gboolean lifecycleOnSignal(gpointer opaque);
+static void lifecycleOnSignal(void *opaque);
 
 /*
  * From here on this process can open nothing, and make none. The order counts: namespaces are for
- * processes of one thread, capabilities are a thread's own, and GLib makes one for its signals.
+ * processes of one thread, capabilities are a thread's own, and processes that are forked do not
+ * have signals caught.
  */
 static int
 lifecycleConfine(Lifecycle *lifecycle, Failure *failure)
@@ -442,11 +446,9 @@ lifecycleConfine(Lifecycle *lifecycle, Failure *failure)
             (!(options->without & UNPROTECTED_NAMESPACES) && sandboxLeaveHost(failure) < 0))
             return -1;
     }
-    if (sandboxDropCapabilities(failure) < 0)
+    if (sandboxDropCapabilities(failure) < 0 ||
+        signalsCatch(lifecycleOnSignal, lifecycle, failure) < 0 || workerBegin(failure) < 0)
         return -1;
-
-    g_unix_signal_add(SIGTERM, lifecycleOnSignal, lifecycle);
-    g_unix_signal_add(SIGINT, lifecycleOnSignal, lifecycle);
     return sandboxEnter(lifecycleGetProcess(lifecycle), failure);
 }
 
@@ -455,7 +457,6 @@ lifecycleBegin(Lifecycle *lifecycle)
 {
     const Options *options = lifecycle->options;
     g_auto(Failure) failure = {0};
-    g_autoptr(GError) error = NULL;
 
     lifecycle->backend = options->machine == OPTIONS_MACHINE_NITRO ? &backendDevice :
                                                                      &backendEmulated;
@@ -468,11 +469,7 @@ lifecycleBegin(Lifecycle *lifecycle)
         lifecycleFail(lifecycle, &failure);
         return;
     }
-    if (lifecycleRunTask(lifecycle, "image", lifecycleLoadThread, &error) < 0) {
-        failureSet(&failure, NITRO_FAILURE_RESOURCE, "The image cannot be loaded: %s",
-                   error->message);
-        lifecycleFail(lifecycle, &failure);
-    }
+    workerRun("image", lifecycleLoad, lifecycleNewTask(lifecycle));
 }
 
 static gboolean
@@ -510,12 +507,11 @@ lifecycleOnTerminate(gpointer opaque)
     return G_SOURCE_REMOVE;
 }
 
-static gboolean
-lifecycleOnSignal(gpointer opaque)
+static void
+lifecycleOnSignal(void *opaque)
 {
     logInfo("Ending on a signal");
     lifecycleOnTerminate(opaque);
-    return G_SOURCE_CONTINUE;
 }
 
 static void

@@ -88,9 +88,9 @@ static const FilterRule commonCalls[] = {
     {"exit", FILTER_ALWAYS},
 
     /*
-     * signals: GLib's handlers are there already, and the one of this filter shall stay. There is no
-     * call that sends one, as a filter does not know which processes are others: abort() ends by
-     * this filter as well
+     * signals: those that are waited for are blocked already, and the handler of this filter shall
+     * stay. There is no call that sends one, as a filter does not know which processes are others:
+     * abort() ends by this filter as well
      */
     {"rt_sigprocmask", FILTER_ALWAYS},
     {"rt_sigreturn", FILTER_ALWAYS},

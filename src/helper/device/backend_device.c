@@ -7,24 +7,24 @@
  *
  * The state machine; each phase ends with the function at its arrow:
  *
- *   load     the load thread, loadSteps[]: NE_CREATE_VM, huge pages, the image in them
+ *   load     the worker, loadSteps[]: NE_CREATE_VM, huge pages, the image in them
  *     |      deviceStart()
- *   prepare  a worker, prepareSteps[]: NE_SET_USER_MEMORY_REGION, NE_ADD_VCPU; meanwhile the
+ *   prepare  the worker, prepareSteps[]: NE_SET_USER_MEMORY_REGION, NE_ADD_VCPU; meanwhile the
  *     |      broker gets the heartbeat's port
  *     |      deviceTryStart(), when both are done
- *   start    a worker: NE_START_ENCLAVE
+ *   start    the worker: NE_START_ENCLAVE
  *     |      deviceOnStarted()
  *   boot     the heartbeat is waited for
  *     |      deviceOnBooted()
  *   run      until the enclave's descriptor hangs up
  *     |      deviceEnd(), from prepare on, once
- *   close    a worker closes the descriptor, by which the enclave ends
+ *   close    the worker closes the descriptor, by which the enclave ends
  *     |      deviceConclude()
  *   gone     one event has told lifecycle.c how it ended
  *
  * Calls of the device can block for two minutes, out of reach of any signal, so none is made
- * in the main thread: one worker at a time makes them, a thread, as the driver wants all
- * calls from one address space. All other state is the main thread's.
+ * in the main thread: the worker makes them, a thread, as the driver wants all calls from one
+ * address space. All other state is the main thread's.
  *
  * The image is complete before its memory is donated; nothing forks; and the enclave has one
  * descriptor: each of these the driver would punish with another enclave than the one meant,
@@ -43,6 +43,7 @@
 #include "heartbeat/heartbeat_broker.h"
 #include "helper_protocol.h"
 #include "common/log.h"
+#include "common/worker.h"
 #include "device/ne_device.h"
 #include "device/ne_error.h"
 #include "device/vsock_console.h"
@@ -78,7 +79,7 @@ typedef struct {
 
     EnclaveHost *host; /* where it is read which huge pages there are */
 
-    /* What the thread at work has; from one to the next it is handed over. */
+    /* What the thread at work has; from the worker to the main thread and back it is handed over. */
     int enclave; /* -1: none, or closed */
     EnclaveMemory memory;
     uint64_t imageOffset; /* bytes in the memory */
@@ -91,7 +92,7 @@ typedef struct {
     bool measured; /* whether @measurements are there, as some were expected */
     EifMeasurements measurements;
 
-    bool busy;      /* a worker runs */
+    bool busy;      /* the worker works */
     int terminated; /* terminate() has been called */
     HeartbeatBroker *broker;
     bool listening; /* the port of the heartbeat is ours, or not needed */
@@ -103,10 +104,9 @@ typedef struct {
     Failure failure;    /* or why it was not started */
 } Device;
 
-/* A worker's task; owned by the thread, then by the idle source that ends it. */
+/* The worker's task; owned by it, then by the idle source that ends it. */
 typedef struct {
     Device *device;
-    GThread *thread;
     int (*work)(Device *device, Failure *failure);
     void (*done)(Device *device, int rc, Failure *failure);
     int rc;
@@ -158,7 +158,7 @@ deviceOpen(void *instance, Failure *failure G_GNUC_UNUSED)
     return 0;
 }
 
-/* In a worker: the steps of a phase */
+/* In the worker: the steps of a phase */
 
 static bool
 deviceIsCancelled(const Device *device, Failure *failure)
@@ -434,7 +434,7 @@ deviceLoad(void *instance, Image *image, const EifMeasurements *expected G_GNUC_
     return rc;
 }
 
-/* In the main thread: workers */
+/* In the main thread: the worker */
 
 static gboolean
 deviceOnTask(gpointer opaque)
@@ -442,7 +442,6 @@ deviceOnTask(gpointer opaque)
     DeviceTask *task = opaque;
     Device *device = task->device;
 
-    g_thread_join(task->thread);
     device->busy = false;
     task->done(device, task->rc, &task->failure);
     failureClear(&task->failure);
@@ -450,39 +449,27 @@ deviceOnTask(gpointer opaque)
     return G_SOURCE_REMOVE;
 }
 
-static gpointer
-deviceThread(gpointer opaque)
+static void
+deviceWork(void *opaque)
 {
     DeviceTask *task = opaque;
 
     task->rc = task->work(task->device, &task->failure);
     g_idle_add_full(G_PRIORITY_DEFAULT, deviceOnTask, task, NULL);
-    return NULL;
 }
 
-/*
- * Runs @work in a worker, a thread called @name, then @done in the main thread. Returns 0, or
- * -1 with @failure set.
- */
-static int
+/* Runs @work in the worker, called @name meanwhile, then @done in the main thread. */
+static void
 deviceRun(Device *device, const char *name, int (*work)(Device *device, Failure *failure),
-          void (*done)(Device *device, int rc, Failure *failure), Failure *failure)
+          void (*done)(Device *device, int rc, Failure *failure))
 {
     DeviceTask *task = g_new0(DeviceTask, 1);
-    g_autoptr(GError) error = NULL;
 
     task->device = device;
     task->work = work;
     task->done = done;
     device->busy = true;
-    if ((task->thread = g_thread_try_new(name, deviceThread, task, &error)))
-        return 0;
-
-    device->busy = false;
-    g_free(task);
-    failureSet(failure, NITRO_FAILURE_RESOURCE, "The enclave cannot be set up: %s",
-               error->message);
-    return -1;
+    workerRun(name, deviceWork, task);
 }
 
 /* The end */
@@ -512,18 +499,13 @@ deviceOnClosed(Device *device, int rc G_GNUC_UNUSED, Failure *failure G_GNUC_UNU
     deviceConclude(device);
 }
 
-/* A worker that is still at its work closes afterwards. */
+/* If the worker is still at its work, it closes afterwards. */
 static void
 deviceClose(Device *device)
 {
-    g_auto(Failure) failure = {0};
-
     if (device->busy || device->phase == DEVICE_GONE)
         return;
-    if (deviceRun(device, "close", deviceWorkClose, deviceOnClosed, &failure) < 0) {
-        deviceRelease(device);
-        deviceConclude(device);
-    }
+    deviceRun(device, "close", deviceWorkClose, deviceOnClosed);
 }
 
 static gboolean
@@ -644,13 +626,10 @@ deviceOnStarted(Device *device, int rc, Failure *failure)
 static void
 deviceTryStart(Device *device)
 {
-    g_auto(Failure) failure = {0};
-
     if (device->phase != DEVICE_PREPARE || !device->prepared || !device->listening)
         return;
     device->phase = DEVICE_START;
-    if (deviceRun(device, "start", deviceStartEnclave, deviceOnStarted, &failure) < 0)
-        deviceEnd(device, NULL, &failure);
+    deviceRun(device, "start", deviceStartEnclave, deviceOnStarted);
 }
 
 static void
@@ -690,16 +669,13 @@ static const HeartbeatBrokerEvents deviceBrokerEvents = {
 };
 
 static int
-deviceStart(void *instance, Failure *failure)
+deviceStart(void *instance, Failure *failure G_GNUC_UNUSED)
 {
     Device *device = instance;
     const Options *options = device->options;
 
     device->phase = DEVICE_PREPARE;
-    if (deviceRun(device, "prepare", deviceWorkPrepare, deviceOnPrepared, failure) < 0) {
-        deviceRelease(device);
-        return -1;
-    }
+    deviceRun(device, "prepare", deviceWorkPrepare, deviceOnPrepared);
     if (options->heartbeat)
         device->broker = heartbeatBrokerNew(options->brokerFd,
                                             heartbeatTimeout(options, device->image.size),
@@ -729,7 +705,7 @@ deviceDestroy(void *instance)
 
     g_clear_pointer(&device->broker, heartbeatBrokerFree);
     g_clear_pointer(&device->console, vsockConsoleFree);
-    /* A worker is stuck in the kernel: what it works with ends with the process. */
+    /* The worker is stuck in the kernel: what it works with ends with the process. */
     if (device->busy)
         return;
 

@@ -16,9 +16,7 @@
 
 #include "heartbeat/broker.h"
 
-#include <glib-unix.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
@@ -31,6 +29,7 @@
 #include "common/json_stream.h"
 #include "common/listener.h"
 #include "common/log.h"
+#include "common/signals.h"
 #include "sandbox/sandbox.h"
 #include "nitro_limits.h"
 
@@ -122,15 +121,14 @@ brokerArmIdle(Broker *broker)
     broker->idle = g_timeout_add(BROKER_GRACE_MS, brokerOnIdle, broker);
 }
 
-static gboolean
-brokerOnSignal(gpointer opaque)
+static void
+brokerOnSignal(void *opaque)
 {
     Broker *broker = opaque;
 
     logInfo("Ending on a signal");
     brokerRetire(broker);
     g_main_loop_quit(broker->loop);
-    return G_SOURCE_CONTINUE;
 }
 
 static void
@@ -365,10 +363,9 @@ brokerRun(int listenFd, Failure *failure)
     brokerArmIdle(&broker);
     broker.listener = listenerNew(listenFd, "A client", brokerOnClient, &broker);
 
-    g_unix_signal_add(SIGTERM, brokerOnSignal, &broker);
-    g_unix_signal_add(SIGINT, brokerOnSignal, &broker);
-
-    rc = sandboxEnter(SANDBOX_BROKER, failure);
+    rc = signalsCatch(brokerOnSignal, &broker, failure);
+    if (rc == 0)
+        rc = sandboxEnter(SANDBOX_BROKER, failure);
     if (rc == 0)
         g_main_loop_run(broker.loop);
 

@@ -35,18 +35,21 @@ sandboxFail(Failure *failure, const char *what)
     return -1;
 }
 
-/* Who has no capabilities in its user namespace may not take them off the bounding set, either. */
 int
 sandboxDropCapabilities(Failure *failure)
 {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {0};
-    int capability;
+    int capability = 0;
 
-    for (capability = 0; prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0; capability++) {
-        if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0 && errno != EPERM)
-            return sandboxFail(failure, "prctl(PR_CAPBSET_DROP)");
-    }
+    while (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0)
+        capability++;
+    /*
+     * EINVAL: no capability has that number. Who has none in its user namespace may not take any off
+     * the bounding set, either.
+     */
+    if (errno != EINVAL && errno != EPERM)
+        return sandboxFail(failure, "prctl(PR_CAPBSET_DROP)");
     if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
         return sandboxFail(failure, "prctl(PR_CAP_AMBIENT)");
     if (syscall(SYS_capset, &header, none) < 0)
@@ -178,7 +181,7 @@ sandboxLeaveHost(Failure *failure)
     return 0;
 }
 
-/* GLib has a thread of its own already. Returns -1 with errno set. */
+/* When the enclave runs there are several threads. Returns -1 with errno set. */
 static int
 sandboxSetFilter(const struct sock_filter *filter, size_t n)
 {

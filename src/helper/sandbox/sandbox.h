@@ -11,7 +11,7 @@
  *     |              the options are read; files are opened; the launcher of QEMU is forked
  *   sandboxLeaveHost()         the emulated machine: the file system and the network are left
  *   sandboxDropCapabilities()
- *     |              signals are caught, for which GLib makes a thread
+ *     |              signals are caught, the worker is made
  *   sandboxEnter()   only the system calls of the set up are allowed from here on, in which the
  *     |              image is read
  *   sandboxTighten() the enclave runs: fewer calls are
