@@ -76,7 +76,7 @@ class PluginTest(unittest.TestCase):
 
     def test_made_up(self):
         content, count = PRIVATE.subn(rb"\g<1>9\0", plugin(BUILD))
-        self.assertEqual(count, 1)
+        self.assertGreater(count, 0)
         self.install(content)
         self.refuse(BUILD, re.sub(r"\d+$", "9", version(BUILD)))
 
