@@ -159,7 +159,7 @@ class Driver(KernelTest):
     def test_errors(self):
         """what the driver refuses is said in a sentence"""
         for texts, more in (
-                (['CPU pool', '2-5'], {'vcpu': "<vcpu cpuset='0,1'>2</vcpu>"}),
+                (['CPU 1'], {'vcpu': "<vcpu cpuset='1'>1</vcpu>"}),
                 (['CPU pool', '2-5'], {'vcpu': '<vcpu>8</vcpu>'}),
                 (['huge pages'], {'memory': '2048'})):
             with self.subTest(more):

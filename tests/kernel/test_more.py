@@ -173,10 +173,7 @@ class More(KernelTest):
 class Wrong(KernelTest):
 
     ENCLAVES = ('--byte', '1')
-
-    @classmethod
-    def warm_up(cls):
-        cls.make_image()
+    WARM_UP = {'heartbeat': 'no'}
 
     def test_heartbeat(self):
         self.refuse_start(FAILED, '0x01', '0xb7')
@@ -185,10 +182,7 @@ class Wrong(KernelTest):
 class Silent(KernelTest):
 
     ENCLAVES = ('--no-heartbeat',)
-
-    @classmethod
-    def warm_up(cls):
-        cls.make_image()
+    WARM_UP = {'heartbeat': 'no'}
 
     def test_heartbeat(self):
         xml = self.xml('silent').replace("heartbeat enabled='yes'",
