@@ -19,7 +19,7 @@ import subprocess
 import kernelcase
 from kernelcase import PATIENCE, KernelTest, huge_pages, libvirt
 
-from daemon import BUILD, NOBODY, READ_ALL, SETPRIV, wait_until
+from daemon import BUILD, NOBODY, SETPRIV, wait_until
 from e2etest import BOOTED, CRASHED, RUNNING, SHUTDOWN, STARTED, Background
 
 MODULE = os.path.join(BUILD, 'tests', 'kernel', 'guest', 'module', 'nitro_enclaves.ko')
@@ -133,7 +133,7 @@ class More(KernelTest):
     @contextlib.contextmanager
     def session(self, groups):
         own = kernelcase.daemon.NitroDaemon()
-        own.prefix = [SETPRIV, f'--reuid={NOBODY}', f'--regid={NOBODY}', *groups, *READ_ALL]
+        own.prefix = [SETPRIV, f'--reuid={NOBODY}', f'--regid={NOBODY}', *groups]
         try:
             own.start()
             conn = libvirt.open(own.uri)
