@@ -225,6 +225,8 @@ static void end_gone(Enclave *enclaves)
         }
         enclaves[n].seen = false;
     }
+    while (waitpid(-1, NULL, WNOHANG) > 0)
+        continue;
 }
 
 static void read_options(int argc, char **argv)
@@ -268,6 +270,8 @@ int main(int argc, char **argv)
 
     read_options(argc, argv);
     signal(SIGPIPE, SIG_IGN);
+    /* the children of an enclave's process become ours when it is killed */
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
     for (;;) {
         FILE *slots = fopen(SLOTS, "re");
 

@@ -144,7 +144,7 @@ def run(args, directory):
 def main():
     parser = argparse.ArgumentParser(description='Runs a test in a guest.')
     parser.add_argument('--machine', choices=MACHINES, default='plain')
-    parser.add_argument('--seconds', type=int, default=240, help='how long the test may take')
+    parser.add_argument('--seconds', type=int, default=900, help='how long the test may take')
     parser.add_argument('--record', metavar='FILE', help='where the trace of the driver goes')
     parser.add_argument('test', help='the test file')
     parser.add_argument('cases', nargs='*')

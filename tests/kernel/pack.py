@@ -11,22 +11,26 @@ the tests are in an initrd of their own, below "files", and lie above the 9P sha
 packed is found there: that is slower, not different.
 """
 
+import importlib.util
+import marshal
 import os
 import pathlib
 import re
 import stat
+import struct
 import subprocess
 import sys
 import sysconfig
 
 from initrd import read_file, write_cpio
 
+FILES = ['/etc/group', '/etc/ld.so.cache', '/etc/nsswitch.conf', '/etc/passwd']
 PROGRAMS = ['bwrap', 'busybox', 'mount', 'setpriv', 'sh', 'virsh']
 BUILT = ['src/nitro/virtnitrod', 'src/nitro/libvirt_driver_nitro.so', 'src/helper/libvirt_nitro',
          'src/check/libvirt_nitro_check', 'tests/kernel/enclaves']
 # Parts of Python that no test uses
 LEFT_OUT = re.compile(r'/(test|tests|idlelib|lib2to3|tkinter|turtledemo|ensurepip|pydoc_data|'
-                      r'config-[^/]*)(/|$)|\.opt-[12]\.pyc$')
+                      r'config-[^/]*)(/|$)')
 
 
 def below(top, pattern):
@@ -45,9 +49,9 @@ def files(source, build):
     found = [subprocess.run(['which', name], capture_output=True, text=True,
                             check=True).stdout.strip() for name in PROGRAMS]
     found += [os.path.join(build, name) for name in BUILT]
-    found.append(sys.executable)
+    found += [sys.executable, *FILES]
     stdlib = sysconfig.get_path('stdlib')
-    found += below(stdlib, '*.py') + below(stdlib, '*.pyc') + below(stdlib, '*.so')
+    found += below(stdlib, '*.py') + below(stdlib, '*.so')
     found += below(sysconfig.get_path('purelib', 'posix_prefix'), 'libvirt*')
     import libvirtmod  # pylint: disable=import-outside-toplevel
     import libvirt     # pylint: disable=import-outside-toplevel
@@ -56,6 +60,19 @@ def files(source, build):
         os.path.join(source, 'tests', 'kernel'), '*')
     programs = [path for path in found if os.access(path, os.X_OK) or '.so' in path]
     return set(found) | libraries(programs)
+
+
+def bytecode(path):
+    """
+    What Python makes of the module @path, marked as not to be compared with it: in the guest it would be
+    made anew for each one, as the times of files are others, and that takes long there.
+    """
+    cache = importlib.util.cache_from_source(path)
+    if os.path.exists(cache) and os.path.getmtime(cache) >= os.path.getmtime(path):
+        code = read_file(cache)[16:]
+    else:
+        code = marshal.dumps(compile(read_file(path), path, 'exec', dont_inherit=True))
+    return importlib.util.MAGIC_NUMBER + struct.pack('<IQ', 1, 0) + code
 
 
 class Archive:
@@ -84,6 +101,10 @@ class Archive:
         else:
             mode = stat.S_IMODE(os.stat(path).st_mode)
             self.entries[path] = (stat.S_IFREG | mode, (0, 0), read_file(path))
+            if path.endswith('.py'):
+                cache = importlib.util.cache_from_source(path)
+                self.entries.setdefault(os.path.dirname(cache), (stat.S_IFDIR | 0o755, (0, 0), b''))
+                self.entries[cache] = (stat.S_IFREG | 0o644, (0, 0), bytecode(path))
 
     def write(self, path):
         write_cpio(path, [('files', stat.S_IFDIR | 0o755, (0, 0), b'')] +
