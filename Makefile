@@ -97,6 +97,20 @@ install: build
 uninstall:
 	DESTDIR=$(abspath $(DESTDIR)) $(NINJA) $(BUILD) --quiet remove
 
+# Packages for Debian's SUITE, by default this machine's
+SUITE ?= $(shell . /etc/os-release; echo $$VERSION_CODENAME)
+PACKAGES ?= packages/$(SUITE)
+
+.PHONY: deb rpm check-packages
+deb:
+	scripts/build-deb $(SUITE) $(PACKAGES)
+
+rpm: deb
+	scripts/build-rpm $(SUITE) $(PACKAGES) $(PACKAGES)/rpm
+
+check-packages: deb
+	scripts/check-packages $(SUITE) $(PACKAGES)
+
 bench-%: build
 	$(NINJA) $(BUILD) --quiet hello bench-modules
 	LIBVIRT_NITRO_BUILD=$(abspath $(BUILD)) bench/bench-$*
