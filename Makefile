@@ -50,11 +50,14 @@ check: build
 	$(NINJA) $(BUILD) --quiet hello-all kernel-guest
 	$(TEST) -C $(BUILD) --suite libvirt-nitro --no-suite slow
 
+# All of them; CI runs fewer
+ASAN_SUITES ?= libvirt-nitro
+
 check-asan: source
 	$(MAKE) --no-print-directory $(BUILD_ASAN)/build.ninja
 	$(NINJA) $(BUILD_ASAN) --quiet
 	$(NINJA) $(BUILD_ASAN) --quiet hello-all
-	$(TEST) -C $(BUILD_ASAN) --suite libvirt-nitro --no-suite slow --no-suite clients --no-suite kernel
+	$(TEST) -C $(BUILD_ASAN) $(ASAN_SUITES:%=--suite %) --no-suite slow --no-suite clients --no-suite kernel
 
 # The daemon, the plugin and the tests of the other versions of libvirt, or of VERSION alone
 check-libvirt: build
@@ -71,6 +74,7 @@ check-tsan: source
 check-slow: build
 	$(NINJA) $(BUILD) --quiet hello-all kernel-guest
 	$(TEST) -C $(BUILD) --suite slow
+	$(MAKE) --no-print-directory check-asan
 	scripts/check-in-root trixie
 
 # For aarch64, on a machine of another architecture: without what libvirt has more

@@ -103,6 +103,30 @@ class InstallTest(unittest.TestCase):
                 self.assertIn(" .dynsym ", sections)
                 self.assertEqual(" .symtab " not in sections, strip)
 
+    def test_search_paths(self):
+        """libraries are looked for where they are installed, and nowhere below the working
+        directory"""
+        paths = {}
+        for path in self.paths:
+            file = pathlib.Path(self.scratch.name + path)
+            with file.open("rb") as stream:
+                if file.is_symlink() or stream.read(4) != b"\x7fELF":
+                    continue
+            dynamic = subprocess.run(["readelf", "--wide", "--dynamic", file], capture_output=True,
+                                     text=True, check=True).stdout
+            found = re.findall(r"\((?:RPATH|RUNPATH)\).*\[(.*)\]", dynamic)
+            if found:
+                paths[file.name] = found
+        private = str(pathlib.Path(next(path for path in self.paths
+                                        if path.endswith("/libvirt.so.0"))).parent)
+        self.assertEqual(paths, {
+            "libvirt-lxc.so.0": ["$ORIGIN"],
+            "libvirt-qemu.so.0": ["$ORIGIN"],
+            "libvirt_driver_nitro.so": [private],
+            "virt-nitro-validate": [private],
+            "virtnitrod": [private],
+        })
+
     def test_uninstall(self):
         """it removes all that was installed, and nothing else"""
         with tempfile.TemporaryDirectory(prefix="libvirt-nitro-uninstall-") as destdir:

@@ -123,14 +123,16 @@ nitroTestCheckComplete(const char *dir,
     for (i = 0; i < ncases; i++) {
         const char *const *name = (const void *) ((const char *) names + i * stride);
 
-        g_hash_table_add(known, g_strconcat(*name, ".xml", NULL));
+        g_hash_table_add(known, g_strdup(*name));
     }
 
     handle = g_dir_open(path, 0, &error);
     g_assert_no_error(error);
 
     while ((file = g_dir_read_name(handle))) {
-        if (g_str_has_suffix(file, ".xml") && !g_hash_table_contains(known, file)) {
+        g_autofree char *name = g_strndup(file, strcspn(file, "."));
+
+        if (g_str_has_suffix(file, ".xml") && !g_hash_table_contains(known, name)) {
             g_test_message("%s/%s belongs to no test", dir, file);
             g_test_fail();
         }

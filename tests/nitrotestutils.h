@@ -35,7 +35,7 @@ void nitroTestCompareToFile(const char *actual, const char *path);
 char *nitroTestTakeError(void);
 
 /*
- * Fails the test when the source directory @dir has a file *.xml that is not in the
- * @ncases names, which start at @names and are @stride bytes apart.
+ * Fails the test when the source directory @dir has a file NAME.xml, or NAME.SOMETHING.xml, whose
+ * name is not in the @ncases names, which start at @names and are @stride bytes apart.
  */
 void nitroTestCheckComplete(const char *dir, const void *names, size_t stride, size_t ncases);

@@ -76,6 +76,7 @@ class PluginTest(PluginBase):
     def test_own(self):
         self.install(plugin(BUILD))
         self.daemon.start(LIBVIRT_DRIVER_DIR=str(self.directory))
+        self.assertNotIn("install both of one build", self.daemon.logs())
 
     def test_made_up(self):
         content, count = PRIVATE.subn(rb"\g<1>9\0", plugin(BUILD))
