@@ -450,7 +450,7 @@ print(os.fstat(0).st_mode == os.stat('/dev/null').st_mode)
         """Threads call at once on the one connection, and a child meanwhile on its own."""
         self.mock.fault('NE_ADD_VCPU', hang=2)
         script = '''
-import ctypes, os, socket, threading, sys
+import ctypes, errno, os, socket, threading
 libc = ctypes.CDLL(None, use_errno=True)
 def call(fd, request, *values):
     argument = (ctypes.c_uint64 * 3)(*values)
@@ -466,7 +466,8 @@ for _ in range(100):
 child = os.fork()
 if child == 0:
     other = call(device, 0x8008ae20)
-    os._exit(0 if other[0] >= 0 and other[1] == 2 and call(enclave, 0xc010ae22, 1)[0] < 0 else 1)
+    wrong = call(enclave, 0x4018ae23, 0, 2 << 20, 0)[0], ctypes.get_errno()
+    os._exit(0 if other[0] >= 0 and other[1] == 2 and wrong == (-1, errno.EIO) else 1)
 assert os.waitpid(child, 0)[1] == 0
 for _ in range(100):
     socket.socket(socket.AF_VSOCK).close()
