@@ -19,7 +19,8 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / 'examples' / 'hello'))
 
-from ramdisk import find_modules, load_order, read_file, write_cpio  # pylint: disable=wrong-import-position
+from ramdisk import (  # pylint: disable=wrong-import-position
+    COMPRESSED, find_modules, load_order, read_file, read_module, write_cpio)
 
 # What these need comes along.
 MODULES = ['virtio_pci', '9pnet_virtio', '9p', 'overlay', 'vsock_loopback', 'vsock_diag',
@@ -28,13 +29,21 @@ MODULES = ['virtio_pci', '9pnet_virtio', '9p', 'overlay', 'vsock_loopback', 'vso
 BUSYBOX = '/bin/busybox'  # of Debian's package busybox-static
 
 
+def built_in(tree):
+    """Returns the names of the modules that the kernel of @tree, if one is there, is linked with."""
+    return {pathlib.PurePath(line).stem.replace('-', '_')
+            for path in pathlib.Path(tree).glob('**/modules.builtin')
+            for line in path.read_text(encoding='utf-8').splitlines()}
+
+
 def entries(init, trees):
     """Returns (path, mode, device, content) of everything in the initrd."""
-    available = {}
+    available, linked = {}, set()
     for tree in trees:
         available.update(find_modules(tree))
-    order = load_order(MODULES, available)
-    names = [os.path.basename(path) for path in order]
+        linked |= built_in(tree)
+    order = load_order([name for name in MODULES if name not in linked], available)
+    names = [os.path.basename(path).removesuffix(COMPRESSED) for path in order]
     directories = ['bin', 'files', 'changes', 'dev', 'host', 'modules', 'proc', 'root', 'sys']
     found = [(name, stat.S_IFDIR | 0o755, (0, 0), b'') for name in directories]
     # the kernel opens it for init before init has mounted anything
@@ -47,7 +56,7 @@ def entries(init, trees):
             found.append((f'bin/{name}', stat.S_IFLNK | 0o777, (0, 0), b'busybox'))
     found.append(('modules/load-order', stat.S_IFREG | 0o644, (0, 0),
                   ''.join(name + '\n' for name in names).encode()))
-    found += [(f'modules/{name}', stat.S_IFREG | 0o644, (0, 0), read_file(path))
+    found += [(f'modules/{name}', stat.S_IFREG | 0o644, (0, 0), read_module(path))
               for name, path in zip(names, order)]
     return found
 

@@ -756,7 +756,7 @@ out:
 }
 
 static const struct file_operations ctl_fops = {
-	.owner = THIS_MODULE, .open = simple_open, .llseek = no_llseek, .write = ctl_write,
+	.owner = THIS_MODULE, .open = simple_open, .write = ctl_write,
 };
 
 /* ---- "PCI bus" ---------------------------------------------------------- */
