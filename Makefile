@@ -71,6 +71,7 @@ check-tsan: source
 check-slow: build
 	$(NINJA) $(BUILD) --quiet hello-all kernel-guest
 	$(TEST) -C $(BUILD) --suite slow
+	scripts/check-libvirt --boot $(BUILD)
 	scripts/check-in-root trixie
 
 # For aarch64, on a machine of another architecture: without what libvirt has more
