@@ -75,6 +75,7 @@ check-slow: build
 	$(NINJA) $(BUILD) --quiet hello-all kernel-guest
 	$(TEST) -C $(BUILD) --suite slow
 	$(MAKE) --no-print-directory check-asan
+	scripts/check-libvirt --boot $(BUILD)
 	scripts/check-in-root trixie
 
 # For aarch64, on a machine of another architecture: without what libvirt has more
