@@ -20,6 +20,7 @@
 
 #include "check_image.h"
 #include "check_options.h"
+#include "eif.h"
 #include "common/json.h"
 #include "common/log.h"
 #include "helper_protocol.h"
@@ -83,6 +84,7 @@ prepare(Failure *failure)
     loadMessages();
     /* GLib looks for aliases of encodings when it needs one first, as for dates. */
     g_get_charset(NULL);
+    eifChooseChecksum();
     /* An image that has made this spin must not do so for ever. */
     if (setrlimit(RLIMIT_CPU, &limit) < 0 || setrlimit(RLIMIT_FSIZE, &none) < 0) {
         failureSet(failure, NITRO_FAILURE_INTERNAL, "the time of an image's check cannot be "

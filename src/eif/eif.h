@@ -176,6 +176,13 @@ typedef int (*EifSink)(const EifSection *section, const void *buf, size_t len,
                        void *opaque, GError **error);
 
 /*
+ * For a process that is about to lose the right to open files, and will check images then: has
+ * the checksum's code for this processor chosen. On ARM, libdeflate reads /proc/self/auxv for that,
+ * when it computes one for the first time.
+ */
+void eifChooseChecksum(void);
+
+/*
  * Reads the whole file once, front to back, hands the content of each section to
  * @sink piece by piece and compares the CRC-32 of all that was read, gaps between sections
  * among it, with the stored one. What @sink got is good only when this returns 0: a file that is
