@@ -652,3 +652,23 @@ eifSignatureRead(const uint8_t *section, size_t len, EifSignature *signature, GE
     }
     return readCose(parts.cose, signature, error);
 }
+
+int
+eifImageMeasureCertificate(const EifImage *image, int fd, EifMeasurements *measurements,
+                           GError **error)
+{
+    const EifSection *section = eifImageFindSection(image, EIF_SECTION_SIGNATURE);
+    g_autofree char *content = NULL;
+    g_autofree uint8_t *der = NULL;
+    size_t len;
+
+    if (!section)
+        return 0;
+    if (!(content = eifImageReadSection(fd, section, EIF_SIGNATURE_MAX, error)) ||
+        !(der = eifSignatureGetCertificate((const uint8_t *)content, section->size, &len, error)))
+        return -1;
+
+    eifExtend(der, len, measurements->pcr[8]);
+    measurements->valid[8] = true;
+    return 0;
+}
