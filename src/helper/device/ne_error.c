@@ -16,9 +16,11 @@
 #include <inttypes.h>
 #include <linux/nitro_enclaves.h>
 #include <string.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include "helper_protocol.h"
+#include "nitro_cpu_list.h"
 #include "nitro_gettext.h"
 
 #define NE_POOL_FILE "/sys/module/nitro_enclaves/parameters/ne_cpus"
@@ -166,14 +168,18 @@ static const char *const neAdvice[] = {
 static int nePoolFd = -1;
 static int neSiblingsFd = -1;
 
+/* The highest number of a CPU of this host */
+static unsigned int neLastCpu;
+
 void
 neErrorOpen(void)
 {
     nePoolFd = open(NE_POOL_FILE, O_RDONLY | O_CLOEXEC);
     neSiblingsFd = open(NE_SIBLINGS_FILE, O_RDONLY | O_CLOEXEC);
+    neLastCpu = get_nprocs_conf() - 1;
 }
 
-/* The first line of the file @fd, which holds a list of CPUs, or NULL (g_free). */
+/* The list of CPUs in the file @fd, see nitroCpuListExpand(); NULL if there is none (g_free). */
 static char *
 neReadList(int fd)
 {
@@ -183,10 +189,7 @@ neReadList(int fd)
     if (n < 0 || n > NE_CPU_LIST_MAX)
         return NULL;
     text[n] = '\0';
-    text[strcspn(text, "\n")] = '\0';
-    if (strspn(text, "0123456789,-") != strlen(text))
-        return NULL;
-    return g_steal_pointer(&text);
+    return nitroCpuListExpand(text, neLastCpu);
 }
 
 /* How many CPUs "1-3,5" has; with @cpu not NULL, whether it holds that one. */
