@@ -543,10 +543,11 @@ ERRORS = [
     (START, 274, 'unsupported', ['NE_START_ENCLAVE', 'newer kernel']),
     (INFO, 274, 'unsupported', ['NE_GET_IMAGE_LOAD_INFO', 'newer kernel']),
     (START, 275, 'config', ["a CID of the hypervisor's choice", "auto='yes'"]),
-    (CREATE, 'ENOMEM', 'resource', ['kernel has no memory', 'free memory']),
+    (CREATE, 'ENOMEM', 'resource', ['kernel or the Nitro Hypervisor has no memory', 'free memory']),
     (CREATE, 'EMFILE', 'resource', ['descriptor', 'limit']),
     (CREATE, 'ENFILE', 'resource', ['descriptor', 'file-max']),
-    (MEMORY, 'ENOMEM', 'resource', ['65536 KiB', 'kernel has no memory', 'free memory']),
+    (MEMORY, 'ENOMEM', 'resource', ['65536 KiB', 'kernel or the Nitro Hypervisor has no memory',
+                                    'free memory']),
     (MEMORY, 'EFAULT', 'resource', ['65536 KiB', 'hugetlb limits']),
     (START, 'ENOTTY', 'unsupported', ['not that of Nitro Enclaves', '/dev/nitro_enclaves']),
 ] + [
