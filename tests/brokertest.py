@@ -42,6 +42,8 @@ BUSY = {'event': 'port-busy', 'errno': errno.EADDRINUSE}
 # What other programs do that want the port
 BIND = f'''
 import socket
+print("started", flush=True)
+input()
 s = socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)
 s.bind((socket.VMADDR_CID_ANY, {PORT}))
 s.listen()
@@ -187,12 +189,16 @@ class BrokerCase(unittest.TestCase):
         self.assertLess(peak, 40 * 1024)
 
     @contextlib.contextmanager
-    def other_tool(self):
-        """Another program has the port."""
+    def other_tool(self, before=lambda: None):
+        """Another program has the port: right after before(), however long it took to start."""
         with subprocess.Popen([sys.executable, '-c', BIND], stdin=subprocess.PIPE,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                               env=dict(os.environ, **self.mock.environment())) as process:
             try:
+                self.assertEqual('started\n', process.stdout.readline())
+                before()
+                process.stdin.write('\n')
+                process.stdin.flush()
                 self.assertEqual('bound\n', process.stdout.readline())
                 yield
             finally:
@@ -357,9 +363,11 @@ class PortTest(BrokerCase):
 
     def test_left_to_others(self):
         """The port is free as soon as nobody waits; the broker goes later."""
-        self.start()
-        self.assert_served()
-        with self.other_tool():
+        def served():
+            self.start()
+            self.assert_served()
+
+        with self.other_tool(before=served):
             self.assertIsNone(self.process.poll())
             self.assertEqual(0, self.process.wait(GRACE + SHORT))
             self.assertRaises(ConnectionRefusedError, self.helper)
