@@ -76,7 +76,7 @@ HELPER = [
     ("/usr/bin/qemu-system-x86_64", "x"),
 ]
 CHECK = [
-    ("/usr/lib/x86_64-linux-gnu/libnettle.so.8", "rm"),
+    ("/usr/lib/x86_64-linux-gnu/libcbor.so.0.8", "rm"),
     ("/usr/libexec/libvirt_nitro_check", "rm"),
     ("/usr/share/locale/de/LC_MESSAGES/libvirt-nitro.mo", "r"),
     ("/var/lib/libvirt/images/hello.eif", "r"),

@@ -6,6 +6,7 @@
 #
 # LIBVIRT_NITRO_CHECK names the program. Its verdicts are compared as a whole: one line of JSON.
 
+import hashlib
 import json
 import os
 import re
@@ -81,8 +82,14 @@ class CheckCase(unittest.TestCase):
         self.assertEqual((line.count('\n'), line[-1]), (1, '\n'))
         return json.loads(line)
 
-    def good(self, data, *args, pcr0=None, **more):
-        self.assertEqual(self.verdict(data, *args, **more), {'pcr0': pcr0} if pcr0 else {})
+    def good(self, data, *args, **more):
+        self.assertEqual(self.verdict(data, *args, **more), {})
+
+    def good_signed(self, image, *args, pcr0=None):
+        pcrs = image.pcrs()
+        section = hashlib.sha384(image.sections[-1].data).hexdigest()
+        self.assertEqual(self.verdict(image, *args),
+                         {'signature': f'{pcr0 or pcrs[0]},{pcrs[8]},{section}'})
 
     def bad(self, code, text, data, *args, **more):
         self.assertEqual(self.verdict(data, *args, **more),
@@ -177,13 +184,14 @@ class Verdicts(CheckCase):
                 image = eifwriter.simple()
                 pcr0 = image.pcrs()[0]
                 signer = eifsigner.Signer(algorithm)
-                self.good(signer.sign(image), pcr0=pcr0)
-                self.good(signer.sign(image, encode=eifwriter.cbor_bytes), '--expect-pcr8',
-                          '--expect-pcr0', pcr0.upper(), pcr0=pcr0)
+                self.good_signed(signer.sign(image))
+                self.good_signed(signer.sign(image, encode=eifwriter.cbor_bytes),
+                                 '--expect-pcr8', '--expect-pcr0', pcr0.upper())
 
     def test_measured_by_the_helper(self):
         """what was signed is told, also when the image is another"""
-        self.good(eifsigner.Signer().sign(eifwriter.simple(), pcr0=bytes(48)), pcr0='00' * 48)
+        self.good_signed(eifsigner.Signer().sign(eifwriter.simple(), pcr0=bytes(48)),
+                         pcr0='00' * 48)
 
     def test_dates(self):
         for days, words in (((-9, -2), 'has expired on {0.end} UTC'),

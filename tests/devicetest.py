@@ -231,7 +231,8 @@ class ImageTest(DeviceCase):
 
     def test_signed(self):
         image = eifwriter.signed(kernel=os.urandom(3 * MIB), ramdisks=(b'', os.urandom(MIB)))
-        self.load(image.write(self.path('eif')), image.to_bytes())
+        self.load(image.write(self.path('eif')), image.to_bytes(), '--signature',
+                  image.signature())
 
     def test_unusual(self):
         """Gaps and reserved bits reach the hypervisor as they are: it decides."""
@@ -304,25 +305,28 @@ class ImageTest(DeviceCase):
     def test_expected_pcr(self):
         image = eifwriter.signed(kernel=os.urandom(3 * MIB))
         path = image.write(self.path('eif'))
-        good = [word for pcr, value in image.pcrs().items()
-                for word in ('--expect-pcr', f'{pcr}={value}')]
+        signature = ['--signature', image.signature()]
+        good = signature + [word for pcr, value in image.pcrs().items()
+                            for word in ('--expect-pcr', f'{pcr}={value}')]
         client = self.run_device(path, *good)
         client.event('booted')
         client.send(command='query-measurements', id=1)
         client.reply(1)
         self.terminate(client)
         with self.subTest('wrong'):
-            client = self.run_device(path, '--expect-pcr', '2=' + 'ab' * 48)
+            client = self.run_device(path, *signature, '--expect-pcr', '2=' + 'ab' * 48)
             self.assert_failed(client, 'image', 'PCR2', image.pcrs()[2], 'ab' * 48)
             self.assertFalse([line for line in self.calls() if 'enclave 2: NE_START' in line])
         with self.subTest('signed'):
-            client = self.run_device(path, '--signed-pcr0', 'ab' * 48)
+            _, pcr8, digest = image.signature().split(',')
+            client = self.run_device(path, '--signature', f"{'ab' * 48},{pcr8},{digest}")
             self.assert_failed(client, 'image', 'is not the one that was signed: its PCR0 is '
                                f"{image.pcrs()[0]}, and {'ab' * 48} was signed")
             self.assertFalse([line for line in self.calls() if 'enclave 3: NE_START' in line])
-            client = self.run_device(path, '--signed-pcr0', image.pcrs()[0])
-            client.event('booted')
-            self.terminate(client)
+            client = self.run_device(path, '--signature',
+                                     f"{image.pcrs()[0]},{pcr8},{'ab' * 48}")
+            self.assert_failed(client, 'image', 'its signature is not the one that was checked')
+            self.assertFalse([line for line in self.calls() if 'enclave 4: NE_START' in line])
         with self.subTest('assembled'):
             kernel = tinyguest.kernel(b'')
             pcrs = eifwriter.simple(kernel=kernel, cmdline=b'x', ramdisks=(b'',)).pcrs()
@@ -341,7 +345,8 @@ class ImageTest(DeviceCase):
     def test_measurements(self):
         image = eifwriter.signed(kernel=os.urandom(9 * MIB))
         with self.subTest('EIF'):
-            client = self.run_device(image.write(self.path('eif')))
+            client = self.run_device(image.write(self.path('eif')), '--signature',
+                                     image.signature())
             expected = {'hash': 'sha384',
                         **{f'pcr{pcr}': value for pcr, value in image.pcrs().items()}}
             self.assertEqual(expected, self.measurements(client)['return'])
@@ -538,10 +543,11 @@ ERRORS = [
     (START, 274, 'unsupported', ['NE_START_ENCLAVE', 'newer kernel']),
     (INFO, 274, 'unsupported', ['NE_GET_IMAGE_LOAD_INFO', 'newer kernel']),
     (START, 275, 'config', ["a CID of the hypervisor's choice", "auto='yes'"]),
-    (CREATE, 'ENOMEM', 'resource', ['kernel has no memory', 'free memory']),
+    (CREATE, 'ENOMEM', 'resource', ['kernel or the Nitro Hypervisor has no memory', 'free memory']),
     (CREATE, 'EMFILE', 'resource', ['descriptor', 'limit']),
     (CREATE, 'ENFILE', 'resource', ['descriptor', 'file-max']),
-    (MEMORY, 'ENOMEM', 'resource', ['65536 KiB', 'kernel has no memory', 'free memory']),
+    (MEMORY, 'ENOMEM', 'resource', ['65536 KiB', 'kernel or the Nitro Hypervisor has no memory',
+                                    'free memory']),
     (MEMORY, 'EFAULT', 'resource', ['65536 KiB', 'hugetlb limits']),
     (START, 'ENOTTY', 'unsupported', ['not that of Nitro Enclaves', '/dev/nitro_enclaves']),
 ] + [

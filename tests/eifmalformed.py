@@ -346,5 +346,5 @@ CONTENT = [
     ('DER with a length of five bytes', with_pem(pem(b'MIUAAAAAAAAA')), NOT_DER),
     ('DER of indefinite length', with_pem(pem(b'MIAAAA==')), NOT_DER),
     ('signature of 1 MiB and 1 byte', with_signature(bytes(1048577)),
-     'the signature section has more than the 1048576 bytes that are accepted'),
+     'the signature section has 1048577 bytes, more than the 1048576 that are accepted'),
 ]

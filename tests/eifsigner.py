@@ -83,7 +83,8 @@ class Signer:
         """Returns @image with a signature section; @pcr0 is what is signed if not its own."""
         content = payload(pcr0 or bytes.fromhex(image.pcrs()[0]), encode=encode)
         section = self.section(self.cose(content, **fields), encode)
-        return eifwriter.Image(image.sections + [eifwriter.Section(eifwriter.SIGNATURE, section)])
+        return eifwriter.Image(image.sections + [eifwriter.Section(eifwriter.SIGNATURE, section)],
+                               pem=self.pem)
 
 
 def rsa_certificate():

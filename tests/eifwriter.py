@@ -73,6 +73,7 @@ class Image:
         self.unused = 0
         self.crc = None
         self.trailer = b''
+        self.pem = CERTIFICATE_PEM  # in the signature section, if there is one
         self.extra_offsets = []  # for the table entries behind the last section
         for name, value in fields.items():
             if not hasattr(self, name):
@@ -109,6 +110,12 @@ class Image:
             f.write(self.to_bytes())
         return path
 
+    def signature(self):
+        """What libvirt_nitro_check tells of this image, which is signed: see EifSigned."""
+        section, = (section for section in self.sections if section.kind == SIGNATURE)
+        pcrs = self.pcrs()
+        return f'{pcrs[0]},{pcrs[8]},{hashlib.sha384(section.data).hexdigest()}'
+
     def pcrs(self):
         """The registers of this image by number, as hexadecimal text."""
         image = bootstrap = application = b''
@@ -126,7 +133,7 @@ class Image:
                     application += section.data
                 ramdisks += 1
             elif section.kind == SIGNATURE:
-                result[8] = extend(certificate_der())
+                result[8] = extend(certificate_der(self.pem))
         result.update({0: extend(image), 1: extend(bootstrap), 2: extend(application)})
         return result
 

@@ -276,8 +276,12 @@ class OptionsTest(HelperCase):
              'names none of the registers 0, 1, 2 and 8, which come from the image'),
             ('expect-pcr', '0=00', 'has 2 hexadecimal digits where SHA-384 has 96'),
             ('expect-pcr', '0=' + 'g' * 96, 'holds a character that is no hexadecimal digit'),
-            ('signed-pcr0', 'ab', 'has 2 hexadecimal digits where SHA-384 has 96'),
-            ('signed-pcr0', ' ' * 96, 'holds a character that is no hexadecimal digit'),
+            ('signature', 'ab', 'is not of the form PCR0,PCR8,DIGEST'),
+            ('signature', f"{'ab' * 48},{'ab' * 48}", 'is not of the form PCR0,PCR8,DIGEST'),
+            ('signature', f"{'ab' * 48},{'ab' * 48},ab",
+             'has 2 hexadecimal digits where SHA-384 has 96'),
+            ('signature', f"{'ab' * 48},{' ' * 96},{'ab' * 48}",
+             'holds a character that is no hexadecimal digit'),
             ('qemu', 'qemu', 'is not an absolute path'),
             ('accel', 'hvf', "is none of 'auto', 'kvm' and 'tcg'"),
             ('arch', 'armv7l', "is neither 'x86_64' nor 'aarch64'"),
@@ -583,22 +587,35 @@ class RefusalTest(HelperCase):
         data[548 + 99999] ^= 1
         self.assert_failed(self.start(self.path('eif', data)), 'image', 'checksum')
 
-    def test_signed_pcr0(self):
-        image = eifwriter.simple(kernel=tinyguest.kernel(b''))
-        pcr0, other = image.pcrs()[0], 'ab' * 48
+    def test_signature(self):
+        image = eifwriter.signed(kernel=tinyguest.kernel(b''))
+        pcrs, other = image.pcrs(), 'ab' * 48
+        pcr0, pcr8, digest = image.signature().split(',')
         image.write(self.path('eif'))
-        self.assert_failed(self.start(self.path('eif'), '--signed-pcr0', other,
+        self.assert_failed(self.start(self.path('eif'), '--signature', f'{other},{pcr8},{digest}',
                                       '--expect-pcr', f'0={other}'), 'image',
                            'The image cannot be used: the image is not the one that was signed: '
                            f'its PCR0 is {pcr0}, and {other} was signed')
-        self.assert_failed(self.start(self.path('eif'), '--signed-pcr0', pcr0,
+        self.assert_failed(self.start(self.path('eif'), '--signature', image.signature(),
                                       '--expect-pcr', f'0={other}'), 'image',
                            f'its PCR0 is {pcr0}, but {other} is expected')
-        if QEMU:
-            client = self.start(self.path('eif'), '--signed-pcr0', pcr0)
-            client.event('booted')
-            client.send(command='terminate', id=1)
-            self.assert_exited(client, 'terminated')
+        self.assert_failed(self.start(self.path('eif'), '--signature', image.signature(),
+                                      '--expect-pcr', f'8={other}'), 'image',
+                           f'its PCR8 is {pcrs[8]}, but {other} is expected')
+
+    def test_other_signature(self):
+        """another one than the one that was checked, one that was not, and none"""
+        image = eifwriter.signed(kernel=tinyguest.kernel(b''))
+        checked = image.signature()
+        image.sections[-1].data += b'\0'
+        other = image.write(self.path('other'))
+        none = eifwriter.simple(kernel=tinyguest.kernel(b'')).write(self.path('none'))
+        for path, *extra in ((other, '--signature', checked), (other,),
+                             (none, '--signature', checked),
+                             (self.path('kernel', tinyguest.kernel(b'')), '--signature', checked)):
+            with self.subTest([os.path.basename(path), *extra]):
+                self.assert_failed(self.start(path, *extra), 'image',
+                                   'its signature is not the one that was checked')
 
     def test_expected_pcr(self):
         image = eifwriter.simple(kernel=tinyguest.kernel(b''))
@@ -853,8 +870,10 @@ class ControlTest(HelperCase):
                 with self.subTest(f'{name} {expect}'):
                     image.write(self.path('eif'))
                     pcrs = image.pcrs()
-                    extra = [f'--expect-pcr={i}={value.upper()}' for i, value in pcrs.items()]
-                    client = self.start(self.path('eif'), *(extra if expect else []))
+                    extra = ['--signature', image.signature()] if 8 in pcrs else []
+                    if expect:
+                        extra += [f'--expect-pcr={i}={value.upper()}' for i, value in pcrs.items()]
+                    client = self.start(self.path('eif'), *extra)
                     client.event('booted')
                     self.assertEqual({'hash': 'sha384', **{f'pcr{i}': value
                                                            for i, value in pcrs.items()}},

@@ -208,7 +208,7 @@ class InstallTest(unittest.TestCase):
         needed = subprocess.run(["readelf", "--dynamic", plugin], capture_output=True, text=True,
                                 check=True).stdout
         self.assertIn("[libvirt.so.0]", needed)
-        for library in ("libdeflate", "libgnutls", "libnettle"):
+        for library in ("libcbor", "libdeflate", "libgnutls", "libnettle"):
             self.assertNotIn(library, needed)
 
     def test_helper_has_its_libraries_in_itself(self):

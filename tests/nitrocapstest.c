@@ -6,7 +6,8 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * A host that is not there (nitrofakesys.h), or the arguments of a client -> XML, compared
- * with nitrocapsdata/<name>.xml. VIR_TEST_REGENERATE_OUTPUT=1 writes these files anew.
+ * with nitrocapsdata/<name>.xml or what nitroTestOutPath() has beside it.
+ * VIR_TEST_REGENERATE_OUTPUT=1 writes these files anew.
  * What the test cannot choose is made the same on every machine: the architecture, the
  * UUID, and the memory of the nodes; and page sizes, where a case chooses none.
  */
@@ -120,7 +121,7 @@ testCompare(const char *name,
     g_autofree char *marked = testReplace(xml, virArchToString(virArchFromHost()), "@host@");
     g_autofree char *other = testReplace(marked, testGetOther(), "aarch64");
     g_autofree char *actual = testReplace(other, "@host@", "x86_64");
-    g_autofree char *path = nitroTestPath(DATA_DIR, name, ".xml");
+    g_autofree char *path = nitroTestOutPath(DATA_DIR, name);
 
     nitroTestCompareToFile(actual, path);
 }

@@ -111,6 +111,44 @@ testTopology(void)
 }
 
 
+/* The kernel shows the pool as it was written. */
+static void
+testWritten(void)
+{
+    static const struct {
+        FakeSys host;
+        const char *text;
+    } cases[] = {
+        { { 8, 2, 4, 1, "2-3,6-7" }, "2,,3 6\t7,\n" },
+        { { 8, 2, 1, 1, "2-7" }, "2-N\n" },
+        { { 8, 2, 4, 1, "2-3,6-7" }, "2-N:2/4\n" },
+        { { 8, 2, 4, 1, "1,5" }, "1-7:1/4\n" },
+        { { 8, 2, 4, 1, "" }, ", \n" },
+    };
+    static const char *const wrong[] = { "2-", "a", "3-2", "2;3", "2-7:3/2", "2-7:1/0", "2-7:1",
+                                         "2-N1", "-3", "10000" };
+    size_t i;
+
+    for (i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_autoptr(nitroPool) pool = NULL;
+        g_autofree char *list = NULL;
+
+        fakeSysNew(&cases[i].host);
+        fakeSysWrite(NITRO_POOL_PATH, cases[i].text);
+        pool = nitroPoolRead();
+        g_assert_nonnull(pool);
+        list = virBitmapFormat(pool->cpus);
+        g_assert_cmpstr(list, ==, cases[i].host.pool);
+    }
+
+    for (i = 0; i < G_N_ELEMENTS(wrong); i++) {
+        fakeSysWrite(NITRO_POOL_PATH, wrong[i]);
+        g_assert_null(nitroPoolRead());
+        testError(VIR_ERR_INTERNAL_ERROR, NITRO_POOL_PATH, wrong[i], NULL);
+    }
+}
+
+
 /* CPUs that are numbered in no way that could be continued */
 static void
 testIrregular(void)
@@ -943,6 +981,7 @@ main(int argc,
     xmlopt = nitroTestInit(&argc, &argv);
 
     g_test_add_func("/pool/topology", testTopology);
+    g_test_add_func("/pool/written", testWritten);
     g_test_add_func("/pool/irregular", testIrregular);
     g_test_add_func("/pool/check", testCheck);
     g_test_add_func("/pool/set", testSet);

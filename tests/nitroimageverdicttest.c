@@ -17,13 +17,14 @@
 
 #define PCR48 "0123456789abcdef0123456789abcdef0123456789abcdef"
 #define PCR PCR48 PCR48
+#define SIGNATURE PCR "," PCR "," PCR
 
 /* A failure with the text @text, in JSON */
 #define FAILURE(text) "{\"failure\": {\"code\": \"image\", \"text\": \"" text "\"}}\n"
 
 typedef struct {
     const char *output;
-    const char *pcr0;
+    const char *signature;
     const char *code;
     const char *text;
     const char *why; /* a part of it; NULL: it is a verdict */
@@ -31,7 +32,7 @@ typedef struct {
 
 static const Case cases[] = {
     { "{}\n", NULL, NULL, NULL, NULL },
-    { "{\"pcr0\":\"" PCR "\"}\n", PCR, NULL, NULL, NULL },
+    { "{\"signature\":\"" SIGNATURE "\"}\n", SIGNATURE, NULL, NULL, NULL },
     { FAILURE("no, 'x' it is"), NULL, "image", "no, 'x' it is", NULL },
     { "{\"failure\": {\"text\": \"a\", \"code\": \"config\"}}\n", NULL, "config", "a", NULL },
     { "{\"failure\": {\"text\": \"a\", \"code\": \"internal\"}}\n", NULL, "internal", "a", NULL },
@@ -52,24 +53,30 @@ static const Case cases[] = {
     { "[]\n", NULL, NULL, NULL, "JSON" },
     { "\"x\"\n", NULL, NULL, NULL, "JSON" },
     { "{}{}\n", NULL, NULL, NULL, "JSON" },
-    { "{\"pcr0\":\n", NULL, NULL, NULL, "JSON" },
-    { "{'pcr0': 1}\n", NULL, NULL, NULL, "JSON" },
-    { "{\"pcr0\":\"\033[31m\"}\n", NULL, NULL, NULL, "JSON" },
+    { "{\"signature\":\n", NULL, NULL, NULL, "JSON" },
+    { "{'signature': 1}\n", NULL, NULL, NULL, "JSON" },
+    { "{\"signature\":\"\033[31m\"}\n", NULL, NULL, NULL, "JSON" },
     { "{\"a\xff\": 1}\n", NULL, NULL, NULL, "JSON" },
-    { "{\"pcr0\":\"" PCR "\",\"pcr0\":\"" PCR "\"}\n", NULL, NULL, NULL, "JSON" },
+    { "{\"signature\":\"" SIGNATURE "\",\"signature\":\"" SIGNATURE "\"}\n",
+      NULL, NULL, NULL, "JSON" },
 
     /* another object */
     { "{\"verdict\": true}\n", NULL, NULL, NULL, "members" },
-    { "{\"pcr0\":\"" PCR "\",\"more\":1}\n", NULL, NULL, NULL, "members" },
-    { "{\"pcr0\":\"" PCR "\",\"failure\":{\"code\":\"image\",\"text\":\"a\"}}\n",
+    { "{\"signature\":\"" SIGNATURE "\",\"more\":1}\n", NULL, NULL, NULL, "members" },
+    { "{\"signature\":\"" SIGNATURE "\",\"failure\":{\"code\":\"image\",\"text\":\"a\"}}\n",
       NULL, NULL, NULL, "members" },
-    { "{\"pcr0\":null}\n", NULL, NULL, NULL, "'pcr0'" },
-    { "{\"pcr0\":1}\n", NULL, NULL, NULL, "'pcr0'" },
-    { "{\"pcr0\":\"\"}\n", NULL, NULL, NULL, "'pcr0'" },
-    { "{\"pcr0\":\"" PCR48 "\"}\n", NULL, NULL, NULL, "'pcr0'" },
-    { "{\"pcr0\":\"" PCR "0\"}\n", NULL, NULL, NULL, "'pcr0'" },
-    { "{\"pcr0\":\"" PCR48 "0123456789ABCDEF0123456789abcdef0123456789abcdef\"}\n",
-      NULL, NULL, NULL, "'pcr0'" },
+    { "{\"signature\":null}\n", NULL, NULL, NULL, "'signature'" },
+    { "{\"signature\":1}\n", NULL, NULL, NULL, "'signature'" },
+    { "{\"signature\":\"\"}\n", NULL, NULL, NULL, "'signature'" },
+    { "{\"signature\":\"" PCR "\"}\n", NULL, NULL, NULL, "'signature'" },
+    { "{\"signature\":\"" PCR "," PCR "\"}\n", NULL, NULL, NULL, "'signature'" },
+    { "{\"signature\":\"" SIGNATURE "," PCR "\"}\n", NULL, NULL, NULL, "'signature'" },
+    { "{\"signature\":\"" SIGNATURE ",\"}\n", NULL, NULL, NULL, "'signature'" },
+    { "{\"signature\":\"" SIGNATURE "0\"}\n", NULL, NULL, NULL, "'signature'" },
+    { "{\"signature\":\"" PCR "," PCR48 "," PCR "\"}\n", NULL, NULL, NULL, "'signature'" },
+    { "{\"signature\":\"" PCR "," PCR "," PCR48
+      "0123456789ABCDEF0123456789abcdef0123456789abcdef\"}\n",
+      NULL, NULL, NULL, "'signature'" },
     { "{\"failure\":\"image\"}\n", NULL, NULL, NULL, "'failure'" },
     { "{\"failure\":[]}\n", NULL, NULL, NULL, "'failure'" },
     { "{\"failure\":{}}\n", NULL, NULL, NULL, "'failure'" },
@@ -93,7 +100,7 @@ check(const Case *test,
 
     g_test_message("%.100s", shown);
     g_assert_cmpint(rc, ==, test->why ? -1 : 0);
-    g_assert_cmpstr(verdict.pcr0, ==, test->pcr0);
+    g_assert_cmpstr(verdict.signature, ==, test->signature);
     g_assert_cmpstr(verdict.code, ==, test->code);
     g_assert_cmpstr(verdict.text, ==, test->text);
     g_assert_true(!why == !test->why);

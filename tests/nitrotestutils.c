@@ -43,6 +43,19 @@ nitroTestPath(const char *dir,
 }
 
 
+char *
+nitroTestOutPath(const char *dir,
+                 const char *name)
+{
+    g_autofree char *own = nitroTestPath(dir, name, ".libvirt-" VERSION ".xml");
+
+    if (g_file_test(own, G_FILE_TEST_EXISTS))
+        return g_steal_pointer(&own);
+
+    return nitroTestPath(dir, name, ".xml");
+}
+
+
 void
 nitroTestCompareToFile(const char *actual,
                        const char *path)

@@ -23,6 +23,12 @@ virDomainXMLOption *nitroTestInit(int *argc, char ***argv);
 char *nitroTestPath(const char *dir, const char *name, const char *suffix);
 
 /*
+ * The path of @dir/NAME.libvirt-VERSION.xml, of this very libvirt, or where there is none of
+ * @dir/NAME.xml, what the newest writes; free with g_free().
+ */
+char *nitroTestOutPath(const char *dir, const char *name);
+
+/*
  * Fails the test and prints both texts when @actual is not what the file @path holds.
  * With VIR_TEST_REGENERATE_OUTPUT=1 in the environment the file is written instead.
  */

@@ -595,12 +595,12 @@ testHostDefaults(void)
     } cases[] = {
         { "minimal", "--page-size 1073741824 --numa-node 3 " },
         { "minimal", "--heartbeat-timeout 77 " },
-        { "minimal", "--signed-pcr0 abcdef" },
+        { "minimal", "--signature abcdef" },
         { "hugepages-2m", "--page-size 1073741824 " },
         { "numatune-strict", "--numa-node 3 " },
         { "heartbeat-timeout", "--heartbeat-timeout 120 " },
         { "heartbeat-off", "--no-heartbeat " },
-        { "measurements", "--signed-pcr0 abcdef --expect-pcr 0=0123" },
+        { "measurements", "--signature abcdef --expect-pcr 0=0123" },
     };
     const TestCase plain = { 0 };
     size_t i;
@@ -618,7 +618,7 @@ testHostDefaults(void)
         ctxt.pageSize = 1048576;
         ctxt.numaNode = 3;
         ctxt.heartbeatTimeout = 77;
-        ctxt.signedPcr0 = "abcdef";
+        ctxt.signature = "abcdef";
         cmd = nitroCommandBuild(def, &ctxt);
         args = virCommandToString(cmd, false);
         if (!strstr(args, cases[i].words)) {

@@ -40,19 +40,6 @@ testFormat(virDomainDef *def,
 }
 
 
-/* The file of this very libvirt, or the one of all */
-static char *
-testOutPath(const char *name)
-{
-    g_autofree char *own = nitroTestPath(OUTDIR, name, ".libvirt-" VERSION ".xml");
-
-    if (g_file_test(own, G_FILE_TEST_EXISTS))
-        return g_steal_pointer(&own);
-
-    return nitroTestPath(OUTDIR, name, ".xml");
-}
-
-
 static void
 testXml2Xml(const void *opaque)
 {
@@ -60,7 +47,7 @@ testXml2Xml(const void *opaque)
     const char *indir = test->live ? "nitroxml2xmlindata" : "nitroxml2argvdata";
     unsigned int flags = test->live ? 0 : VIR_DOMAIN_DEF_PARSE_INACTIVE;
     g_autofree char *in = nitroTestPath(indir, test->name, ".xml");
-    g_autofree char *out = testOutPath(test->name);
+    g_autofree char *out = nitroTestOutPath(OUTDIR, test->name);
     g_autoptr(virDomainDef) def = NULL;
     g_autoptr(virDomainDef) again = NULL;
     g_autofree char *first = NULL;

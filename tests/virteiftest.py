@@ -498,11 +498,11 @@ class Signature(ToolTest):
         return described, text
 
     def test_good(self):
-        """Each algorithm, both encodings of bytes, with and without COSE's tag, in two lengths"""
+        """Each algorithm, both encodings of bytes, with and without COSE's tag"""
         for name in eifsigner.ALGORITHMS:
             signer = eifsigner.Signer(name, subject='who signs')
             for encode in eifwriter.cbor_byte_array, eifwriter.cbor_bytes:
-                for tag in b'', b'\xd2', b'\xd8\x12':
+                for tag in b'', b'\xd2':
                     with self.subTest((name, encode.__name__, tag)):
                         described, text = self.verify(
                             signer.sign(eifwriter.simple(), encode=encode, tag=tag))

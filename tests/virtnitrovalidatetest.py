@@ -46,6 +46,7 @@ CONFINEMENT = ("if helpers can have namespaces of their own",
                "if Landlock can stand in for namespaces")
 
 SYS_POOL = "sys/module/nitro_enclaves/parameters/ne_cpus"
+SYS_PRESENT = "sys/devices/system/cpu/present"
 SYS_SIBLINGS = "sys/devices/system/cpu/cpu0/topology/thread_siblings_list"
 
 
@@ -55,6 +56,7 @@ class Host:
     def __init__(self, root):
         self.root = pathlib.Path(root)
         self.write(SYS_POOL, "2-3,10-11\n")
+        self.write(SYS_PRESENT, "0-15\n")
         self.write(SYS_SIBLINGS, "0,8\n")
         self.pages(0, 2048, 512, 512)
         self.write("dev/nitro_enclaves", "", 0o660)
@@ -195,6 +197,8 @@ class ValidateTest(unittest.TestCase):
         for text in ("", "\n", "nonsense\n"):
             self.host.write(SYS_POOL, text)
             self.check("if the CPU pool is set", "FAIL", "ne_cpus", "CPU 0")
+        self.host.write(SYS_POOL, "7,,14-N\n")
+        self.check("(3 CPUs: 7,14-15)", "PASS")
         self.host.write(SYS_POOL, "2-4\n")
         self.check("(3 CPUs: 2-4)", "PASS")
         self.check("whole cores", "FAIL", "2 threads")

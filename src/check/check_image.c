@@ -24,10 +24,14 @@
 #include "nitro_limits.h"
 
 static int
-checkSignature(const CheckOptions *options, const EifImage *image, char **pcr0, Failure *failure)
+checkSignature(const CheckOptions *options, const EifImage *image, char **signature,
+               Failure *failure)
 {
     g_auto(EifCertificate) certificate = {0};
-    g_autofree char *value = NULL;
+    const EifSigned *summary = &certificate.summary;
+    g_autofree char *pcr0 = NULL;
+    g_autofree char *pcr8 = NULL;
+    g_autofree char *section = NULL;
     g_autofree char *expected = NULL;
     g_autoptr(GError) error = NULL;
 
@@ -38,20 +42,22 @@ checkSignature(const CheckOptions *options, const EifImage *image, char **pcr0, 
         return -1;
     }
 
-    value = eifPcrToString(certificate.pcr0);
-    if (options->expectsPcr0 && memcmp(options->pcr0, certificate.pcr0, EIF_PCR_SIZE) != 0) {
+    pcr0 = eifPcrToString(summary->pcr0);
+    if (options->expectsPcr0 && memcmp(options->pcr0, summary->pcr0, EIF_PCR_SIZE) != 0) {
         expected = eifPcrToString(options->pcr0);
         failureSet(failure, NITRO_FAILURE_IMAGE,
                    "the enclave image '%s' is not the expected one: it is signed for the PCR0 %s, "
-                   "but %s is expected", options->imageName, value, expected);
+                   "but %s is expected", options->imageName, pcr0, expected);
         return -1;
     }
-    *pcr0 = g_steal_pointer(&value);
+    pcr8 = eifPcrToString(summary->pcr8);
+    section = eifPcrToString(summary->section);
+    *signature = g_strdup_printf("%s,%s,%s", pcr0, pcr8, section);
     return 0;
 }
 
 static int
-checkEif(const CheckOptions *options, char **pcr0, Failure *failure)
+checkEif(const CheckOptions *options, char **signature, Failure *failure)
 {
     g_autoptr(GError) error = NULL;
     EifImage image;
@@ -76,7 +82,7 @@ checkEif(const CheckOptions *options, char **pcr0, Failure *failure)
     }
 
     if (eifImageFindSection(&image, EIF_SECTION_SIGNATURE))
-        return checkSignature(options, &image, pcr0, failure);
+        return checkSignature(options, &image, signature, failure);
     if (options->expectsPcr8) {
         failureSet(failure, NITRO_FAILURE_IMAGE,
                    "the enclave image '%s' is not the expected one: it is not signed, but a PCR8 "
@@ -144,14 +150,14 @@ checkReadable(const CheckOptions *options, Failure *failure)
 }
 
 int
-checkImage(const CheckOptions *options, char **pcr0, Failure *failure)
+checkImage(const CheckOptions *options, char **signature, Failure *failure)
 {
     if (checkReadable(options, failure) < 0)
         return -1;
-    if (eifProbe(options->imageFd) && checkEif(options, pcr0, failure) < 0)
+    if (eifProbe(options->imageFd) && checkEif(options, signature, failure) < 0)
         return -1;
     if (checkMemory(options, failure) < 0) {
-        g_clear_pointer(pcr0, g_free);
+        g_clear_pointer(signature, g_free);
         return -1;
     }
     return 0;

@@ -16,8 +16,8 @@
  * read, so that this takes milliseconds. Opens nothing. A file that is no EIF file has only its
  * size checked: what else it may be, the helper finds out.
  *
- * Returns 0 with @pcr0 set to what was signed, in hex (g_free; NULL: nothing was), or -1 with
- * @failure set: "image" (malformed, wrongly signed, not as expected), "config" (does not go with
- * the other options), "internal".
+ * Returns 0 with @signature set to the three values of EifSigned in hex, with commas between them
+ * (g_free; NULL: it is not signed), or -1 with @failure set: "image" (malformed, wrongly signed,
+ * not as expected), "config" (does not go with the other options), "internal".
  */
-int checkImage(const CheckOptions *options, char **pcr0, Failure *failure);
+int checkImage(const CheckOptions *options, char **signature, Failure *failure);

@@ -20,6 +20,7 @@
 
 #include "check_image.h"
 #include "check_options.h"
+#include "eif.h"
 #include "common/json.h"
 #include "common/log.h"
 #include "helper_protocol.h"
@@ -83,6 +84,7 @@ prepare(Failure *failure)
     loadMessages();
     /* GLib looks for aliases of encodings when it needs one first, as for dates. */
     g_get_charset(NULL);
+    eifChooseChecksum();
     /* An image that has made this spin must not do so for ever. */
     if (setrlimit(RLIMIT_CPU, &limit) < 0 || setrlimit(RLIMIT_FSIZE, &none) < 0) {
         failureSet(failure, NITRO_FAILURE_INTERNAL, "the time of an image's check cannot be "
@@ -99,14 +101,14 @@ prepare(Failure *failure)
     return sandboxEnter(SANDBOX_CHECK, failure);
 }
 
-/* {"pcr0": "hex"}, {}, or {"failure": {"code": "image", "text": "..."}} */
+/* {"signature": "hex,hex,hex"}, {}, or {"failure": {"code": "image", "text": "..."}} */
 static int
-tell(const Failure *failure, const char *pcr0)
+tell(const Failure *failure, const char *signature)
 {
     JsonWriter *writer = jsonWriterNew();
     g_autofree char *line = NULL;
 
-    jsonAddString(writer, "pcr0", pcr0);
+    jsonAddString(writer, "signature", signature);
     if (failure->code) {
         jsonBeginObject(writer, "failure");
         jsonAddString(writer, "code", failure->code);
@@ -127,7 +129,7 @@ main(int argc, char **argv)
     g_autoptr(CheckOptions) options = NULL;
     g_auto(Failure) failure = {0};
     g_autofree char *error = NULL;
-    g_autofree char *pcr0 = NULL;
+    g_autofree char *signature = NULL;
     int rc;
 
     logCatchGlib();
@@ -149,7 +151,7 @@ main(int argc, char **argv)
 
     if (rc == 0 && prepare(&failure) == 0) {
         /* From here on nothing is opened any more, and what is read may be hostile. */
-        checkImage(options, &pcr0, &failure);
+        checkImage(options, &signature, &failure);
     }
-    return tell(&failure, pcr0);
+    return tell(&failure, signature);
 }

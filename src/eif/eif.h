@@ -110,6 +110,15 @@ typedef struct _EifMeasurements EifMeasurements;
 struct _EifMeasurements {
     bool valid[EIF_PCR_COUNT];
     uint8_t pcr[EIF_PCR_COUNT][EIF_PCR_SIZE];
+    uint8_t signature[EIF_PCR_SIZE]; /* SHA-384 of the signature section; of none: zeros */
+};
+
+/* What a signature section says, for who does not read it */
+typedef struct _EifSigned EifSigned;
+struct _EifSigned {
+    uint8_t pcr0[EIF_PCR_SIZE];    /* what was signed */
+    uint8_t pcr8[EIF_PCR_SIZE];    /* of the certificate */
+    uint8_t section[EIF_PCR_SIZE]; /* SHA-384 of the section's content */
 };
 
 /*
@@ -176,6 +185,13 @@ typedef int (*EifSink)(const EifSection *section, const void *buf, size_t len,
                        void *opaque, GError **error);
 
 /*
+ * For a process that is about to lose the right to open files, and will check images then: has
+ * the checksum's code for this processor chosen. On ARM, libdeflate reads /proc/self/auxv for that,
+ * when it computes one for the first time.
+ */
+void eifChooseChecksum(void);
+
+/*
  * Reads the whole file once, front to back, hands the content of each section to
  * @sink piece by piece and compares the CRC-32 of all that was read, gaps between sections
  * among it, with the stored one. What @sink got is good only when this returns 0: a file that is
@@ -204,8 +220,9 @@ int eifImageLoad(const EifImage *image, int fd, void *buf, EifProgress progress,
 /*
  * Measures an image from the contents of its sections: PCR0 (kernel, command
  * line, all ramdisks), PCR1 (kernel, command line, first ramdisk), PCR2 (the
- * other ramdisks), and PCR8 (the signing certificate) when the image is signed.
- * Each is SHA-384(48 zero bytes || SHA-384(contents in file order)).
+ * other ramdisks), each SHA-384(48 zero bytes || SHA-384(contents in file order)), and of a
+ * signed image the digest of its signature section. PCR8, the same of the signing certificate,
+ * is left out: for that the section has to be read (eifImageMeasureCertificate()).
  */
 typedef struct _EifMeasurer EifMeasurer;
 
@@ -221,11 +238,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(EifMeasurer, eifMeasurerFree)
 void eifMeasurerBeginSection(EifMeasurer *measurer, EifSectionType type);
 void eifMeasurerUpdate(EifMeasurer *measurer, const void *buf, size_t len);
 
-/*
- * Ends the measurement. Returns 0, or -1 with @error set (EIF_ERROR_FORMAT: the
- * signature section cannot be read).
- */
-int eifMeasurerFinish(EifMeasurer *measurer, EifMeasurements *measurements, GError **error);
+/* Ends the measurement. */
+void eifMeasurerFinish(EifMeasurer *measurer, EifMeasurements *measurements);
 
 /*
  * Checks that @measurements are of the image that was signed: that PCR0 is @signedPcr0.
@@ -246,10 +260,17 @@ int eifImageMeasure(const EifImage *image, int fd, EifMeasurements *measurements
 
 /*
  * Measures the image that is complete in @buf (eifImageLoad(), eifBuilderWriteBuffer()).
- * @progress may be NULL. Returns 0, or -1 with @error set (EIF_ERROR_FORMAT, _CANCELLED).
+ * @progress may be NULL. Returns 0, or -1 with @error set (EIF_ERROR_CANCELLED).
  */
 int eifImageMeasureBuffer(const EifImage *image, const void *buf, EifMeasurements *measurements,
                           EifProgress progress, void *opaque, GError **error);
+
+/*
+ * Adds PCR8 to the @measurements of @image in @fd when it is signed. Returns 0, or -1 with @error
+ * set (EIF_ERROR_IO, _FORMAT: the signature section cannot be read).
+ */
+int eifImageMeasureCertificate(const EifImage *image, int fd, EifMeasurements *measurements,
+                               GError **error);
 
 /*
  * The first section of @type in file order, or NULL. Owned by @image.

@@ -173,7 +173,9 @@ eifCertificateRead(int fd, const EifImage *image, EifCertificate *certificate, G
     if (!(content = eifImageReadSection(fd, section, EIF_SIGNATURE_MAX, error)) ||
         eifSignatureRead((const uint8_t *)content, section->size, &signature, error) < 0)
         return -1;
-    memcpy(certificate->pcr0, signature.pcr0->data, EIF_PCR_SIZE);
+    memcpy(certificate->summary.pcr0, signature.pcr0->data, EIF_PCR_SIZE);
+    eifExtend(signature.certificate, signature.certificateLen, certificate->summary.pcr8);
+    eifDigest(content, section->size, certificate->summary.section);
 
     if ((rc = gnutls_x509_crt_init(&crt)) < 0)
         return setGnutlsError(error, rc);
@@ -230,5 +232,5 @@ int
 eifCertificateCheckPcr0(const EifCertificate *certificate, const EifMeasurements *measurements,
                         GError **error)
 {
-    return eifMeasurementsCheckSigned(measurements, certificate->pcr0, error);
+    return eifMeasurementsCheckSigned(measurements, certificate->summary.pcr0, error);
 }

@@ -25,7 +25,7 @@ struct _EifCertificate {
     int64_t notAfter;
     const char *algorithm; /* of COSE: "ES384" for ECDSA with SHA-384, ...; static */
     char *wrong;           /* why the signature is not that of this certificate, or NULL */
-    uint8_t pcr0[EIF_PCR_SIZE]; /* what was signed */
+    EifSigned summary;
 };
 
 /*

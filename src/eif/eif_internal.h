@@ -120,6 +120,12 @@ int eifCheckNoNul(const EifSection *section, uint64_t pos, const void *buf, size
 int eifImageStreamCrc(const EifImage *image, int fd, EifSink sink, EifProgress progress,
                       void *opaque, uint32_t *crc, GError **error);
 
+/* SHA-384 of the @len bytes at @buf */
+void eifDigest(const void *buf, size_t len, uint8_t digest[EIF_PCR_SIZE]);
+
+/* The register that the @len bytes at @buf alone are measured into */
+void eifExtend(const void *buf, size_t len, uint8_t pcr[EIF_PCR_SIZE]);
+
 /* Reports that the checksum of the content is @crc and not the stored one. */
 void eifSetChecksumError(const EifImage *image, uint32_t crc, GError **error);
 

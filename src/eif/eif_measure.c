@@ -6,8 +6,8 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * Flow: sections in file order -> SHA-384 of three groups of them (image,
- * bootstrap, application) and of the signing certificate -> each extended from
- * the register's initial value of zeros -> EifMeasurements.
+ * bootstrap, application) -> each extended from the register's initial value of
+ * zeros -> EifMeasurements. Nothing of a section is understood here.
  */
 
 #include "eif_internal.h"
@@ -29,9 +29,9 @@ struct _EifMeasurer {
     bool split;
     size_t nramdisks;
 
-    EifSectionType current;   /* meaningless before the first section */
-    GByteArray *signature;    /* NULL when the image is not signed */
-    bool signatureTooLarge;
+    EifSectionType current; /* meaningless before the first section */
+    bool isSigned;
+    struct sha384_ctx signature;
 };
 
 EifMeasurer *
@@ -41,17 +41,13 @@ eifMeasurerNew(void)
 
     sha384_init(&measurer->image);
     sha384_init(&measurer->app);
+    sha384_init(&measurer->signature);
     return measurer;
 }
 
 void
 eifMeasurerFree(EifMeasurer *measurer)
 {
-    if (!measurer)
-        return;
-
-    if (measurer->signature)
-        g_byte_array_unref(measurer->signature);
     g_free(measurer);
 }
 
@@ -73,18 +69,8 @@ eifMeasurerBeginSection(EifMeasurer *measurer, EifSectionType type)
     if (type == EIF_SECTION_RAMDISK && ++measurer->nramdisks == 2)
         measurerSplit(measurer);
 
-    if (type == EIF_SECTION_SIGNATURE && !measurer->signature)
-        measurer->signature = g_byte_array_new();
-}
-
-static void
-collectSignature(EifMeasurer *measurer, const void *buf, size_t len)
-{
-    if (len > EIF_SIGNATURE_MAX - measurer->signature->len) {
-        measurer->signatureTooLarge = true;
-        return;
-    }
-    g_byte_array_append(measurer->signature, buf, len);
+    if (type == EIF_SECTION_SIGNATURE)
+        measurer->isSigned = true;
 }
 
 void
@@ -103,7 +89,7 @@ eifMeasurerUpdate(EifMeasurer *measurer, const void *buf, size_t len)
             sha384_update(&measurer->app, len, buf);
         break;
     case EIF_SECTION_SIGNATURE:
-        collectSignature(measurer, buf, len);
+        sha384_update(&measurer->signature, len, buf);
         break;
     case EIF_SECTION_METADATA:
         break;
@@ -126,40 +112,33 @@ extend(struct sha384_ctx *contents, uint8_t pcr[EIF_PCR_SIZE])
     sha384_digest(&ctx, EIF_PCR_SIZE, pcr);
 }
 
-static int
-measureCertificate(EifMeasurer *measurer, uint8_t pcr[EIF_PCR_SIZE], GError **error)
+void
+eifExtend(const void *buf, size_t len, uint8_t pcr[EIF_PCR_SIZE])
 {
-    g_autofree uint8_t *der = NULL;
     struct sha384_ctx ctx;
-    size_t len;
-
-    if (measurer->signatureTooLarge) {
-        g_set_error(error, EIF_ERROR, EIF_ERROR_FORMAT,
-                    _("the signature section has more than the %d bytes that are accepted"),
-                    EIF_SIGNATURE_MAX);
-        return -1;
-    }
-
-    if (!(der = eifSignatureGetCertificate(measurer->signature->data, measurer->signature->len,
-                                           &len, error)))
-        return -1;
 
     sha384_init(&ctx);
-    sha384_update(&ctx, len, der);
+    sha384_update(&ctx, len, buf);
     extend(&ctx, pcr);
-    return 0;
 }
 
-int
-eifMeasurerFinish(EifMeasurer *measurer, EifMeasurements *measurements, GError **error)
+void
+eifDigest(const void *buf, size_t len, uint8_t digest[EIF_PCR_SIZE])
+{
+    struct sha384_ctx ctx;
+
+    sha384_init(&ctx);
+    sha384_update(&ctx, len, buf);
+    sha384_digest(&ctx, EIF_PCR_SIZE, digest);
+}
+
+void
+eifMeasurerFinish(EifMeasurer *measurer, EifMeasurements *measurements)
 {
     EifMeasurements result = { 0 };
 
-    if (measurer->signature) {
-        if (measureCertificate(measurer, result.pcr[8], error) < 0)
-            return -1;
-        result.valid[8] = true;
-    }
+    if (measurer->isSigned)
+        sha384_digest(&measurer->signature, EIF_PCR_SIZE, result.signature);
 
     measurerSplit(measurer);
     extend(&measurer->image, result.pcr[0]);
@@ -168,7 +147,6 @@ eifMeasurerFinish(EifMeasurer *measurer, EifMeasurements *measurements, GError *
     result.valid[0] = result.valid[1] = result.valid[2] = true;
 
     *measurements = result;
-    return 0;
 }
 
 typedef struct _MeasureData MeasureData;
@@ -220,9 +198,7 @@ eifImageMeasure(const EifImage *image, int fd, EifMeasurements *measurements, bo
         return -1;
     }
 
-    if (eifMeasurerFinish(measurer, measurements, error) < 0)
-        return -1;
-
+    eifMeasurerFinish(measurer, measurements);
     if (checksumOk)
         *checksumOk = crc == image->crc32;
     return 0;
@@ -250,7 +226,8 @@ eifImageMeasureBuffer(const EifImage *image, const void *buf, EifMeasurements *m
                 return -1;
         }
     }
-    return eifMeasurerFinish(measurer, measurements, error);
+    eifMeasurerFinish(measurer, measurements);
+    return 0;
 }
 
 int

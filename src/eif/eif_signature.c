@@ -5,13 +5,10 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Flow: CBOR bytes (RFC 8949) -> one item at a time, for which nothing is allocated,
- * so no length in the input costs memory -> the values in the first map:
- * "signing_certificate" -> the first PEM block -> DER; "signature" -> COSE_Sign1
- * (RFC 9052) -> its parts, and the bytes that were signed.
- *
- * A library for CBOR would be one more that each start of an enclave waits for, to read heads of
- * items, of which there is nothing to know but what readHead() does.
+ * Flow: CBOR bytes -> one item at a time from libcbor's stream decoder (which
+ * allocates nothing, so no length in the input costs memory) -> the values in the
+ * first map: "signing_certificate" -> the first PEM block -> DER; "signature" ->
+ * COSE_Sign1 (RFC 9052) -> its parts, and the bytes that were signed.
  *
  * Nothing here recurses and nothing is believed before it is compared with the
  * bytes that are left.
@@ -19,6 +16,7 @@
 
 #include "eif_internal.h"
 
+#include <cbor.h>
 #include <string.h>
 
 #define CERTIFICATE_KEY "signing_certificate"
@@ -33,37 +31,27 @@
 #define COSE_LABEL_CRITICAL 2
 #define COSE_CONTEXT "Signature1"
 
-/* The tag that may stand before a COSE_Sign1 */
-#define COSE_SIGN1_TAG 18
+/* The tag that may stand before a COSE_Sign1: 18, as it is encoded */
+#define COSE_SIGN1_TAG 0xd2
 
-/* The kinds of items: CBOR's major types, by their numbers (RFC 8949, section 3.1) */
 typedef enum {
-    ITEM_UINT = 0,
-    ITEM_NEGINT = 1,
-    ITEM_BYTES = 2,
-    ITEM_TEXT = 3,
-    ITEM_ARRAY = 4,
-    ITEM_MAP = 5,
-    ITEM_TAG = 6,   /* the tagged item follows */
-    ITEM_OTHER = 7, /* a whole item of a kind that is only skipped */
+    ITEM_OTHER, /* a whole item of a kind that is only skipped */
+    ITEM_UINT,
+    ITEM_NEGINT,
+    ITEM_BYTES,
+    ITEM_TEXT,
+    ITEM_ARRAY,
+    ITEM_MAP,
+    ITEM_TAG,        /* the tagged item follows */
+    ITEM_INDEFINITE, /* start or end of an item without a length */
 } ItemKind;
-
-/* The lower bits of an item's first byte: the argument, or in how many bytes it follows */
-#define HEAD_ARGUMENT 0x1f
-#define HEAD_ONE_BYTE 24
-#define HEAD_EIGHT_BYTES 27
-#define HEAD_INDEFINITE 31
-#define HEAD_SIZE_MAX 9
-
-/* The first simple value that is not in the first byte itself */
-#define SIMPLE_MIN 32
 
 /* One item; of an array, map or tag only its head */
 typedef struct _Item Item;
 struct _Item {
     ItemKind kind;
-    uint64_t value;      /* UINT: the number; NEGINT: -1 less the number; BYTES, TEXT: @len;
-                          * ARRAY: its items; MAP: its pairs; TAG: its number */
+    uint64_t value;      /* UINT: the number; NEGINT: -1 less the number; ARRAY: its items;
+                          * MAP: its pairs */
     const uint8_t *data; /* BYTES, TEXT: @len bytes in the input */
     size_t len;
 };
@@ -91,76 +79,148 @@ setErrorOf(GError **error, const char *key, const char *what)
     setError(error, text);
 }
 
-/*
- * Reads the head of an item: a byte with its kind, and the argument in that byte or in up to eight
- * more (RFC 8949, section 3). Returns 0, or -1 with @error set.
- */
-static int
-readHead(Reader *reader, Item *item, GError **error)
+/* libcbor's callbacks: each fills in the one Item. */
+
+static void
+onUint8(void *opaque, uint8_t value)
 {
-    const uint8_t *head = reader->data + reader->pos;
-    size_t left = reader->len - reader->pos;
-    unsigned int argument;
-    size_t size = 1;
-    size_t i;
+    *(Item *)opaque = (Item){ .kind = ITEM_UINT, .value = value };
+}
 
-    if (left == 0) {
-        setError(error, "its CBOR ends early");
-        return -1;
-    }
+static void
+onUint16(void *opaque, uint16_t value)
+{
+    *(Item *)opaque = (Item){ .kind = ITEM_UINT, .value = value };
+}
 
-    argument = head[0] & HEAD_ARGUMENT;
-    *item = (Item){ .kind = head[0] >> 5, .value = argument };
-    if (argument == HEAD_INDEFINITE && item->kind >= ITEM_BYTES && item->kind != ITEM_TAG) {
-        setError(error, "its CBOR has an item of indefinite length, which is not supported");
-        return -1;
-    }
-    if (argument > HEAD_EIGHT_BYTES) {
-        setError(error, "it is not CBOR");
-        return -1;
-    }
+static void
+onUint32(void *opaque, uint32_t value)
+{
+    *(Item *)opaque = (Item){ .kind = ITEM_UINT, .value = value };
+}
 
-    if (argument >= HEAD_ONE_BYTE) {
-        size += (size_t)1 << (argument - HEAD_ONE_BYTE);
-        item->value = 0;
-    }
-    if (size > left) {
-        setError(error, "its CBOR ends early");
-        return -1;
-    }
-    for (i = 1; i < size; i++)
-        item->value = item->value << 8 | head[i];
-    if (item->kind == ITEM_OTHER && argument == HEAD_ONE_BYTE && item->value < SIMPLE_MIN) {
-        setError(error, "it is not CBOR");
-        return -1;
-    }
+static void
+onUint64(void *opaque, uint64_t value)
+{
+    *(Item *)opaque = (Item){ .kind = ITEM_UINT, .value = value };
+}
 
-    reader->pos += size;
-    return 0;
+static void
+onNegint8(void *opaque, uint8_t value)
+{
+    *(Item *)opaque = (Item){ .kind = ITEM_NEGINT, .value = value };
+}
+
+static void
+onNegint16(void *opaque, uint16_t value)
+{
+    *(Item *)opaque = (Item){ .kind = ITEM_NEGINT, .value = value };
+}
+
+static void
+onNegint32(void *opaque, uint32_t value)
+{
+    *(Item *)opaque = (Item){ .kind = ITEM_NEGINT, .value = value };
+}
+
+static void
+onNegint64(void *opaque, uint64_t value)
+{
+    *(Item *)opaque = (Item){ .kind = ITEM_NEGINT, .value = value };
+}
+
+static void
+onBytes(void *opaque, cbor_data data, size_t len)
+{
+    *(Item *)opaque = (Item){ .kind = ITEM_BYTES, .data = data, .len = len };
+}
+
+static void
+onText(void *opaque, cbor_data data, size_t len)
+{
+    *(Item *)opaque = (Item){ .kind = ITEM_TEXT, .data = data, .len = len };
+}
+
+static void
+onArray(void *opaque, size_t items)
+{
+    *(Item *)opaque = (Item){ .kind = ITEM_ARRAY, .value = items };
+}
+
+static void
+onMap(void *opaque, size_t pairs)
+{
+    *(Item *)opaque = (Item){ .kind = ITEM_MAP, .value = pairs };
+}
+
+static void
+onTag(void *opaque, uint64_t tag)
+{
+    *(Item *)opaque = (Item){ .kind = ITEM_TAG };
+}
+
+static void
+onIndefinite(void *opaque)
+{
+    *(Item *)opaque = (Item){ .kind = ITEM_INDEFINITE };
 }
 
 /* Returns 0 and the next item, or -1 with @error set. */
 static int
 readItem(Reader *reader, Item *item, GError **error)
 {
-    size_t left;
+    struct cbor_callbacks callbacks = cbor_empty_callbacks;
+    struct cbor_decoder_result result;
 
-    if (readHead(reader, item, error) < 0)
-        return -1;
+    callbacks.uint8 = onUint8;
+    callbacks.uint16 = onUint16;
+    callbacks.uint32 = onUint32;
+    callbacks.uint64 = onUint64;
+    callbacks.negint8 = onNegint8;
+    callbacks.negint16 = onNegint16;
+    callbacks.negint32 = onNegint32;
+    callbacks.negint64 = onNegint64;
+    callbacks.byte_string = onBytes;
+    callbacks.string = onText;
+    callbacks.array_start = onArray;
+    callbacks.map_start = onMap;
+    callbacks.tag = onTag;
+    callbacks.byte_string_start = onIndefinite;
+    callbacks.string_start = onIndefinite;
+    callbacks.indef_array_start = onIndefinite;
+    callbacks.indef_map_start = onIndefinite;
+    callbacks.indef_break = onIndefinite;
 
-    /* Each item of a collection takes at least a byte, each pair two. */
-    left = reader->len - reader->pos;
-    if (((item->kind == ITEM_BYTES || item->kind == ITEM_TEXT || item->kind == ITEM_ARRAY) &&
-         item->value > left) ||
-        (item->kind == ITEM_MAP && item->value > left / 2)) {
+    *item = (Item){ .kind = ITEM_OTHER };
+
+    /* libcbor is not asked about nothing: it would read the first byte. */
+    if (reader->pos >= reader->len) {
         setError(error, "its CBOR ends early");
         return -1;
     }
 
-    if (item->kind == ITEM_BYTES || item->kind == ITEM_TEXT) {
-        item->data = reader->data + reader->pos;
-        item->len = item->value;
-        reader->pos += item->len;
+    result = cbor_stream_decode(reader->data + reader->pos, reader->len - reader->pos,
+                                &callbacks, item);
+    if (result.status == CBOR_DECODER_NEDATA) {
+        setError(error, "its CBOR ends early");
+        return -1;
+    }
+    if (result.status != CBOR_DECODER_FINISHED || result.read == 0) {
+        setError(error, "it is not CBOR");
+        return -1;
+    }
+    if (item->kind == ITEM_INDEFINITE) {
+        setError(error, "its CBOR has an item of indefinite length, which is not supported");
+        return -1;
+    }
+
+    reader->pos += result.read;
+
+    /* Each item of a collection takes at least a byte, each pair two. */
+    if ((item->kind == ITEM_ARRAY && item->value > reader->len - reader->pos) ||
+        (item->kind == ITEM_MAP && item->value > (reader->len - reader->pos) / 2)) {
+        setError(error, "its CBOR ends early");
+        return -1;
     }
     return 0;
 }
@@ -552,27 +612,12 @@ readPayload(const Item *payload, EifSignature *signature, GError **error)
     return 0;
 }
 
-/* In the shortest form, which signatures are over (RFC 9052, section 9) */
-static void
-appendHead(GByteArray *out, ItemKind kind, uint64_t value)
-{
-    size_t n = value < HEAD_ONE_BYTE ? 0 : value <= UINT8_MAX ? 1 : value <= UINT16_MAX ? 2 :
-               value <= UINT32_MAX ? 4 : 8;
-    uint8_t head[HEAD_SIZE_MAX] = { kind << 5 };
-    size_t i;
-
-    head[0] |= n == 0 ? value : HEAD_ONE_BYTE + g_bit_storage(n) - 1;
-    for (i = n; i > 0; i--) {
-        head[i] = value & 0xff;
-        value >>= 8;
-    }
-    g_byte_array_append(out, head, 1 + n);
-}
-
 static void
 appendBytes(GByteArray *out, const Item *item)
 {
-    appendHead(out, ITEM_BYTES, item->len);
+    uint8_t head[9];
+
+    g_byte_array_append(out, head, cbor_encode_bytestring_start(item->len, head, sizeof(head)));
     g_byte_array_append(out, item->data, item->len);
 }
 
@@ -582,9 +627,11 @@ makeSignedBytes(const Item *header, const Item *payload)
 {
     const Item external = { .data = (const uint8_t *)"" };
     GByteArray *out = g_byte_array_new();
+    uint8_t head[9];
 
-    appendHead(out, ITEM_ARRAY, 4);
-    appendHead(out, ITEM_TEXT, strlen(COSE_CONTEXT));
+    g_byte_array_append(out, head, cbor_encode_array_start(4, head, sizeof(head)));
+    g_byte_array_append(out, head,
+                        cbor_encode_string_start(strlen(COSE_CONTEXT), head, sizeof(head)));
     g_byte_array_append(out, (const uint8_t *)COSE_CONTEXT, strlen(COSE_CONTEXT));
     appendBytes(out, header);
     appendBytes(out, &external);
@@ -601,9 +648,11 @@ readCose(const GByteArray *cose, EifSignature *signature, GError **error)
     Item header;
     Item payload;
 
-    if (readItem(&reader, &item, error) < 0 ||
-        (item.kind == ITEM_TAG && item.value == COSE_SIGN1_TAG &&
-         readItem(&reader, &item, error) < 0))
+    /* libcbor takes tags that it has no name for as errors (up to version 0.10). */
+    if (cose->len > 0 && cose->data[0] == COSE_SIGN1_TAG)
+        reader.pos = 1;
+
+    if (readItem(&reader, &item, error) < 0)
         return -1;
     if (item.kind != ITEM_ARRAY || item.value != 4) {
         setError(error, "the value of \"signature\" is no COSE_Sign1");
@@ -651,4 +700,24 @@ eifSignatureRead(const uint8_t *section, size_t len, EifSignature *signature, GE
         return -1;
     }
     return readCose(parts.cose, signature, error);
+}
+
+int
+eifImageMeasureCertificate(const EifImage *image, int fd, EifMeasurements *measurements,
+                           GError **error)
+{
+    const EifSection *section = eifImageFindSection(image, EIF_SECTION_SIGNATURE);
+    g_autofree char *content = NULL;
+    g_autofree uint8_t *der = NULL;
+    size_t len;
+
+    if (!section)
+        return 0;
+    if (!(content = eifImageReadSection(fd, section, EIF_SIGNATURE_MAX, error)) ||
+        !(der = eifSignatureGetCertificate((const uint8_t *)content, section->size, &len, error)))
+        return -1;
+
+    eifExtend(der, len, measurements->pcr[8]);
+    measurements->valid[8] = true;
+    return 0;
 }

@@ -107,6 +107,9 @@ readDescription(const char *path, Description *description)
         ret = eifImageMeasure(&description->image, fd, &description->measurements,
                               &description->checksumOk, virtEifProgressShow, &progress, &error);
     if (ret == 0)
+        ret = eifImageMeasureCertificate(&description->image, fd, &description->measurements,
+                                         &error);
+    if (ret == 0)
         readSignature(fd, description);
     close(fd);
 

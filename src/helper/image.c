@@ -34,6 +34,9 @@
 
 #define IMAGE_PIECE_SIZE (64 * 1024)
 
+/* bytes; no kernel takes a tenth of it */
+#define IMAGE_CMDLINE_MAX (1024 * 1024)
+
 /* Linux's initramfs code looks for the next archive at multiples of this. */
 #define IMAGE_RAMDISK_ALIGN 4
 
@@ -102,6 +105,16 @@ imageLogRemarks(const EifImage *eif)
         logWarning("The image is unusual: %s", remarks[i]);
 }
 
+/* libvirt_nitro_check has read it before, and nothing of it is read here. */
+static int
+imageSetSignatureFailure(Failure *failure)
+{
+    failureSet(failure, NITRO_FAILURE_IMAGE,
+               "The image cannot be used: its signature is not the one that was checked; start it "
+               "again when nothing writes to its file any more");
+    return -1;
+}
+
 static int
 imageOpenEif(Image *image, const Options *options, Failure *failure)
 {
@@ -120,6 +133,9 @@ imageOpenEif(Image *image, const Options *options, Failure *failure)
                    "remove <%s>", image->initrdFd >= 0 ? "initrd" : "cmdline");
         return -1;
     }
+
+    if (!image->signature != !eifImageFindSection(&image->eif, EIF_SECTION_SIGNATURE))
+        return imageSetSignatureFailure(failure);
 
     imageLogRemarks(&image->eif);
     image->isEif = true;
@@ -149,6 +165,8 @@ imageOpenLinux(Image *image, Failure *failure)
     g_autoptr(EifBuilder) builder = NULL;
     g_autoptr(GError) error = NULL;
 
+    if (image->signature)
+        return imageSetSignatureFailure(failure);
     if (!(builder = imageBuilderNew(image, &error))) {
         failureSet(failure, NITRO_FAILURE_IMAGE, "The kernel or its initrd cannot be used: %s",
                    error->message);
@@ -178,7 +196,7 @@ imageOpen(Image *image, const Options *options, Failure *failure)
 
     *image = (Image){
         .arch = options->arch,
-        .signedPcr0 = options->signedPcr0,
+        .signature = options->signature,
         .fd = options->imageFd,
         .initrdFd = options->initrdFd,
         .cmdline = options->cmdline ? options->cmdline : "",
@@ -238,7 +256,6 @@ imagePartsFree(ImageParts *parts)
         return;
     imagePartsClose(parts);
     g_string_free(parts->cmdline, TRUE);
-    g_byte_array_unref(parts->signature);
     g_free(parts);
 }
 
@@ -263,7 +280,6 @@ imagePartsNew(Failure *failure)
 
     parts->kernelFd = parts->bootFd = parts->ramdiskFd = -1;
     parts->cmdline = g_string_new(NULL);
-    parts->signature = g_byte_array_new();
 
     parts->kernelFd = imageMemfd("kernel", failure);
     parts->ramdiskFd = imageMemfd("ramdisk", failure);
@@ -331,7 +347,7 @@ imageBeginSection(ImageUnpacker *unpacker, EifSectionType type, GError **error)
 
     if (unpacker->measurer)
         eifMeasurerBeginSection(unpacker->measurer, type);
-    if (type == EIF_SECTION_METADATA)
+    if (type == EIF_SECTION_METADATA || type == EIF_SECTION_SIGNATURE)
         return 0;
 
     section = &parts->sections[parts->nsections++];
@@ -356,7 +372,7 @@ imageAddPiece(ImageUnpacker *unpacker, EifSectionType type, const void *buf, siz
 
     if (unpacker->measurer)
         eifMeasurerUpdate(unpacker->measurer, buf, len);
-    if (type == EIF_SECTION_METADATA)
+    if (type == EIF_SECTION_METADATA || type == EIF_SECTION_SIGNATURE)
         return 0;
 
     parts->sections[parts->nsections - 1].size += len;
@@ -371,8 +387,6 @@ imageAddPiece(ImageUnpacker *unpacker, EifSectionType type, const void *buf, siz
         g_string_append_len(parts->cmdline, buf, len);
         return 0;
     case EIF_SECTION_SIGNATURE:
-        g_byte_array_append(parts->signature, buf, len);
-        return 0;
     case EIF_SECTION_METADATA:
         break;
     }
@@ -407,8 +421,7 @@ imageUnpackEif(const Image *image, ImageUnpacker *unpacker, GError **error)
     for (i = 0; i < image->eif.nsections; i++) {
         const EifSection *section = &image->eif.sections[i];
 
-        if ((section->type == EIF_SECTION_SIGNATURE || section->type == EIF_SECTION_CMDLINE) &&
-            section->size > EIF_SIGNATURE_MAX) {
+        if (section->type == EIF_SECTION_CMDLINE && section->size > IMAGE_CMDLINE_MAX) {
             g_set_error(error, EIF_ERROR, EIF_ERROR_FORMAT,
                         _("the %s section has %" PRIu64 " bytes, more than 1 MiB"),
                         eifSectionTypeToString(section->type), section->size);
@@ -485,17 +498,35 @@ imageUnpackLinux(const Image *image, ImageUnpacker *unpacker, GError **error)
                            error);
 }
 
+/*
+ * The image that @found is of is the one that was signed, and has the signature that was checked:
+ * so it has the certificate of that. Adds its register to @found.
+ */
 static int
-imageCompare(const Image *image, const EifMeasurements *found, const EifMeasurements *expected,
-             Failure *failure)
+imageCompareSignature(const EifSigned *signature, EifMeasurements *found, Failure *failure)
 {
     g_autoptr(GError) error = NULL;
-    size_t i;
 
-    if (image->signedPcr0 && eifMeasurementsCheckSigned(found, image->signedPcr0, &error) < 0) {
+    if (eifMeasurementsCheckSigned(found, signature->pcr0, &error) < 0) {
         failureSet(failure, NITRO_FAILURE_IMAGE, "The image cannot be used: %s", error->message);
         return -1;
     }
+    if (memcmp(found->signature, signature->section, EIF_PCR_SIZE) != 0)
+        return imageSetSignatureFailure(failure);
+
+    memcpy(found->pcr[8], signature->pcr8, EIF_PCR_SIZE);
+    found->valid[8] = true;
+    return 0;
+}
+
+static int
+imageCompare(const Image *image, EifMeasurements *found, const EifMeasurements *expected,
+             Failure *failure)
+{
+    size_t i;
+
+    if (image->signature && imageCompareSignature(image->signature, found, failure) < 0)
+        return -1;
 
     for (i = 0; i < EIF_PCR_COUNT; i++) {
         g_autofree char *want = NULL;
@@ -519,13 +550,7 @@ static int
 imagePartsCompare(const Image *image, ImageParts *parts, EifMeasurer *measurer,
                   const EifMeasurements *expected, Failure *failure)
 {
-    g_autoptr(GError) error = NULL;
-
-    if (eifMeasurerFinish(measurer, &parts->measurements, &error) < 0) {
-        failureSet(failure, NITRO_FAILURE_IMAGE, "The image cannot be measured: %s",
-                   error->message);
-        return -1;
-    }
+    eifMeasurerFinish(measurer, &parts->measurements);
     parts->measured = true;
     return imageCompare(image, &parts->measurements, expected, failure);
 }
@@ -597,8 +622,6 @@ imagePartsMeasure(const ImageParts *parts, const int *cancel, EifMeasurements *m
         eifMeasurerBeginSection(measurer, section->type);
         if (section->type == EIF_SECTION_CMDLINE) {
             eifMeasurerUpdate(measurer, parts->cmdline->str, parts->cmdline->len);
-        } else if (section->type == EIF_SECTION_SIGNATURE) {
-            eifMeasurerUpdate(measurer, parts->signature->data, parts->signature->len);
         } else if (imageReadRange(section->type == EIF_SECTION_KERNEL ? parts->kernelFd :
                                                                         parts->ramdiskFd,
                                   section->offset, section->size, cancel, imageMeasurePiece,
@@ -606,7 +629,8 @@ imagePartsMeasure(const ImageParts *parts, const int *cancel, EifMeasurements *m
             return -1;
         }
     }
-    return eifMeasurerFinish(measurer, measurements, error);
+    eifMeasurerFinish(measurer, measurements);
+    return 0;
 }
 
 static bool
@@ -673,7 +697,8 @@ imageMeasureLinux(const Image *image, const int *cancel, EifMeasurements *measur
         imageReadRange(image->initrdFd, 0, image->initrdSize, cancel, imageMeasurePiece,
                        measurer, error) < 0)
         return -1;
-    return eifMeasurerFinish(measurer, measurements, error);
+    eifMeasurerFinish(measurer, measurements);
+    return 0;
 }
 
 static int

@@ -32,7 +32,7 @@ typedef struct _Image Image;
 struct _Image {
     bool isEif;
     EifArch arch;
-    const uint8_t *signedPcr0; /* what it was signed for, not owned; NULL: nothing is known */
+    const EifSigned *signature; /* as it was checked, not owned; NULL: it is not signed */
     int fd;              /* EIF file or kernel; -1: closed */
     int initrdFd;        /* -1: none, or closed */
     uint64_t kernelSize; /* of a Linux kernel when it was checked, in bytes */
@@ -45,8 +45,8 @@ struct _Image {
 
 /*
  * Finds out what the image of @options is, and checks everything that headers tell:
- * the kind, the architecture, that the memory is enough. What is unusual in an EIF file is
- * logged.
+ * the kind, the architecture, that the memory is enough, and that it has a signature if one was
+ * checked, and none else. What is unusual in an EIF file is logged.
  * Returns 0, or -1 with @failure set ("image", "config").
  */
 int imageOpen(Image *image, const Options *options, Failure *failure);
@@ -57,7 +57,8 @@ void imageClose(Image *image);
 /*
  * Puts the EIF of @image, image->size bytes, at @buf: read straight there, once, its checksum
  * compared; or assembled there. With @measurements not NULL it is measured there, too, and a
- * register that differs from a valid one of @expected, or from image->signedPcr0, is a failure.
+ * register that differs from a valid one of @expected, or what image->signature is not of, is a
+ * failure.
  * @cancel is looked at now and then: when it is not 0, that is a failure.
  *
  * Returns 0, or -1 with @failure set ("image").
@@ -90,9 +91,8 @@ struct _ImageParts {
     int ramdiskFd;       /* all ramdisks, one behind the other as Linux wants them */
     uint64_t ramdiskSize; /* bytes; 0: there is nothing to load */
     GString *cmdline;
-    GByteArray *signature;
     size_t nsections;
-    ImageSection sections[EIF_MAX_SECTIONS]; /* in file order, without metadata */
+    ImageSection sections[EIF_MAX_SECTIONS]; /* in file order, without metadata and signature */
     bool measured;                           /* whether @measurements are there already */
     EifMeasurements measurements;
     /* set by imageLinuxCheck() */
@@ -106,8 +106,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(ImageParts, imagePartsFree)
 
 /*
  * Reads the image once into parts; an EIF's checksum is compared on the way. With
- * @expected its measurements are, too: a register that differs from a valid one of it, or
- * from image->signedPcr0, is a failure.
+ * @expected its measurements are, too: a register that differs from a valid one of it, or what
+ * image->signature is not of, is a failure.
  * @cancel is looked at now and then: when it is not 0, reading ends with a failure.
  *
  * Returns the parts, or NULL with @failure set ("image", "resource").
@@ -125,8 +125,8 @@ int imagePartsSetBoot(ImageParts *parts, const void *buf, size_t len, Failure *f
 void imagePartsClose(ImageParts *parts);
 
 /*
- * Measures what imageUnpack() has read. Returns 0, or -1 with @error set, also when
- * @cancel is not 0 any more.
+ * Measures what imageUnpack() has read, if that has not done so; an image with a signature it
+ * has. Returns 0, or -1 with @error set, also when @cancel is not 0 any more.
  */
 int imagePartsMeasure(const ImageParts *parts, const int *cancel,
                       EifMeasurements *measurements, GError **error);

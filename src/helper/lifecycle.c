@@ -30,6 +30,7 @@
 #include "backend.h"
 #include "console.h"
 #include "control.h"
+#include "eif.h"
 #include "helper_protocol.h"
 #include "common/log.h"
 #include "common/signals.h"
@@ -439,6 +440,7 @@ lifecycleConfine(Lifecycle *lifecycle, Failure *failure)
 {
     const Options *options = lifecycle->options;
 
+    eifChooseChecksum();
     if (lifecycle->backend->open(lifecycle->instance, failure) < 0)
         return -1;
     if (options->machine == OPTIONS_MACHINE_EMULATED) {

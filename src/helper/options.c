@@ -432,11 +432,21 @@ optionsSetExpectPcr(Options *options, const char *value)
 }
 
 static char *
-optionsSetSignedPcr0(Options *options, const char *value)
+optionsSetSignature(Options *options, const char *value)
 {
-    options->signedPcr0 = g_malloc0(EIF_PCR_SIZE);
+    EifSigned *signature = options->signature = g_new0(EifSigned, 1);
+    uint8_t *const values[] = {signature->pcr0, signature->pcr8, signature->section};
+    g_auto(GStrv) words = g_strsplit(value, ",", -1);
+    char *error = NULL;
+    size_t i;
+
+    if (g_strv_length(words) != G_N_ELEMENTS(values))
+        return g_strdup("is not of the form PCR0,PCR8,DIGEST");
+
+    for (i = 0; i < G_N_ELEMENTS(values) && !error; i++)
+        error = optionsParsePcr(words[i], values[i]);
     options->expectsPcr = true;
-    return optionsParsePcr(value, options->signedPcr0);
+    return error;
 }
 
 static char *
@@ -499,7 +509,7 @@ static const Option optionTable[] = {
     {"--heartbeat-timeout", true, false, optionsSetHeartbeatTimeout},
     {"--broker-fd", true, false, optionsSetBrokerFd},
     {"--expect-pcr", true, true, optionsSetExpectPcr},
-    {"--signed-pcr0", true, false, optionsSetSignedPcr0},
+    {"--signature", true, false, optionsSetSignature},
     {"--qemu", true, false, optionsSetQemu},
     {"--accel", true, false, optionsSetAccel},
     {"--without", true, false, optionsSetWithout},
@@ -725,7 +735,7 @@ optionsFree(Options *options)
     g_free(options->name);
     g_free(options->uuid);
     g_free(options->cmdline);
-    g_free(options->signedPcr0);
+    g_free(options->signature);
     g_free(options->qemu);
     if (options->cpus)
         g_array_unref(options->cpus);
@@ -776,7 +786,8 @@ optionsHelp(void)
            "  --heartbeat-timeout S    seconds to wait for it\n"
            "  --broker-fd FD           connection with the heartbeat broker\n"
            "  --expect-pcr INDEX=HEX   refuse an image that measures differently\n"
-           "  --signed-pcr0 HEX        what it was signed for: refuse it with another PCR0\n"
+           "  --signature PCR0,PCR8,DIGEST\n"
+           "                           what was checked: refuse an image that it is not of\n"
            "  --qemu PATH              QEMU of the emulated machine\n"
            "  --accel KIND             auto, kvm or tcg\n"
            "  --without CODES          protections that this host lacks, as --probe prints them\n"

@@ -84,7 +84,7 @@ struct _Options {
     int listenFd;                  /* of the broker itself */
     bool expectsPcr;               /* whether the image is measured for one of the next two */
     EifMeasurements expected;
-    uint8_t *signedPcr0;           /* what the image was signed for, EIF_PCR_SIZE bytes, or NULL */
+    EifSigned *signature;          /* of the image as it was checked; NULL: it is not signed */
     char *qemu; /* NULL: look for it in PATH */
     OptionsAccel accel;
     unsigned int without; /* UNPROTECTED_...: what this host lacks, and is done without */

@@ -231,8 +231,8 @@ nitroCommandAddMeasurements(virCommand *cmd,
     unsigned int pcr;
 
     /* A signed image that was changed would not boot, without a word. */
-    if (ctxt->signedPcr0)
-        virCommandAddArgList(cmd, "--signed-pcr0", ctxt->signedPcr0, NULL);
+    if (ctxt->signature)
+        virCommandAddArgList(cmd, "--signature", ctxt->signature, NULL);
 
     for (pcr = 0; pcr < NITRO_PCR_COUNT; pcr++) {
         const char *hex = nitroDomainDefGetMeasurement(def, pcr);

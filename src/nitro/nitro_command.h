@@ -33,7 +33,7 @@ struct _nitroCommandContext {
     int numaNode;                  /* of the memory; -1: any */
     unsigned int heartbeatTimeout; /* seconds, of a definition that names none; 0: by size */
     char *const *without;   /* NITRO_UNPROTECTED_*: what of its confinement this host lacks; NULL: nothing */
-    const char *signedPcr0; /* the PCR0 that the image is signed for, in hex; NULL: not signed */
+    const char *signature; /* of the image, as in a verdict on it; NULL: not signed */
 };
 
 /*

@@ -211,7 +211,7 @@ nitroImageCheckWait(nitroImageChecker *checker,
 static int
 nitroImageCheckTake(nitroImageChecker *checker,
                     int status,
-                    char **pcr0)
+                    char **signature)
 {
     g_auto(nitroImageVerdict) verdict = { 0 };
     g_autofree char *how = virProcessTranslateStatus(status);
@@ -239,7 +239,7 @@ nitroImageCheckTake(nitroImageChecker *checker,
         virReportError(nitroFailureToError(verdict.code), "%s", verdict.text);
         return -1;
     }
-    *pcr0 = g_steal_pointer(&verdict.pcr0);
+    *signature = g_steal_pointer(&verdict.signature);
     return 0;
 }
 
@@ -250,7 +250,7 @@ nitroImageCheck(const nitroDriverConfig *config,
                 const nitroImage *image,
                 nitroImageCheckStop stop,
                 void *opaque,
-                char **pcr0)
+                char **signature)
 {
     g_autoptr(virCommand) cmd = nitroImageCheckCommand(config, request, image);
     g_auto(nitroImageChecker) checker = {
@@ -270,5 +270,5 @@ nitroImageCheck(const nitroDriverConfig *config,
         nitroImageCheckListen(&checker) < 0 ||
         nitroImageCheckWait(&checker, &status) < 0)
         return -1;
-    return nitroImageCheckTake(&checker, status, pcr0);
+    return nitroImageCheckTake(&checker, status, signature);
 }

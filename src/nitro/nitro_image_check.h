@@ -20,8 +20,8 @@ typedef bool (*nitroImageCheckStop)(void *opaque);
  * vouch for? This waits as long as its files do: call it without the lock of a domain. When
  * @stop says so, or it cannot be understood, the checker is killed; no process of it is left.
  *
- * @pcr0 is the value of PCR0 that was signed, in hex (g_free), which the image has yet to have;
- * NULL when it is not signed.
+ * @signature is that of the verdict (nitro_image_verdict.h; g_free), which the image has yet to
+ * have; NULL when it is not signed.
  *
  * Returns 0, or -1 with an error set: what the checker has found (VIR_ERR_OPERATION_FAILED:
  * malformed, wrongly signed, not as expected; VIR_ERR_CONFIG_UNSUPPORTED: does not go with the
@@ -32,4 +32,4 @@ int nitroImageCheck(const nitroDriverConfig *config,
                     const nitroImage *image,
                     nitroImageCheckStop stop,
                     void *opaque,
-                    char **pcr0);
+                    char **signature);

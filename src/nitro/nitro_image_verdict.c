@@ -14,31 +14,39 @@
 #include "virjson.h"
 
 /* hex digits of SHA-384 */
-#define NITRO_IMAGE_PCR_DIGITS 96
+#define NITRO_IMAGE_DIGITS 96
+
+#define NITRO_IMAGE_SIGNATURE_VALUES 3
 
 
 void
 nitroImageVerdictClear(nitroImageVerdict *verdict)
 {
-    g_clear_pointer(&verdict->pcr0, g_free);
+    g_clear_pointer(&verdict->signature, g_free);
     g_clear_pointer(&verdict->code, g_free);
     g_clear_pointer(&verdict->text, g_free);
 }
 
 
 static int
-nitroImageVerdictReadPcr0(virJSONValue *value,
-                          nitroImageVerdict *verdict,
-                          char **why)
+nitroImageVerdictReadSignature(virJSONValue *value,
+                               nitroImageVerdict *verdict,
+                               char **why)
 {
-    const char *pcr0 = virJSONValueGetString(value);
+    const char *signature = virJSONValueGetString(value);
+    g_auto(GStrv) words = g_strsplit(NULLSTR_EMPTY(signature), ",", -1);
+    bool good = g_strv_length(words) == NITRO_IMAGE_SIGNATURE_VALUES;
+    size_t i;
 
-    if (!pcr0 || strlen(pcr0) != NITRO_IMAGE_PCR_DIGITS ||
-        strspn(pcr0, "0123456789abcdef") != NITRO_IMAGE_PCR_DIGITS) {
-        *why = g_strdup(_("'pcr0' is no value of SHA-384"));
+    for (i = 0; good && i < NITRO_IMAGE_SIGNATURE_VALUES; i++) {
+        good = strlen(words[i]) == NITRO_IMAGE_DIGITS &&
+               strspn(words[i], "0123456789abcdef") == NITRO_IMAGE_DIGITS;
+    }
+    if (!good) {
+        *why = g_strdup(_("'signature' is not three values of SHA-384"));
         return -1;
     }
-    verdict->pcr0 = g_strdup(pcr0);
+    verdict->signature = g_strdup(signature);
     return 0;
 }
 
@@ -76,7 +84,7 @@ nitroImageVerdictRead(const char *output,
 {
     g_autoptr(virJSONValue) object = NULL;
     g_autofree char *line = NULL;
-    virJSONValue *pcr0;
+    virJSONValue *signature;
     virJSONValue *failure;
 
     if (len == 0 || len > NITRO_IMAGE_VERDICT_MAX ||
@@ -91,14 +99,14 @@ nitroImageVerdictRead(const char *output,
         return -1;
     }
 
-    pcr0 = virJSONValueObjectGet(object, "pcr0");
+    signature = virJSONValueObjectGet(object, "signature");
     failure = virJSONValueObjectGet(object, "failure");
     if (virJSONValueObjectKeysNumber(object) > 1 ||
-        (virJSONValueObjectKeysNumber(object) == 1 && !pcr0 && !failure)) {
+        (virJSONValueObjectKeysNumber(object) == 1 && !signature && !failure)) {
         *why = g_strdup(_("it has members that it cannot have"));
         return -1;
     }
     if (failure)
         return nitroImageVerdictReadFailure(failure, verdict, why);
-    return pcr0 ? nitroImageVerdictReadPcr0(pcr0, verdict, why) : 0;
+    return signature ? nitroImageVerdictReadSignature(signature, verdict, why) : 0;
 }

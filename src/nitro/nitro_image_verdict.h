@@ -11,7 +11,9 @@
  * It prints one line of JSON:
  *
  *   {}                                               the image can be used
- *   {"pcr0": "hex"}                                  likewise; it is signed for this PCR0
+ *   {"signature": "PCR0,PCR8,SHA384"}                likewise; it is signed: the PCR0 that was, the
+ *                                                    PCR8 of the certificate, and the digest of
+ *                                                    the signature section, each in hex
  *   {"failure": {"code": "image", "text": "..."}}    it cannot; NITRO_FAILURE_* of
  *                                                    helper_protocol.h, and one sentence
  */
@@ -25,7 +27,7 @@
 
 typedef struct _nitroImageVerdict nitroImageVerdict;
 struct _nitroImageVerdict {
-    char *pcr0; /* 96 hex digits, or NULL */
+    char *signature; /* NULL: it is not signed */
     char *code; /* NITRO_FAILURE_*, or NULL: the image can be used */
     char *text; /* with it: one sentence, printable */
 };

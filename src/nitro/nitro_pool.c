@@ -10,6 +10,7 @@
 
 #include <config.h>
 
+#include "nitro_cpu_list.h"
 #include "nitro_pool.h"
 #include "virerror.h"
 #include "virfile.h"
@@ -166,19 +167,34 @@ nitroPoolReadNode(nitroPool *pool)
 }
 
 
+/* Returns the CPUs of the pool @text, or NULL with an error set. */
+static virBitmap *
+nitroPoolParse(const char *text)
+{
+    g_autoptr(virBitmap) present = virHostCPUGetPresentBitmap();
+    g_autofree char *list = NULL;
+
+    if (!present)
+        return NULL;
+
+    if (!(list = nitroCpuListExpand(text, virBitmapLastSetBit(present)))) {
+        virReportError(VIR_ERR_INTERNAL_ERROR, _("'%s' is no list of CPUs: '%s'"),
+                       NITRO_POOL_PATH, text);
+        return NULL;
+    }
+    return *list ? virBitmapParseUnlimited(list) : virBitmapNew(0);
+}
+
+
 nitroPool *
 nitroPoolRead(void)
 {
     g_autoptr(nitroPool) pool = g_new0(nitroPool, 1);
-    g_autofree char *list = NULL;
+    g_autofree char *text = NULL;
 
     /* Without the module there is no such file. */
-    if (virFileReadValueString(&list, NITRO_POOL_PATH) == -1)
-        return NULL;
-
-    if (!list || *list == '\0')
-        pool->cpus = virBitmapNew(0);
-    else if (!(pool->cpus = virBitmapParseUnlimited(list)))
+    if (virFileReadValueString(&text, NITRO_POOL_PATH) == -1 ||
+        !(pool->cpus = nitroPoolParse(text ? text : "")))
         return NULL;
 
     nitroPoolReadNode(pool);

@@ -47,7 +47,7 @@ nitroRunFdsClose(nitroRunFds *fds)
     VIR_FORCE_CLOSE(fds->broker);
     VIR_FORCE_CLOSE(fds->device);
     g_clear_pointer(&fds->outputs, nitroOutputsFree);
-    g_clear_pointer(&fds->signedPcr0, g_free);
+    g_clear_pointer(&fds->signature, g_free);
 }
 
 

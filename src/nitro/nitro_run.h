@@ -30,7 +30,7 @@ struct _nitroRunFds {
     int broker;
     int device;
     nitroOutputs *outputs; /* with the log, where the helper's own words go */
-    char *signedPcr0; /* what the image is signed for (hex); NULL: it is not signed */
+    char *signature; /* of the image, as in a verdict on it; NULL: it is not signed */
 };
 
 #define NITRO_RUN_FDS_INIT { -1, -1, NITRO_IMAGE_INIT, -1, -1, -1, -1, -1, NULL, NULL }

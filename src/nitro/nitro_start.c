@@ -157,7 +157,7 @@ nitroStartOpenImage(nitroDriver *driver,
     rc = nitroImageOpen(request, &fds->image);
     if (rc == 0)
         rc = nitroImageCheck(driver->config, request, &fds->image, nitroStartIsOver, &run,
-                             &fds->signedPcr0);
+                             &fds->signature);
     virObjectLock(vm);
     if (nitroStartCheckRun(vm, run.id) < 0)
         return -1;
@@ -334,7 +334,7 @@ nitroStartLaunch(nitroDriver *driver,
         .numaNode = nitroHostGetNumaNode(vm->def),
         .heartbeatTimeout = driver->config->heartbeatTimeout,
         .without = without,
-        .signedPcr0 = fds->signedPcr0,
+        .signature = fds->signature,
     };
     virCommand *cmd;
     int report[2] = { -1, -1 };

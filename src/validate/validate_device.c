@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <linux/vm_sockets.h>
 
+#include "nitro_cpu_list.h"
 #include "validate.h"
 #include "virbitmap.h"
 #include "virfile.h"
@@ -25,6 +26,7 @@
 #define DEVICE "/dev/nitro_enclaves"
 #define DEVICE_GROUP "ne"
 #define POOL "/sys/module/" MODULE "/parameters/ne_cpus"
+#define PRESENT "/sys/devices/system/cpu/present"
 #define SIBLINGS "/sys/devices/system/cpu/cpu0/topology/thread_siblings_list"
 #define VSOCK "/dev/vsock"
 #define HEARTBEAT_PORT 9000
@@ -112,14 +114,20 @@ validateDeviceFile(const char *root)
 static virBitmap *
 validatePoolRead(const char *root)
 {
-    g_autofree char *path = g_strconcat(root, POOL, NULL);
+    g_autofree char *poolPath = g_strconcat(root, POOL, NULL);
+    g_autofree char *presentPath = g_strconcat(root, PRESENT, NULL);
+    g_autoptr(virBitmap) present = NULL;
     g_autoptr(virBitmap) pool = NULL;
+    g_autofree char *presentText = NULL;
     g_autofree char *text = NULL;
+    g_autofree char *list = NULL;
 
-    if (virFileReadAllQuiet(path, 64 * 1024, &text) < 0)
+    if (virFileReadAllQuiet(presentPath, 64 * 1024, &presentText) < 0 ||
+        virBitmapParse(presentText, &present, CPUS_MAX) < 0 ||
+        virFileReadAllQuiet(poolPath, 64 * 1024, &text) < 0)
         return NULL;
-    g_strstrip(text);
-    if (!*text || virBitmapParse(text, &pool, CPUS_MAX) < 0 || virBitmapIsAllClear(pool))
+    list = nitroCpuListExpand(text, virBitmapLastSetBit(present));
+    if (!list || !*list || virBitmapParse(list, &pool, CPUS_MAX) < 0 || virBitmapIsAllClear(pool))
         return NULL;
     return g_steal_pointer(&pool);
 }

@@ -12,6 +12,7 @@ checker says of each kind of image is tested by ../checktest.py, and what the st
 test_errors.py and test_host.py.
 """
 
+import copy
 import os
 import re
 import struct
@@ -333,7 +334,7 @@ class HostileChecker(CheckerTest):
     """An image has taken it over"""
 
     def test_nonsense(self):
-        pcr0 = "0" * 96
+        signature = ",".join(["0" * 96] * 3)
         for script, words in (
                 ("exit 0", NONSENSE),
                 ("printf '{}'; exit 0", NONSENSE),
@@ -342,8 +343,9 @@ class HostileChecker(CheckerTest):
                 ("printf '{}\\0\\n'; exit 0", NONSENSE),
                 ("printf '{\"x\\377\": 1}\\n'; exit 0", NONSENSE),
                 ("printf '{\"\\033[31m\": 1}\\n'; exit 0", NONSENSE),
-                (f"printf '{{\"pcr0\": \"{pcr0}\", \"failure\": {{}}}}\\n'; exit 0", NONSENSE),
-                ("printf '{\"pcr0\": \"ab\"}\\n'; exit 0", NONSENSE),
+                (f"printf '{{\"signature\": \"{signature}\", \"failure\": {{}}}}\\n'; exit 0",
+                 NONSENSE),
+                ("printf '{\"signature\": \"ab\"}\\n'; exit 0", NONSENSE),
                 ("printf '{\"failure\": {\"code\": \"no\", \"text\": \"a\"}}\\n'; exit 0",
                  NONSENSE),
                 ("tr '\\0' x < /dev/zero | head -c 40000; exit 0", NONSENSE),
@@ -395,8 +397,9 @@ class HostileChecker(CheckerTest):
     def test_lies(self):
         """a verdict that is wrong: what the helper loads is measured, and is another"""
         dom = self.conn.defineXML(domain_xml("lied"))
-        self.daemon.wrap(CHECKER, f"printf '{{\"pcr0\": \"{'ab' * 48}\"}}\\n'; exit 0")
-        with self.refused(FAILED, HELLO_EIF, "is not the one that was signed", "ab" * 48):
+        signature = ",".join(["ab" * 48] * 3)
+        self.daemon.wrap(CHECKER, f"printf '{{\"signature\": \"{signature}\"}}\\n'; exit 0")
+        with self.refused(FAILED, HELLO_EIF, "its signature is not the one that was checked"):
             dom.create()
         bad = os.path.join(self.daemon.dir, "bad.eif")
         eifwriter.simple(version=99).write(bad)
@@ -408,23 +411,41 @@ class HostileChecker(CheckerTest):
 class Replaced(CheckerTest):
     """The image is written to between its check and its use"""
 
-    def test_replaced(self):
+    def setUp(self):
+        super().setUp()
         with open(HELLO_KERNEL, "rb") as kernel, open(HELLO_INITRD, "rb") as initrd:
-            image = eifwriter.simple(kernel=kernel.read(), ramdisks=[initrd.read()],
-                                     cmdline=b"console=ttyS0 reboot=t panic=-1 quiet")
-        good, other = (os.path.join(self.daemon.dir, name) for name in ("good.eif", "other.eif"))
-        eifsigner.Signer().sign(image).write(good)
-        os.chmod(good, 0o666)
-        pcr0 = image.pcrs()[0]
-        image.sections[1].data += b" evil"
-        image.write(other)
-        inode = os.stat(good).st_ino
-        # as whoever may write to it, while the checker holds it open
-        self.daemon.wrap(CHECKER, f'{CHECKER} "$@" || exit\ncat {other} > {good}\nexit 0')
-        dom = self.conn.defineXML(domain_xml("replaced", boot=boot_image(good)))
-        with self.refused(FAILED, good, "is not the one that was signed", pcr0, image.pcrs()[0]):
+            self.image = eifwriter.simple(kernel=kernel.read(), ramdisks=[initrd.read()],
+                                          cmdline=b"console=ttyS0 reboot=t panic=-1 quiet")
+
+    def refuse_replaced(self, good, other, *words):
+        """@good becomes @other as whoever may write to it does it, while the checker has it open"""
+        paths = [os.path.join(self.daemon.dir, name) for name in ("good.eif", "other.eif")]
+        good.write(paths[0])
+        os.chmod(paths[0], 0o666)
+        other.write(paths[1])
+        inode = os.stat(paths[0]).st_ino
+        self.daemon.wrap(CHECKER, f'{CHECKER} "$@" || exit\ncat {paths[1]} > {paths[0]}\nexit 0')
+        dom = self.conn.defineXML(domain_xml("replaced", boot=boot_image(paths[0])))
+        with self.refused(FAILED, paths[0], *words):
             dom.create()
-        self.assertEqual(os.stat(good).st_ino, inode)
+        self.assertEqual(os.stat(paths[0]).st_ino, inode)
+
+    def test_replaced(self):
+        good = eifsigner.Signer().sign(self.image)
+        other = copy.deepcopy(good)
+        other.sections[1].data += b" evil"
+        self.refuse_replaced(good, other, "is not the one that was signed", good.pcrs()[0],
+                             other.pcrs()[0])
+
+    def test_replaced_signature(self):
+        """by somebody else's, which is good as well: it would be another PCR8 than is told"""
+        good, other = (eifsigner.Signer().sign(self.image) for _ in range(2))
+        self.assertEqual(good.pcrs()[0], other.pcrs()[0])
+        self.refuse_replaced(good, other, "its signature is not the one that was checked")
+
+    def test_signature_taken_away(self):
+        self.refuse_replaced(eifsigner.Signer().sign(self.image), self.image,
+                             "its signature is not the one that was checked")
 
     def test_replaced_name(self):
         """another file of the same name: what was checked is what is run"""

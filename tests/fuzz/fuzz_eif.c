@@ -115,7 +115,8 @@ fuzzImage(const uint8_t *data, size_t size)
     fuzzSections(fd, &image);
     fuzzRemarks(&image);
     fuzzCertificate(fd, &image);
-    if (eifImageMeasure(&image, fd, &fromFile, &checksumOk, NULL, NULL, NULL) < 0)
+    if (eifImageMeasure(&image, fd, &fromFile, &checksumOk, NULL, NULL, NULL) < 0 ||
+        eifImageMeasureCertificate(&image, fd, &fromFile, NULL) < 0)
         return;
     loaded = g_malloc(size);
     if ((eifImageLoad(&image, fd, loaded, NULL, NULL, NULL) == 0) != checksumOk)
@@ -124,7 +125,8 @@ fuzzImage(const uint8_t *data, size_t size)
         EifMeasurements fromBuffer;
 
         if (eifImageMeasureBuffer(&image, loaded, &fromBuffer, NULL, NULL, NULL) < 0 ||
-            memcmp(fromFile.pcr[0], fromBuffer.pcr[0], EIF_PCR_SIZE) != 0)
+            memcmp(fromFile.pcr[0], fromBuffer.pcr[0], EIF_PCR_SIZE) != 0 ||
+            memcmp(fromFile.signature, fromBuffer.signature, EIF_PCR_SIZE) != 0)
             abort();
     }
 }

@@ -16,9 +16,11 @@
 #include <inttypes.h>
 #include <linux/nitro_enclaves.h>
 #include <string.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include "helper_protocol.h"
+#include "nitro_cpu_list.h"
 #include "nitro_gettext.h"
 
 #define NE_POOL_FILE "/sys/module/nitro_enclaves/parameters/ne_cpus"
@@ -39,9 +41,9 @@ typedef struct {
 
 /*
  * Rows for one call come before those for any. Only what the driver's source fixes has a row:
- * its own numbers, and the few others that it returns by itself. All else is the
- * hypervisor's answer, which the driver hands on, and means what the hypervisor likes: the last
- * row names it and guesses at nothing.
+ * its own numbers, and the few others that it returns by itself; ENOMEM can be the hypervisor's as
+ * well, and its sentences say so. All else is the hypervisor's answer, which the driver hands on,
+ * and means what the hypervisor likes: the last row names it and guesses at nothing.
  */
 static const NeError neErrors[] = {
     {NE_CALL_CREATE_VM, NE_ERR_NO_CPUS_AVAIL_IN_POOL, NITRO_FAILURE_RESOURCE,
@@ -49,7 +51,8 @@ static const NeError neErrors[] = {
         "runs, "
      "write a list of CPUs to {poolfile}, whole cores without that of CPU 0")},
     {NE_CALL_CREATE_VM, ENOMEM, NITRO_FAILURE_RESOURCE,
-     N_("The kernel has no memory to create an enclave with: free memory of this host")},
+     N_("The kernel or the Nitro Hypervisor has no memory to create an enclave with: free memory "
+        "of this host, or end another enclave")},
     {NE_CALL_CREATE_VM, EMFILE, NITRO_FAILURE_RESOURCE,
      N_("The enclave cannot have a descriptor, as too many are open: raise the limit of open "
         "files")},
@@ -58,9 +61,9 @@ static const NeError neErrors[] = {
      "/proc/sys/fs/file-max")},
 
     {NE_CALL_SET_USER_MEMORY_REGION, ENOMEM, NITRO_FAILURE_RESOURCE,
-     N_("The memory region of {region} cannot be given to the enclave, for the kernel has no "
-        "memory "
-     "to keep track of it: free memory of this host, or use larger huge pages")},
+     N_("The memory region of {region} cannot be given to the enclave, for the kernel or the Nitro "
+        "Hypervisor has no memory to keep track of it: free memory of this host, use larger huge "
+        "pages, or end another enclave")},
     {NE_CALL_SET_USER_MEMORY_REGION, EFAULT, NITRO_FAILURE_RESOURCE,
      N_("The huge pages of the memory region of {region} cannot be had, though they were reserved: "
      "look at the hugetlb limits of the control group, and reserve more huge pages")},
@@ -165,14 +168,18 @@ static const char *const neAdvice[] = {
 static int nePoolFd = -1;
 static int neSiblingsFd = -1;
 
+/* The highest number of a CPU of this host */
+static unsigned int neLastCpu;
+
 void
 neErrorOpen(void)
 {
     nePoolFd = open(NE_POOL_FILE, O_RDONLY | O_CLOEXEC);
     neSiblingsFd = open(NE_SIBLINGS_FILE, O_RDONLY | O_CLOEXEC);
+    neLastCpu = get_nprocs_conf() - 1;
 }
 
-/* The first line of the file @fd, which holds a list of CPUs, or NULL (g_free). */
+/* The list of CPUs in the file @fd, see nitroCpuListExpand(); NULL if there is none (g_free). */
 static char *
 neReadList(int fd)
 {
@@ -182,10 +189,7 @@ neReadList(int fd)
     if (n < 0 || n > NE_CPU_LIST_MAX)
         return NULL;
     text[n] = '\0';
-    text[strcspn(text, "\n")] = '\0';
-    if (strspn(text, "0123456789,-") != strlen(text))
-        return NULL;
-    return g_steal_pointer(&text);
+    return nitroCpuListExpand(text, neLastCpu);
 }
 
 /* How many CPUs "1-3,5" has; with @cpu not NULL, whether it holds that one. */
