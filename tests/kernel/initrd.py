@@ -30,7 +30,7 @@ BUSYBOX = '/bin/busybox'  # of Debian's package busybox-static
 
 
 def built_in(tree):
-    """Returns the names of the modules that the kernel of @tree, if one is there, is linked with."""
+    """Returns the names of the modules linked into the kernel of @tree, if it has one."""
     return {pathlib.PurePath(line).stem.replace('-', '_')
             for path in pathlib.Path(tree).glob('**/modules.builtin')
             for line in path.read_text(encoding='utf-8').splitlines()}
