@@ -60,6 +60,11 @@ static const Case cases[] = {
     { "{\"signature\":\"" SIGNATURE "\",\"signature\":\"" SIGNATURE "\"}\n",
       NULL, NULL, NULL, "JSON" },
 
+    { "{\"failure\":{\"code\":\"image\",\"text\":\"a\",\"text\":\"b\"}}\n",
+      NULL, NULL, NULL, "JSON" },
+    { "{\"signature\":\"" SIGNATURE "\",\"signatur\\u0065\":\"" SIGNATURE "\"}\n",
+      NULL, NULL, NULL, "JSON" },
+
     /* another object */
     { "{\"verdict\": true}\n", NULL, NULL, NULL, "members" },
     { "{\"signature\":\"" SIGNATURE "\",\"more\":1}\n", NULL, NULL, NULL, "members" },

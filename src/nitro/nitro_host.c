@@ -188,7 +188,7 @@ nitroHostProbe(const nitroDriverConfig *config,
     if (nitroHostRunProbe(config, &output) < 0)
         return NULL;
 
-    if (!(object = virJSONValueFromString(output)) ||
+    if (!(object = nitroMonitorParse(g_strchomp(output))) ||
         !(accel = virJSONValueObjectGetString(object, "accel")) ||
         (STRNEQ(accel, "kvm") && STRNEQ(accel, "tcg"))) {
         virReportError(VIR_ERR_INTERNAL_ERROR,

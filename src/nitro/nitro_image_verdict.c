@@ -93,8 +93,7 @@ nitroImageVerdictRead(const char *output,
         return -1;
     }
     line = g_strndup(output, len - 1);
-    if (*line != '{' || !nitroMonitorScan(line) || !(object = virJSONValueFromString(line))) {
-        virResetLastError();
+    if (!(object = nitroMonitorParse(line))) {
         *why = g_strdup(_("it is no JSON object"));
         return -1;
     }

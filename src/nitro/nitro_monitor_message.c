@@ -5,14 +5,15 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Flow: line -> nitroMonitorScan(), as libvirt's parser has no limits, and logs what it
- * refuses -> JSON object -> greeting, event or reply, each checked for what it says and
+ * Flow: line -> nitroMonitorParse(): a scan, as parsers have no limits, and libvirt's logs what
+ * it refuses -> JSON object -> greeting, event or reply, each checked for what it says and
  * for whether it may come now.
  */
 
 #include <config.h>
 
 #include "helper_protocol.h"
+#include "nitro_json.h"
 #include "nitro_monitor_message.h"
 #include "virbitmap.h"
 #include "virerror.h"
@@ -122,7 +123,11 @@ nitroMonitorSkipString(const char *p)
 }
 
 
-bool
+/*
+ * Whether @line can be given to parsers of JSON, which find all other faults: no more than our
+ * protocols can mean, and neither it nor the keys have what does harm to a log.
+ */
+static bool
 nitroMonitorScan(const char *line)
 {
     size_t depth = 0;
@@ -161,6 +166,21 @@ nitroMonitorScan(const char *line)
         }
     }
     return true;
+}
+
+
+virJSONValue *
+nitroMonitorParse(const char *line)
+{
+    g_autoptr(virJSONValue) object = NULL;
+    g_autofree char *why = NULL;
+    size_t offset;
+
+    if (!nitroMonitorScan(line) || nitroJsonCheck(line, false, &offset, &why) < 0)
+        return NULL;
+    if (!(object = virJSONValueFromString(line)))
+        virResetLastError();
+    return g_steal_pointer(&object);
 }
 
 
@@ -519,10 +539,7 @@ nitroMonitorTalkHear(nitroMonitorTalk *talk,
     g_autofree char *text = g_strndup(line, len);
     g_autoptr(virJSONValue) object = NULL;
 
-    if (strlen(text) == len && nitroMonitorScan(text) &&
-        !(object = virJSONValueFromString(text)))
-        virResetLastError();
-    if (!object || !virJSONValueIsObject(object)) {
+    if (strlen(text) != len || !(object = nitroMonitorParse(text))) {
         g_autofree char *clean = nitroMonitorClean(text, NITRO_MONITOR_EXCERPT_MAX);
 
         *why = g_strdup_printf(_("it has sent what is no JSON object of the protocol: '%s'"),

@@ -142,7 +142,7 @@ char *nitroMonitorCleanText(const char *text);
 #define NITRO_MONITOR_TEXT_MAX 2048
 
 /*
- * Whether the line can be given to libvirt's parser of JSON, which finds all other faults: no more
- * than our protocols can mean, and neither it nor the keys have what does harm to a log.
+ * Parses @line, one JSON object of our protocols that has no member twice. Returns a new value, or
+ * NULL when it is none, without an error.
  */
-bool nitroMonitorScan(const char *line);
+virJSONValue *nitroMonitorParse(const char *line);

@@ -45,7 +45,7 @@ char *nitroNativeFormat(const char *format,
                         virDomainDef *def);
 
 
-/* For the files of the formats: nitro_native_cli.c and _json.c, nitro_native_qemu.c and _shell.c */
+/* For the files of the formats: nitro_native_cli.c, nitro_native_qemu.c and _shell.c */
 
 #define NITRO_NATIVE_CLI "nitro-cli"
 #define NITRO_NATIVE_QEMU "qemu-argv"
@@ -61,13 +61,6 @@ int nitroNativeParseQemu(const char *config,
 /* Each writes @def, in which nitroNativeFormat() has found nothing that no format can say. */
 char *nitroNativeFormatCli(virDomainDef *def);
 char *nitroNativeFormatQemu(virDomainDef *def);
-
-/*
- * Checks that @config is a JSON object that has no member twice, and no control character or
- * half of a character in a name or a string at any depth.
- * Returns 0, or -1 with an error set (VIR_ERR_INVALID_ARG), which has the line and column.
- */
-int nitroNativeCheckJson(const char *config);
 
 /*
  * Splits @config, one command of a shell, into its words (g_strfreev). Returns NULL with an

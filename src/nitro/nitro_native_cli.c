@@ -23,6 +23,8 @@
 #include <config.h>
 
 #include "nitro_domain_conf.h"
+#include "nitro_json.h"
+#include "nitro_json_position.h"
 #include "nitro_native.h"
 #include "virerror.h"
 #include "virjson.h"
@@ -314,6 +316,26 @@ nitroNativeCliCheckRequired(virJSONValue *object)
 }
 
 
+/* Here a fault has its line and column. */
+static int
+nitroNativeCliCheckText(const char *config)
+{
+    g_autofree char *why = NULL;
+    unsigned int line;
+    unsigned int column;
+    size_t offset;
+
+    if (nitroJsonCheck(config, true, &offset, &why) == 0)
+        return 0;
+
+    nitroJsonPosition(config, offset, &line, &column);
+    virReportError(VIR_ERR_INVALID_ARG,
+                   _("the description for format 'nitro-cli' is wrong in line %u, column %u: %s"),
+                   line, column, why);
+    return -1;
+}
+
+
 int
 nitroNativeParseCli(const char *config,
                     virDomainDef *def,
@@ -322,7 +344,7 @@ nitroNativeParseCli(const char *config,
     g_autoptr(virJSONValue) object = NULL;
     size_t i;
 
-    if (nitroNativeCheckJson(config) < 0 ||
+    if (nitroNativeCliCheckText(config) < 0 ||
         !(object = virJSONValueFromString(config)))
         return -1;
 

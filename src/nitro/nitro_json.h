@@ -1,0 +1,28 @@
+/*
+ * nitro_json.h: whether a text is a JSON object, the same with each library of libvirt's
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/*
+ * Checks that @text is one JSON object, that no object in it has a member twice, and that no name
+ * of a member has a control character. With @plain also that no string has a control character or
+ * half of a character, and that no integer is above ULLONG_MAX.
+ *
+ * To be asked before virJSONValueFromString(), which may take the last of two members and change
+ * such an integer.
+ *
+ * Returns 0, or -1 with @why set to a new text that says what is wrong, and @offset to the bytes
+ * of @text up to there. Sets no error of libvirt's.
+ */
+int nitroJsonCheck(const char *text,
+                   bool plain,
+                   size_t *offset,
+                   char **why);
