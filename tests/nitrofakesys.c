@@ -287,7 +287,8 @@ fakeSysNew(const FakeSys *host)
     size_t i;
 
     fakeSysFree();
-    root = g_dir_make_tmp("nitrofakesys-XXXXXX", NULL);
+    /* In memory, as sysfs is: a disk would be waited for at each file that is written again. */
+    root = g_mkdtemp(g_strdup("/dev/shm/nitrofakesys-XXXXXX"));
     g_assert_nonnull(root);
     current = *host;
     poolError = 0;
