@@ -556,7 +556,7 @@ class System(HostTest):
         with pages._locked():  # pylint: disable=protected-access
             before = self.conn.getFreePages([2048], 0, 1)[0][2048]
             self.virsh("allocpages", "2M", "3", "--cellno", "0", "--add")
-            with open(pages.PATH, encoding="ascii") as number:
+            with open(pages.PATH.format(2048, "nr"), encoding="ascii") as number:
                 now = int(number.read())
             self.assertEqual(self.conn.getFreePages([2048], 0, 1)[0][2048], before + 3)
             self.virsh("allocpages", "2M", str(now - 3), "--cellno", "0")
