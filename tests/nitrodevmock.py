@@ -90,7 +90,7 @@ class HugePages:
     """
 
     PATH = '/sys/kernel/mm/hugepages/hugepages-{}kB/{}_hugepages'
-    SHARES = '/tmp/libvirt-nitro-hugepages-{}kB.d'
+    SHARES = '/tmp/libvirt-nitro-hugepages.d/{}kB'
 
     def __init__(self, count, size=2048):
         self.count, self.size = count, size
