@@ -596,6 +596,12 @@ imagePartsSetBoot(ImageParts *parts, const void *buf, size_t len, Failure *failu
     return imageSeal(parts->bootFd, failure);
 }
 
+int
+imagePartsGetBoot(const ImageParts *parts)
+{
+    return parts->bootFd >= 0 ? parts->bootFd : parts->kernelFd;
+}
+
 static int
 imageMeasurePiece(void *opaque, const void *buf, size_t len, GError **error G_GNUC_UNUSED)
 {

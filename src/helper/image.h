@@ -87,7 +87,7 @@ typedef struct _ImageParts ImageParts;
 struct _ImageParts {
     int kernelFd;
     uint64_t kernelSize; /* bytes */
-    int bootFd;          /* the kernel that is booted; -1: it is kernelFd itself */
+    int bootFd;          /* what kernelFd has been unpacked to; -1: it is no compressed one */
     int ramdiskFd;       /* all ramdisks, one behind the other as Linux wants them */
     uint64_t ramdiskSize; /* bytes; 0: there is nothing to load */
     GString *cmdline;
@@ -120,6 +120,9 @@ ImageParts *imageUnpack(const Image *image, const EifMeasurements *expected,
  * Returns 0, or -1 with @failure set ("resource", "internal").
  */
 int imagePartsSetBoot(ImageParts *parts, const void *buf, size_t len, Failure *failure);
+
+/* The descriptor of the kernel that is booted; owned by @parts. */
+int imagePartsGetBoot(const ImageParts *parts);
 
 /* Closes the kernel and the ramdisk: what has them open goes on having them. */
 void imagePartsClose(ImageParts *parts);

@@ -11,6 +11,7 @@
 
 #include "image_linux.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <libdeflate.h>
 #include <string.h>
@@ -231,29 +232,42 @@ linuxFailPacked(Failure *failure)
     return -1;
 }
 
+static int
+linuxFailMemory(Failure *failure)
+{
+    failureSet(failure, NITRO_FAILURE_RESOURCE, "The image cannot be used: %s",
+               g_strerror(ENOMEM));
+    return -1;
+}
+
 /* Has @size bytes from @offset on, which were made by gzip, booted. */
 static int
 linuxUnpack(ImageParts *parts, uint64_t offset, uint64_t size, uint64_t memory, Failure *failure)
 {
-    g_autofree uint8_t *packed = g_try_malloc(size);
+    g_autofree uint8_t *packed = NULL;
     g_autofree uint8_t *kernel = NULL;
     struct libdeflate_decompressor *decompressor;
     enum libdeflate_result result;
     uint64_t length;
     size_t actual;
 
-    if (!packed || size < GZIP_MIN ||
-        pread(parts->kernelFd, packed, size, offset) != (ssize_t)size)
+    if (size < GZIP_MIN)
+        return linuxFailPacked(failure);
+    if (!(packed = g_try_malloc(size)))
+        return linuxFailMemory(failure);
+    if (pread(parts->kernelFd, packed, size, offset) != (ssize_t)size)
         return linuxFailPacked(failure);
     length = linuxLittleEndian(packed + size - GZIP_SIZE_SIZE, GZIP_SIZE_SIZE);
+    if (length == 0)
+        return linuxFailPacked(failure);
     if (linuxCheckMemory(parts, length, memory, failure) < 0)
         return -1;
 
-    kernel = g_try_malloc(length);
-    decompressor = libdeflate_alloc_decompressor();
+    if (!(kernel = g_try_malloc(length)) || !(decompressor = libdeflate_alloc_decompressor()))
+        return linuxFailMemory(failure);
     result = libdeflate_gzip_decompress(decompressor, packed, size, kernel, length, &actual);
     libdeflate_free_decompressor(decompressor);
-    if (!kernel || result != LIBDEFLATE_SUCCESS || actual != length)
+    if (result != LIBDEFLATE_SUCCESS || actual != length)
         return linuxFailPacked(failure);
     return imagePartsSetBoot(parts, kernel, length, failure);
 }
@@ -270,8 +284,7 @@ linuxCheckArm64(ImageParts *parts, uint64_t memory, Failure *failure)
         (size > 0 && linuxUnpack(parts, offset, size, memory, failure) < 0))
         return -1;
 
-    if (pread(parts->bootFd >= 0 ? parts->bootFd : parts->kernelFd, header, sizeof(header), 0) !=
-            sizeof(header) ||
+    if (pread(imagePartsGetBoot(parts), header, sizeof(header), 0) != sizeof(header) ||
         memcmp(header + ARM64_MAGIC_OFFSET, "ARM\x64", 4) != 0)
         return linuxFailKind(parts, "Image", failure);
     size = linuxLittleEndian(header + ARM64_IMAGE_SIZE_OFFSET, 8);

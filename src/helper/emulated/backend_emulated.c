@@ -646,8 +646,7 @@ emulatedStart(void *instance, Failure *failure)
     const ImageParts *parts = emulated->parts;
 
     if (emulatedStartVsock(emulated, failure) < 0 ||
-        launcherRun(&emulated->launcher, &emulated->machine,
-                    parts->bootFd >= 0 ? parts->bootFd : parts->kernelFd,
+        launcherRun(&emulated->launcher, &emulated->machine, imagePartsGetBoot(parts),
                     parts->ramdiskSize > 0 ? parts->ramdiskFd : -1, failure) < 0)
         return -1;
 
