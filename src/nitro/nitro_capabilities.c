@@ -234,12 +234,8 @@ nitroCapabilitiesCheckMachine(int machine,
                        virArchToString(arch), virArchToString(virArchFromHost()));
         return -1;
     }
-    if ((qemu = nitroHostFindQemu(arch)))
-        return 0;
-    virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
-                   _("machine 'nitro-enclave' of arch '%s' needs QEMU for the system emulation of it, which is not in the PATH of virtnitrod"),
-                   virArchToString(arch));
-    return -1;
+    qemu = nitroHostRequireQemu(arch);
+    return qemu ? 0 : -1;
 }
 
 

@@ -28,8 +28,9 @@ int nitroCapabilitiesFixNodeInfo(virNodeInfoPtr info);
 
 /*
  * Describes the host (CPU without a model, NUMA topology, caches) and the guests
- * it can run, those of the emulated machine for each architecture whose QEMU is there. CPUs of the pool are listed with their NUMA node, and with their id
- * alone: they are offline, and the kernel tells no more of them.
+ * it can run, those of the emulated machine for each architecture whose QEMU is there.
+ * CPUs of the pool are listed with their NUMA node, and with their id alone: they are
+ * offline, and the kernel tells no more of them.
  *
  * Returns a new reference, or NULL with an error set.
  */

@@ -48,6 +48,19 @@ nitroHostFindQemu(virArch arch)
 }
 
 
+char *
+nitroHostRequireQemu(virArch arch)
+{
+    char *qemu = nitroHostFindQemu(arch);
+
+    if (!qemu)
+        virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
+                       _("machine 'nitro-enclave' of arch '%s' needs '%s%s', which is not in the PATH of virtnitrod: install QEMU for the system emulation of it"),
+                       virArchToString(arch), NITRO_QEMU_PREFIX, virArchToString(arch));
+    return qemu;
+}
+
+
 /* The Nitro Hypervisor has the architecture of its host. Returns 0, or -1 with an error set. */
 static int
 nitroHostCheckArch(const virDomainDef *def)
@@ -71,11 +84,7 @@ nitroHostCheckDomain(nitroDriver *driver,
     if (nitroDomainDefGetMachine(def) == NITRO_MACHINE_NITRO) {
         if (nitroHostCheckArch(def) < 0 || nitroHostCheckNitro(driver, def) < 0)
             return -1;
-    } else if (!(*qemu = nitroHostFindQemu(def->os.arch))) {
-        virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
-                       _("machine 'nitro-enclave' of arch '%s' needs '%s%s', which is not in the PATH of virtnitrod: install QEMU for the system emulation of it"),
-                       virArchToString(def->os.arch), NITRO_QEMU_PREFIX,
-                       virArchToString(def->os.arch));
+    } else if (!(*qemu = nitroHostRequireQemu(def->os.arch))) {
         return -1;
     }
 

@@ -14,6 +14,9 @@
 /* The path of the QEMU in PATH that emulates machines of @arch (g_free); NULL: there is none. */
 char *nitroHostFindQemu(virArch arch);
 
+/* Likewise; where there is none, NULL with an error set (VIR_ERR_OPERATION_UNSUPPORTED). */
+char *nitroHostRequireQemu(virArch arch);
+
 /*
  * Checks that the host can run @def at all: the device of the Nitro Hypervisor, or
  * QEMU for the emulated machine, whose path is returned in @qemu (g_free; NULL for
