@@ -21,6 +21,7 @@
 #define NE_STUB_IMPL
 #include <linux/debugfs.h>
 #include <linux/delay.h>
+#include <linux/err.h>
 #include <linux/kernel.h>
 #include <linux/list.h>
 #include <linux/ktime.h>
@@ -396,16 +397,24 @@ static int do_free(u64 uid)
 	return 0;
 }
 
+/* The one with this number, to which more can be given until it is started */
+static struct slot *find_unstarted(u64 uid)
+{
+	struct slot *s = find_slot(uid);
+
+	if (!s)
+		return ERR_PTR(-ENOENT);
+	return s->state == NE_STATE_INIT ? s : ERR_PTR(-EPERM);
+}
+
 static int do_add_mem(struct slot_add_mem_req *rq, struct ne_pci_dev_cmd_reply *re)
 {
 	struct slot *s, *o;
 	unsigned int i;
 
-	s = find_slot(rq->slot_uid);
-	if (!s)
-		return -ENOENT;
-	if (s->state != NE_STATE_INIT)
-		return -EPERM;
+	s = find_unstarted(rq->slot_uid);
+	if (IS_ERR(s))
+		return PTR_ERR(s);
 	if (!rq->size || (rq->size | rq->paddr) & (BLK - 1))
 		return -EINVAL;
 	if (s->nr_regions >= s->max_regions)
@@ -430,11 +439,9 @@ static int do_add_vcpu(struct slot_add_vcpu_req *rq, struct ne_pci_dev_cmd_reply
 	struct slot *s, *o;
 	unsigned int i;
 
-	s = find_slot(rq->slot_uid);
-	if (!s)
-		return -ENOENT;
-	if (s->state != NE_STATE_INIT)
-		return -EPERM;
+	s = find_unstarted(rq->slot_uid);
+	if (IS_ERR(s))
+		return PTR_ERR(s);
 	list_for_each_entry(o, &slots, link)
 		for (i = 0; i < o->nr_vcpus; i++)
 			if (o->vcpus[i] == rq->vcpu_id)
@@ -450,14 +457,12 @@ static int do_add_vcpu(struct slot_add_vcpu_req *rq, struct ne_pci_dev_cmd_reply
 
 static int do_start(struct enclave_start_req *rq, struct ne_pci_dev_cmd_reply *re)
 {
-	struct slot *s = find_slot(rq->slot_uid);
+	struct slot *s = find_unstarted(rq->slot_uid);
 	unsigned int late;
 	u8 magic[4] = {};
 
-	if (!s)
-		return -ENOENT;
-	if (s->state != NE_STATE_INIT)
-		return -EPERM;
+	if (IS_ERR(s))
+		return PTR_ERR(s);
 	if (rq->enclave_cid) {
 		if (rq->enclave_cid <= 3)
 			return -EINVAL;
@@ -498,18 +503,23 @@ static int do_info(u64 uid, struct ne_pci_dev_cmd_reply *re)
 	return 0;
 }
 
-static void hv_command(u32 cmd)
+static int do_stop(u64 uid)
 {
-	struct ne_pci_dev_cmd_reply re = {};
-	void *rq = regs + NE_SEND_DATA;
-	char what[160] = "";
-	int inject = 0;
-	unsigned int delay = 0;
+	struct slot *s = find_slot(uid);
 
-	if (cmd <= INVALID_CMD || cmd >= MAX_CMD) {
-		re.rc = -EINVAL;
-		goto reply;
-	}
+	if (!s)
+		return -ENOENT;
+	if (s->state != NE_STATE_RUNNING)
+		return -EPERM;
+	s->state = NE_STATE_STOPPED;
+	return 0;
+}
+
+/* The knobs of ctl: waits, and returns the error to answer with, NO_REPLY or 0 */
+static int take_knobs(u32 cmd)
+{
+	unsigned int delay;
+	int inject = 0;
 
 	mutex_lock(&hv_lock);
 	delay = knob[cmd].delay_ms;
@@ -525,78 +535,99 @@ static void hv_command(u32 cmd)
 
 	if (delay)
 		msleep(delay);
+	return inject;
+}
+
+/* What is asked for, before it is carried out: that can free the slot. */
+static void describe_request(u32 cmd, void *rq, char *what, size_t size)
+{
+	struct slot_add_mem_req *mem = rq;
+	struct slot_add_vcpu_req *vcpu = rq;
+	struct enclave_start_req *start = rq;
 
 	switch (cmd) {
-	case SLOT_ADD_MEM: {
-		struct slot_add_mem_req *r = rq;
-
-		snprintf(what, sizeof(what), "slot=0x%llx paddr=0x%llx size=0x%llx",
-			 r->slot_uid, r->paddr, r->size);
+	case SLOT_ADD_MEM:
+		snprintf(what, size, "slot=0x%llx paddr=0x%llx size=0x%llx",
+			 mem->slot_uid, mem->paddr, mem->size);
 		break;
-	}
-	case SLOT_ADD_VCPU: {
-		struct slot_add_vcpu_req *r = rq;
-
-		snprintf(what, sizeof(what), "slot=0x%llx vcpu=%u", r->slot_uid, r->vcpu_id);
+	case SLOT_ADD_VCPU:
+		snprintf(what, size, "slot=0x%llx vcpu=%u", vcpu->slot_uid, vcpu->vcpu_id);
 		break;
-	}
-	case ENCLAVE_START: {
-		struct enclave_start_req *r = rq;
-
-		snprintf(what, sizeof(what), "slot=0x%llx cid_requested=%llu flags=0x%llx",
-			 r->slot_uid, r->enclave_cid, r->flags);
+	case ENCLAVE_START:
+		snprintf(what, size, "slot=0x%llx cid_requested=%llu flags=0x%llx",
+			 start->slot_uid, start->enclave_cid, start->flags);
 		break;
-	}
 	case SLOT_ALLOC:
 		break;
 	default:
-		snprintf(what, sizeof(what), "slot=0x%llx", *(u64 *)rq);
+		snprintf(what, size, "slot=0x%llx", *(u64 *)rq);
+	}
+}
+
+static void describe_reply(u32 cmd, const struct ne_pci_dev_cmd_reply *re, char *what, size_t size)
+{
+	if (cmd == SLOT_ALLOC)
+		snprintf(what, size, "-> slot=0x%llx mem_regions=%llu", re->slot_uid,
+			 re->mem_regions);
+	else if (cmd == ENCLAVE_START)
+		snprintf(what, size, " -> cid=%llu", re->enclave_cid);
+	else if (cmd == SLOT_INFO)
+		snprintf(what, size, " -> state=%s", state_name(re->state));
+}
+
+static int execute(u32 cmd, void *rq, struct ne_pci_dev_cmd_reply *re)
+{
+	int rc;
+
+	/* these take the lock themselves */
+	if (cmd == SLOT_ALLOC)
+		return do_alloc(re);
+	if (cmd == SLOT_FREE)
+		return do_free(*(u64 *)rq);
+
+	mutex_lock(&hv_lock);
+	switch (cmd) {
+	case SLOT_ADD_MEM:
+		rc = do_add_mem(rq, re);
+		break;
+	case SLOT_ADD_VCPU:
+		rc = do_add_vcpu(rq, re);
+		break;
+	case ENCLAVE_START:
+		rc = do_start(rq, re);
+		break;
+	case SLOT_INFO:
+		rc = do_info(*(u64 *)rq, re);
+		break;
+	case ENCLAVE_STOP:
+		rc = do_stop(*(u64 *)rq);
+		break;
+	default:
+		rc = -EOPNOTSUPP;
+	}
+	mutex_unlock(&hv_lock);
+	return rc;
+}
+
+static void hv_command(u32 cmd)
+{
+	struct ne_pci_dev_cmd_reply re = {};
+	void *rq = regs + NE_SEND_DATA;
+	char what[160] = "";
+	size_t len;
+	int inject;
+
+	if (cmd <= INVALID_CMD || cmd >= MAX_CMD) {
+		re.rc = -EINVAL;
+		goto reply;
 	}
 
-	if (inject) {
-		re.rc = inject;
-	} else if (cmd == SLOT_ALLOC) {
-		re.rc = do_alloc(&re);
-	} else if (cmd == SLOT_FREE) {
-		re.rc = do_free(*(u64 *)rq);
-	} else {
-		mutex_lock(&hv_lock);
-		switch (cmd) {
-		case SLOT_ADD_MEM:
-			re.rc = do_add_mem(rq, &re);
-			break;
-		case SLOT_ADD_VCPU:
-			re.rc = do_add_vcpu(rq, &re);
-			break;
-		case ENCLAVE_START:
-			re.rc = do_start(rq, &re);
-			break;
-		case SLOT_INFO:
-			re.rc = do_info(*(u64 *)rq, &re);
-			break;
-		case ENCLAVE_STOP: {
-			struct slot *s = find_slot(*(u64 *)rq);
-
-			re.rc = !s ? -ENOENT : s->state != NE_STATE_RUNNING ? -EPERM : 0;
-			if (!re.rc)
-				s->state = NE_STATE_STOPPED;
-			break;
-		}
-		default:
-			re.rc = -EOPNOTSUPP;
-		}
-		mutex_unlock(&hv_lock);
-	}
-
-	if (cmd == SLOT_ALLOC && !re.rc)
-		snprintf(what, sizeof(what), "-> slot=0x%llx mem_regions=%llu",
-			 re.slot_uid, re.mem_regions);
-	else if (cmd == ENCLAVE_START && !re.rc)
-		snprintf(what + strlen(what), sizeof(what) - strlen(what),
-			 " -> cid=%llu", re.enclave_cid);
-	else if (cmd == SLOT_INFO && !re.rc)
-		snprintf(what + strlen(what), sizeof(what) - strlen(what),
-			 " -> state=%s", state_name(re.state));
+	inject = take_knobs(cmd);
+	describe_request(cmd, rq, what, sizeof(what));
+	re.rc = inject ? inject : execute(cmd, rq, &re);
+	len = strlen(what);
+	if (!re.rc)
+		describe_reply(cmd, &re, what + len, sizeof(what) - len);
 	hv_log("%s %s rc=%d%s", cmd_name[cmd], what, re.rc,
 	       inject == NO_REPLY ? " (injected: no reply)" : inject ? " (injected)" : "");
 	if (inject == NO_REPLY)
