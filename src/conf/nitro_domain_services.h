@@ -1,0 +1,56 @@
+/*
+ * nitro_domain_services.h: the vsock services that a domain's XML names
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * What <channel> can say is a channel, whose target's name is "vsock.PORT"; the rest stands in
+ * <nitro:services>:
+ *
+ *   <channel type='tcp'> or 'unix', source mode 'connect'   outbound
+ *   <channel type='tcp'> or 'unix', source mode 'bind'      inbound
+ *   <channel type='file'>                                   log
+ *   <nitro:proxy port=><nitro:allow host= port=/>           proxy
+ *   <nitro:syslog port=/>, <nitro:time port=/>, <nitro:exit port=/>
+ *   <nitro:health port= interval= failures=/>
+ */
+
+#pragma once
+
+#include "domain_conf.h"
+
+typedef enum {
+    NITRO_SERVICE_OUTBOUND,
+    NITRO_SERVICE_INBOUND,
+    NITRO_SERVICE_PROXY,
+    NITRO_SERVICE_LOG,
+    NITRO_SERVICE_SYSLOG,
+    NITRO_SERVICE_TIME,
+    NITRO_SERVICE_HEALTH,
+    NITRO_SERVICE_EXIT,
+
+    NITRO_SERVICE_LAST
+} nitroServiceType;
+VIR_ENUM_DECL(nitroService);
+
+/* One service. Pointers are the domain definition's. */
+typedef struct _nitroServiceDef nitroServiceDef;
+struct _nitroServiceDef {
+    nitroServiceType type;
+    unsigned int port;
+    virDomainChrDef *channel; /* of outbound, inbound and log; NULL of the others */
+    char **allow;             /* of proxy: "HOST:PORT", NULL at the end; NULL: nothing is allowed */
+    unsigned int interval;    /* of health: seconds, never 0 */
+    unsigned int failures;    /* of health: in a row until it counts as lost, never 0 */
+};
+
+/*
+ * The services of a definition that has been through the parser, channels first, each in the
+ * order of the XML. Returns an array of *@n services, owned by the caller (g_free); NULL and 0 when
+ * it has none.
+ */
+nitroServiceDef *nitroDomainDefGetServices(const virDomainDef *def, size_t *n);
+
+/* Whether the enclave connects to the port of this service, and not the host to the enclave's. */
+bool nitroServiceIsServed(nitroServiceType type);
