@@ -159,8 +159,9 @@ class Processes:
 
     def _reap(self):
         """
-        Reaps adopted processes: helpers, QEMUs and forks of threads of the daemon, none
-        of them in this session. All others have been started here and have a waiter.
+        Reaps adopted processes: helpers, QEMUs, forks of threads of the daemon and what was to run
+        on another host, none of them in this session. All others have been started here and have a
+        waiter.
         """
         while True:
             # looking at all processes of the machine is costly, and there may be none of ours
@@ -169,7 +170,8 @@ class Processes:
                 dead = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT | os.WNOHANG)
             for pid, (parent, state, session, name) in self._table().items() if dead else ():
                 if (parent == os.getpid() and state == "Z" and session != os.getsid(0) and
-                        name.startswith(("libvirt_nitro", "qemu-", "bwrap", "rpc-", "nitro-"))):
+                        (name in ("sh", "virt-ssh-helper") or
+                         name.startswith(("libvirt_nitro", "qemu-", "bwrap", "rpc-", "nitro-")))):
                     # end() may have been first
                     with contextlib.suppress(ChildProcessError):
                         os.waitpid(pid, 0)

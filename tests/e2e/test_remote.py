@@ -47,12 +47,13 @@ key_file = "{pki}/serverkey.pem"
 log_outputs = "3:file:{dir}/libvirtd.log"
 """
 
-# Stands for ssh: its last argument is the command for the other host. Libvirt ends it with
-# a signal; it stays until the command has ended too.
+# Stands for ssh: its last argument is the command for the other host, which has a session of its
+# own there. Libvirt ends it with a signal; it stays until the command has ended too, unless libvirt
+# is short of patience (10 ms) and kills it.
 SSH = """#!/bin/sh
 trap '' TERM
 for command; do :; done
-sh -c "$command"
+setsid --wait sh -c "$command"
 """
 
 CERTIFICATES = {
