@@ -14,10 +14,14 @@
 #include "nitro_unprotected.h"
 #include "virerror.h"
 #include "virfile.h"
+#include "virlog.h"
+#include "virstring.h"
 #include "viruuid.h"
 #include "virxml.h"
 
 #define VIR_FROM_THIS VIR_FROM_NITRO
+
+VIR_LOG_INIT("nitro.nitro_domain");
 
 static void *
 nitroDomainObjPrivateAlloc(void *opaque)
@@ -223,6 +227,26 @@ nitroDomainSaveStatus(nitroDriver *driver,
                       virDomainObj *vm)
 {
     return virDomainObjSave(vm, driver->xmlopt, driver->config->stateDir);
+}
+
+
+void
+nitroDomainRemoveUnsaved(nitroDriver *driver)
+{
+    const char *dir = driver->config->stateDir;
+    g_autoptr(DIR) stream = NULL;
+    struct dirent *entry;
+    int rc;
+
+    if ((rc = virDirOpenIfExists(&stream, dir)) <= 0)
+        return;
+    while ((rc = virDirRead(stream, &entry, dir)) > 0) {
+        g_autofree char *path = g_strdup_printf("%s/%s", dir, entry->d_name);
+
+        if (virStringHasSuffix(entry->d_name, ".xml.new") && unlink(path) < 0 && errno != ENOENT)
+            VIR_WARN("Cannot remove '%s', which was not written to its end: %s", path,
+                     g_strerror(errno));
+    }
 }
 
 

@@ -52,6 +52,13 @@ char *nitroDomainGetRunDir(nitroDriver *driver, const virDomainDef *def);
  */
 int nitroDomainSaveStatus(nitroDriver *driver, virDomainObj *vm);
 
+/*
+ * Removes what daemons have left that ended while they saved the status of a domain; libvirt's
+ * virFileRewrite() has such files. To be called before this one saves any. What cannot be removed is a
+ * warning in the log.
+ */
+void nitroDomainRemoveUnsaved(nitroDriver *driver);
+
 /* Moves the run that the status @from, an object of nobody else's, tells of to the locked domain @vm,
  * which was inactive. Others may know the private data of @vm, so that they stay where they are. */
 void nitroDomainObjMoveRun(virDomainObj *vm, virDomainObj *from);

@@ -1168,6 +1168,7 @@ nitroStateInitialize(bool privileged,
         goto error;
     config = nitro_driver->config;
 
+    nitroDomainRemoveUnsaved(nitro_driver);
     if (virDomainObjListLoadAllConfigs(nitro_driver->domains, config->stateDir, NULL, true,
                                        nitro_driver->xmlopt, NULL, NULL) < 0)
         goto error;

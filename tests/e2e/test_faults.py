@@ -494,6 +494,21 @@ class Files(FaultTest):
         dom.destroy()
         wait_until(lambda: not self.living(), 10, "the helper's end")
 
+    def test_status_not_finished(self):
+        """what a daemon has left that ended while it saved a status"""
+        dom = self.conn.createXML(quick_xml("half"), 0)
+        helper = self.helper_of(dom)
+        unfinished = f"{self.status_file(dom)}.new"
+        self.daemon.kill()
+        with open(unfinished, "w", encoding="ascii") as file:
+            file.write("<domstatus state='running'")
+        self.start_daemon()
+        self.assertFalse(os.path.exists(unfinished))
+        dom = self.conn.lookupByName("half")
+        self.wait_state(dom, RUNNING, BOOTED)
+        self.assertEqual(self.helper_of(dom), helper)
+        dom.destroy()
+
     def test_config_corrupt(self):
         """a definition that cannot be read: skipped with a message, the others are there"""
         for name in ("good", "bad", "empty"):
