@@ -51,6 +51,11 @@
 /* Commands, and answers to "send" */
 #define LINE_MAX_SIZE 4096
 
+/* Answers to "clock", with the newline */
+#define CLOCK_LINE_MAX 64
+
+#define NS_PER_SECOND 1000000000LL
+
 #define ARRAY_CARDINALITY(array) (sizeof(array) / sizeof((array)[0]))
 
 typedef enum {
@@ -76,7 +81,8 @@ struct _connection {
     bool dialing;      /* connect() is under way */
     bool ended;        /* nothing more to read */
     bool counted;      /* source: the number has been read */
-    uint64_t count;    /* bytes: of discard up to now, of source left; of ping round trips left */
+    uint64_t count;    /* bytes: of discard up to now, of source left; of ping round trips left; of
+                        * clock when it has asked, in ns */
     size_t start, end; /* what of the buffer is in use */
     char buffer[BUFFER_SIZE];
 };
@@ -330,6 +336,69 @@ stepSend(connection *conn, uint32_t events)
 }
 
 
+/* ns */
+static int64_t
+readClock(clockid_t clock)
+{
+    struct timespec time;
+
+    clock_gettime(clock, &time);
+    return time.tv_sec * NS_PER_SECOND + time.tv_nsec;
+}
+
+
+/*
+ * The parent's answer, of which the first @len bytes are there, "SECONDS.NANOSECONDS\n". Returns
+ * the time in ns, or -1.
+ */
+static int64_t
+parseTime(const char *answer, size_t len)
+{
+    char line[CLOCK_LINE_MAX + 1] = "";
+    long long seconds;
+    long nanoseconds;
+    int used = 0;
+
+    memcpy(line, answer, len);
+    if (sscanf(line, "%18lld.%9ld%n", &seconds, &nanoseconds, &used) != 2 || seconds < 0 ||
+        nanoseconds < 0 || strcmp(line + used, "\n") != 0 || seconds > INT64_MAX / NS_PER_SECOND - 1)
+        return -1;
+    return seconds * NS_PER_SECOND + nanoseconds;
+}
+
+
+/* The request has been written by the command, at conn->count of the monotonic clock. */
+static progress
+stepClock(connection *conn, uint32_t events)
+{
+    ssize_t n = read(conn->fd, conn->buffer + conn->end, CLOCK_LINE_MAX - conn->end);
+    int64_t before = readClock(CLOCK_REALTIME);
+    struct timespec set;
+    int64_t time;
+
+    if (n < 0 && failed() == WAIT)
+        return WAIT;
+    if (n > 0)
+        conn->end += n;
+    if (n > 0 && conn->buffer[conn->end - 1] != '\n' && conn->end < CLOCK_LINE_MAX)
+        return MORE;
+    time = n > 0 ? parseTime(conn->buffer, conn->end) : -1;
+    if (time < 0) {
+        answer(conn->asker, "error: the parent has told no time\n");
+        return DONE;
+    }
+    /* it was told half way between the question and now */
+    time += (readClock(CLOCK_MONOTONIC) - (int64_t)conn->count) / 2;
+    set.tv_sec = time / NS_PER_SECOND;
+    set.tv_nsec = time % NS_PER_SECOND;
+    if (clock_settime(CLOCK_REALTIME, &set) < 0)
+        answer(conn->asker, "error: cannot set the clock: %s\n", strerror(errno));
+    else
+        answer(conn->asker, "ok %" PRId64 "\n", time - before);
+    return DONE;
+}
+
+
 static progress
 stepCommands(connection *conn, uint32_t events);
 
@@ -340,6 +409,7 @@ static const role roles[] = {
     { "stall", 11, stepStall },
     { "ping", 0, stepPing },
     { "send", 0, stepSend },
+    { "clock", 0, stepClock },
     { NULL, 5000, stepCommands },
 };
 
@@ -395,7 +465,8 @@ finishDialing(connection *conn, uint32_t events)
 
     conn->dialing = false;
     conn->end = 0;
-    if (conn->role->step != stepPing && conn->role->step != stepSend) {
+    if (conn->role->step != stepPing && conn->role->step != stepSend &&
+        conn->role->step != stepClock) {
         answer(conn->asker, "ok\n");
         conn->asker = NULL;
         return MORE;
@@ -435,6 +506,10 @@ startRole(connection *asker, const role *what, const char *arguments)
     } else if (what->step == stepSend) {
         conn->end = strlen(text);
         memcpy(conn->buffer, text, conn->end);
+    } else if (what->step == stepClock) {
+        conn->count = readClock(CLOCK_MONOTONIC);
+        conn->buffer[0] = '\n';
+        conn->end = 1;
     }
 }
 

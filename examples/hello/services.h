@@ -24,6 +24,8 @@
  *                     and waits for it COUNT times; answers when it is done
  *   send PORT TEXT    connects to PORT of the parent, writes TEXT, ends its own side,
  *                     reads to the end, and answers with what it has read
+ *   clock PORT        connects to PORT of the parent, the service "time" of its domain, and sets
+ *                     this enclave's clock; answers with "ok" and by how many ns it was behind
  *   anything else     is for the caller of servicesRun()
  *
  * Answers come when they are ready, which may be out of turn. Who does not read them is
