@@ -1036,6 +1036,28 @@ class EndTest(HelperCase):
         self.assertLess(len(self.log()), 400000)
         self.assertIn('further messages are not logged', self.log())
 
+    def test_end_with_client(self):
+        """Without the option an enclave outlives its clients, which other tests rely on."""
+        if not QEMU:
+            self.skipTest('there is no qemu-system-x86_64')
+        client = self.start(self.tiny(), '--end-with-client')
+        client.event('booted')
+        other = self.client()
+        self.assertIn('libvirt-nitro', other.line())
+        client.close()
+        other.send(command='query-status', id=1)
+        self.assertEqual('running', other.reply(1)['return']['phase'])
+        other.close()
+        self.assertEqual(0, self.process.wait(SHORT))
+        self.assertIn('Ending with the last client', self.log())
+
+    def test_end_with_early_client(self):
+        """one that has gone before anything was done"""
+        if not QEMU:
+            self.skipTest('there is no qemu-system-x86_64')
+        self.start(self.tiny(), '--end-with-client').close()
+        self.assertEqual(0, self.process.wait(SHORT))
+
 
 class MachineTest(HelperCase):
     """What QEMU is told for kernels of different ages and command lines"""

@@ -24,6 +24,7 @@ struct _Control {
     Listener *listener;
     GPtrArray *clients; /* of JsonStream */
     ControlHandler handler;
+    void (*abandoned)(void *opaque); /* NULL: nobody wants to know */
     void *opaque;
 };
 
@@ -101,6 +102,8 @@ controlOnClosed(JsonStream *client, void *opaque)
     Control *control = opaque;
 
     g_ptr_array_remove_fast(control->clients, client);
+    if (control->clients->len == 0 && control->abandoned)
+        control->abandoned(control->opaque);
 }
 
 static const JsonStreamEvents controlStreamEvents = {
@@ -155,6 +158,12 @@ controlNew(int fd, ControlHandler handler, void *opaque)
     control->clients = g_ptr_array_new_with_free_func(controlFreeStream);
     control->listener = listenerNew(fd, "A control connection", controlOnClient, control);
     return control;
+}
+
+void
+controlSetAbandoned(Control *control, void (*abandoned)(void *opaque))
+{
+    control->abandoned = abandoned;
 }
 
 void

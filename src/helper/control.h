@@ -32,6 +32,9 @@ typedef const char *(*ControlHandler)(const char *command, JsonWriter *reply, ch
  */
 Control *controlNew(int fd, ControlHandler handler, void *opaque);
 
+/* Has @abandoned called, with the opaque of controlNew(), when there is no client any more. */
+void controlSetAbandoned(Control *control, void (*abandoned)(void *opaque));
+
 /* Closes all connections. */
 void controlFree(Control *control);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Control, controlFree)

@@ -517,6 +517,13 @@ lifecycleOnSignal(void *opaque)
 }
 
 static void
+lifecycleOnAbandoned(void *opaque)
+{
+    logInfo("Ending with the last client");
+    lifecycleOnTerminate(opaque);
+}
+
+static void
 lifecycleQueryStatus(const Lifecycle *lifecycle, JsonWriter *reply)
 {
     jsonAddString(reply, "phase", phaseNames[lifecycle->phase]);
@@ -607,6 +614,8 @@ lifecycleRun(const Options *options)
     lifecycle->options = options;
     lifecycle->loop = g_main_loop_new(NULL, FALSE);
     lifecycle->control = controlNew(options->controlFd, lifecycleOnCommand, lifecycle);
+    if (options->endWithClient)
+        controlSetAbandoned(lifecycle->control, lifecycleOnAbandoned);
     lifecycleOpenConsoles(lifecycle);
     lifecycleBegin(lifecycle);
     if (lifecycle->phase != PHASE_ENDED || controlIsPending(lifecycle->control))

@@ -289,6 +289,13 @@ optionsSetDebug(Options *options, const char *value G_GNUC_UNUSED)
 }
 
 static char *
+optionsSetEndWithClient(Options *options, const char *value G_GNUC_UNUSED)
+{
+    options->endWithClient = true;
+    return NULL;
+}
+
+static char *
 optionsSetConsoleType(Options *options, const char *value)
 {
     if (g_str_equal(value, "pty"))
@@ -484,6 +491,7 @@ static const Option optionTable[] = {
     {"--machine", true, false, optionsSetMachine},
     {"--arch", true, false, optionsSetArchitecture},
     {"--control-fd", true, false, optionsSetControlFd},
+    {"--end-with-client", false, false, optionsSetEndWithClient},
     {"--device-fd", true, false, optionsSetDeviceFd},
     {"--image-fd", true, false, optionsSetImageFd},
     {"--initrd-fd", true, false, optionsSetInitrdFd},
@@ -760,6 +768,7 @@ optionsHelp(void)
            "  --machine TYPE           nitro, or nitro-enclave (emulated)\n"
            "  --arch ARCH              x86_64 or aarch64, by default that of this host\n"
            "  --control-fd FD          listening UNIX stream socket for the control protocol\n"
+           "  --end-with-client        end when the last client of that has gone\n"
            "  --device-fd FD           /dev/nitro_enclaves, for --machine nitro\n"
            "  --image-fd FD            EIF file, or Linux kernel\n"
            "  --initrd-fd FD           ramdisk that goes with a Linux kernel\n"

@@ -80,6 +80,7 @@ struct _Options {
     uint64_t logMaxSize; /* bytes, of a console's file, its log and stderr; 0: no limit */
     bool heartbeat;
     unsigned int heartbeatTimeout; /* seconds; 0: the default */
+    bool endWithClient;            /* the enclave ends when the last client has gone */
     int brokerFd;                  /* connected with the heartbeat broker */
     int listenFd;                  /* of the broker itself */
     bool expectsPcr;               /* whether the image is measured for one of the next two */
