@@ -113,7 +113,10 @@ typedef struct {
     Failure failure;
 } DeviceTask;
 
-typedef int (*DeviceStep)(Device *device, Failure *failure);
+typedef struct {
+    const char *name; /* for the log: that of a call, if the step makes one */
+    int (*run)(Device *device, Failure *failure);
+} DeviceStep;
 
 static void
 deviceEnd(Device *device, const char *reason, Failure *failure);
@@ -291,17 +294,24 @@ deviceMap(Device *device, Failure *failure)
 }
 
 static int
-deviceLoadImage(Device *device, Failure *failure)
+deviceGetOffset(Device *device, Failure *failure)
 {
-    const Options *options = device->options;
     NeContext context = deviceContext(device);
-    uint64_t offset;
-    EifMeasurements *measurements = options->expectsPcr ? &device->measurements : NULL;
 
-    while (neGetImageOffset(device->enclave, &offset) < 0) {
+    while (neGetImageOffset(device->enclave, &device->imageOffset) < 0) {
         if (!deviceRetry(device, NE_CALL_GET_IMAGE_LOAD_INFO, &context, failure))
             return -1;
     }
+    return 0;
+}
+
+static int
+deviceLoadImage(Device *device, Failure *failure)
+{
+    const Options *options = device->options;
+    uint64_t offset = device->imageOffset;
+    EifMeasurements *measurements = options->expectsPcr ? &device->measurements : NULL;
+
     if (offset > device->memory.size || device->image.size > device->memory.size - offset) {
         failureSet(failure, NITRO_FAILURE_CONFIG,
                    "Memory of %" PRIu64 " KiB is too small for the image of %" PRIu64 " KiB, which "
@@ -382,14 +392,49 @@ deviceStartEnclave(Device *device, Failure *failure)
     return 0;
 }
 
-static const DeviceStep loadSteps[] = {deviceCreateVm, deviceMap, deviceLoadImage, NULL};
-static const DeviceStep prepareSteps[] = {deviceDonate, deviceAddVcpus, NULL};
+static const DeviceStep loadSteps[] = {
+    {"NE_CREATE_VM", deviceCreateVm},
+    {"the huge pages", deviceMap},
+    {"NE_GET_IMAGE_LOAD_INFO", deviceGetOffset},
+    {"the image", deviceLoadImage},
+    {NULL},
+};
+static const DeviceStep prepareSteps[] = {
+    {"NE_SET_USER_MEMORY_REGION", deviceDonate},
+    {"NE_ADD_VCPU", deviceAddVcpus},
+    {NULL},
+};
+static const DeviceStep startSteps[] = {
+    {"NE_START_ENCLAVE", deviceStartEnclave},
+    {NULL},
+};
+
+/* What the driver and the hypervisor make of each call only the log tells afterwards. */
+static void
+deviceLogStep(const DeviceStep *step, gint64 begin, int rc, const Failure *failure)
+{
+    double ms = (g_get_monotonic_time() - begin) / 1000.0;
+
+    if (rc == 0)
+        logInfo("%s: done in %.3f ms", step->name, ms);
+    else if (failure->ioctl)
+        logInfo("%s: failed after %.3f ms, errno %d", step->name, ms, failure->err);
+    else
+        logInfo("%s: failed after %.3f ms", step->name, ms);
+}
 
 static int
 deviceRunSteps(Device *device, const DeviceStep *steps, Failure *failure)
 {
-    for (; *steps; steps++) {
-        if (deviceIsCancelled(device, failure) || (*steps)(device, failure) < 0)
+    for (; steps->name; steps++) {
+        gint64 begin = g_get_monotonic_time();
+        int rc;
+
+        if (deviceIsCancelled(device, failure))
+            return -1;
+        rc = steps->run(device, failure);
+        deviceLogStep(steps, begin, rc, failure);
+        if (rc < 0)
             return -1;
     }
     return 0;
@@ -416,6 +461,12 @@ static int
 deviceWorkPrepare(Device *device, Failure *failure)
 {
     return deviceRunSteps(device, prepareSteps, failure);
+}
+
+static int
+deviceWorkStart(Device *device, Failure *failure)
+{
+    return deviceRunSteps(device, startSteps, failure);
 }
 
 static int
@@ -629,7 +680,7 @@ deviceTryStart(Device *device)
     if (device->phase != DEVICE_PREPARE || !device->prepared || !device->listening)
         return;
     device->phase = DEVICE_START;
-    deviceRun(device, "start", deviceStartEnclave, deviceOnStarted);
+    deviceRun(device, "start", deviceWorkStart, deviceOnStarted);
 }
 
 static void
