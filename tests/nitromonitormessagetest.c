@@ -22,6 +22,8 @@
 #define STARTED "{\"event\": \"started\", \"data\": {}}"
 #define BOOTED "{\"event\": \"booted\", \"data\": {}}"
 #define EXITED "{\"event\": \"exited\", \"data\": {\"reason\": \"poweroff\"}}"
+#define DATA_FAILED(more) \
+    "{\"event\": \"failed\", \"data\": {\"code\": \"device\", \"text\": \"no\", " more "}}"
 #define FAILED "{\"event\": \"failed\", \"data\": {\"code\": \"image\", \"text\": \"no\"}}"
 
 #define DATA_STARTED(data) "{\"event\": \"started\", \"data\": {" data "}}"
@@ -122,6 +124,12 @@ static const Conversation conversations[] = {
       { GREETING, "{\"event\": \"exited\", \"data\": {\"reason\": \"a b\"}}" } },
     { &later, "does not say all",
       { GREETING, "{\"event\": \"failed\", \"data\": {\"code\": \"x\"}}" } },
+    { &device, NULL, { GREETING, DATA_FAILED("\"ioctl\": \"NE_ADD_VCPU\", \"errno\": 257") } },
+    { &device, "'ioctl'", { GREETING, DATA_FAILED("\"ioctl\": \"NE ADD\", \"errno\": 257") } },
+    { &device, "'ioctl'", { GREETING, DATA_FAILED("\"ioctl\": 1, \"errno\": 257") } },
+    { &device, "'errno'", { GREETING, DATA_FAILED("\"errno\": 0") } },
+    { &device, "'errno'", { GREETING, DATA_FAILED("\"errno\": \"EIO\"") } },
+    { &device, "'errno'", { GREETING, DATA_FAILED("\"errno\": 4294967297") } },
     { &emulated, "twice", { GREETING, STARTED, STARTED } },
     { &emulated, "twice", { GREETING, STARTED, BOOTED, BOOTED } },
     { &later, "twice", { GREETING, EXITED, EXITED } },
@@ -250,6 +258,24 @@ testStarted(void)
     g_assert_cmpuint(message.event.cpus[1], ==, 4);
     g_assert_cmpuint(talk.enclave.cid, ==, 77);
     g_assert_false(nitroMonitorTalkIsOver(&talk));
+}
+
+
+/* The call that has failed is told with its errno, which may be one of the driver's own. */
+static void
+testFailed(void)
+{
+    const char *line = DATA_FAILED("\"ioctl\": \"NE_ADD_VCPU\", \"errno\": 257");
+    nitroMonitorTalk talk = { .enclave = device, .protocol = 1 };
+    g_auto(nitroMonitorMessage) message = { 0 };
+    g_autofree char *why = NULL;
+
+    g_assert_cmpint(nitroMonitorTalkHear(&talk, line, strlen(line), 0, &message, &why), ==, 0);
+    g_assert_cmpstr(message.event.name, ==, NITRO_EVENT_FAILED);
+    g_assert_cmpstr(message.event.code, ==, "device");
+    g_assert_cmpstr(message.event.ioctl, ==, "NE_ADD_VCPU");
+    g_assert_cmpint(message.event.err, ==, 257);
+    g_assert_true(nitroMonitorTalkIsOver(&talk));
 }
 
 
@@ -426,6 +452,7 @@ main(int argc,
         g_test_add_data_func(name, &conversations[i], testConversation);
     }
     g_test_add_func("/monitor-message/started", testStarted);
+    g_test_add_func("/monitor-message/failed", testFailed);
     g_test_add_func("/monitor-message/many-events", testManyEvents);
     g_test_add_func("/monitor-message/much", testMuch);
     g_test_add_func("/monitor-message/clean-text", testCleanText);

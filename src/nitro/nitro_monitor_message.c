@@ -368,6 +368,22 @@ nitroMonitorCheckOrder(const nitroMonitorTalk *talk,
 }
 
 
+/* Which call of the device has failed, if one has. Returns 0, or -1 with @why set. */
+static int
+nitroMonitorReadCall(nitroMonitorEvent *event,
+                     virJSONValue *data,
+                     char **why)
+{
+    long long err = 0;
+    int found = nitroMonitorGetName(data, "ioctl", &event->ioctl, why);
+
+    if (found < 0 || nitroMonitorGetNumber(data, "errno", 1, INT_MAX, &err, why) < 0)
+        return -1;
+    event->err = err;
+    return 0;
+}
+
+
 /* Reads what belongs to an event of this @type. Returns 0, or -1 with @why set. */
 static int
 nitroMonitorReadEvent(nitroMonitorEvent *event,
@@ -394,6 +410,8 @@ nitroMonitorReadEvent(nitroMonitorEvent *event,
     case NITRO_MONITOR_EVENT_FAILED:
         if ((found = nitroMonitorGetName(data, "code", &event->code, why)) == 1)
             found = nitroMonitorGetText(data, "text", &event->text, why);
+        if (found == 1 && nitroMonitorReadCall(event, data, why) < 0)
+            return -1;
         break;
     case NITRO_MONITOR_EVENT_BOOTED:
     case NITRO_MONITOR_EVENT_LAST:
@@ -570,6 +588,7 @@ nitroMonitorMessageClear(nitroMonitorMessage *message)
     g_clear_pointer(&message->event.reason, g_free);
     g_clear_pointer(&message->event.code, g_free);
     g_clear_pointer(&message->event.text, g_free);
+    g_clear_pointer(&message->event.ioctl, g_free);
     g_clear_pointer(&message->reply, virJSONValueFree);
 }
 

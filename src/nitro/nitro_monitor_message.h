@@ -47,6 +47,8 @@ struct _nitroMonitorEvent {
     char *reason;       /* "exited": NITRO_EXIT_*, or one of a newer helper's */
     char *code;         /* "failed": NITRO_FAILURE_*, or one of a newer helper's */
     char *text;         /* "failed": one sentence, printable */
+    char *ioctl;        /* "failed": the call of the device that has; NULL: none has */
+    int err;            /* with it: its errno; the driver has some of its own */
 };
 
 typedef struct _nitroMonitorStatus nitroMonitorStatus;
