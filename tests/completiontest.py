@@ -93,6 +93,8 @@ class CompletionTest(unittest.TestCase):
                                 (["virt-eif", "build", "--kernel", "h"], {"hello.eif"}),
                                 (["virt-eif", "describe", ""], {"hello.eif", "images"}),
                                 (["virt-nitro-validate", ""], {"nitro", "nitro-enclave"}),
+                                (["virt-nitro-validate", "--try", ""], {"nitro", "nitro-enclave"}),
+                                (["virt-nitro-validate", "--image", ""], {"hello.eif", "images"}),
                                 (["virt-nitro-validate", "--root", ""], {"images"})):
             with self.subTest(words):
                 self.assertEqual(self.offered(*words), expected)

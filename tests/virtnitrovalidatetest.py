@@ -447,7 +447,10 @@ class ValidateTest(unittest.TestCase):
         for option in ("-v", "--version"):
             self.assertRegex(run(option).stdout, r"^version: virt-nitro-validate [\d.]+\n$")
         for args, words in ((["microvm"], "'nitro' and 'nitro-enclave'"),
-                            (["nitro", "nitro"], "too many"), (["--loud"], "loud")):
+                            (["nitro", "nitro"], "too many"), (["--loud"], "loud"),
+                            (["--try", "microvm"], "'nitro' and 'nitro-enclave'"),
+                            (["--try", "nitro", "nitro"], "too many"),
+                            (["--image", "a.eif", "nitro"], "'a.eif' is for the option --try")):
             done = run(*args)
             self.assertEqual((done.returncode, done.stdout), (1, ""))
             self.assertIn(words, done.stderr)

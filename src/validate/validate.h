@@ -26,13 +26,24 @@
 /* Whether checks that pass are left out of the output; else all are shown. */
 void validateSetQuiet(bool quiet);
 
+/*
+ * Whether the output is a report for others: what is a name of somebody's is not shown then.
+ * validateShown() returns @name, or what stands for it there.
+ */
+void validateSetReport(bool report);
+const char *validateShown(const char *name);
+
 /* Begins the line of a check of @group, one of the names above. */
 void validateCheck(const char *group, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
 /* End the line. @format says what to do, as a sentence. */
 void validatePass(void);
+void validatePassWith(const char *format, ...) G_GNUC_PRINTF(1, 2);
 void validateWarn(const char *format, ...) G_GNUC_PRINTF(1, 2);
 void validateFail(const char *format, ...) G_GNUC_PRINTF(1, 2);
+
+/* A line of its own, which is no check */
+void validateNote(const char *group, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
 /* Whether a check of @group has failed so far; warnings do not count. */
 bool validateHasFailed(const char *group);
@@ -74,6 +85,19 @@ char *validateHelperPath(void);
  * work, and is the same each time. Returns a new object, or NULL with an error of libvirt's set.
  */
 virJSONValue *validateProbe(const char *helper, const validateIds *ids);
+
+/* The versions of what the report is of, and the kind of this host (validate_try.c). */
+void validateVersions(const char *root, const char *group);
+
+/*
+ * Starts an enclave on the machine @group, with the file @image (NULL: the kernel of this host,
+ * below @root), its helper running as @ids; waits for what becomes of it, and ends it. Nothing of
+ * it is left on return; when this process ends before, nothing soon (validate_try.c).
+ */
+void validateTry(const char *root,
+                 const char *group,
+                 const char *image,
+                 const validateIds *ids);
 
 /* The daemon of the system, or of the user who is not root (validate_daemon.c). */
 void validateDaemon(const char *root);

@@ -83,13 +83,14 @@ validateUser(const char *name,
              const char *group,
              validateIds *ids)
 {
+    const char *shown = STREQ(name, USER) ? name : validateShown(name);
     g_autofree gid_t *groups = NULL;
 
-    validateCheck(VALIDATE_DAEMON, _("for the user '%s', whom helpers run as"), name);
+    validateCheck(VALIDATE_DAEMON, _("for the user '%s', whom helpers run as"), shown);
     if (virGetUserID(name, &ids->user) < 0) {
         virResetLastError();
         validateFail(_("Make it with 'systemd-sysusers' or 'useradd --system --user-group --groups kvm %s', or name another 'user' in nitro.conf"),
-                     name);
+                     shown);
         return;
     }
     if (virGetGroupList(ids->user, (gid_t)-1, &groups) > 0)
@@ -97,7 +98,7 @@ validateUser(const char *name,
     if (group && virGetGroupID(group, &ids->group) < 0) {
         virResetLastError();
         validateFail(_("There is no group '%s': name another 'group' in nitro.conf, or none for the user's own"),
-                     group);
+                     validateShown(group));
         return;
     }
     if (ids->user == 0 || ids->group == 0)

@@ -62,7 +62,7 @@ validateDeviceOpen(const char *path)
         validatePass();
     } else if (errno == EACCES) {
         validateFail(_("Add your user to the group '%s' with 'usermod -a -G %s %s', and log in "
-                       "again"), DEVICE_GROUP, DEVICE_GROUP, g_get_user_name());
+                       "again"), DEVICE_GROUP, DEVICE_GROUP, validateShown(g_get_user_name()));
     } else {
         validateFail(_("It cannot be opened: %s"), g_strerror(errno));
     }

@@ -24,6 +24,7 @@
 #define TEXT_COLUMNS 60
 
 static bool quiet;
+static bool report;
 static const char *current; /* the group of the line that has begun */
 static GSList *failed;      /* of groups */
 static char *line; /* the beginning of a line that has not been printed yet, or NULL */
@@ -33,6 +34,20 @@ void
 validateSetQuiet(bool on)
 {
     quiet = on;
+}
+
+
+void
+validateSetReport(bool on)
+{
+    report = on;
+}
+
+
+const char *
+validateShown(const char *name)
+{
+    return report ? "..." : name;
 }
 
 
@@ -102,6 +117,34 @@ validatePass(void)
 
     if (!quiet)
         validateEnd(COLOUR_GREEN, _("PASS"), NULL, none);
+}
+
+
+void
+validatePassWith(const char *format,
+                 ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    if (!quiet)
+        validateEnd(COLOUR_GREEN, _("PASS"), format, args);
+    va_end(args);
+}
+
+
+void
+validateNote(const char *group,
+             const char *format,
+             ...)
+{
+    g_autofree char *text = NULL;
+    va_list args;
+
+    va_start(args, format);
+    text = g_strdup_vprintf(format, args);
+    va_end(args);
+    printf("%13s: %s\n", group, text);
 }
 
 

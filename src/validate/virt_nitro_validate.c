@@ -7,7 +7,7 @@
  *
  * libvirt's virt-host-validate has no room for drivers from outside its tree; this is the
  * same for ours. Flow: argv -> the checks of one machine type or of both, each of
- * which prints its line -> can one of them run? -> exit status.
+ * which prints its line -> an enclave, if one is to be tried -> can one of them run? -> exit status.
  */
 
 #include <config.h>
@@ -23,6 +23,8 @@
 
 typedef struct {
     const char *root;
+    const char *try;   /* the machine to try; NULL: none */
+    const char *image; /* to try it with; NULL: this host's kernel */
     bool quiet;
     bool nitro;
     bool emulated;
@@ -45,6 +47,8 @@ validateShowHelp(FILE *out)
               "   -h, --help     Display command line help\n"
               "   -v, --version  Display command version\n"
               "   -q, --quiet    Display only what does not pass\n"
+              "   --try MACHINE  Start an enclave on MACHINE as well, and print a report\n"
+              "   --image FILE   Start that one from FILE, and wait for its heartbeat\n"
               "   --root DIR     Look at devices and kernel files below DIR\n"
               "\n"),
             PROGRAM);
@@ -55,6 +59,8 @@ static const struct option validateLongOptions[] = {
     { "help", no_argument, NULL, 'h' },
     { "version", no_argument, NULL, 'v' },
     { "quiet", no_argument, NULL, 'q' },
+    { "try", required_argument, NULL, 't' },
+    { "image", required_argument, NULL, 'i' },
     { "root", required_argument, NULL, 'r' },
     { NULL, 0, NULL, 0 },
 };
@@ -65,16 +71,23 @@ validateParseMachine(int nargs,
                      char **args,
                      validateOptions *options)
 {
-    options->nitro = nargs == 0 || STREQ(args[0], VALIDATE_NITRO);
-    options->emulated = nargs == 0 || STREQ(args[0], VALIDATE_EMULATED);
+    const char *machine = options->try ? options->try : nargs > 0 ? args[0] : NULL;
 
-    if (nargs > 1) {
+    options->nitro = !machine || STREQ(machine, VALIDATE_NITRO);
+    options->emulated = !machine || STREQ(machine, VALIDATE_EMULATED);
+
+    if (nargs > (options->try ? 0 : 1)) {
         fprintf(stderr, _("%s: too many command line arguments\n"), PROGRAM);
         return -1;
     }
     if (!options->nitro && !options->emulated) {
         fprintf(stderr, _("%s: unknown machine type '%s': there are '%s' and '%s'\n"),
-                PROGRAM, args[0], VALIDATE_NITRO, VALIDATE_EMULATED);
+                PROGRAM, machine, VALIDATE_NITRO, VALIDATE_EMULATED);
+        return -1;
+    }
+    if (options->image && !options->try) {
+        fprintf(stderr, _("%s: the image '%s' is for the option --try\n"), PROGRAM,
+                options->image);
         return -1;
     }
     return 0;
@@ -100,6 +113,12 @@ validateParseOptions(int argc,
         case 'q':
             options->quiet = true;
             break;
+        case 't':
+            options->try = optarg;
+            break;
+        case 'i':
+            options->image = optarg;
+            break;
         case 'r':
             options->root = optarg;
             break;
@@ -123,6 +142,22 @@ validateCanRun(const validateOptions *options)
 }
 
 
+static void
+validateHost(const validateOptions *options,
+             validateIds *ids)
+{
+    if (options->nitro)
+        validateDevice(options->root);
+    validateConfineUser(options->root, ids);
+    if (options->emulated)
+        validateEmulated(ids);
+    validateConfine(ids);
+    /* No daemon has a part in the enclave that is tried, and these lines have names. */
+    if (!options->try)
+        validateDaemon(options->root);
+}
+
+
 int
 main(int argc,
      char **argv)
@@ -142,13 +177,12 @@ main(int argc,
         return rc > 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 
     validateSetQuiet(options.quiet);
-    if (options.nitro)
-        validateDevice(options.root);
-    validateConfineUser(options.root, &ids);
-    if (options.emulated)
-        validateEmulated(&ids);
-    validateConfine(&ids);
-    validateDaemon(options.root);
+    validateSetReport(options.try);
+    if (options.try)
+        validateVersions(options.root, options.try);
+    validateHost(&options, &ids);
+    if (options.try)
+        validateTry(options.root, options.try, options.image, &ids);
 
     if (fflush(stdout) != 0)
         return EXIT_FAILURE;
