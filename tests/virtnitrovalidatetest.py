@@ -258,28 +258,6 @@ class ValidateTest(unittest.TestCase):
             path.rmdir() if path.is_dir() else path.unlink()
         self.check("for huge pages (none)", "FAIL", "/sys/kernel/mm/hugepages has no")
 
-    def test_graviton(self):
-        """an EC2 instance of aarch64: a core has one thread, and huge pages have other sizes"""
-        self.host.write(SYS_SIBLINGS, "0\n")
-        self.host.write(SYS_POOL, "1-3\n")
-        self.check("(3 CPUs: 1-3)", "PASS")
-        self.check("whole cores", "PASS")
-        # small pages of 4, 16 and 64 KiB
-        for sizes in ((64, 2048, 32768, 1048576), (2048, 32768, 1048576), (2048, 524288)):
-            self.host.no_pages(0)
-            for size in sizes:
-                self.host.pages(0, size, 0, 0)
-            self.check("on node0 (none)", "FAIL", "hugepages-2048kB/nr_hugepages")
-        for size in (32768, 524288):
-            self.host.no_pages(0)
-            self.host.pages(0, size, 4, 4)
-            self.check(f"on node0 ({size} KiB: 4 of 4 free)", "PASS")
-            self.host.pages(0, size, 0, 0)
-            self.check("on node0 (none)", "FAIL", f"hugepages-{size}kB/nr_hugepages")
-        self.host.no_pages(0)
-        self.host.pages(0, 64, 4096, 4096)
-        self.check("on node0 (none)", "FAIL", "has no huge pages of a multiple of 2 MiB")
-
     def test_heartbeat_port(self):
         listener = socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)
         self.addCleanup(listener.close)
