@@ -204,9 +204,9 @@ testDomainRefused(void)
     } cases[] = {
         { NULL, "nitro-enclave", VIR_ERR_OPERATION_UNSUPPORTED, "QEMU" },
         { testGetOther(), NULL, VIR_ERR_OPERATION_UNSUPPORTED, "QEMU" },
-        { testGetOther(), "nitro", VIR_ERR_INVALID_ARG, "architecture of the host" },
-        { "riscv64", NULL, VIR_ERR_INVALID_ARG, "riscv64" },
-        { "vax", NULL, VIR_ERR_INVALID_ARG, "vax" },
+        { testGetOther(), "nitro", VIR_ERR_CONFIG_UNSUPPORTED, "use machine 'nitro-enclave'" },
+        { "riscv64", NULL, VIR_ERR_CONFIG_UNSUPPORTED, "'riscv64' is not supported" },
+        { "vax", NULL, VIR_ERR_CONFIG_UNSUPPORTED, "'vax' is not supported" },
     };
     size_t i;
 

@@ -48,14 +48,7 @@ nitroDomainDefPostParseType(const virDomainDef *def)
         return -1;
     }
 
-    if (def->os.arch != VIR_ARCH_X86_64 && def->os.arch != VIR_ARCH_AARCH64) {
-        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("architecture '%s' is not supported, an enclave is 'x86_64' or 'aarch64'"),
-                       virArchToString(def->os.arch));
-        return -1;
-    }
-
-    return 0;
+    return nitroDomainArchValidate(virArchToString(def->os.arch));
 }
 
 

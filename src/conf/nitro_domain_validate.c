@@ -52,6 +52,21 @@ nitroDomainVirtTypeValidate(virDomainVirtType type)
 }
 
 
+int
+nitroDomainArchValidate(const char *name)
+{
+    virArch arch = virArchFromString(name);
+
+    if (arch == VIR_ARCH_X86_64 || arch == VIR_ARCH_AARCH64)
+        return 0;
+
+    virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                   _("arch '%s' is not supported, an enclave has arch '%s' or '%s'"),
+                   name, virArchToString(VIR_ARCH_X86_64), virArchToString(VIR_ARCH_AARCH64));
+    return -1;
+}
+
+
 static int
 nitroDomainDefValidatePath(const char *element,
                            const char *path)

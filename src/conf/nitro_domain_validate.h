@@ -28,6 +28,11 @@ int nitroDomainDeviceDefValidate(const virDomainDeviceDef *dev,
 int nitroDomainVirtTypeValidate(virDomainVirtType type);
 
 /*
+ * Enclaves can have the architecture @name. Returns 0, or -1 with VIR_ERR_CONFIG_UNSUPPORTED set.
+ */
+int nitroDomainArchValidate(const char *name);
+
+/*
  * For what is refused before libvirt's parser sees it (nitro_domain_xml.c): the same errors.
  * @element is a name; in nitroDomainReportCputune() with its angle brackets. Return -1.
  */

@@ -11,6 +11,7 @@
 #include "nitro_capabilities.h"
 #include "libvirt_compat.h"
 #include "nitro_domain_conf.h"
+#include "nitro_domain_validate.h"
 #include "nitro_host.h"
 #include "nitro_pool.h"
 #include "virerror.h"
@@ -226,14 +227,8 @@ nitroCapabilitiesCheckMachine(int machine,
 {
     g_autofree char *qemu = NULL;
 
-    if (machine == NITRO_MACHINE_NITRO) {
-        if (arch == virArchFromHost())
-            return 0;
-        virReportError(VIR_ERR_INVALID_ARG,
-                       _("arch '%s' is not supported by machine 'nitro' here, whose enclaves have the architecture of the host, %s"),
-                       virArchToString(arch), virArchToString(virArchFromHost()));
-        return -1;
-    }
+    if (machine == NITRO_MACHINE_NITRO)
+        return nitroHostCheckArch(arch);
     qemu = nitroHostRequireQemu(arch);
     return qemu ? 0 : -1;
 }
@@ -257,12 +252,8 @@ nitroCapabilitiesNewDomain(const nitroDriverConfig *config,
                        _("virttype '%s' is not supported: this driver knows 'nitro' only"), virttype);
         return NULL;
     }
-    if (guestArch != VIR_ARCH_X86_64 && guestArch != VIR_ARCH_AARCH64) {
-        virReportError(VIR_ERR_INVALID_ARG,
-                       _("arch '%s' is not supported: an enclave is 'x86_64' or 'aarch64'"),
-                       arch ? arch : virArchToString(guestArch));
+    if (nitroDomainArchValidate(arch ? arch : virArchToString(guestArch)) < 0)
         return NULL;
-    }
     if (machine && (kind = nitroMachineTypeFromString(machine)) < 0) {
         virReportError(VIR_ERR_INVALID_ARG,
                        _("machine '%s' is not supported: the machines are 'nitro' and 'nitro-enclave'"),

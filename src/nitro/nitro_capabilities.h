@@ -42,8 +42,9 @@ virCaps *nitroCapabilitiesNew(const nitroDriverConfig *config);
  * the default machine is the emulated one. Every device class is said
  * to be there or not, as some clients fail over one that is not mentioned.
  *
- * Returns a new reference, or NULL with VIR_ERR_INVALID_ARG set when an argument
- * is not of this driver, or VIR_ERR_OPERATION_UNSUPPORTED when there is no QEMU for it.
+ * Returns a new reference, or NULL with VIR_ERR_INVALID_ARG set when an argument is not of this
+ * driver, VIR_ERR_CONFIG_UNSUPPORTED when the architecture is not its or not the host's, or
+ * VIR_ERR_OPERATION_UNSUPPORTED when there is no QEMU for it.
  */
 virDomainCaps *nitroCapabilitiesNewDomain(const nitroDriverConfig *config,
                                           const char *emulator,

@@ -61,15 +61,14 @@ nitroHostRequireQemu(virArch arch)
 }
 
 
-/* The Nitro Hypervisor has the architecture of its host. Returns 0, or -1 with an error set. */
-static int
-nitroHostCheckArch(const virDomainDef *def)
+int
+nitroHostCheckArch(virArch arch)
 {
-    if (def->os.arch == virArchFromHost())
+    if (arch == virArchFromHost())
         return 0;
     virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
                    _("arch '%s' cannot run here on machine 'nitro', whose enclaves have the architecture of the host, %s: use machine 'nitro-enclave'"),
-                   virArchToString(def->os.arch), virArchToString(virArchFromHost()));
+                   virArchToString(arch), virArchToString(virArchFromHost()));
     return -1;
 }
 
@@ -82,7 +81,7 @@ nitroHostCheckDomain(nitroDriver *driver,
     *qemu = NULL;
 
     if (nitroDomainDefGetMachine(def) == NITRO_MACHINE_NITRO) {
-        if (nitroHostCheckArch(def) < 0 || nitroHostCheckNitro(driver, def) < 0)
+        if (nitroHostCheckArch(def->os.arch) < 0 || nitroHostCheckNitro(driver, def) < 0)
             return -1;
     } else if (!(*qemu = nitroHostRequireQemu(def->os.arch))) {
         return -1;

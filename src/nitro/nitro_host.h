@@ -11,6 +11,12 @@
 #include "nitro_conf.h"
 #include "nitro_domain_conf.h"
 
+/*
+ * Checks that machine 'nitro' of this host can have enclaves of @arch: the Nitro Hypervisor has the
+ * architecture of its host. Returns 0, or -1 with VIR_ERR_CONFIG_UNSUPPORTED set.
+ */
+int nitroHostCheckArch(virArch arch);
+
 /* The path of the QEMU in PATH that emulates machines of @arch (g_free); NULL: there is none. */
 char *nitroHostFindQemu(virArch arch);
 

@@ -81,10 +81,11 @@ class Connection(EnclaveTest):
                     self.assertEqual(caps.find(f"devices/{device}").get("supported"), "no")
                 self.assertEqual({mode.get("supported") for mode in caps.findall("cpu/mode")},
                                  {"no"})
-        for wrong in (("kvm", "x86_64", "nitro"), ("nitro", "s390x", "nitro"),
-                      ("nitro", "x86_64", "pc")):
-            virttype, arch, machine = wrong
-            with self.refused(libvirt.VIR_ERR_INVALID_ARG):
+        for virttype, arch, machine, code in (
+                ("kvm", "x86_64", "nitro", libvirt.VIR_ERR_INVALID_ARG),
+                ("nitro", "s390x", "nitro", libvirt.VIR_ERR_CONFIG_UNSUPPORTED),
+                ("nitro", "x86_64", "pc", libvirt.VIR_ERR_INVALID_ARG)):
+            with self.refused(code):
                 self.conn.getDomainCapabilities(None, arch, machine, virttype)
 
     def test_emulator_agrees(self):
