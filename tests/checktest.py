@@ -228,7 +228,7 @@ class Verdicts(CheckCase):
     def test_definition(self):
         """images that do not go with the domain"""
         self.bad('config', f"the enclave image '{NAME}' is for aarch64, but the domain's arch is "
-                 'x86_64', eifwriter.simple(flags=1))
+                 'x86_64: change the arch of <type>, or build the image for x86_64', eifwriter.simple(flags=1))
         own = f"the enclave image '{NAME}' has a ramdisk and a command line of its own: remove <%s>"
         initrd = self.file(b'ramdisk')
         for args, element in ((['--cmdline'], 'cmdline'),

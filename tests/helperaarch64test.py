@@ -117,7 +117,8 @@ class RefusalTest(Aarch64Case):
         arm = tinyguest.aarch64_kernel(b'')
         for content in (x86, eifwriter.simple(kernel=x86).to_bytes()):
             self.assert_failed(self.launch(content), 'image',
-                               "The image is for x86_64, but the domain's arch is aarch64")
+                               "The image is for x86_64, but the domain's arch is aarch64: change "
+                               "the arch of <type>, or build the image for aarch64")
         for content in (arm, tinyguest.zboot(arm), gzip.compress(arm),
                         eifwriter.simple(kernel=arm, flags=1).to_bytes()):
             client = self.start(self.path('image', content), '--arch', 'x86_64')
@@ -131,7 +132,8 @@ class RefusalTest(Aarch64Case):
         cases = {
             'x86 in it': (tinyguest.kernel(b''), 'is not a Linux kernel (Image)'),
             'short': (kernel[:40], 'is not a Linux kernel (Image)'),
-            'old': (tinyguest.aarch64_kernel(b'', image_size=0), 'older than Linux 3.17'),
+            'old': (tinyguest.aarch64_kernel(b'', image_size=0), 
+                    'older than Linux 3.17: build the image with a newer one'),
             'zstd': (tinyguest.zboot(kernel, b'zstd22'), "compressed with 'zstd22' (EFI zboot)"),
             'no text': (tinyguest.zboot(kernel, b'\x1b[1m'), "compressed with '?[1m'"),
             'unpacked': (gzip.compress(b'x' * 100000), 'is not a Linux kernel (Image)'),

@@ -581,6 +581,7 @@ class RefusalTest(HelperCase):
         self.assert_exited(client, 'terminated')
         log = self.log()
         self.assertIn('The image is unusual: EIF header: flags is 0x8000, ', log)
+        self.assertIn('; if no enclave boots from it, build it anew', log)
         self.assertEqual(log.count('bytes before section'), len(image.sections))
 
         data = bytearray(image.to_bytes())

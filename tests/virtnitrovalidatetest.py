@@ -241,8 +241,10 @@ class ValidateTest(unittest.TestCase):
                     self.host.pages(0, size, 0, 0)
             if sizes[0] == 64:
                 with self.subTest("a size that the device cannot take"):
-                    self.host.pages(0, 64, 1024, 1024)
-                    self.check("on node0 (none)", "FAIL")
+                    self.host.no_pages(0)
+                    self.host.pages(0, 64, 4096, 4096)
+                    self.check("on node0 (none)", "FAIL", "has no huge pages of a multiple of 2 MiB",
+                               "CONFIG_HUGETLBFS")
 
     def test_hugepages_nodes(self):
         self.host.pages(1, 2048, 0, 0)

@@ -69,8 +69,9 @@ checkEif(const CheckOptions *options, char **signature, Failure *failure)
     }
     if (image.arch != options->arch) {
         failureSet(failure, NITRO_FAILURE_CONFIG,
-                   "the enclave image '%s' is for %s, but the domain's arch is %s",
-                   options->imageName, eifArchToString(image.arch),
+                   "the enclave image '%s' is for %s, but the domain's arch is %s: change the arch "
+                   "of <type>, or build the image for %s", options->imageName,
+                   eifArchToString(image.arch), eifArchToString(options->arch),
                    eifArchToString(options->arch));
         return -1;
     }

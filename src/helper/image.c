@@ -89,8 +89,9 @@ imageCheckArch(EifArch arch, const Options *options, Failure *failure)
     if (arch == options->arch)
         return 0;
     failureSet(failure, NITRO_FAILURE_IMAGE,
-               "The image is for %s, but the domain's arch is %s: build it for this architecture",
-               eifArchToString(arch), eifArchToString(options->arch));
+               "The image is for %s, but the domain's arch is %s: change the arch of <type>, or build "
+               "the image for %s", eifArchToString(arch), eifArchToString(options->arch),
+               eifArchToString(options->arch));
     return -1;
 }
 
@@ -102,7 +103,8 @@ imageLogRemarks(const EifImage *eif)
     size_t i;
 
     for (i = 0; remarks[i]; i++)
-        logWarning("The image is unusual: %s", remarks[i]);
+        logWarning("The image is unusual: %s; if no enclave boots from it, build it anew, as with "
+                   "virt-eif", remarks[i]);
 }
 
 /* libvirt_nitro_check has read it before, and nothing of it is read here. */

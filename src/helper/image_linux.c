@@ -172,7 +172,8 @@ linuxCheckX86(ImageParts *parts, uint64_t memory, Failure *failure)
         return linuxFailKind(parts, "bzImage", failure);
     if (linuxLittleEndian(header + X86_VERSION_OFFSET, 2) < 0x20a) {
         failureSet(failure, NITRO_FAILURE_IMAGE,
-                   "The kernel in the image is older than Linux %s", "2.6.31");
+                   "The kernel in the image is older than Linux %s: build the image with a newer "
+                   "one", "2.6.31");
         return -1;
     }
 
@@ -290,7 +291,8 @@ linuxCheckArm64(ImageParts *parts, uint64_t memory, Failure *failure)
     size = linuxLittleEndian(header + ARM64_IMAGE_SIZE_OFFSET, 8);
     if (size == 0) {
         failureSet(failure, NITRO_FAILURE_IMAGE,
-                   "The kernel in the image is older than Linux %s", "3.17");
+                   "The kernel in the image is older than Linux %s: build the image with a newer "
+                   "one", "3.17");
         return -1;
     }
 

@@ -667,7 +667,8 @@ nitroQemuCompleteMachine(nitroQemuArgs *args)
 
     if (def->os.arch != VIR_ARCH_X86_64) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("QEMU's machine 'nitro-enclave' is x86_64, not %s"),
+                       _("QEMU's machine 'nitro-enclave' is x86_64, not %s: use '%sx86_64', or write the domain's XML with arch '%s' by hand"),
+                       virArchToString(def->os.arch), QEMU_PREFIX,
                        virArchToString(def->os.arch));
         return -1;
     }

@@ -122,7 +122,8 @@ static char *
 validateNodeAdvise(const validateNode *node)
 {
     if (node->least == 0)
-        return g_strdup_printf(_("%s has no huge pages of a multiple of 2 MiB"), node->dir);
+        return g_strdup_printf(_("%s has no huge pages of a multiple of 2 MiB: boot a kernel with hugetlbfs (CONFIG_HUGETLBFS)"),
+                               node->dir);
     return g_strdup_printf(_("reserve %d MiB at least with "
                              "'echo NUMBER > %s/hugepages-%llukB/nr_hugepages'"),
                            ENCLAVE_MIN_KIB / 1024, node->dir, node->least);
