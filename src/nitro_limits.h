@@ -48,6 +48,9 @@ nitroLimitsMemoryFor(uint64_t size)
  */
 #define NITRO_VCPUS_MAX_EMULATED 255
 
+/* The port of the parent's vsock to which enclaves send their heartbeat */
+#define NITRO_HEARTBEAT_PORT 9000
+
 #define NITRO_HEARTBEAT_TIMEOUT_MAX 86400 /* seconds: a day */
 
 /* Bytes that files which are written to can have, if there is a limit: any line of the log fits. */

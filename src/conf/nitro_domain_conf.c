@@ -36,6 +36,7 @@ nitroDomainXMLOptionNew(const char *emulator,
         .domainPostParseBasicCallback = nitroDomainDefPostParseBasic,
         .domainPostParseCallback = nitroDomainDefPostParse,
         .devicesPostParseCallback = nitroDomainDeviceDefPostParse,
+        .assignAddressesCallback = nitroDomainDefPostParseControllers,
         .domainValidateCallback = nitroDomainDefValidate,
         .deviceValidateCallback = nitroDomainDeviceDefValidate,
         /* without it libvirt adds <boot dev='hd'/> */

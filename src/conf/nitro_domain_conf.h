@@ -13,6 +13,7 @@
 #pragma once
 
 #include "domain_conf.h"
+#include "nitro_domain_services.h"
 #include "nitro_limits.h"
 
 /* PCRs 0, 1, 2 and 8 come from the image, see src/eif/eif.h. */
@@ -34,6 +35,8 @@ struct _nitroDomainXmlNsDef {
     unsigned int heartbeatTimeout; /* seconds; 0: the default */
     char *vsockDirectory;          /* <nitro:vsock directory=/>, of a running domain only */
     char *pcr[NITRO_PCR_COUNT];    /* <nitro:measurement>: 96 lower-case hex digits, or NULL */
+    nitroServiceDef *services;     /* in <nitro:services>; numbers that are not there are 0 */
+    size_t nservices;
 };
 
 /*

@@ -13,6 +13,7 @@
 
 #include "nitro_domain_ns.h"
 #include "nitro_domain_conf.h"
+#include "nitro_domain_services_ns.h"
 #include "nitro_domain_tree.h"
 #include "virerror.h"
 
@@ -32,6 +33,7 @@ nitroDomainXmlNsDefFree(nitroDomainXmlNsDef *ns)
     for (i = 0; i < NITRO_PCR_COUNT; i++)
         g_free(ns->pcr[i]);
 
+    nitroDomainServicesClear(ns);
     g_free(ns->vsockDirectory);
     g_free(ns);
 }
@@ -39,8 +41,7 @@ nitroDomainXmlNsDefFree(nitroDomainXmlNsDef *ns)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(nitroDomainXmlNsDef, nitroDomainXmlNsDefFree);
 
 
-/* Refuses an attribute of @node that is not in the NULL-terminated list @known. */
-static int
+int
 nitroDomainNsCheckAttributes(xmlNodePtr node,
                              const char **known)
 {
@@ -59,8 +60,7 @@ nitroDomainNsCheckAttributes(xmlNodePtr node,
 }
 
 
-/* Refuses what is in @node: all but spaces and comments, or, if @text, elements alone. */
-static int
+int
 nitroDomainNsCheckContent(xmlNodePtr node,
                           bool text)
 {
@@ -75,6 +75,34 @@ nitroDomainNsCheckContent(xmlNodePtr node,
                        text ? _("element 'nitro:%s' has something other than text in it") :
                        _("element 'nitro:%s' must be empty"),
                        node->name);
+        return -1;
+    }
+
+    return 0;
+}
+
+
+int
+nitroDomainNsCheckChildren(xmlNodePtr node,
+                           const char *child)
+{
+    xmlNodePtr inside;
+
+    for (inside = node->children; inside; inside = inside->next) {
+        if (inside->type == XML_COMMENT_NODE || xmlIsBlankNode(inside) ||
+            (inside->type == XML_ELEMENT_NODE && nitroDomainTreeIsOurs(inside) &&
+             (!child || virXMLNodeNameEqual(inside, child))))
+            continue;
+
+        if (inside->type == XML_ELEMENT_NODE) {
+            virReportError(VIR_ERR_XML_ERROR,
+                           _("element '%s' does not belong into element 'nitro:%s'"),
+                           inside->name, node->name);
+        } else {
+            virReportError(VIR_ERR_XML_ERROR,
+                           _("element 'nitro:%s' has something other than elements in it"),
+                           node->name);
+        }
         return -1;
     }
 
@@ -221,6 +249,9 @@ nitroDomainNsParseElement(xmlNodePtr node,
     if (virXMLNodeNameEqual(node, "vsock"))
         return nitroDomainNsParseVsock(node, ns);
 
+    if (virXMLNodeNameEqual(node, "services"))
+        return nitroDomainServicesParse(node, ns);
+
     virReportError(VIR_ERR_XML_ERROR,
                    _("unknown element 'nitro:%s'"), node->name);
     return -1;
@@ -283,6 +314,7 @@ nitroDomainNsFormat(virBuffer *buf,
         }
     }
 
+    nitroDomainServicesFormat(buf, ns);
     return 0;
 }
 

@@ -23,3 +23,13 @@
  * looked through for what nobody would read: see nitro_domain_tree.h.
  */
 extern virXMLNamespace nitroDomainXMLNamespace;
+
+/*
+ * For elements of the namespace that have a file of their own. Each returns 0, or -1 with
+ * VIR_ERR_XML_ERROR set: an attribute of @node that is not in the NULL-terminated list @known is
+ * refused; anything in it but spaces and comments, or, if @text, but these and text; and anything
+ * but spaces, comments and elements of the namespace, which have the name @child unless it is NULL.
+ */
+int nitroDomainNsCheckAttributes(xmlNodePtr node, const char **known);
+int nitroDomainNsCheckContent(xmlNodePtr node, bool text);
+int nitroDomainNsCheckChildren(xmlNodePtr node, const char *child);

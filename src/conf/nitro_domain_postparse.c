@@ -136,6 +136,20 @@ nitroDomainVsockDefPostParse(virDomainVsockDef *vsock,
 }
 
 
+/*
+ * Without a path the driver makes a socket to listen on, as QEMU's does. libvirt does not read or
+ * write the mode of a socket without a path (that somebody wrote 'connect', see nitro_domain_tree.h).
+ */
+static void
+nitroDomainChrDefPostParse(virDomainChrDef *chr)
+{
+    if (chr->deviceType == VIR_DOMAIN_CHR_DEVICE_TYPE_CHANNEL &&
+        chr->source->type == VIR_DOMAIN_CHR_TYPE_UNIX &&
+        !chr->source->data.nix.path)
+        chr->source->data.nix.listen = true;
+}
+
+
 int
 nitroDomainDeviceDefPostParse(virDomainDeviceDef *dev,
                               const virDomainDef *def G_GNUC_UNUSED,
@@ -145,6 +159,57 @@ nitroDomainDeviceDefPostParse(virDomainDeviceDef *dev,
 {
     if (dev->type == VIR_DOMAIN_DEVICE_VSOCK)
         nitroDomainVsockDefPostParse(dev->data.vsock, parseFlags);
+    else if (dev->type == VIR_DOMAIN_DEVICE_CHR)
+        nitroDomainChrDefPostParse(dev->data.chr);
 
+    return 0;
+}
+
+
+/* Whether libvirt makes a virtio-serial controller for something in @def */
+static bool
+nitroDomainDefHasVirtioSerial(const virDomainDef *def)
+{
+    size_t i;
+
+    for (i = 0; i < def->nchannels; i++) {
+        if (def->channels[i]->targetType == VIR_DOMAIN_CHR_CHANNEL_TARGET_TYPE_VIRTIO)
+            return true;
+    }
+
+    for (i = 0; i < def->nconsoles; i++) {
+        if (def->consoles[i]->targetType == VIR_DOMAIN_CHR_CONSOLE_TARGET_TYPE_VIRTIO)
+            return true;
+    }
+    return false;
+}
+
+
+/* Whether @controller says no more than that there is a first one of its kind */
+static bool
+nitroDomainControllerIsPlain(const virDomainControllerDef *controller)
+{
+    return controller->type == VIR_DOMAIN_CONTROLLER_TYPE_VIRTIO_SERIAL &&
+           controller->idx == 0 && controller->model < 0 && !controller->virtio &&
+           controller->opts.vioserial.ports < 0 && controller->opts.vioserial.vectors < 0 &&
+           controller->info.type == VIR_DOMAIN_DEVICE_ADDRESS_TYPE_NONE;
+}
+
+
+int
+nitroDomainDefPostParseControllers(virDomainDef *def,
+                                   unsigned int parseFlags G_GNUC_UNUSED,
+                                   void *opaque G_GNUC_UNUSED,
+                                   void *parseOpaque G_GNUC_UNUSED)
+{
+    size_t i;
+
+    if (!nitroDomainDefHasVirtioSerial(def))
+        return 0;
+
+    for (i = def->ncontrollers; i-- > 0;) {
+        if (nitroDomainControllerIsPlain(def->controllers[i]))
+            virDomainControllerDefFree(virDomainControllerRemove(def, i));
+    }
     return 0;
 }

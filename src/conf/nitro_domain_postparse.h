@@ -30,11 +30,21 @@ int nitroDomainDefPostParse(virDomainDef *def,
                             void *parseOpaque);
 
 /*
- * Fills in the model of the vsock device. An address that the hypervisor has chosen
- * belongs to the running enclave: it is dropped from an inactive definition.
+ * Fills in the model of the vsock device, and the mode of a UNIX socket without a path. An address
+ * that the hypervisor has chosen belongs to the running enclave: it is dropped from an inactive
+ * definition.
  */
 int nitroDomainDeviceDefPostParse(virDomainDeviceDef *dev,
                                   const virDomainDef *def,
                                   unsigned int parseFlags,
                                   void *opaque,
                                   void *parseOpaque);
+
+/*
+ * Drops the virtio-serial controller that libvirt adds for channels, and for a console with the
+ * target 'virtio': an enclave has none. In libvirt's order this comes after that.
+ */
+int nitroDomainDefPostParseControllers(virDomainDef *def,
+                                       unsigned int parseFlags,
+                                       void *opaque,
+                                       void *parseOpaque);

@@ -34,7 +34,18 @@ typedef enum {
 } nitroServiceType;
 VIR_ENUM_DECL(nitroService);
 
-/* One service. Pointers are the domain definition's. */
+/* The lowest is 1, the highest of all means "any". */
+#define NITRO_SERVICE_PORT_MAX (UINT_MAX - 1)
+
+/* The name of a channel's target, before its port */
+#define NITRO_CHANNEL_NAME_PREFIX "vsock."
+
+/*
+ * One service. Pointers are the domain definition's. The source of a channel has been checked: TCP
+ * has a host and a service, to listen on an address and a number; a UNIX socket has a path, or none
+ * to listen on, and maybe a label "USER:GROUP" of the model "dac" (seclabels[0]) with the path; a
+ * file has a path. All paths are absolute.
+ */
 typedef struct _nitroServiceDef nitroServiceDef;
 struct _nitroServiceDef {
     nitroServiceType type;
@@ -54,3 +65,6 @@ nitroServiceDef *nitroDomainDefGetServices(const virDomainDef *def, size_t *n);
 
 /* Whether the enclave connects to the port of this service, and not the host to the enclave's. */
 bool nitroServiceIsServed(nitroServiceType type);
+
+/* The vsock port that the target of @channel names, or 0: it names none. */
+unsigned int nitroDomainChannelGetPort(const virDomainChrDef *channel);

@@ -94,10 +94,18 @@ static const nitroDomainTreeElement elements[] = {
       LIST("source", "target", "log", "alias", "address", "acpi"),
       NO_LIST,
       LIST("protocol", "boot", "rom") },
+    { "devices", "channel",
+      LIST("source", "target", "protocol", "alias", "address"),
+      NO_LIST,
+      LIST("log", "acpi", "boot", "rom") },
     { "console", "target", LIST("model"), NO_LIST, NO_LIST },
     { "serial", "target", LIST("model"), NO_LIST, NO_LIST },
     { "console", "source", LIST("reconnect"), LIST("seclabel"), NO_LIST },
     { "serial", "source", LIST("reconnect"), LIST("seclabel"), NO_LIST },
+    { "channel", "target", NO_LIST, NO_LIST, NO_LIST },
+    { "channel", "protocol", NO_LIST, NO_LIST, NO_LIST },
+    { "channel", "source", NO_LIST, LIST("seclabel"), LIST("reconnect") },
+    { "source", "seclabel", LIST("label"), NO_LIST, NO_LIST },
 };
 
 
@@ -218,7 +226,9 @@ nitroDomainTreeCheckAttributes(const xmlNode *node)
         }
 
         /* libvirt reads it of a TCP socket alone, and what it protects is not one */
-        if (xmlStrEqual(node->name, BAD_CAST "source") && xmlStrEqual(attr->name, BAD_CAST "tls")) {
+        if (xmlStrEqual(node->name, BAD_CAST "source") &&
+            xmlStrEqual(attr->name, BAD_CAST "tls") &&
+            !xmlStrEqual(node->parent->name, BAD_CAST "channel")) {
             virReportError(VIR_ERR_CONFIG_UNSUPPORTED, "%s",
                            _("<source tls=> is not supported for the console of an enclave"));
             return -1;
@@ -234,11 +244,22 @@ nitroDomainTreeCheckAttributes(const xmlNode *node)
 }
 
 
+/* Whether elements of ours have others of ours in them */
+static bool
+nitroDomainTreeIsParent(const xmlNode *node)
+{
+    return nitroDomainTreeIsOurs(node) &&
+           (xmlStrEqual(node->name, BAD_CAST "services") ||
+            xmlStrEqual(node->name, BAD_CAST "proxy"));
+}
+
+
 /* All in @parent but for the <metadata> of a domain; @isDomain: it is the element <domain>. */
 static int
 nitroDomainTreeCheckInside(const xmlNode *parent,
                            bool isDomain)
 {
+    bool belongs = isDomain || nitroDomainTreeIsParent(parent);
     const xmlNode *node;
 
     if (nitroDomainTreeCheckAttributes(parent) < 0)
@@ -252,7 +273,7 @@ nitroDomainTreeCheckInside(const xmlNode *parent,
             (isDomain && !node->ns && xmlStrEqual(node->name, BAD_CAST "metadata")))
             continue;
 
-        if (nitroDomainTreeCheckNamespace(node, isDomain) < 0 ||
+        if (nitroDomainTreeCheckNamespace(node, belongs) < 0 ||
             nitroDomainTreeCheckInside(node, false) < 0)
             return -1;
     }
@@ -313,18 +334,25 @@ nitroDomainTreeCheckChild(const xmlNode *node,
 
 /*
  * Whether @node is something else with other elements in it: an OS that is no 'hvm', a console
- * that is a TCP socket. It is refused for that, later on.
+ * that is a TCP socket, a channel that is a terminal. It is refused for that, later on.
  */
 static bool
 nitroDomainTreeIsOtherKind(xmlNodePtr node)
 {
     const char *const consoles[] = { "pty", "file", "unix", "null", NULL };
+    const char *const channels[] = { "tcp", "unix", "file", NULL };
     xmlNodePtr child;
 
     if (virXMLNodeNameEqual(node, "console") || virXMLNodeNameEqual(node, "serial")) {
         g_autofree char *type = virXMLPropString(node, "type");
 
         return type && !g_strv_contains(consoles, type);
+    }
+
+    if (virXMLNodeNameEqual(node, "channel")) {
+        g_autofree char *type = virXMLPropString(node, "type");
+
+        return !type || !g_strv_contains(channels, type);
     }
 
     if (!virXMLNodeNameEqual(node, "os"))
@@ -354,6 +382,9 @@ nitroDomainTreeCheckKnown(xmlNodePtr node,
 
     if (!known || nitroDomainTreeIsOtherKind(node))
         return 0;
+
+    if (virXMLNodeNameEqual(node, "channel") && nitroDomainTreeCheckChannel(node) < 0)
+        return -1;
 
     seen = g_hash_table_new(g_str_hash, g_str_equal);
     for (child = node->children; child; child = child->next) {

@@ -31,3 +31,10 @@ int nitroDomainTreeCheck(xmlNodePtr domain);
 
 /* The same for the text @xml of a single device; elements of the driver's own are never in one. */
 int nitroDomainTreeCheckDevice(const char *xml);
+
+/*
+ * For nitro_domain_tree.c: checks the attributes of @node, a <channel> of a type that an enclave can
+ * have, and of what is in it (nitro_domain_tree_channel.c). Returns 0, or -1 with an error set:
+ * VIR_ERR_XML_ERROR, or VIR_ERR_CONFIG_UNSUPPORTED where libvirt has a meaning for it.
+ */
+int nitroDomainTreeCheckChannel(xmlNodePtr node);

@@ -51,3 +51,11 @@ int nitroDomainMemtuneValidate(const virDomainDef *def, const virDomainMemtune *
 
 /* All in <devices> (nitro_domain_validate_devices.c). */
 int nitroDomainDefValidateDevices(const virDomainDef *def);
+
+/* One <channel>, and all vsock services together (nitro_domain_validate_services.c). */
+int nitroDomainChannelDefValidate(const virDomainChrDef *chr);
+int nitroDomainDefValidateServices(const virDomainDef *def);
+
+/* What a device of an enclave has not: an address, an index of ACPI (.._devices.c) */
+int nitroDomainDeviceInfoValidate(const virDomainDeviceInfo *info,
+                                  const char *element);

@@ -5,8 +5,8 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * A definition or one device in, 0 or an error out. An enclave has a vsock device
- * and a console. What clients add by themselves and what means "no such device" is
+ * A definition or one device in, 0 or an error out. An enclave has a vsock device, a
+ * console, and channels (nitro_domain_validate_services.c). What clients add by themselves and what means "no such device" is
  * accepted; everything else is refused by the name of its element.
  */
 
@@ -25,14 +25,14 @@ int
 nitroDomainReportDevice(const char *element)
 {
     virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                   _("device <%s> is not supported: an enclave can have a vsock and a console "
-                     "only"),
+                   _("device <%s> is not supported: an enclave can have a vsock, a console and "
+                     "channels only"),
                    element);
     return -1;
 }
 
 
-static int
+int
 nitroDomainDeviceInfoValidate(const virDomainDeviceInfo *info,
                               const char *element)
 {
@@ -224,6 +224,9 @@ nitroDomainChrDefValidate(const virDomainChrDef *chr)
 {
     const char *element = virDomainChrDeviceTypeToString(chr->deviceType);
 
+    if (chr->deviceType == VIR_DOMAIN_CHR_DEVICE_TYPE_CHANNEL)
+        return nitroDomainChannelDefValidate(chr);
+
     if (chr->deviceType != VIR_DOMAIN_CHR_DEVICE_TYPE_CONSOLE &&
         chr->deviceType != VIR_DOMAIN_CHR_DEVICE_TYPE_SERIAL)
         return nitroDomainReportDevice(element);
@@ -245,25 +248,15 @@ nitroDomainChrDefValidate(const virDomainChrDef *chr)
 
 
 static int
-nitroDomainControllerDefValidate(const virDomainControllerDef *controller,
-                                 const virDomainDef *def)
+nitroDomainControllerDefValidate(const virDomainControllerDef *controller)
 {
-    const virDomainChrDef *console = nitroDomainDefGetConsole(def);
-
     if (controller->type == VIR_DOMAIN_CONTROLLER_TYPE_USB &&
         controller->model == VIR_DOMAIN_CONTROLLER_MODEL_USB_NONE)
         return 0;
 
-    /* libvirt adds it to a console with the target 'virtio' */
-    if (controller->type == VIR_DOMAIN_CONTROLLER_TYPE_VIRTIO_SERIAL &&
-        controller->info.type == VIR_DOMAIN_DEVICE_ADDRESS_TYPE_NONE &&
-        console && console->deviceType == VIR_DOMAIN_CHR_DEVICE_TYPE_CONSOLE &&
-        console->targetType == VIR_DOMAIN_CHR_CONSOLE_TARGET_TYPE_VIRTIO)
-        return 0;
-
     virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                   _("device <controller type='%s'> is not supported: an enclave can have a vsock "
-                     "and a console only"),
+                   _("device <controller type='%s'> is not supported: an enclave can have a vsock, "
+                     "a console and channels only"),
                    virDomainControllerTypeToString(controller->type));
     return -1;
 }
@@ -306,7 +299,7 @@ nitroDomainAudioDefValidate(const virDomainAudioDef *audio)
 
 int
 nitroDomainDeviceDefValidate(const virDomainDeviceDef *dev,
-                             const virDomainDef *def,
+                             const virDomainDef *def G_GNUC_UNUSED,
                              void *opaque G_GNUC_UNUSED,
                              void *parseOpaque G_GNUC_UNUSED)
 {
@@ -318,7 +311,7 @@ nitroDomainDeviceDefValidate(const virDomainDeviceDef *dev,
         return nitroDomainChrDefValidate(dev->data.chr);
 
     case VIR_DOMAIN_DEVICE_CONTROLLER:
-        return nitroDomainControllerDefValidate(dev->data.controller, def);
+        return nitroDomainControllerDefValidate(dev->data.controller);
 
     case VIR_DOMAIN_DEVICE_VIDEO:
         return nitroDomainVideoDefValidate(dev->data.video);
@@ -360,7 +353,7 @@ nitroDomainDeviceDefValidate(const virDomainDeviceDef *dev,
 
 
 /*
- * libvirt adds controllers for disks and channels and a video device for graphics,
+ * libvirt adds controllers for disks and a video device for graphics,
  * and its own walk through the devices comes to these first: look for what the
  * user wrote before that.
  */
@@ -382,7 +375,6 @@ nitroDomainDefValidateRefusedDevices(const virDomainDef *def)
         { def->redirfilter != NULL, "redirfilter" },
         { def->nsmartcards > 0, "smartcard" },
         { def->nparallels > 0, "parallel" },
-        { def->nchannels > 0, "channel" },
         { def->nleases > 0, "lease" },
         { def->nhubs > 0, "hub" },
         { def->nrngs > 0, "rng" },
@@ -439,5 +431,5 @@ nitroDomainDefValidateDevices(const virDomainDef *def)
     if (def->vsock && nitroDomainVsockDefValidate(def->vsock) < 0)
         return -1;
 
-    return 0;
+    return nitroDomainDefValidateServices(def);
 }

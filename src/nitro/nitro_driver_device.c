@@ -108,7 +108,7 @@ static int
 nitroDeviceReportOther(const virDomainDeviceDef *dev)
 {
     virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                   _("device <%s> is not supported: an enclave can have a vsock and a console only"),
+                   _("device <%s> is not supported: an enclave can have a vsock, a console and channels only"),
                    virDomainDeviceTypeToString(dev->type));
     return -1;
 }
