@@ -94,10 +94,14 @@ nitroDomainNsCheckChildren(xmlNodePtr node,
              (!child || virXMLNodeNameEqual(inside, child))))
             continue;
 
-        if (inside->type == XML_ELEMENT_NODE) {
+        if (inside->type == XML_ELEMENT_NODE && nitroDomainTreeIsOurs(inside)) {
             virReportError(VIR_ERR_XML_ERROR,
-                           _("element '%s' does not belong into element 'nitro:%s'"),
+                           _("element 'nitro:%s' does not belong into element 'nitro:%s'"),
                            inside->name, node->name);
+        } else if (inside->type == XML_ELEMENT_NODE) {
+            virReportError(VIR_ERR_XML_ERROR,
+                           _("element '%s' in element 'nitro:%s' has no namespace, and nobody would read it: write <nitro:%s> if that is meant"),
+                           inside->name, node->name, inside->name);
         } else {
             virReportError(VIR_ERR_XML_ERROR,
                            _("element 'nitro:%s' has something other than elements in it"),

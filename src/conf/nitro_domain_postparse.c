@@ -14,6 +14,7 @@
 
 #include "nitro_domain_postparse.h"
 #include "nitro_domain_conf.h"
+#include "nitro_domain_services.h"
 #include "nitro_domain_text.h"
 #include "nitro_domain_validate.h"
 #include "virerror.h"
@@ -141,11 +142,18 @@ nitroDomainVsockDefPostParse(virDomainVsockDef *vsock,
  * write the mode of a socket without a path (that somebody wrote 'connect', see nitro_domain_tree.h).
  */
 static void
-nitroDomainChrDefPostParse(virDomainChrDef *chr)
+nitroDomainChrDefPostParse(virDomainChrDef *chr,
+                           unsigned int parseFlags)
 {
-    if (chr->deviceType == VIR_DOMAIN_CHR_DEVICE_TYPE_CHANNEL &&
-        chr->source->type == VIR_DOMAIN_CHR_TYPE_UNIX &&
-        !chr->source->data.nix.path)
+    if (chr->deviceType != VIR_DOMAIN_CHR_DEVICE_TYPE_CHANNEL ||
+        chr->source->type != VIR_DOMAIN_CHR_TYPE_UNIX)
+        return;
+
+    if ((parseFlags & VIR_DOMAIN_DEF_PARSE_INACTIVE) && chr->source->data.nix.listen &&
+        nitroDomainChannelIsMadePath(chr, chr->source->data.nix.path))
+        g_clear_pointer(&chr->source->data.nix.path, g_free);
+
+    if (!chr->source->data.nix.path)
         chr->source->data.nix.listen = true;
 }
 
@@ -160,7 +168,7 @@ nitroDomainDeviceDefPostParse(virDomainDeviceDef *dev,
     if (dev->type == VIR_DOMAIN_DEVICE_VSOCK)
         nitroDomainVsockDefPostParse(dev->data.vsock, parseFlags);
     else if (dev->type == VIR_DOMAIN_DEVICE_CHR)
-        nitroDomainChrDefPostParse(dev->data.chr);
+        nitroDomainChrDefPostParse(dev->data.chr, parseFlags);
 
     return 0;
 }

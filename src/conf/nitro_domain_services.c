@@ -49,6 +49,27 @@ nitroDomainChannelGetPort(const virDomainChrDef *channel)
 }
 
 
+char *
+nitroDomainChannelMakePath(const char *dir,
+                           const virDomainChrDef *channel)
+{
+    return g_strdup_printf("%s/channel-%u", dir, nitroDomainChannelGetPort(channel));
+}
+
+
+bool
+nitroDomainChannelIsMadePath(const virDomainChrDef *channel,
+                             const char *path)
+{
+    g_autofree char *dir = path ? g_path_get_dirname(path) : NULL;
+    g_autofree char *name = dir ? g_path_get_basename(dir) : NULL;
+    g_autofree char *made = dir ? nitroDomainChannelMakePath(dir, channel) : NULL;
+    const char *id = name ? STRSKIP(name, "domain-") : NULL;
+
+    return id && g_ascii_isdigit(*id) && STREQ(path, made);
+}
+
+
 static nitroServiceType
 nitroDomainChannelGetType(const virDomainChrDef *channel)
 {

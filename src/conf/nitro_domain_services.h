@@ -43,8 +43,8 @@ VIR_ENUM_DECL(nitroService);
 /*
  * One service. Pointers are the domain definition's. The source of a channel has been checked: TCP
  * has a host and a service, to listen on an address and a number; a UNIX socket has a path, or none
- * to listen on, and maybe a label "USER:GROUP" of the model "dac" (seclabels[0]) with the path; a
- * file has a path. All paths are absolute.
+ * to listen on (see nitroDomainChannelMakePath()), and maybe a label "USER:GROUP" of the model "dac"
+ * (seclabels[0]) with the path; a file has a path. All paths are absolute.
  */
 typedef struct _nitroServiceDef nitroServiceDef;
 struct _nitroServiceDef {
@@ -68,3 +68,13 @@ bool nitroServiceIsServed(nitroServiceType type);
 
 /* The vsock port that the target of @channel names, or 0: it names none. */
 unsigned int nitroDomainChannelGetPort(const virDomainChrDef *channel);
+
+/*
+ * The path of the socket that the driver makes for @channel, of type 'unix' and without one, in the
+ * run directory @dir. It belongs into the live definition: in an inactive one, which may have been
+ * made of that, the parser drops such a path. Returns the path (g_free); never NULL.
+ */
+char *nitroDomainChannelMakePath(const char *dir, const virDomainChrDef *channel);
+
+/* Whether @path, or NULL, is one that nitroDomainChannelMakePath() has made for @channel. */
+bool nitroDomainChannelIsMadePath(const virDomainChrDef *channel, const char *path);
