@@ -112,6 +112,14 @@ PLACES = {
     'audio': ('devices', "<audio id='1' type='none'/>"),
     'vsock': ('devices', '<vsock/>'),
     'cid': ('devices/vsock', "<cid auto='yes'/>"),
+    'channel': ('devices', "<channel type='unix'><target type='virtio' name='vsock.1'/></channel>"),
+    'nitro:services': ('', '<nitro:services/>'),
+    'nitro:proxy': ('nitro:services', "<nitro:proxy port='1'/>"),
+    'nitro:allow': ('nitro:services/nitro:proxy', "<nitro:allow host='*' port='1'/>"),
+    'nitro:syslog': ('nitro:services', "<nitro:syslog port='1'/>"),
+    'nitro:time': ('nitro:services', "<nitro:time port='1'/>"),
+    'nitro:health': ('nitro:services', "<nitro:health port='1'/>"),
+    'nitro:exit': ('nitro:services', "<nitro:exit port='1'/>"),
     'nitro:enclave': ('', "<nitro:enclave debug='yes'/>"),
     'nitro:heartbeat': ('', "<nitro:heartbeat enabled='yes'/>"),
     'nitro:vsock': ('', "<nitro:vsock directory='/directory'/>"),
@@ -279,9 +287,10 @@ def parent_in(domain, path):
     """Returns the element at @path, made of samples where it is not there."""
     where = domain
     for name in filter(None, path.split('/')):
-        if where.find(name) is None:
+        tag = name.replace('nitro:', f'{{{NAMESPACE}}}')
+        if where.find(tag) is None:
             where.append(parse(PLACES[name][1])[0])
-        where = where.find(name)
+        where = where.find(tag)
     return where
 
 

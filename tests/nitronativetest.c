@@ -236,6 +236,8 @@ static const TestCase tests[] = {
     { "cli-err-write-heartbeat-timeout", WRITE_REFUSED },
     { "cli-err-write-hugepages", WRITE_REFUSED },
     { "cli-err-write-numatune", WRITE_REFUSED },
+    { "cli-err-write-channel", WRITE_REFUSED },
+    { "cli-err-write-services", WRITE_REFUSED },
 
     { "qemu-full", BOTH },
     { "qemu-eif", BOTH },
@@ -335,6 +337,8 @@ static const TestCase tests[] = {
     { "qemu-err-write-cpuset", WRITE_REFUSED },
     { "qemu-err-write-measurement", WRITE_REFUSED },
     { "qemu-err-write-console-log", WRITE_REFUSED },
+    { "qemu-err-write-channel", WRITE_REFUSED },
+    { "qemu-err-write-services", WRITE_REFUSED },
 };
 
 

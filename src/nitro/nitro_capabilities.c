@@ -212,7 +212,12 @@ nitroCapabilitiesFillDomain(virDomainCaps *caps,
     caps->filesystem.supported = VIR_TRISTATE_BOOL_NO;
     caps->tpm.supported = VIR_TRISTATE_BOOL_NO;
     caps->redirdev.supported = VIR_TRISTATE_BOOL_NO;
-    caps->channel.supported = VIR_TRISTATE_BOOL_NO;
+    caps->channel.supported = VIR_TRISTATE_BOOL_YES;
+    caps->channel.type.report = true;
+    VIR_DOMAIN_CAPS_ENUM_SET(caps->channel.type,
+                             VIR_DOMAIN_CHR_TYPE_FILE,
+                             VIR_DOMAIN_CHR_TYPE_UNIX,
+                             VIR_DOMAIN_CHR_TYPE_TCP);
     caps->gic.supported = VIR_TRISTATE_BOOL_NO;
 
     for (i = 0; i < VIR_DOMAIN_CAPS_FEATURE_LAST; i++)

@@ -5,10 +5,10 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * An enclave has a vsock and a console, which are there from its start. Every
+ * An enclave has a vsock, a console and channels, which are there from its start. Every
  * definition has a vsock, so that one with a CID that is chosen at the start counts as
  * none that could be attached or detached. The console has a serial twin: see
- * nitroDomainDefGetConsole().
+ * nitroDomainDefGetConsole(). A channel is told by the vsock port in the name of its target.
  */
 
 #include <config.h>
@@ -18,6 +18,7 @@
 #include "nitro_conf.h"
 #include "nitro_domain.h"
 #include "nitro_domain_conf.h"
+#include "nitro_domain_services.h"
 #include "nitro_domain_tree.h"
 #include "nitro_driver_config.h"
 #include "nitro_driver_device.h"
@@ -61,12 +62,6 @@ nitroDeviceRemoveConsole(virDomainDef *def)
         virDomainChrDefFree(def->serials[i]);
     g_clear_pointer(&def->serials, g_free);
     def->nserials = 0;
-
-    /* libvirt has added one to a console with the target 'virtio'. */
-    for (i = def->ncontrollers; i-- > 0;) {
-        if (def->controllers[i]->type == VIR_DOMAIN_CONTROLLER_TYPE_VIRTIO_SERIAL)
-            virDomainControllerDefFree(virDomainControllerRemove(def, i));
-    }
 }
 
 
@@ -104,6 +99,93 @@ nitroDeviceFindConsole(const virDomainDef *def,
 }
 
 
+/* Returns the place in def->channels of the one with the vsock port of @chr, or -1. */
+static ssize_t
+nitroDeviceFindChannel(const virDomainDef *def,
+                       const virDomainChrDef *chr)
+{
+    size_t i;
+
+    for (i = 0; i < def->nchannels; i++) {
+        if (nitroDomainChannelGetPort(def->channels[i]) == nitroDomainChannelGetPort(chr))
+            return i;
+    }
+    return -1;
+}
+
+
+/* The same for one that has to be there, with an error set if it is not; @type: of the type of @chr */
+static ssize_t
+nitroDeviceRequireChannel(const virDomainDef *def,
+                          const virDomainChrDef *chr,
+                          bool type)
+{
+    ssize_t pos = nitroDeviceFindChannel(def, chr);
+
+    if (pos >= 0 && (!type || def->channels[pos]->source->type == chr->source->type))
+        return pos;
+
+    virReportError(VIR_ERR_DEVICE_MISSING,
+                   _("domain '%s' has no channel '%s' of type '%s'"),
+                   def->name, chr->target.name, virDomainChrTypeToString(chr->source->type));
+    return -1;
+}
+
+
+static int
+nitroDeviceAttachChannel(virDomainDef *def,
+                         virDomainDeviceDef *dev)
+{
+    virDomainChrDef *chr = dev->data.chr;
+
+    if (nitroDeviceFindChannel(def, chr) >= 0) {
+        virReportError(VIR_ERR_OPERATION_INVALID,
+                       _("domain '%s' has a channel '%s' already: update that one"),
+                       def->name, chr->target.name);
+        return -1;
+    }
+    dev->data.chr = NULL;
+    VIR_APPEND_ELEMENT(def->channels, def->nchannels, chr);
+    return 0;
+}
+
+
+static int
+nitroDeviceDetachChannel(virDomainDef *def,
+                         virDomainDeviceDef *dev)
+{
+    ssize_t pos = nitroDeviceRequireChannel(def, dev->data.chr, true);
+
+    if (pos < 0)
+        return -1;
+    virDomainChrDefFree(def->channels[pos]);
+    VIR_DELETE_ELEMENT(def->channels, pos, def->nchannels);
+    return 0;
+}
+
+
+static int
+nitroDeviceUpdateChannel(virDomainDef *def,
+                         virDomainDeviceDef *dev)
+{
+    ssize_t pos = nitroDeviceRequireChannel(def, dev->data.chr, false);
+
+    if (pos < 0)
+        return -1;
+    virDomainChrDefFree(def->channels[pos]);
+    def->channels[pos] = g_steal_pointer(&dev->data.chr);
+    return 0;
+}
+
+
+static bool
+nitroDeviceIsChannel(const virDomainDeviceDef *dev)
+{
+    return dev->type == VIR_DOMAIN_DEVICE_CHR &&
+           dev->data.chr->deviceType == VIR_DOMAIN_CHR_DEVICE_TYPE_CHANNEL;
+}
+
+
 static int
 nitroDeviceReportOther(const virDomainDeviceDef *dev)
 {
@@ -128,6 +210,9 @@ nitroDeviceAttach(virDomainDef *def,
         nitroDeviceSetVsock(def, dev);
         return 0;
     }
+
+    if (nitroDeviceIsChannel(dev))
+        return nitroDeviceAttachChannel(def, dev);
 
     if (dev->type == VIR_DOMAIN_DEVICE_CHR) {
         if (nitroDomainDefGetConsole(def)) {
@@ -160,6 +245,9 @@ nitroDeviceDetach(virDomainDef *def,
         return 0;
     }
 
+    if (nitroDeviceIsChannel(dev))
+        return nitroDeviceDetachChannel(def, dev);
+
     if (dev->type == VIR_DOMAIN_DEVICE_CHR) {
         if (nitroDeviceFindConsole(def, dev->data.chr) < 0)
             return -1;
@@ -178,6 +266,9 @@ nitroDeviceUpdate(virDomainDef *def,
         nitroDeviceSetVsock(def, dev);
         return 0;
     }
+
+    if (nitroDeviceIsChannel(dev))
+        return nitroDeviceUpdateChannel(def, dev);
 
     if (dev->type == VIR_DOMAIN_DEVICE_CHR) {
         if (!nitroDomainDefGetConsole(def)) {

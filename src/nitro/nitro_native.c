@@ -15,6 +15,7 @@
 #include "domain_postparse.h"
 #include "domain_validate.h"
 #include "nitro_domain_conf.h"
+#include "nitro_domain_services.h"
 #include "nitro_native.h"
 #include "viralloc.h"
 #include "virerror.h"
@@ -134,6 +135,30 @@ nitroNativeParse(const char *format,
 }
 
 
+/* These tools leave an enclave's vsock to other programs. */
+static int
+nitroNativeCheckServices(const virDomainDef *def,
+                         const char *format)
+{
+    size_t n;
+    g_autofree nitroServiceDef *services = nitroDomainDefGetServices(def, &n);
+
+    if (n == 0)
+        return 0;
+
+    if (services[0].channel)
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("format '%s' has no counterpart of the <channel> with the target '%s': "
+                         "remove it first"),
+                       format, services[0].channel->target.name);
+    else
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("format '%s' has no counterpart of <nitro:%s port='%u'>: remove it first"),
+                       format, nitroServiceTypeToString(services[0].type), services[0].port);
+    return -1;
+}
+
+
 /* What a start depends on, and none of the formats has a word for. */
 static int
 nitroNativeCheckFormat(const virDomainDef *def,
@@ -185,7 +210,7 @@ nitroNativeCheckFormat(const virDomainDef *def,
                        format, console->source->logfile);
         return -1;
     }
-    return 0;
+    return nitroNativeCheckServices(def, format);
 }
 
 
