@@ -185,6 +185,29 @@ class Clients(EnclaveTest):
         self.assertEqual(config.findtext("title"), "Of an enclave")
         self.assertEqual(config.find(f"{{{NAMESPACE}}}enclave").get("debug"), "yes")
 
+    def test_edit_channels(self):
+        """virt-xml adds, changes and removes channels, as it does for other drivers"""
+        dom = self.conn.defineXML(domain_xml("channels"))
+        edit = ["virt-xml", "--connect", self.daemon.uri, "channels", "--define"]
+        self.tool(*edit, "--add-device", "--channel",
+                  "unix,source.mode=bind,target.type=virtio,target.name=vsock.5000")
+        self.tool(*edit, "--add-device", "--channel",
+                  "tcp,source.mode=connect,source.host=kms.example.com,source.service=443,"
+                  "target.type=virtio,target.name=vsock.8443")
+        self.tool_fails(*edit, "--add-device", "--channel", "spicevmc", words=["spicevmc"])
+        self.tool_fails(*edit, "--add-device", "--channel",
+                        "unix,target.type=virtio,target.name=org.qemu.guest_agent.0",
+                        words=["org.qemu.guest_agent.0", "vsock.PORT"])
+        self.tool(*edit, "--edit", "2", "--channel", "source.service=8443")
+        channels = self.config(dom).findall("devices/channel")
+        self.assertEqual([channel.find("target").get("name") for channel in channels],
+                         ["vsock.5000", "vsock.8443"])
+        self.assertEqual(channels[1].find("source").attrib,
+                         {"mode": "connect", "host": "kms.example.com", "service": "8443"})
+        self.assertEqual(self.config(dom).findall("devices/controller"), [])
+        self.tool(*edit, "--remove-device", "--channel", "1")
+        self.assertEqual(len(self.config(dom).findall("devices/channel")), 1)
+
     def test_edit_running(self):
         """virt-xml on a running domain changes the next start only"""
         dom = self.start_without_heartbeat("edited-live")

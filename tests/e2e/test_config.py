@@ -43,6 +43,13 @@ VSOCK = "<vsock><cid auto='no' address='{}'/></vsock>"
 AUTO_VSOCK = "<vsock><cid auto='yes'/></vsock>"
 PTY = "<console type='pty'/>"
 
+CHANNEL = """<channel type='{}'>
+  <source mode='{}' {}/>
+  <target type='virtio' name='vsock.{}'/>
+</channel>"""
+OUTBOUND = CHANNEL.format("tcp", "connect", "host='kms.example.com' service='443'", 8443)
+INBOUND = CHANNEL.format("unix", "bind", "path='/run/hello.sock'", 5000)
+
 
 def parsed(dom, flags=INACTIVE):
     return ElementTree.fromstring(dom.XMLDesc(flags))
@@ -77,6 +84,12 @@ class ConfigTest(EnclaveTest):
     def cid(dom, flags=INACTIVE):
         cid = parsed(dom, flags).find("devices/vsock/cid")
         return cid.get("auto"), cid.get("address")
+
+    def channels(self, dom):
+        """Returns (type, source, name of the target) of each channel."""
+        return [(channel.get("type"), channel.find("source").attrib,
+                 channel.find("target").get("name"))
+                for channel in parsed(dom).iterfind("devices/channel")]
 
 
 class Stored(ConfigTest):
@@ -231,6 +244,44 @@ class Stored(ConfigTest):
         dom.detachDeviceFlags(virtio, CONFIG)
         self.assertIsNone(parsed(dom).find("devices/controller"))
 
+    def test_channels(self):
+        """a channel is told by its vsock port, and comes without a controller"""
+        dom = self.conn.defineXML(domain_xml("channels", devices=PTY))
+        outbound = ("tcp", {"mode": "connect", "host": "kms.example.com", "service": "443"},
+                    "vsock.8443")
+        inbound = ("unix", {"mode": "bind", "path": "/run/hello.sock"}, "vsock.5000")
+        for call in (dom.updateDeviceFlags, dom.detachDeviceFlags):
+            with self.refused(MISSING, "vsock.8443"):
+                call(OUTBOUND, CONFIG)
+        for device in (OUTBOUND, INBOUND):
+            dom.attachDeviceFlags(device, CONFIG)
+            with self.refused(INVALID, "vsock", "already"):
+                dom.attachDeviceFlags(device, CONFIG)
+        self.assertEqual(self.channels(dom), [outbound, inbound])
+        self.assertIsNone(parsed(dom).find("devices/controller"))
+
+        dom.updateDeviceFlags(OUTBOUND.replace("kms", "s3"), CONFIG)
+        with self.refused(libvirt.VIR_ERR_XML_ERROR, "host='a b'"):
+            dom.updateDeviceFlags(OUTBOUND.replace("kms.example.com", "a b"), CONFIG)
+        outbound[1]["host"] = "s3.example.com"
+        self.assertEqual(self.channels(dom), [outbound, inbound])
+
+        with self.refused(MISSING, "vsock.5000", "tcp"):
+            dom.detachDeviceFlags(OUTBOUND.replace("8443", "5000"), CONFIG)
+        dom.detachDeviceFlags(OUTBOUND, CONFIG)
+        self.assertEqual(self.channels(dom), [inbound])
+        dom.detachDeviceFlags(INBOUND, CONFIG)
+        self.assertEqual(self.channels(dom), [])
+        self.assertIsNotNone(parsed(dom).find("devices/console"))
+
+    def test_channel_ports(self):
+        """what is unique in the whole domain is checked with the whole domain"""
+        services = "<nitro:services><nitro:time port='8443'/></nitro:services>"
+        dom = self.conn.defineXML(domain_xml("ports", elements=services))
+        with self.refused(libvirt.VIR_ERR_XML_ERROR, "8443", "time", "outbound"):
+            dom.attachDeviceFlags(OUTBOUND, CONFIG)
+        self.assertEqual(self.channels(dom), [])
+
     def test_other_devices(self):
         """what an enclave cannot have is refused by name; the definition stays"""
         dom = self.conn.defineXML(domain_xml("others"))
@@ -241,6 +292,9 @@ class Stored(ConfigTest):
                              ("<watchdog model='i6300esb'/>", "watchdog"),
                              ("<channel type='pty'><target type='virtio'/></channel>",
                               "channel"),
+                             (CHANNEL.format("pty", "bind", "", 5000), "pty"),
+                             (OUTBOUND.replace("vsock.8443", "org.qemu.guest_agent.0"),
+                              "org.qemu.guest_agent.0"),
                              ("<console type='tcp'><source host='h' service='1'/></console>",
                               "tcp")):
             for call in (dom.attachDeviceFlags, dom.updateDeviceFlags, dom.detachDeviceFlags):
@@ -382,7 +436,8 @@ class Running(ConfigTest):
                 lambda: dom.pinVcpuFlags(0, cpus, flags),
                 lambda: dom.attachDeviceFlags(VSOCK.format(50), flags),
                 lambda: dom.updateDeviceFlags(PTY, flags),
-                lambda: dom.detachDeviceFlags(PTY, flags)]
+                lambda: dom.detachDeviceFlags(PTY, flags),
+                lambda: dom.attachDeviceFlags(INBOUND, flags)]
 
     def test_live(self):
         """no live change; changes of the definition count from the next start on"""
@@ -410,6 +465,7 @@ class Running(ConfigTest):
                          (1, 2, 1))
         self.assertEqual(self.cid(dom), ("no", "50"))
         self.assertIsNone(parsed(dom).find("devices/console"))
+        self.assertEqual(len(self.channels(dom)), 1)
         dom.destroy()
         self.assertEqual(dom.info()[1:4], [262144, 262144, 2])
 
