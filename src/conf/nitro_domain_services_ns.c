@@ -16,7 +16,7 @@
 #include "nitro_domain_ns.h"
 #include "nitro_domain_services.h"
 #include "nitro_domain_tree.h"
-#include "services/services_protocol.h"
+#include "services_protocol.h"
 #include "virerror.h"
 
 #define VIR_FROM_THIS VIR_FROM_NITRO

@@ -18,7 +18,7 @@
 #include "nitro_domain_host.h"
 #include "nitro_domain_services.h"
 #include "nitro_domain_text.h"
-#include "services/services_protocol.h"
+#include "services_protocol.h"
 #include "virerror.h"
 
 #define VIR_FROM_THIS VIR_FROM_NITRO
@@ -28,6 +28,21 @@
 /* With these and the most services the services process can read its configuration, of up to
  * NITRO_SERVICES_CONFIG_MAX bytes, whatever the names and paths are. */
 #define NITRO_ALLOW_MAX 100
+
+
+static int
+nitroDomainChannelValidateType(const virDomainChrDef *chr)
+{
+    if (chr->source->type == VIR_DOMAIN_CHR_TYPE_TCP ||
+        chr->source->type == VIR_DOMAIN_CHR_TYPE_UNIX ||
+        chr->source->type == VIR_DOMAIN_CHR_TYPE_FILE)
+        return 0;
+
+    virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                   _("channel type '%s' is not supported: for an enclave 'tcp', 'unix' and 'file' are"),
+                   virDomainChrTypeToString(chr->source->type));
+    return -1;
+}
 
 
 static int
@@ -134,14 +149,6 @@ nitroDomainChannelValidateTcp(const virDomainChrDef *chr)
         return -1;
     }
 
-    if (source->data.tcp.haveTLS != VIR_TRISTATE_BOOL_ABSENT ||
-        source->data.tcp.reconnect.enabled != VIR_TRISTATE_BOOL_ABSENT) {
-        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("<%s> is not supported for a channel of an enclave"),
-                       source->data.tcp.haveTLS ? "source tls=" : "reconnect");
-        return -1;
-    }
-
     if (source->data.tcp.listen)
         return nitroDomainChannelValidateListen(chr);
     return nitroDomainChannelValidateConnect(chr);
@@ -154,12 +161,6 @@ nitroDomainChannelValidateUnix(const virDomainChrDef *chr)
     const virDomainChrSourceDef *source = chr->source;
     const char *path = source->data.nix.path;
     struct sockaddr_un addr;
-
-    if (source->data.nix.reconnect.enabled != VIR_TRISTATE_BOOL_ABSENT) {
-        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("<%s> is not supported for a channel of an enclave"), "reconnect");
-        return -1;
-    }
 
     /* the driver makes one, see nitroDomainChannelDefPostParse() */
     if (!path && source->data.nix.listen)
@@ -194,21 +195,11 @@ nitroDomainChannelValidateFile(const virDomainChrDef *chr)
 static int
 nitroDomainChannelValidateSource(const virDomainChrDef *chr)
 {
-    switch ((int) chr->source->type) {
-    case VIR_DOMAIN_CHR_TYPE_TCP:
+    if (chr->source->type == VIR_DOMAIN_CHR_TYPE_TCP)
         return nitroDomainChannelValidateTcp(chr);
-
-    case VIR_DOMAIN_CHR_TYPE_UNIX:
+    if (chr->source->type == VIR_DOMAIN_CHR_TYPE_UNIX)
         return nitroDomainChannelValidateUnix(chr);
-
-    case VIR_DOMAIN_CHR_TYPE_FILE:
-        return nitroDomainChannelValidateFile(chr);
-    }
-
-    virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                   _("channel type '%s' is not supported: for an enclave 'tcp', 'unix' and 'file' are"),
-                   virDomainChrTypeToString(chr->source->type));
-    return -1;
+    return nitroDomainChannelValidateFile(chr);
 }
 
 
@@ -260,17 +251,13 @@ nitroDomainChannelValidateSeclabels(const virDomainChrDef *chr)
 int
 nitroDomainChannelDefValidate(const virDomainChrDef *chr)
 {
-    if (nitroDomainChannelValidateTarget(chr) < 0 ||
+    /* <log>, <reconnect> and tls= have been refused by nitroDomainTreeCheckDevice(). */
+    if (nitroDomainChannelValidateType(chr) < 0 ||
+        nitroDomainChannelValidateTarget(chr) < 0 ||
         nitroDomainChannelValidateSource(chr) < 0 ||
         nitroDomainChannelValidateSeclabels(chr) < 0)
         return -1;
 
-    if (chr->source->logfile) {
-        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("<log file='%s'> of channel '%s' is not supported for an enclave"),
-                       chr->source->logfile, chr->target.name);
-        return -1;
-    }
     return nitroDomainDeviceInfoValidate(&chr->info, "channel");
 }
 
