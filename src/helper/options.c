@@ -321,28 +321,6 @@ optionsSetConsoleLogFd(Options *options, const char *value)
     return optionsSetFd(&options->consoleLogFd, value);
 }
 
-/* "20,21,22": regular files, opened for reading and writing */
-static char *
-optionsSetFds(GArray **fds, const char *value)
-{
-    g_auto(GStrv) parts = g_strsplit(value, ",", -1);
-    size_t i;
-
-    *fds = g_array_new(FALSE, FALSE, sizeof(int));
-    for (i = 0; parts[i]; i++) {
-        struct stat st;
-        int fd = -1;
-        char *error = optionsSetFd(&fd, parts[i]);
-
-        if (error)
-            return error;
-        if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
-            return g_strdup_printf("has %d, which is not a regular file", fd);
-        g_array_append_val(*fds, fd);
-    }
-    return (*fds)->len > 0 ? NULL : g_strdup("names no file descriptor");
-}
-
 static char *
 optionsSetConsoleBackupFds(Options *options, const char *value)
 {

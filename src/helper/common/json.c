@@ -270,6 +270,13 @@ jsonAddInteger(JsonWriter *writer, const char *key, int64_t value)
 }
 
 void
+jsonAddBoolean(JsonWriter *writer, const char *key, bool value)
+{
+    jsonAddText(writer, key);
+    yajl_gen_bool((yajl_gen)writer, value);
+}
+
+void
 jsonAddNull(JsonWriter *writer, const char *key)
 {
     jsonAddText(writer, key);
@@ -287,6 +294,25 @@ void
 jsonEndObject(JsonWriter *writer)
 {
     yajl_gen_map_close((yajl_gen)writer);
+}
+
+void
+jsonBeginArray(JsonWriter *writer, const char *key)
+{
+    jsonAddText(writer, key);
+    yajl_gen_array_open((yajl_gen)writer);
+}
+
+void
+jsonEndArray(JsonWriter *writer)
+{
+    yajl_gen_array_close((yajl_gen)writer);
+}
+
+void
+jsonBeginElement(JsonWriter *writer)
+{
+    yajl_gen_map_open((yajl_gen)writer);
 }
 
 void

@@ -51,11 +51,20 @@ JsonWriter *jsonWriterNew(void);
 /* Add one member. @value may be NULL in jsonAddString: then nothing is added. */
 void jsonAddString(JsonWriter *writer, const char *key, const char *value);
 void jsonAddInteger(JsonWriter *writer, const char *key, int64_t value);
+void jsonAddBoolean(JsonWriter *writer, const char *key, bool value);
 void jsonAddNull(JsonWriter *writer, const char *key);
 
 /* Opens the object, or closes the innermost one, that is the value of @key. */
 void jsonBeginObject(JsonWriter *writer, const char *key);
 void jsonEndObject(JsonWriter *writer);
+
+/*
+ * Opens the array, or closes the innermost one, that is the value of @key; jsonBeginElement() opens
+ * an object in it, which jsonEndObject() closes.
+ */
+void jsonBeginArray(JsonWriter *writer, const char *key);
+void jsonEndArray(JsonWriter *writer);
+void jsonBeginElement(JsonWriter *writer);
 
 /* Adds the array of the @n unsigned integers @values. */
 void jsonAddIntegers(JsonWriter *writer, const char *key, const unsigned int *values, size_t n);

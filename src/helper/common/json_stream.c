@@ -23,6 +23,20 @@
 /* While the peer has not read this many bytes, none of its lines is looked at. */
 #define JSON_STREAM_OUTPUT_MAX 65536
 
+/* Rows of descriptors that wait for their lines; a peer that sends more has no lines for them. */
+#define JSON_STREAM_ROWS_MAX 64
+
+/* What came with one line */
+typedef struct {
+    int fds[JSON_STREAM_FDS_MAX];
+    size_t n;
+} JsonStreamRow;
+
+union JsonStreamControl {
+    struct cmsghdr header;
+    char space[CMSG_SPACE(JSON_STREAM_FDS_MAX * sizeof(int))];
+};
+
 struct _JsonStream {
     int fd;
     const JsonStreamEvents *events;
@@ -31,6 +45,7 @@ struct _JsonStream {
     GIOCondition watched; /* what @watch waits for */
     GByteArray *input;    /* at most NITRO_PROTOCOL_LINE_MAX bytes */
     GByteArray *output;   /* at most JSON_STREAM_OUTPUT_MAX bytes, one answer and the few events */
+    GArray *rows;         /* of JsonStreamRow, in their order; NULL: descriptors are not taken */
     bool inside;          /* of jsonStreamOnReady(), which sets up the watch at its end */
     bool freed;           /* and which has to free the stream */
     bool eof;             /* nothing more can be read */
@@ -72,14 +87,63 @@ jsonStreamDie(JsonStream *stream)
     g_byte_array_set_size(stream->output, 0);
 }
 
+/* Keeps the descriptors of @message for their line. */
+static void
+jsonStreamKeepFds(JsonStream *stream, struct msghdr *message)
+{
+    JsonStreamRow row = {.n = 0};
+    struct cmsghdr *header;
+
+    for (header = CMSG_FIRSTHDR(message); header; header = CMSG_NXTHDR(message, header)) {
+        size_t n = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+        /* There is room for no more than one such header. */
+        if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS ||
+            n == 0 || n > JSON_STREAM_FDS_MAX)
+            continue;
+        memcpy(row.fds, CMSG_DATA(header), n * sizeof(int));
+        row.n = n;
+    }
+    if (row.n > 0)
+        g_array_append_val(stream->rows, row);
+}
+
+/* As recv(2), of which no call goes beyond the first byte with descriptors. */
+static ssize_t
+jsonStreamReceive(JsonStream *stream, void *buf, size_t len)
+{
+    union JsonStreamControl control;
+    struct iovec iov = {buf, len};
+    struct msghdr message = {
+        .msg_iov = &iov,
+        .msg_iovlen = 1,
+        .msg_control = &control,
+        .msg_controllen = sizeof(control),
+    };
+    ssize_t n;
+
+    if (!stream->rows)
+        return recv(stream->fd, buf, len, MSG_DONTWAIT);
+    n = recvmsg(stream->fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (n > 0)
+        jsonStreamKeepFds(stream, &message);
+    return n;
+}
+
+static bool
+jsonStreamIsCrowded(const JsonStream *stream)
+{
+    return stream->rows && stream->rows->len >= JSON_STREAM_ROWS_MAX;
+}
+
 static void
 jsonStreamRead(JsonStream *stream)
 {
     guint8 buf[4096];
 
-    while (stream->input->len < NITRO_PROTOCOL_LINE_MAX) {
+    while (stream->input->len < NITRO_PROTOCOL_LINE_MAX && !jsonStreamIsCrowded(stream)) {
         size_t room = MIN(sizeof(buf), NITRO_PROTOCOL_LINE_MAX - stream->input->len);
-        ssize_t n = recv(stream->fd, buf, room, MSG_DONTWAIT);
+        ssize_t n = jsonStreamReceive(stream, buf, room);
 
         if (n < 0 && errno == EINTR)
             continue;
@@ -173,6 +237,9 @@ jsonStreamOnReady(gint fd G_GNUC_UNUSED, GIOCondition condition, gpointer opaque
         full = stream->output->len >= JSON_STREAM_OUTPUT_MAX;
         jsonStreamWrite(stream);
     } while (full && !stream->dead && stream->output->len < JSON_STREAM_OUTPUT_MAX);
+    /* All lines that there are have been handed on, unless output waits. */
+    if (jsonStreamIsCrowded(stream) && !full)
+        jsonStreamDie(stream);
 
     stream->inside = false;
     if (stream->freed)
@@ -197,6 +264,40 @@ jsonStreamNew(int fd, const JsonStreamEvents *events, void *opaque)
 }
 
 void
+jsonStreamAcceptFds(JsonStream *stream)
+{
+    if (!stream->rows)
+        stream->rows = g_array_new(FALSE, FALSE, sizeof(JsonStreamRow));
+}
+
+size_t
+jsonStreamTakeFds(JsonStream *stream, int fds[JSON_STREAM_FDS_MAX])
+{
+    JsonStreamRow row;
+
+    if (!stream->rows || stream->rows->len == 0)
+        return 0;
+    row = g_array_index(stream->rows, JsonStreamRow, 0);
+    g_array_remove_index(stream->rows, 0);
+    memcpy(fds, row.fds, row.n * sizeof(int));
+    return row.n;
+}
+
+static void
+jsonStreamCloseFds(JsonStream *stream)
+{
+    int fds[JSON_STREAM_FDS_MAX];
+    size_t n;
+
+    while ((n = jsonStreamTakeFds(stream, fds)) > 0) {
+        while (n > 0)
+            close(fds[--n]);
+    }
+    if (stream->rows)
+        g_array_unref(stream->rows);
+}
+
+void
 jsonStreamFree(JsonStream *stream)
 {
     if (!stream)
@@ -209,6 +310,7 @@ jsonStreamFree(JsonStream *stream)
     if (stream->watch > 0)
         g_source_remove(stream->watch);
     close(stream->fd);
+    jsonStreamCloseFds(stream);
     g_byte_array_unref(stream->input);
     g_byte_array_unref(stream->output);
     g_free(stream);

@@ -36,6 +36,22 @@ JsonStream *jsonStreamNew(int fd, const JsonStreamEvents *events, void *opaque);
 void jsonStreamFree(JsonStream *stream);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(JsonStream, jsonStreamFree)
 
+/*
+ * From now on takes the descriptors that come with lines, up to JSON_STREAM_FDS_MAX with one;
+ * without this they are closed as they come.
+ */
+void jsonStreamAcceptFds(JsonStream *stream);
+
+/* Descriptors with one line; more of them are lost on the way. */
+#define JSON_STREAM_FDS_MAX 2
+
+/*
+ * Within line(), for a line that must come with descriptors: gives those that have come first and
+ * have not been taken yet. Returns how many of @fds have been set, which are the caller's now, and
+ * close-on-exec; 0 when none have come.
+ */
+size_t jsonStreamTakeFds(JsonStream *stream, int fds[JSON_STREAM_FDS_MAX]);
+
 /* Sends @line, which ends with a newline; nothing after jsonStreamEnd(). */
 void jsonStreamSend(JsonStream *stream, const char *line);
 

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 
 bool
 optionsParseNumber(const char *text, uint64_t min, uint64_t max, uint64_t *number)
@@ -37,6 +38,27 @@ optionsSetFd(int *fd, const char *value)
 
     *fd = (int)number;
     return NULL;
+}
+
+char *
+optionsSetFds(GArray **fds, const char *value)
+{
+    g_auto(GStrv) parts = g_strsplit(value, ",", -1);
+    size_t i;
+
+    *fds = g_array_new(FALSE, FALSE, sizeof(int));
+    for (i = 0; parts[i]; i++) {
+        struct stat st;
+        int fd = -1;
+        char *error = optionsSetFd(&fd, parts[i]);
+
+        if (error)
+            return error;
+        if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+            return g_strdup_printf("has %d, which is not a regular file", fd);
+        g_array_append_val(*fds, fd);
+    }
+    return (*fds)->len > 0 ? NULL : g_strdup("names no file descriptor");
 }
 
 char *

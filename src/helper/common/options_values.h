@@ -26,6 +26,12 @@ bool optionsParseNumber(const char *text, uint64_t min, uint64_t max, uint64_t *
 /* Reads the number of an open descriptor into @fd, and makes that close-on-exec. */
 char *optionsSetFd(int *fd, const char *value);
 
+/*
+ * Reads "20,21,22", regular files that are open for reading and writing, into the new array @fds of
+ * int (g_array_unref; also after an error), and makes them close-on-exec.
+ */
+char *optionsSetFds(GArray **fds, const char *value);
+
 /* Reads the name of an architecture. */
 char *optionsSetArch(EifArch *arch, const char *value);
 
