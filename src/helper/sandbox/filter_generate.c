@@ -34,6 +34,7 @@
 #ifdef NITRO_SANITIZED
 # include "sandbox/sanitizer_calls.h"
 #endif
+#include "services_calls.h"
 #include "vsock/vsock_calls.h"
 
 #define N_ELEMENTS(array) (sizeof(array) / sizeof((array)[0]))
@@ -66,6 +67,9 @@ static const struct {
      {TABLE(commonCalls), TABLE(consoleCalls), TABLE(emulatedCalls), TABLE(vsockCalls)}},
     {"filterBroker", SCMP_ACT_TRAP, FILTER_RUN, {TABLE(commonCalls), TABLE(brokerCalls)}},
     {"filterCheck", SCMP_ACT_TRAP, FILTER_RUN, {TABLE(checkCalls)}},
+    {"filterServices", SCMP_ACT_TRAP, FILTER_RUN, {TABLE(commonCalls), TABLE(servicesCalls)}},
+    {"filterServicesUnix", SCMP_ACT_TRAP, FILTER_RUN,
+     {TABLE(commonCalls), TABLE(servicesCalls), TABLE(servicesUnixCalls)}},
     {"filterQemu", SCMP_ACT_ALLOW, FILTER_RUN, {TABLE(qemuCalls)}},
 };
 

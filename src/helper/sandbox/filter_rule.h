@@ -44,3 +44,4 @@ typedef struct {
 
 /* Of the type of a socket, which has flags beside it */
 #define FILTER_STREAM(argument) {(argument), 0xf, SOCK_STREAM}
+#define FILTER_DATAGRAM(argument) {(argument), 0xf, SOCK_DGRAM}

@@ -27,6 +27,7 @@
 #define LANDLOCK_VERSION_SCOPE 6
 
 #define LANDLOCK_NET_TCP 0x3u       /* bind and connect */
+#define LANDLOCK_NET_BIND 0x1u
 #define LANDLOCK_SCOPE_OUTSIDE 0x3u /* abstract UNIX sockets and signals */
 
 #define LANDLOCK_READ (LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_READ_FILE)
@@ -78,33 +79,55 @@ landlockAllow(int ruleset, const char *path, uint64_t rights)
     return rc < 0 ? -1 : 0;
 }
 
-int
-landlockRestrict(const char *const *read, const char *write)
+/* As @attr says, but for reading with @rights what is at @read, and writing @write (NULL: none) */
+static int
+landlockApply(const LandlockRuleset *attr, const char *const *read, uint64_t rights,
+              const char *write)
 {
-    int version = landlockVersion();
-    LandlockRuleset attr = {
-        .files = landlockFileRights(version),
-        .net = version >= LANDLOCK_VERSION_NET ? LANDLOCK_NET_TCP : 0,
-        .scoped = version >= LANDLOCK_VERSION_SCOPE ? LANDLOCK_SCOPE_OUTSIDE : 0,
-    };
-    int ruleset;
+    int ruleset = syscall(SYS_landlock_create_ruleset, attr, sizeof(*attr), 0);
     int rc = 0;
     int err;
 
-    if (version <= 0)
-        return -1;
-    ruleset = syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
     if (ruleset < 0)
         return -1;
 
     for (; rc == 0 && *read; read++)
-        rc = landlockAllow(ruleset, *read, LANDLOCK_READ);
+        rc = landlockAllow(ruleset, *read, rights);
     if (rc == 0 && write)
-        rc = landlockAllow(ruleset, write, LANDLOCK_WRITE & attr.files);
+        rc = landlockAllow(ruleset, write, LANDLOCK_WRITE & attr->files);
     if (rc == 0)
         rc = syscall(SYS_landlock_restrict_self, ruleset, 0);
     err = errno;
     close(ruleset);
     errno = err;
     return rc < 0 ? -1 : 0;
+}
+
+/* Denies all files, and, where the kernel can, what the bits @net of TCP are */
+static LandlockRuleset
+landlockRuleset(int version, uint64_t net)
+{
+    return (LandlockRuleset){
+        .files = landlockFileRights(version),
+        .net = version >= LANDLOCK_VERSION_NET ? net : 0,
+        .scoped = version >= LANDLOCK_VERSION_SCOPE ? LANDLOCK_SCOPE_OUTSIDE : 0,
+    };
+}
+
+int
+landlockRestrict(const char *const *read, const char *write)
+{
+    int version = landlockVersion();
+    LandlockRuleset attr = landlockRuleset(version, LANDLOCK_NET_TCP);
+
+    return version <= 0 ? -1 : landlockApply(&attr, read, LANDLOCK_READ, write);
+}
+
+int
+landlockRestrictFiles(const char *const *read)
+{
+    int version = landlockVersion();
+    LandlockRuleset attr = landlockRuleset(version, LANDLOCK_NET_BIND);
+
+    return version <= 0 ? -1 : landlockApply(&attr, read, LANDLOCK_ACCESS_FS_READ_FILE, NULL);
 }

@@ -22,3 +22,11 @@ bool landlockIsThere(void);
  * and from signals and abstract sockets to the outside, too. Returns 0, or -1 with errno set.
  */
 int landlockRestrict(const char *const *read, const char *write);
+
+/*
+ * From now on this process, and the threads that it makes, can open only for reading, and only what
+ * is at or below one of the paths @read (NULL at the end); paths that do not exist are passed over.
+ * It can connect to others. Where the kernel can, it is kept from listening on TCP, and from signals
+ * and abstract sockets to the outside. Returns 0, or -1 with errno set.
+ */
+int landlockRestrictFiles(const char *const *read);

@@ -221,6 +221,10 @@ sandboxEnter(SandboxProcess process, Failure *failure)
         return SANDBOX_LOAD(filterBroker, failure);
     case SANDBOX_CHECK:
         return SANDBOX_LOAD(filterCheck, failure);
+    case SANDBOX_SERVICES:
+        return SANDBOX_LOAD(filterServices, failure);
+    case SANDBOX_SERVICES_UNIX:
+        return SANDBOX_LOAD(filterServicesUnix, failure);
     }
     g_assert_not_reached();
 }
@@ -235,6 +239,8 @@ sandboxTighten(SandboxProcess process, Failure *failure)
         return SANDBOX_LOAD(filterEmulatedRun, failure);
     case SANDBOX_BROKER:
     case SANDBOX_CHECK:
+    case SANDBOX_SERVICES:
+    case SANDBOX_SERVICES_UNIX:
         break;
     }
     g_assert_not_reached();
