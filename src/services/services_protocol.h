@@ -37,8 +37,8 @@
  *
  * "current" and "total" are connections now and in all, "received" bytes that came from the
  * enclave and "sent" bytes that went to it, "refused" what the configuration does not allow, "failed"
- * what could not be reached, "lost" lines of a log that were dropped. "health" has "healthy", and
- * "exit" has "code" once it was told. "finish" takes no new connections, delivers what is under way,
+ * what could not be reached, "lost" lines of a log that were dropped. "health" has "healthy" once
+ * that is known, and "exit" has "code" once it was told. "finish" takes no new connections, delivers what is under way,
  * for NITRO_SERVICES_FINISH_MS at most, answers as query-services does, and ends the process. SIGTERM
  * ends it at once.
  *

@@ -1,0 +1,14 @@
+/*
+ * exit_service.h: takes the exit code of the enclave's application
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#include "services.h"
+
+/* Serves @fd, a non-blocking socket of the enclave, which is taken over. */
+void exitAccept(Service *service, int fd);

@@ -1,0 +1,160 @@
+/*
+ * main.c: libvirt_nitro_services, the process of an enclave's vsock services
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Flow: argv -> servicesOptionsParse() -> servicesConfigRead() -> servicesNew() -> mainConfine() -> the
+ * main loop, until the services have finished or a signal comes. Nothing that an enclave says is read
+ * before this process is confined.
+ */
+
+#include <fcntl.h>
+#include <locale.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "common/signals.h"
+#include "nitro_gettext.h"
+#include "resolve.h"
+#include "sandbox/sandbox.h"
+#include "services.h"
+#include "services_config.h"
+#include "services_control.h"
+#include "services_options.h"
+#include "services_sandbox.h"
+
+/* Exit status */
+enum {
+    EXIT_ENDED = 0,
+    EXIT_USAGE = 1,  /* the command line or the configuration is wrong */
+    EXIT_FAILED = 2,
+};
+
+/* Whoever started us with standard descriptors closed must not get output in other files. */
+static void
+mainOpenStandardFds(void)
+{
+    int fd;
+
+    do {
+        fd = open("/dev/null", O_RDWR);
+    } while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+}
+
+/* Texts only, in the encoding of JSON whatever that of the environment is */
+static void
+mainSetLocale(void)
+{
+    if (!setlocale(LC_CTYPE, "C.UTF-8"))
+        setlocale(LC_CTYPE, "");
+    setlocale(LC_MESSAGES, "");
+    nitroGettextInitialize("UTF-8");
+    nitroGettextLoad();
+}
+
+static void
+mainOnEnd(void *loop)
+{
+    g_main_loop_quit(loop);
+}
+
+static void
+mainOnSignal(void *loop)
+{
+    logInfo("Ending on a signal");
+    g_main_loop_quit(loop);
+}
+
+/* The threads are made in between, as they inherit what is given up. */
+static int
+mainConfine(const ServicesConfig *config, Failure *failure)
+{
+    if (sandboxDropCapabilities(failure) < 0 || servicesRestrict(config, failure) < 0)
+        return -1;
+    if (config->looksUp && resolveBegin(failure) < 0)
+        return -1;
+    return sandboxEnter(config->unixSockets ? SANDBOX_SERVICES_UNIX : SANDBOX_SERVICES, failure);
+}
+
+static int
+mainServe(const ServicesOptions *options, ServicesConfig *config, GMainLoop *loop, Failure *failure)
+{
+    g_autoptr(ServicesControl) control = NULL;
+    g_autoptr(Services) services = NULL;
+
+    control = servicesControlNew(options->controlFd, mainOnEnd, loop);
+    services = servicesNew(config, servicesRaiseLimits(), servicesControlGetEvents(), control,
+                           failure);
+    if (!services)
+        return -1;
+    servicesControlSetServices(control, services);
+    if (signalsCatch(mainOnSignal, loop, failure) < 0 || mainConfine(config, failure) < 0)
+        return -1;
+    g_main_loop_run(loop);
+    return 0;
+}
+
+static int
+mainRun(const ServicesOptions *options)
+{
+    g_autoptr(GMainLoop) loop = g_main_loop_new(NULL, FALSE);
+    g_auto(Failure) failure = {0};
+    g_autofree char *error = NULL;
+    ServicesConfig *config;
+
+    if (options->logMaxSize > 0)
+        logSetRotation(rotationNew(STDERR_FILENO, options->logBackupFds, options->logMaxSize));
+    logInfo("libvirt_nitro_services %s serves domain %s (%s)", NITRO_VERSION, options->name,
+            options->uuid);
+    config = servicesConfigRead(options->configFd, &error);
+    if (!config) {
+        logError("%s", error);
+        return EXIT_USAGE;
+    }
+    if (mainServe(options, config, loop, &failure) == 0)
+        return EXIT_ENDED;
+    logError("%s", failure.text);
+    return EXIT_FAILED;
+}
+
+int
+main(int argc, char **argv)
+{
+    /* Not freed: threads that look names up may still be there at the end. */
+    static ServicesOptions *options;
+    g_autofree char *error = NULL;
+    g_auto(Failure) failure = {0};
+
+    /* Threads are few and allocate next to nothing: an arena for each would only use memory. */
+    mallopt(M_ARENA_MAX, 1);
+    mainOpenStandardFds();
+    logCatchGlib();
+    mainSetLocale();
+    signal(SIGPIPE, SIG_IGN);
+    if (sandboxBegin(&failure) < 0) {
+        fprintf(stderr, "libvirt_nitro_services: %s\n", failure.text);
+        return EXIT_FAILED;
+    }
+    options = servicesOptionsParse(argc, argv, &error);
+    if (!options) {
+        fprintf(stderr, "libvirt_nitro_services: %s\n", error);
+        return EXIT_USAGE;
+    }
+
+    switch (options->action) {
+    case SERVICES_OPTIONS_HELP:
+        return fputs(servicesOptionsHelp(), stdout) < 0 ? EXIT_FAILED : EXIT_ENDED;
+    case SERVICES_OPTIONS_VERSION:
+        return printf("libvirt_nitro_services %s\n", NITRO_VERSION) < 0 ? EXIT_FAILED : EXIT_ENDED;
+    case SERVICES_OPTIONS_RUN:
+        break;
+    }
+    return mainRun(options);
+}

@@ -1,0 +1,30 @@
+/*
+ * services_control.h: the control socket of an enclave's services
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * services_protocol.h describes what is said there.
+ */
+
+#pragma once
+
+#include <glib.h>
+
+#include "services.h"
+
+typedef struct _ServicesControl ServicesControl;
+
+/*
+ * Serves @services on the listening socket @fd; @ended is called when all that finish has to do has
+ * been done. servicesControlSetServices() follows before the main loop runs. Never NULL.
+ */
+ServicesControl *servicesControlNew(int fd, void (*ended)(void *opaque), void *opaque);
+void servicesControlFree(ServicesControl *control);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(ServicesControl, servicesControlFree)
+
+void servicesControlSetServices(ServicesControl *control, Services *services);
+
+/* What servicesNew() takes, with the control as the opaque pointer */
+const ServicesEvents *servicesControlGetEvents(void);

@@ -1,0 +1,41 @@
+/*
+ * services_link.h: the connection with the switch, which hands connections over
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * services_protocol.h describes what is said there. The daemon has said first what the switch may do.
+ */
+
+#pragma once
+
+#include <glib.h>
+#include <stdint.h>
+
+typedef struct _ServicesLink ServicesLink;
+typedef struct _LinkRequest LinkRequest;
+
+/* The switch answers a request in this time, or it has failed (ms). */
+#define LINK_REQUEST_MS 15000
+
+typedef struct _ServicesLinkEvents ServicesLinkEvents;
+struct _ServicesLinkEvents {
+    /* @fd, a non-blocking socket, is a connection of the enclave with @port; it is the callee's. */
+    void (*connection)(uint32_t port, int fd, void *opaque);
+    /* The link has ended, and is to be freed. */
+    void (*lost)(void *opaque);
+};
+
+/* @fd is taken over. Never NULL. */
+ServicesLink *servicesLinkNew(int fd, const ServicesLinkEvents *events, void *opaque);
+
+/* Requests that have not been answered fail. NULL is ignored. */
+void servicesLinkFree(ServicesLink *link);
+
+/* Asks for a connection with @port; services.h says the rest of serviceConnect(). */
+LinkRequest *servicesLinkConnect(ServicesLink *link, uint32_t port,
+                                 void (*done)(int fd, int err, void *opaque), void *opaque);
+
+/* Nobody waits any more; not after done() has been called. NULL is ignored. */
+void linkRequestCancel(LinkRequest *request);
