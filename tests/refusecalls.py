@@ -17,9 +17,12 @@ import platform
 import struct
 import sys
 
-# Numbers of <asm/unistd.h>. "clone-user" is a clone that asks for a user namespace.
-CALLS = {'x86_64': {'seccomp': 317, 'unshare': 272, 'clone': 56, 'clone-user': 56, 'execve': 59},
-         'aarch64': {'seccomp': 277, 'unshare': 97, 'clone': 220, 'clone-user': 220, 'execve': 221}}
+# Numbers of <asm/unistd.h>. "clone-user" is a clone that asks for a user namespace,
+# "landlock" what a program asks for Landlock first.
+CALLS = {'x86_64': {'seccomp': 317, 'unshare': 272, 'clone': 56, 'clone-user': 56, 'execve': 59,
+                    'landlock': 444},
+         'aarch64': {'seccomp': 277, 'unshare': 97, 'clone': 220, 'clone-user': 220, 'execve': 221,
+                     'landlock': 444}}
 
 # <linux/filter.h>, <linux/seccomp.h>
 LOAD, EQUAL, ANY_BIT, RETURN = 0x20, 0x15, 0x45, 0x06

@@ -8,6 +8,8 @@
 
 #include "exit_service.h"
 
+#include <string.h>
+
 #include "common/options_values.h"
 #include "line_reader.h"
 
@@ -20,7 +22,7 @@ exitOnLine(Service *service, int fd G_GNUC_UNUSED, const char *line, size_t len,
     g_autofree char *text = g_strndup(line, len);
     uint64_t code;
 
-    if (cut || !optionsParseNumber(text, 0, 255, &code)) {
+    if (cut || strlen(text) != len || !optionsParseNumber(text, 0, 255, &code)) {
         service->refused++;
         logLimited(&service->logLimit, "The enclave tells an exit code that is none");
         return false;

@@ -89,14 +89,14 @@ mainServe(const ServicesOptions *options, ServicesConfig *config, GMainLoop *loo
     g_autoptr(ServicesControl) control = NULL;
     g_autoptr(Services) services = NULL;
 
-    control = servicesControlNew(options->controlFd, mainOnEnd, loop);
+    control = servicesControlNew(mainOnEnd, loop);
     services = servicesNew(config, servicesRaiseLimits(), servicesControlGetEvents(), control,
                            failure);
     if (!services)
         return -1;
-    servicesControlSetServices(control, services);
     if (signalsCatch(mainOnSignal, loop, failure) < 0 || mainConfine(config, failure) < 0)
         return -1;
+    servicesControlServe(control, services, options->controlFd);
     g_main_loop_run(loop);
     return 0;
 }

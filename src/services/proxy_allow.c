@@ -81,7 +81,7 @@ proxyEntryParseHost(ProxyEntry *entry, const char *host, bool brackets)
             return g_strdup("has no address or network of IPv6 in its brackets");
         return NULL;
     }
-    if (g_str_equal(name, "*")) {
+    if (g_str_equal(host, "*")) {
         entry->type = PROXY_ANY;
         return NULL;
     }
@@ -90,8 +90,8 @@ proxyEntryParseHost(ProxyEntry *entry, const char *host, bool brackets)
         return NULL;
     }
 
-    entry->type = g_str_has_prefix(name, "*.") ? PROXY_SUFFIX : PROXY_NAME;
-    if (!proxyHostIsName(entry->type == PROXY_SUFFIX ? name + 2 : name))
+    entry->type = g_str_has_prefix(host, "*.") ? PROXY_SUFFIX : PROXY_NAME;
+    if (!proxyHostIsName(entry->type == PROXY_SUFFIX ? host + 2 : host))
         return g_strdup("has no name, '*.NAME', address or network, or '*', before its port");
     entry->name = g_strdup(entry->type == PROXY_SUFFIX ? name + 1 : name);
     return NULL;

@@ -21,6 +21,9 @@
 
 #include "sandbox/filter_rule.h"
 
+/* What is opened is opened for reading. Landlock lets through who opens nothing but a path. */
+#define SERVICES_OPEN_LACKS (O_ACCMODE | O_CREAT | O_TRUNC | O_PATH)
+
 static const FilterRule servicesCalls[] = {
     /* destinations, and servers of names */
     {"socket", FILTER_ALWAYS, {FILTER_IS(0, AF_INET), FILTER_STREAM(1)}},
@@ -54,8 +57,8 @@ static const FilterRule servicesCalls[] = {
     {"epoll_pwait2", FILTER_ALWAYS},
 
     /* the files that say how names are looked up, which may change */
-    {"openat", FILTER_ALWAYS, {FILTER_LACKS(2, O_ACCMODE | O_CREAT | O_TRUNC)}},
-    {"open", FILTER_ALWAYS, {FILTER_LACKS(1, O_ACCMODE | O_CREAT | O_TRUNC)}},
+    {"openat", FILTER_ALWAYS, {FILTER_LACKS(2, SERVICES_OPEN_LACKS)}},
+    {"open", FILTER_ALWAYS, {FILTER_LACKS(1, SERVICES_OPEN_LACKS)}},
     {"newfstatat", FILTER_ALWAYS},
     {"stat", FILTER_ALWAYS},
     {"uname", FILTER_ALWAYS},

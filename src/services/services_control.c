@@ -235,7 +235,7 @@ controlClientFree(void *opaque)
 }
 
 ServicesControl *
-servicesControlNew(int fd, void (*ended)(void *opaque), void *opaque)
+servicesControlNew(void (*ended)(void *opaque), void *opaque)
 {
     ServicesControl *control = g_new0(ServicesControl, 1);
 
@@ -243,7 +243,6 @@ servicesControlNew(int fd, void (*ended)(void *opaque), void *opaque)
     control->ended = ended;
     control->opaque = opaque;
     control->clients = g_ptr_array_new_with_free_func(controlClientFree);
-    control->listener = listenerNew(fd, "A control connection", controlOnClient, control);
     return control;
 }
 
@@ -260,9 +259,10 @@ servicesControlFree(ServicesControl *control)
 }
 
 void
-servicesControlSetServices(ServicesControl *control, Services *services)
+servicesControlServe(ServicesControl *control, Services *services, int fd)
 {
     control->services = services;
+    control->listener = listenerNew(fd, "A control connection", controlOnClient, control);
 }
 
 static JsonWriter *

@@ -16,15 +16,13 @@
 
 typedef struct _ServicesControl ServicesControl;
 
-/*
- * Serves @services on the listening socket @fd; @ended is called when all that finish has to do has
- * been done. servicesControlSetServices() follows before the main loop runs. Never NULL.
- */
-ServicesControl *servicesControlNew(int fd, void (*ended)(void *opaque), void *opaque);
+/* @ended is called when all that finish has to do has been done. Never NULL. */
+ServicesControl *servicesControlNew(void (*ended)(void *opaque), void *opaque);
 void servicesControlFree(ServicesControl *control);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ServicesControl, servicesControlFree)
 
-void servicesControlSetServices(ServicesControl *control, Services *services);
+/* Serves @services on the listening socket @fd from now on. */
+void servicesControlServe(ServicesControl *control, Services *services, int fd);
 
 /* What servicesNew() takes, with the control as the opaque pointer */
 const ServicesEvents *servicesControlGetEvents(void);
