@@ -8,7 +8,7 @@
 """
 Usage: seeds.py DIRECTORY. Writes DIRECTORY/NAME for each fuzz_NAME.c, a few inputs in the layout
 that it reads: a ring with chains of each kind, connections from their request to their end,
-images and signatures, what the peers of the helper and the daemon say.
+images and signatures, what the peers of the helper and the daemon say, and what a proxy is asked.
 """
 
 import os
@@ -202,10 +202,22 @@ def brokers():
     yield b'\x80' + expect + b'\0' + expect + b'\xc0\xd1\xa0\0\n'
 
 
+def connects():
+    """An entry of an allow list, and a request"""
+    for entry, target, fields in (
+            (b'*.example.com:443', b'www.example.com:443', b'Host: www.example.com\r\n'),
+            (b'10.0.0.0/8:*', b'10.1.2.3:5432', b''), (b'*:*', b'127.1:80', b'A:\tb\r\n'),
+            (b'[2001:db8::/32]:443', b'[2001:db8::1]:443', b'X: y\r\n' * 3),
+            (b'[::ffff:1.2.3.4]:1', b'[64:ff9b::1.2.3.4]:1', b'Content-Length: 0\r\n')):
+        yield entry + b'\nCONNECT ' + target + b' HTTP/1.1\r\n' + fields + b'\r\nmore'
+    yield b'host:1\nGET / HTTP/1.0\r\n\r\n'
+
+
 def main():
     for name, inputs in (('vring', vrings()), ('vsock', vsocks()), ('eif', eifs()),
                          ('check', checks()), ('vhostuser', vhostusers()),
-                         ('monitor', monitors()), ('control', controls()), ('qmp', qmps()), ('broker', brokers())):
+                         ('monitor', monitors()), ('control', controls()), ('qmp', qmps()), ('broker', brokers()),
+                         ('connect', connects())):
         directory = os.path.join(sys.argv[1], name)
         os.makedirs(directory, exist_ok=True)
         for i, data in enumerate(inputs):
