@@ -72,6 +72,7 @@ class InstallTest(unittest.TestCase):
                      "virtnitrod.conf", "virtnitrod.service",
                      "virtnitrod.socket", "virtnitrod-ro.socket", "virtnitrod-admin.socket",
                      "virtnitrod.8", "libvirt_nitro.8", "libvirt_nitro_check.8",
+                     "libvirt_nitro_services.8",
                      "virt-eif.1",
                      "virt-nitro-validate.1", "nitrodomain.rng", "nitro.conf", "virtnitrod.aug",
                      "libvirtd_nitro.aug", "tests/test_virtnitrod.aug",

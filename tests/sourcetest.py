@@ -45,7 +45,7 @@ NOT_OURS = {
 # Code with libvirt's library, and with GLib alone. The second has none of libvirt's functions.
 ROOMS = {
     'plugin': ['src/nitro', 'src/conf'],
-    'programs': ['src/check', 'src/eif', 'src/helper', 'src/validate'],
+    'programs': ['src/check', 'src/eif', 'src/helper', 'src/services', 'src/validate'],
 }
 WRAPPERS = {
     # these want functions or headers of libvirt's
