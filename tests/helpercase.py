@@ -71,12 +71,15 @@ class Client:
     def raw(self, data):
         self.socket.sendall(data)
 
+    def receive(self):
+        return self.socket.recv(65536)
+
     def line(self, timeout=SHORT):
         """The next message, or None at the end of the connection."""
         self.socket.settimeout(timeout)
         while b'\n' not in self.buffer:
             try:
-                data = self.socket.recv(65536)
+                data = self.receive()
             except ConnectionResetError:
                 data = b''
             if not data:

@@ -17,6 +17,7 @@
 #     events          what is not the same from run to run: vsock calls, guests
 #     sys/            what /sys/module/nitro_enclaves and /sys/devices/system/cpu show
 #     vsock/PORT      the UNIX socket behind the AF_VSOCK listener of the parent's PORT
+#     vsock/guest.CID.PORT   likewise of a guest: see listen()
 #     device, call, parameter, control   sockets of the server
 #
 # In the transcript an enclave is called by its number, in order of creation:
@@ -311,6 +312,10 @@ class NitroMock:
         nitrodevmock_guest.bind_port(sock, os.path.join(self.dir, 'vsock', str(port)))
         sock.listen()
         return sock
+
+    def listen(self, cid, port):
+        """Listens on @port as the guest @cid does, until the socket is closed."""
+        return self.occupy(f'guest.{cid}.{port}')
 
     def dump(self, number, path, offset=0, size=None):
         """

@@ -5,7 +5,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
 # A vsock address is the name of a UNIX socket in DIR/vsock: PORT for a listener of the
-# parent, CID.PORT for an end of a connection (the parent's CID is 3, the hypervisor's 0).
+# parent, guest.CID.PORT for one of a guest, CID.PORT for an end of a connection (the parent's CID
+# is 3, the hypervisor's 0, and the parent's as its own loopback has it 1).
 #
 # Flow of a heartbeat: the guest's thread -> a socket bound to its CID.PORT -> connected to
 # DIR/vsock/9000 -> 0xB7 -> the answer -> on with its life, or its end.
@@ -28,7 +29,7 @@ from nitrodevmock_driver import NE_ENCLAVE_DEBUG_MODE, NeError
 HEARTBEAT_PORT = 9000
 HEARTBEAT = b'\xb7'
 CONSOLE_PORT = 10000
-HYPERVISOR_CID, PARENT_CID, ANY = 0, 3, 0xffffffff
+HYPERVISOR_CID, LOCAL_CID, PARENT_CID, ANY = 0, 1, 3, 0xffffffff
 
 # What a guest does, by default. Times in milliseconds from NE_START_ENCLAVE.
 SCRIPT = {
@@ -146,6 +147,9 @@ class Vsock:
         """connect() of the process under test, on a copy of its descriptor."""
         with socket.socket(fileno=os.dup(fd)) as sock:
             blocking = not fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_NONBLOCK
+            if cid != HYPERVISOR_CID:
+                self._reach(sock, cid, port, blocking)
+                return
             guest = self.guests.by_cid(port - CONSOLE_PORT) if cid == HYPERVISOR_CID else None
             accepts = guest is not None and guest.console_is_open()
             if not accepts and (blocking or self.config['refusal'] != 'ECONNRESET'):
@@ -153,6 +157,19 @@ class Vsock:
             conn = self._join(sock, self.name(cid, port), accepts)
         if accepts:
             guest.attach(conn)
+        if not blocking:
+            raise NeError(errno.EINPROGRESS)
+
+    def _reach(self, sock, cid, port, blocking):
+        """Connects @sock with a listener of the parent, by way of its loopback, or of a guest."""
+        sock.bind(self.name(LOCAL_CID if cid == LOCAL_CID else PARENT_CID, next(self.ports)))
+        path = self.path(port if cid == LOCAL_CID else f'guest.{cid}.{port}')
+        try:
+            sock.connect(path)
+        except (FileNotFoundError, ConnectionRefusedError) as e:
+            raise NeError(errno.ECONNRESET) from e
+        except OSError as e:
+            raise NeError(e.errno) from e
         if not blocking:
             raise NeError(errno.EINPROGRESS)
 

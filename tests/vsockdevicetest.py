@@ -10,6 +10,7 @@
 # virtio-vsock packets in it. So every byte that a hostile guest could write can be written.
 
 import array
+import errno
 import fcntl
 import mmap
 import os
@@ -17,10 +18,13 @@ import select
 import signal
 import socket
 import struct
+import threading
 import time
 
 import fakeqemu
 import helpertest
+import linkclient
+import nitrodevmock
 import taprunner
 
 CID = 77
@@ -334,7 +338,8 @@ class Guest:
 class DeviceCase(helpertest.HelperCase):
     heartbeat = '--no-heartbeat'
     extra = ()
-    listening = True
+    services = False
+    environment = None
 
     def setUp(self):
         super().setUp()
@@ -350,9 +355,18 @@ class DeviceCase(helpertest.HelperCase):
         listener.listen(128)
         fds.append(listener.fileno())
         arguments += ['--vsock-listen-fd', str(listener.fileno())]
+        listeners = [listener]
+        if self.services:
+            listeners.append(socket.socket(socket.AF_UNIX))
+            listeners[1].bind(self.path('link'))
+            listeners[1].listen(16)
+            fds.append(listeners[1].fileno())
+            arguments += ['--services-listen-fd', str(listeners[1].fileno())]
+            self.link = self.new_link()
         self.control = self.start(self.tiny(), *arguments, *self.extra, fds=fds,
-                                  heartbeat=self.heartbeat)
-        listener.close()
+                                  heartbeat=self.heartbeat, env=self.environment)
+        for listener in listeners:
+            listener.close()
         helpertest.wait_for(lambda: 'QEMU: ready' in self.log())
         qemu = self.qemu()
         inherited = [fakeqemu.take_descriptor(qemu, fd)
@@ -393,6 +407,11 @@ class DeviceCase(helpertest.HelperCase):
         self.keep.append(peer)
         return peer
 
+    def new_link(self):
+        link = linkclient.Link(self.path('link'))
+        self.keep.append(link)
+        return link
+
     def dial(self, data=b''):
         program = socket.socket(socket.AF_UNIX)
         program.connect(self.path('sockets/vsock'))
@@ -431,7 +450,7 @@ class DeviceCase(helpertest.HelperCase):
                     self.guest.packets.remove(packet)
                     self.assertEqual(PARENT, packet.src)
                     return packet
-            time.sleep(0.01)
+            self.guest.rx.wait(0.05)
         raise AssertionError('no request came')
 
     def fill(self, sport, port, piece=4096):
@@ -448,6 +467,25 @@ class DeviceCase(helpertest.HelperCase):
             data = os.urandom(piece)
             self.guest.send(OP_RW, sport, port, data)
             sent += data
+
+    def assert_thousand(self, talk):
+        """
+        @talk(data) is to be connected with the guest's port 6000 and write @data, from a thread;
+        the guest gets all of it, each time.
+        """
+        words = [f'words {number}'.encode() for number in range(1000)]
+        talker = threading.Thread(target=lambda: [talk(data) for data in words])
+        talker.start()
+        try:
+            for data in words:
+                port = self.request(6000).sport
+                self.guest.send(OP_RESPONSE, 6000, port)
+                self.assertEqual(data, self.guest.data(6000, port, len(data)))
+                while self.guest.receive(6000, port, OP_SHUTDOWN).flags != SHUT_RCV | SHUT_SEND:
+                    pass
+                self.guest.send(OP_RST, 6000, port)
+        finally:
+            talker.join()
 
     def alive(self):
         """The device works: a connection of its own gets through."""
@@ -1176,10 +1214,439 @@ class ProgramTest(DeviceCase):
         self.alive()
         self.assertEqual(8 * 32768, len(recv_exactly(program, 8 * 32768)))
 
+    def test_writes_straight_after_ok(self):
+        """Nothing is lost of what a program writes as soon as it has read OK, a thousand times."""
+        path = self.path('sockets/vsock')
+
+        def talk(data):
+            with socket.socket(socket.AF_UNIX) as program:
+                program.settimeout(SHORT)
+                program.connect(path)
+                program.sendall(b'CONNECT 6000\n')
+                ok = b''
+                while not ok.endswith(b'\n'):
+                    ok += program.recv(100)
+                program.sendall(data)
+
+        self.assert_thousand(talk)
+
     def test_before_the_driver(self):
         self.guest.stop()
         self.assertEqual(b'', self.dial(b'CONNECT 6000\n').recv(1))
         self.assertEqual(b'', self.dial(b'CONNECT 6000\nand more').recv(1))
+
+
+class LinkTest(DeviceCase):
+    """The services process of the enclave"""
+
+    services = True
+
+    def setUp(self):
+        super().setUp()
+        self.boot()
+
+    def refused(self, port, sport=3000):
+        self.guest.send(OP_REQUEST, sport, port)
+        return self.guest.receive(sport, port).op == OP_RST
+
+    def taken(self, port, sport=2000, link=None):
+        """A connection of the guest that the services process gets"""
+        self.guest.send(OP_REQUEST, sport, port)
+        self.assertEqual(OP_RESPONSE, self.guest.receive(sport, port).op)
+        sock = (link or self.link).connection(port)
+        self.keep.append(sock)
+        return sock
+
+    def answered(self, ident, link=None):
+        """The connection that the services process has asked for"""
+        sock = (link or self.link).answer(ident)
+        self.assertIsInstance(sock, socket.socket, sock)
+        self.keep.append(sock)
+        return sock
+
+    def test_both_ways(self):
+        self.link.serve(8443, 9514)
+        sock = self.taken(8443)
+        self.guest.send(OP_RW, 2000, 8443, b'from the guest')
+        self.assertEqual(b'from the guest', sock.recv(100))
+        sock.sendall(b'from the host')
+        self.assertEqual(b'from the host', self.guest.data(2000, 8443, 13))
+        sock.shutdown(socket.SHUT_WR)
+        self.assertEqual(SHUT_SEND, self.guest.receive(2000, 8443, OP_SHUTDOWN).flags)
+        self.guest.send(OP_RW, 2000, 8443, b'and more')
+        self.assertEqual(b'and more', sock.recv(100))
+        self.taken(9514, 2001)
+        self.alive()
+
+    def test_large(self):
+        self.link.serve(8443)
+        sock = self.taken(8443)
+        sent = self.fill(2000, 8443)
+        self.assertEqual(sent, recv_exactly(sock, len(sent)))
+
+    def test_not_served(self):
+        """Ports of others go where they went before, and a served one is nobody else's."""
+        listener = self.listen(8443)
+        self.link.serve(8443)
+        self.taken(8443)
+        listener.settimeout(0.2)
+        self.assertRaises(TimeoutError, listener.accept)
+        self.alive()
+
+    def test_without_a_link(self):
+        """A served port is refused while there is no link, whoever listens there."""
+        self.listen(8443)
+        self.link.serve(8443)
+        sock = self.taken(8443)
+        self.link.close()
+        helpertest.wait_for(lambda: 'has ended' in self.log())
+        self.assertTrue(self.refused(8443))
+        # what was handed over lives on
+        self.guest.send(OP_RW, 2000, 8443, b'still')
+        self.assertEqual(b'still', sock.recv(100))
+        self.taken(8443, 2002, self.new_link().serve(8443))
+
+    def test_newest_link(self):
+        self.link.serve(8443, 8444)
+        newer = self.new_link().serve(8443)
+        self.assertTrue(self.link.ended())
+        self.taken(8443, link=newer)
+        self.assertTrue(self.refused(8444))
+
+    def test_waits_in_the_link(self):
+        """What comes before the services process reads is not lost."""
+        self.link.serve(8443)
+        for sport in range(2000, 2050):
+            self.guest.send(OP_REQUEST, sport, 8443)
+            self.assertEqual(OP_RESPONSE, self.guest.receive(sport, 8443).op)
+            self.guest.send(OP_RW, sport, 8443, b'%d' % sport)
+        for sport in range(2000, 2050):
+            with self.link.connection(8443) as sock:
+                self.assertEqual(b'%d' % sport, sock.recv(100))
+
+    def test_connect(self):
+        self.link.serve()
+        ident = self.link.ask(6000)
+        port = self.request(6000).sport
+        self.link.socket.settimeout(0.2)
+        self.assertRaises(TimeoutError, self.link.socket.recv, 1)
+        self.guest.send(OP_RESPONSE, 6000, port)
+        sock = self.answered(ident)
+        self.guest.send(OP_RW, 6000, port, b'from the guest')
+        self.assertEqual(b'from the guest', sock.recv(100))
+        sock.sendall(b'from the host')
+        self.assertEqual(b'from the host', self.guest.data(6000, port, 13))
+        sock.close()
+        self.guest.receive(6000, port, OP_SHUTDOWN)
+
+    def test_connect_straight_after(self):
+        """Nothing is lost of what is written as soon as there is a descriptor, a thousand times."""
+        self.link.serve()
+
+        def talk(data):
+            with self.link.answer(self.link.ask(6000)) as sock:
+                sock.sendall(data)
+
+        self.assert_thousand(talk)
+
+    def test_connect_refused(self):
+        self.link.serve()
+        ident = self.link.ask(6000)
+        self.guest.send(OP_RST, 6000, self.request(6000).sport)
+        self.assertEqual(errno.ECONNREFUSED, self.link.answer(ident))
+
+    def test_connect_no_answer(self):
+        self.link.serve()
+        ident = self.link.ask(6000)
+        self.request(6000)
+        self.assertEqual(errno.ETIMEDOUT, self.link.answer(ident, 15))
+
+    def test_connect_before_the_driver(self):
+        self.link.serve()
+        self.guest.stop()
+        self.assertEqual(errno.ECONNREFUSED, self.link.answer(self.link.ask(6000)))
+
+    def test_connect_while_the_driver_stops(self):
+        self.link.serve()
+        ident = self.link.ask(6000)
+        self.request(6000)
+        self.guest.stop()
+        self.assertEqual(errno.ECONNREFUSED, self.link.answer(ident))
+
+    def test_connect_in_any_order(self):
+        self.link.serve()
+        first, second = self.link.ask(6000), self.link.ask(6001)
+        ports = [self.request(6000).sport, self.request(6001).sport]
+        self.guest.send(OP_RESPONSE, 6001, ports[1])
+        self.answered(second)
+        self.guest.send(OP_RESPONSE, 6000, ports[0])
+        self.answered(first)
+
+    def test_link_lost_while_connecting(self):
+        """Nobody waits for the connection any more: it ends, and nothing is left of it."""
+        self.link.serve()
+        before = self.descriptors()
+        for answer in (OP_RESPONSE, OP_RST):
+            self.link.ask(6000)
+            port = self.request(6000).sport
+            self.link.close()
+            helpertest.wait_for(lambda: 'has ended' in self.log())
+            self.guest.send(answer, 6000, port)
+            if answer == OP_RESPONSE:
+                self.guest.receive(6000, port, OP_SHUTDOWN)
+                self.guest.send(OP_RST, 6000, port)
+            self.link = self.new_link().serve()
+            helpertest.wait_for(lambda: self.descriptors() <= before)
+        self.alive()
+
+    def test_does_not_read(self):
+        """A services process that does not read costs a bounded number of descriptors."""
+        self.link.serve(8443)
+        before = self.descriptors()
+        taken = 0
+        while not self.refused(8443, 2000 + taken):
+            taken += 1
+            self.assertLess(taken, 1500)
+        self.assertGreater(taken, 64)
+        # one end of each, and those whose other end waits
+        self.assertLessEqual(self.descriptors(), before + taken + 64)
+        for _ in range(taken):
+            self.link.connection(8443).close()
+        self.alive()
+        self.taken(8443, 50000)
+
+    def test_too_many_asked_for(self):
+        self.link.serve()
+        idents = [self.link.ask(6000) for _ in range(300)]
+        refused = [self.link.answer(ident) for ident in idents[256:]]
+        self.assertEqual({errno.EAGAIN}, set(refused))
+        self.guest.send(OP_RESPONSE, 6000, self.request(6000).sport)
+        self.answered(idents[0])
+
+    def test_finishes(self):
+        """What the guest sends before its end reaches the services process."""
+        self.link.serve(8443)
+        sock = self.taken(8443)
+        data = self.fill(2000, 8443)
+        self.qmp.sendall(b'{"event": "SHUTDOWN", "data": {"reason": "guest-shutdown"}}\n')
+        self.assert_exited(self.control, 'poweroff')
+        self.assertEqual(data, recv_all(sock))
+
+
+class HostileLinkTest(DeviceCase):
+    """A services process that asks for what is not its due: its link is closed."""
+
+    services = True
+
+    def setUp(self):
+        super().setUp()
+        self.boot()
+
+    BAD = (
+        b'{"command": "connect", "id": 1, "port": 5}\n', b'{"command": "enclave", "cid": 16}\n',
+        b'{}\n', b'{"command": "fly"}\n', b'garbage\n', b'[]\n', b'{"command": "serve"}\n',
+        b'{"command": "serve", "ports": 5}\n', b'{"command": "serve", "ports": {"5": 5}}\n',
+        b'{"command": "serve", "ports": [5, "6"]}\n', b'{"command": "serve", "ports": [5, [6]]}\n',
+        b'{"command": "serve", "ports": [5, {"a": 6}]}\n',
+        b'{"command": "serve", "ports": [5.5]}\n',
+        b'{"command": "serve", "ports": [null]}\n', b'{"command": "serve", "ports": [-1]}\n',
+        b'{"command": "serve", "ports": [4294967295]}\n',
+        b'{"command": "serve", "ports": [9000]}\n',
+        b'{"command": "serve", "ports": [4294967296]}\n',
+        b'{"command": "serve", "ports": [5, 5]}\n',
+        b'{"command": "serve", "ports": [99999999999999999999]}\n',
+        b'{"command": "serve", "ports": [%s]}\n' % b','.join(b'%d' % n for n in range(1, 66)),
+        b'{"command": "serve", "ports": [%s]}\n' % b','.join([b'5'] * 10000),
+        b'{"a": "' + b'x' * 65536,
+    )
+    BAD_LATER = (
+        b'{"command": "serve", "ports": [5]}\n', b'{"command": "serve", "ports": []}\n',
+        b'{"command": "enclave"}\n', b'{"command": "enclave", "cid": 3}\n',
+        b'{"command": "enclave", "cid": 16}\n{"command": "enclave", "cid": 16}\n',
+        b'{"command": "enclave", "cid": 4294967295}\n', b'{"command": "connect"}\n',
+        b'{"command": "connect", "id": 1}\n', b'{"command": "connect", "port": 1}\n',
+        b'{"command": "connect", "id": "1", "port": 1}\n',
+        b'{"command": "connect", "id": 1, "port": -1}\n',
+        b'{"command": "connect", "id": 1, "port": 4294967295}\n', b'garbage\n',
+    )
+
+    def test_not_understood(self):
+        for later, cases in ((False, self.BAD), (True, self.BAD_LATER)):
+            for data in cases:
+                with self.subTest(data[:60], later=later):
+                    link = self.new_link()
+                    if later:
+                        link.serve(8443)
+                    try:
+                        link.raw(data)
+                    except (BrokenPipeError, ConnectionResetError):
+                        pass
+                    self.assertTrue(link.ended())
+        self.alive()
+
+    def test_most_ports(self):
+        ports = range(20000, 20064)
+        link = self.new_link().serve(*ports)
+        for port in (ports[0], ports[-1]):
+            self.guest.send(OP_REQUEST, port, port)
+            self.assertEqual(OP_RESPONSE, self.guest.receive(port, port).op)
+            link.connection(port).close()
+
+    def test_ignored(self):
+        link = self.new_link().serve(8443, cid=99)
+        link.raw(b'{"command": "fly", "ports": [1]}\n{}\n{"command": 5, "more": [[{}]]}\n')
+        self.guest.send(OP_REQUEST, 2000, 8443)
+        link.connection(8443).close()
+
+    def test_heartbeat_is_no_service(self):
+        """Port 9000 is answered by the device alone."""
+        self.new_link().serve(8443)
+        self.guest.send(OP_REQUEST, 2000, HEARTBEAT)
+        self.assertEqual(OP_RESPONSE, self.guest.receive(2000, HEARTBEAT).op)
+        self.guest.send(OP_RW, 2000, HEARTBEAT, b'\xb7')
+        self.assertEqual(b'\xb7', self.guest.data(2000, HEARTBEAT, 1))
+
+    def test_floods(self):
+        """Lines without end, and none of the answers is read"""
+        link = self.new_link().serve()
+        link.socket.settimeout(0.2)
+        line = b''.join(b'{"command": "connect", "id": %d, "port": 5}\n' % n for n in range(1000))
+        try:
+            for _ in range(200):
+                link.raw(line)
+        except TimeoutError:
+            pass
+        self.alive()
+        self.assertLess(self.resident(peak=True), 60 * MIB)
+
+    def test_links_that_come_and_go(self):
+        before = self.descriptors()
+        for _ in range(200):
+            self.new_link().close()
+        link = self.new_link().serve(8443)
+        self.guest.send(OP_REQUEST, 2000, 8443)
+        link.connection(8443).close()
+        helpertest.wait_for(lambda: self.descriptors() <= before + 1)
+
+
+class ForwardTest(DeviceCase):
+    """The host's own vsock, where nobody has a socket; AF_VSOCK is nitrodevmock's."""
+
+    services = True
+
+    def setUp(self):
+        self.mock = nitrodevmock.NitroMock()
+        self.mock.__enter__()
+        self.addCleanup(self.mock.__exit__, None, None, None)
+        self.environment = self.mock.environment(helpertest.HELPER)
+        super().setUp()
+        self.boot()
+
+    def listen_vsock(self, port):
+        listener = self.mock.occupy(port)
+        listener.settimeout(SHORT)
+        self.keep.append(listener)
+        return listener
+
+    def test_both_ways(self):
+        peer = self.connect(port=7000, listener=self.listen_vsock(7000))
+        self.guest.send(OP_RW, 2000, 7000, b'from the guest')
+        self.assertEqual(b'from the guest', peer.recv(100))
+        peer.sendall(b'from the host')
+        self.assertEqual(b'from the host', self.guest.data(2000, 7000, 13))
+        peer.close()
+        self.guest.receive(2000, 7000, OP_SHUTDOWN)
+
+    def test_nobody_listens(self):
+        self.guest.send(OP_REQUEST, 2000, 7000)
+        self.assertEqual(OP_RST, self.guest.receive(2000, 7000).op)
+
+    def test_socket_comes_first(self):
+        listener = self.listen_vsock(7000)
+        self.connect(port=7000)
+        listener.settimeout(0.2)
+        self.assertRaises(TimeoutError, listener.accept)
+
+    def test_socket_that_nobody_serves(self):
+        """It is not the host's vsock that is meant."""
+        listener = self.listen_vsock(7000)
+        self.listen(7000).close()
+        self.guest.send(OP_REQUEST, 2000, 7000)
+        self.assertEqual(OP_RST, self.guest.receive(2000, 7000).op)
+        listener.settimeout(0.2)
+        self.assertRaises(TimeoutError, listener.accept)
+
+    def test_never(self):
+        """The heartbeat's port and those of services, of whom there may be none, stay here."""
+        listeners = [self.listen_vsock(port) for port in (HEARTBEAT, 7000)]
+        self.link.serve(7000)
+        self.link.close()
+        helpertest.wait_for(lambda: 'has ended' in self.log())
+        self.guest.send(OP_REQUEST, 2000, 7000)
+        self.assertEqual(OP_RST, self.guest.receive(2000, 7000).op)
+        self.guest.send(OP_REQUEST, 2000, HEARTBEAT)
+        self.assertEqual(OP_RESPONSE, self.guest.receive(2000, HEARTBEAT).op)
+        for listener in listeners:
+            listener.settimeout(0.2)
+            self.assertRaises(TimeoutError, listener.accept)
+
+
+class NoLoopbackTest(DeviceCase):
+    """The kernel's own AF_VSOCK, where a connection with CID 1 is not answered"""
+
+    def setUp(self):
+        try:
+            with socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM) as sock:
+                sock.bind((1, socket.VMADDR_PORT_ANY))
+        except OSError as error:
+            if error.errno != errno.EADDRNOTAVAIL:
+                self.skipTest(f'AF_VSOCK cannot be used here: {error}')
+        else:
+            self.skipTest('this kernel has a vsock loopback')
+        super().setUp()
+        self.boot()
+
+    def test_time_limit(self):
+        """The guest is refused in time, others do not wait, and the next one is refused at once."""
+        begin = time.monotonic()
+        self.guest.send(OP_REQUEST, 2000, 7000)
+        self.alive()
+        self.assertEqual(OP_RST, self.guest.receive(2000, 7000).op)
+        self.assertGreater(time.monotonic() - begin, 0.9)
+        before = self.descriptors()
+        for sport in range(2001, 2020):
+            self.guest.send(OP_REQUEST, sport, 7000)
+            self.assertEqual(OP_RST, self.guest.receive(sport, 7000).op)
+        self.assertEqual(before, self.descriptors())
+        self.assertLess(time.monotonic() - begin, 10)
+
+    def test_flood(self):
+        """All are refused, and nothing is left of them."""
+        before = self.descriptors()
+        for sport in range(2000, 2300):
+            self.guest.send(OP_REQUEST, sport, 7000)
+        self.alive()
+        for sport in range(2000, 2300):
+            self.assertEqual(OP_RST, self.guest.receive(sport, 7000).op)
+        helpertest.wait_for(lambda: self.descriptors() <= before)
+        self.assertLess(self.log().count('\n'), 40)
+
+    def test_guest_gives_up(self):
+        before = self.descriptors()
+        self.guest.send(OP_REQUEST, 2000, 7000)
+        helpertest.wait_for(lambda: self.descriptors() == before + 1)
+        self.guest.send(OP_RST, 2000, 7000)
+        helpertest.wait_for(lambda: self.descriptors() == before)
+        self.alive()
+
+    def test_too_early(self):
+        """What a guest sends before it was answered costs it the connection."""
+        for op in (OP_RW, OP_SHUTDOWN, OP_RESPONSE, OP_REQUEST):
+            with self.subTest(op):
+                self.guest.send(OP_REQUEST, 2000 + op, 7000)
+                self.guest.send(op, 2000 + op, 7000, flags=SHUT_SEND if op == OP_SHUTDOWN else 0)
+                self.assertEqual(OP_RST, self.guest.receive(2000 + op, 7000).op)
+        self.alive()
 
 
 class HostileTest(DeviceCase):
@@ -1406,6 +1873,7 @@ class HostileTest(DeviceCase):
     def test_flood_of_requests(self):
         """No answers are fetched: the device stops to listen, and goes on later."""
         guest = self.guest
+        self.listen(5000).close()  # each request is refused at once
         guest.stop()
         guest.start(buffers=0)
         header = guest.header(OP_REQUEST, 2000, 5000)

@@ -282,6 +282,12 @@ optionsSetVsockListenFd(Options *options, const char *value)
 }
 
 static char *
+optionsSetServicesListenFd(Options *options, const char *value)
+{
+    return optionsSetListener(&options->servicesListenFd, value);
+}
+
+static char *
 optionsSetDebug(Options *options, const char *value G_GNUC_UNUSED)
 {
     options->debug = true;
@@ -483,6 +489,7 @@ static const Option optionTable[] = {
     {"--cid", true, false, optionsSetCid},
     {"--vsock-dir-fd", true, false, optionsSetVsockDirFd},
     {"--vsock-listen-fd", true, false, optionsSetVsockListenFd},
+    {"--services-listen-fd", true, false, optionsSetServicesListenFd},
     {"--debug", false, false, optionsSetDebug},
     {"--console-type", true, false, optionsSetConsoleType},
     {"--console-fd", true, false, optionsSetConsoleFd},
@@ -536,6 +543,8 @@ optionsCheckDevice(const Options *options)
         return g_strdup("Option --numa-node needs --machine nitro");
     if (nitro && options->lockMemory)
         return g_strdup("Option --lock-memory needs --machine nitro-enclave");
+    if (nitro && options->servicesListenFd >= 0)
+        return g_strdup("Option --services-listen-fd needs --machine nitro-enclave");
     return NULL;
 }
 
@@ -609,6 +618,8 @@ optionsCheck(const OptionsParser *parser)
         return g_strdup("Option --vsock-dir-fd needs --cid");
     if (!options->hasCid && options->vsockListenFd >= 0)
         return g_strdup("Option --vsock-listen-fd needs --cid");
+    if (!options->hasCid && options->servicesListenFd >= 0)
+        return g_strdup("Option --services-listen-fd needs --cid");
     if (!options->heartbeat && options->heartbeatTimeout > 0)
         return g_strdup("Options --no-heartbeat and --heartbeat-timeout exclude each other");
     error = optionsCheckRotation(options);
@@ -681,7 +692,7 @@ optionsParse(int argc, char **argv, char **error)
     options->deviceFd = options->numaNode = -1;
     options->controlFd = options->imageFd = options->initrdFd = options->consoleFd = -1;
     options->vsockDirFd = options->vsockListenFd = options->consoleLogFd = -1;
-    options->brokerFd = options->listenFd = -1;
+    options->servicesListenFd = options->brokerFd = options->listenFd = -1;
     options->heartbeat = true;
 
     for (i = 1; i < argc; i++) {
@@ -760,6 +771,7 @@ optionsHelp(void)
            "  --cid CID                context id of the enclave\n"
            "  --vsock-dir-fd FD        directory of the sockets that the enclave connects to\n"
            "  --vsock-listen-fd FD     listening UNIX stream socket to connect to the enclave\n"
+           "  --services-listen-fd FD  listening UNIX stream socket for the link of its services\n"
            "  --debug                  start in debug mode\n"
            "  --console-type TYPE      pty, file or unix\n"
            "  --console-fd FD          pty master, file, or UNIX stream socket\n"

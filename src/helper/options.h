@@ -70,6 +70,7 @@ struct _Options {
     uint32_t cid;
     int vsockDirFd;
     int vsockListenFd;
+    int servicesListenFd; /* machine "nitro-enclave" only */
     bool debug;
     OptionsConsole consoleType;
     int consoleFd;

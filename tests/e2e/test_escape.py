@@ -59,8 +59,8 @@ QEMU_MAY = {
     "open-init", "memfd-create", "mmap-exec", "mprotect-exec", "set-dumpable", "prctl-seccomp",
     "seccomp", "tiocsti", "personality", "quotactl", "fork", "clone", "execve-none"}
 
-# What a helper may do: the sockets that its work needs
-EMULATED_MAY = {"socket-unix", "socket-unix-datagram"}
+# What a helper may do: the sockets that its work needs; those of the vsock only connect
+EMULATED_MAY = {"socket-unix", "socket-unix-datagram", "socket-vsock"}
 DEVICE_MAY = {"socket-vsock"}
 
 # What the heartbeat broker tries: one act of each kind

@@ -24,6 +24,7 @@ typedef struct {
     JsonType type;
     char *string;
     int64_t integer;
+    GArray *integers; /* of int64_t, of an array of nothing else; or NULL */
 } JsonValue;
 
 typedef struct {
@@ -33,6 +34,7 @@ typedef struct {
     GString *path;           /* of the object we are in, with a dot behind it, or empty */
     size_t ends[JSON_DEPTH_MAX]; /* length of @path outside of each open object */
     char *key;               /* of the value to come; NULL: it is skipped */
+    JsonValue *array;        /* that we are inside of; NULL: it is skipped */
 } JsonParser;
 
 static void
@@ -41,7 +43,23 @@ jsonValueFree(void *opaque)
     JsonValue *value = opaque;
 
     g_free(value->string);
+    if (value->integers)
+        g_array_unref(value->integers);
     g_free(value);
+}
+
+/* An element of the array that we are inside of, or of one within it */
+static void
+jsonStoreElement(JsonParser *parser, JsonType type, int64_t integer)
+{
+    JsonValue *array = parser->array;
+
+    if (!array || !array->integers)
+        return;
+    if (type == JSON_INTEGER && array->integers->len < JSON_INTEGERS_MAX)
+        g_array_append_val(array->integers, integer);
+    else
+        g_clear_pointer(&array->integers, g_array_unref);
 }
 
 /* Only the outermost value may come without a key, and it must be an object. */
@@ -52,15 +70,23 @@ jsonStore(JsonParser *parser, JsonType type, const char *string, int64_t integer
 
     if (parser->depth == 0)
         return 0;
+    if (parser->arrays > 0) {
+        jsonStoreElement(parser, type, integer);
+        return 1;
+    }
+    parser->array = NULL;
     /* Nothing that we ask for has a path as long; many such would take much memory. */
-    if (parser->arrays > 0 || !parser->key ||
-        parser->path->len + strlen(parser->key) > JSON_PATH_MAX)
+    if (!parser->key || parser->path->len + strlen(parser->key) > JSON_PATH_MAX)
         return 1;
 
     value = g_new0(JsonValue, 1);
     value->type = type;
     value->string = g_strdup(string);
     value->integer = integer;
+    if (type == JSON_ARRAY) {
+        value->integers = g_array_new(FALSE, FALSE, sizeof(integer));
+        parser->array = value;
+    }
     g_hash_table_insert(parser->object, g_strconcat(parser->path->str, parser->key, NULL), value);
     return 1;
 }
@@ -232,6 +258,18 @@ jsonGetInteger(JsonObject *object, const char *path, int64_t *number)
         return false;
     *number = value->integer;
     return true;
+}
+
+ssize_t
+jsonGetIntegers(JsonObject *object, const char *path, int64_t *values, size_t max)
+{
+    JsonValue *value = g_hash_table_lookup(object, path);
+
+    if (!value || !value->integers || value->integers->len > max)
+        return -1;
+    if (value->integers->len > 0)
+        memcpy(values, value->integers->data, value->integers->len * sizeof(*values));
+    return value->integers->len;
 }
 
 /* yajl's generator state is what a writer is. */

@@ -16,10 +16,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 typedef enum {
     JSON_OBJECT, /* the member is an object; its members have entries of their own */
-    JSON_ARRAY,  /* the member is an array; its content is skipped */
+    JSON_ARRAY,  /* the member is an array: see jsonGetIntegers() */
     JSON_STRING,
     JSON_INTEGER,
     JSON_OTHER, /* null, true, false, fractions */
@@ -42,6 +43,15 @@ const char *jsonGetString(JsonObject *object, const char *path);
 
 /* Reads the integer at @path. Returns false when there is none. */
 bool jsonGetInteger(JsonObject *object, const char *path, int64_t *value);
+
+/*
+ * Reads the array at @path, of up to @max integers, into @values. Returns their number, or -1 when
+ * there is no array of nothing but so many integers.
+ */
+ssize_t jsonGetIntegers(JsonObject *object, const char *path, int64_t *values, size_t max);
+
+/* Elements of an array that are kept: one that is longer counts as none of integers. */
+#define JSON_INTEGERS_MAX 256
 
 typedef struct _JsonWriter JsonWriter;
 

@@ -7,7 +7,7 @@
  *
  * Flow in: socket -> jsonStreamRead() -> input -> jsonStreamSplit() -> lines. Flow out:
  * jsonStreamSend() -> output -> jsonStreamWrite() -> socket. jsonStreamUpdate() then waits
- * for what can happen next.
+ * for what can happen next. A piece of the output that a descriptor goes with is written by itself.
  */
 
 #include "common/json_stream.h"
@@ -37,6 +37,18 @@ union JsonStreamControl {
     char space[CMSG_SPACE(JSON_STREAM_FDS_MAX * sizeof(int))];
 };
 
+/*
+ * The kernel takes no more descriptors for now, as too many of this user's are on their way; in
+ * milliseconds until it is tried again
+ */
+#define JSON_STREAM_FDS_RETRY_MS 100
+
+/* A descriptor that goes with a byte of the output */
+typedef struct {
+    size_t offset;
+    int fd;
+} JsonStreamFd;
+
 struct _JsonStream {
     int fd;
     const JsonStreamEvents *events;
@@ -46,6 +58,9 @@ struct _JsonStream {
     GByteArray *input;    /* at most NITRO_PROTOCOL_LINE_MAX bytes */
     GByteArray *output;   /* at most JSON_STREAM_OUTPUT_MAX bytes, one answer and the few events */
     GArray *rows;         /* of JsonStreamRow, in their order; NULL: descriptors are not taken */
+    GArray *fds;          /* of JsonStreamFd, in the order of their bytes */
+    bool crowded;         /* the kernel takes no descriptor for now: @retry runs */
+    guint retry;
     bool inside;          /* of jsonStreamOnReady(), which sets up the watch at its end */
     bool freed;           /* and which has to free the stream */
     bool eof;             /* nothing more can be read */
@@ -83,8 +98,13 @@ jsonStreamSplit(JsonStream *stream)
 static void
 jsonStreamDie(JsonStream *stream)
 {
+    guint i;
+
     stream->dead = true;
     g_byte_array_set_size(stream->output, 0);
+    for (i = 0; i < stream->fds->len; i++)
+        close(g_array_index(stream->fds, JsonStreamFd, i).fd);
+    g_array_set_size(stream->fds, 0);
 }
 
 /* Keeps the descriptors of @message for their line. */
@@ -161,22 +181,74 @@ jsonStreamRead(JsonStream *stream)
     }
 }
 
+/* The bytes of the output, from its start on, that go with the descriptor of the first, or none */
+static size_t
+jsonStreamPiece(const JsonStream *stream, int *fd)
+{
+    const JsonStreamFd *fds = (const JsonStreamFd *)(void *)stream->fds->data;
+    guint first = 0;
+
+    *fd = -1;
+    if (stream->fds->len > 0 && fds[0].offset == 0)
+        *fd = fds[first++].fd;
+    return stream->fds->len > first ? fds[first].offset : stream->output->len;
+}
+
+static ssize_t
+jsonStreamWritePiece(JsonStream *stream, size_t size, int fd)
+{
+    struct iovec iov = {.iov_base = stream->output->data, .iov_len = size};
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(sizeof(int))];
+    } control = {.header = {.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS,
+                            .cmsg_len = CMSG_LEN(sizeof(int))}};
+    const struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
+                                   .msg_controllen = sizeof(control)};
+
+    if (fd < 0)
+        return send(stream->fd, iov.iov_base, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
+    return sendmsg(stream->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+/* @size bytes of the output are gone, and @fd with them, unless it is -1. */
+static void
+jsonStreamSkip(JsonStream *stream, size_t size, int fd)
+{
+    guint i;
+
+    if (fd >= 0) {
+        close(fd);
+        g_array_remove_index(stream->fds, 0);
+    }
+    for (i = 0; i < stream->fds->len; i++)
+        g_array_index(stream->fds, JsonStreamFd, i).offset -= size;
+    g_byte_array_remove_range(stream->output, 0, size);
+}
+
 static void
 jsonStreamWrite(JsonStream *stream)
 {
+    stream->crowded = false;
     while (stream->output->len > 0) {
-        ssize_t n = send(stream->fd, stream->output->data, stream->output->len,
-                         MSG_DONTWAIT | MSG_NOSIGNAL);
+        int fd;
+        size_t size = jsonStreamPiece(stream, &fd);
+        ssize_t n = jsonStreamWritePiece(stream, size, fd);
 
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && errno == EAGAIN)
             return;
+        if (n < 0 && errno == ETOOMANYREFS) {
+            stream->crowded = true;
+            return;
+        }
         if (n < 0) {
             jsonStreamDie(stream);
             return;
         }
-        g_byte_array_remove_range(stream->output, 0, n);
+        jsonStreamSkip(stream, n, fd);
     }
 }
 
@@ -191,6 +263,15 @@ jsonStreamOnDone(gpointer opaque)
 }
 
 static gboolean jsonStreamOnReady(gint fd, GIOCondition condition, gpointer opaque);
+static gboolean jsonStreamOnRetry(gpointer opaque);
+
+/* Waits until the kernel may take descriptors again. */
+static void
+jsonStreamUpdateRetry(JsonStream *stream)
+{
+    if (stream->crowded && !stream->dead && stream->retry == 0)
+        stream->retry = g_timeout_add(JSON_STREAM_FDS_RETRY_MS, jsonStreamOnRetry, stream);
+}
 
 /* Waits for what can happen next. */
 static void
@@ -201,11 +282,12 @@ jsonStreamUpdate(JsonStream *stream)
 
     if (stream->inside)
         return;
+    jsonStreamUpdateRetry(stream);
 
     if (!stream->closing && !stream->eof && stream->output->len < JSON_STREAM_OUTPUT_MAX &&
         stream->input->len < NITRO_PROTOCOL_LINE_MAX)
         wanted |= G_IO_IN;
-    if (stream->output->len > 0)
+    if (stream->output->len > 0 && !stream->crowded)
         wanted |= G_IO_OUT;
 
     if (stream->watch > 0 && stream->watched == wanted && !done)
@@ -249,6 +331,17 @@ jsonStreamOnReady(gint fd G_GNUC_UNUSED, GIOCondition condition, gpointer opaque
     return G_SOURCE_REMOVE;
 }
 
+static gboolean
+jsonStreamOnRetry(gpointer opaque)
+{
+    JsonStream *stream = opaque;
+
+    stream->retry = 0;
+    jsonStreamWrite(stream);
+    jsonStreamUpdate(stream);
+    return G_SOURCE_REMOVE;
+}
+
 JsonStream *
 jsonStreamNew(int fd, const JsonStreamEvents *events, void *opaque)
 {
@@ -259,6 +352,7 @@ jsonStreamNew(int fd, const JsonStreamEvents *events, void *opaque)
     stream->opaque = opaque;
     stream->input = g_byte_array_new();
     stream->output = g_byte_array_new();
+    stream->fds = g_array_new(FALSE, FALSE, sizeof(JsonStreamFd));
     jsonStreamUpdate(stream);
     return stream;
 }
@@ -309,10 +403,13 @@ jsonStreamFree(JsonStream *stream)
     }
     if (stream->watch > 0)
         g_source_remove(stream->watch);
+    g_clear_handle_id(&stream->retry, g_source_remove);
+    jsonStreamDie(stream);
     close(stream->fd);
     jsonStreamCloseFds(stream);
     g_byte_array_unref(stream->input);
     g_byte_array_unref(stream->output);
+    g_array_unref(stream->fds);
     g_free(stream);
 }
 
@@ -326,6 +423,25 @@ jsonStreamSend(JsonStream *stream, const char *line)
         return;
     jsonStreamWrite(stream);
     jsonStreamUpdate(stream);
+}
+
+void
+jsonStreamSendFd(JsonStream *stream, const char *line, int fd)
+{
+    JsonStreamFd item = {stream->output->len, fd};
+
+    if (stream->dead || stream->closing) {
+        close(fd);
+        return;
+    }
+    g_array_append_val(stream->fds, item);
+    jsonStreamSend(stream, line);
+}
+
+size_t
+jsonStreamPendingFds(const JsonStream *stream)
+{
+    return stream->fds->len;
 }
 
 void

@@ -55,6 +55,15 @@ size_t jsonStreamTakeFds(JsonStream *stream, int fds[JSON_STREAM_FDS_MAX]);
 /* Sends @line, which ends with a newline; nothing after jsonStreamEnd(). */
 void jsonStreamSend(JsonStream *stream, const char *line);
 
+/*
+ * As jsonStreamSend(), with the descriptor @fd, which is taken over. It goes with the first byte of
+ * the line (SCM_RIGHTS); on another kind of socket than a UNIX one the stream ends.
+ */
+void jsonStreamSendFd(JsonStream *stream, const char *line, int fd);
+
+/* How many descriptors wait here, as the peer has not read what was sent before. */
+size_t jsonStreamPendingFds(const JsonStream *stream);
+
 /* Reads no more lines; closed() follows once the peer has got all that was sent. */
 void jsonStreamEnd(JsonStream *stream);
 

@@ -630,7 +630,8 @@ emulatedStartVsock(Emulated *emulated, Failure *failure)
     if (!options->hasCid)
         return 0;
     emulated->vsock = vsockDeviceNew(emulated->launcher.vsock, options->cid, options->vsockDirFd >= 0,
-                                     options->vsockListenFd, &emulatedVsockCallbacks, emulated);
+                                     options->vsockListenFd, options->servicesListenFd,
+                                     &emulatedVsockCallbacks, emulated);
     emulated->launcher.vsock = -1;
     if (emulated->vsock)
         return 0;

@@ -21,8 +21,8 @@ static const FilterRule emulatedCalls[] = {
     {"memfd_create", FILTER_SETUP},
     {"fcntl", FILTER_SETUP, {FILTER_IS(1, F_ADD_SEALS)}},
 
-    /* and given to the launcher; later nothing that is open goes to anybody */
-    {"sendmsg", FILTER_SETUP, {FILTER_LACKS(2, MSG_OOB)}},
+    /* and given to the launcher; later connections are, to the services process */
+    {"sendmsg", FILTER_ALWAYS, {FILTER_LACKS(2, MSG_OOB)}},
 
     /*
      * QEMU's end: by its descriptor, so that it can be no other process's; no call that is allowed

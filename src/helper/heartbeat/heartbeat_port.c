@@ -5,7 +5,7 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Flow: heartbeatPortBind() until it succeeds -> Listener -> heartbeatPortOnPeer() -> a
+ * Flow: vsockSocketListen() until it succeeds -> Listener -> heartbeatPortOnPeer() -> a
  * HeartbeatPeer, which is read from as soon as its CID is expected, and only then, so that
  * its byte waits in the socket -> heartbeatPeerOnReady() -> heartbeat().
  *
@@ -19,12 +19,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <linux/vm_sockets.h>
-
 #include "common/failure.h"
 #include "heartbeat/heartbeat.h"
 #include "common/listener.h"
 #include "common/log.h"
+#include "common/vsock_socket.h"
 #include "vsock/vsock_host.h"
 
 /* Between two attempts to get the port, in milliseconds */
@@ -186,45 +185,19 @@ static void
 heartbeatPortOnPeer(int fd, void *opaque)
 {
     HeartbeatPort *port = opaque;
-    struct sockaddr_vm address = {0};
-    socklen_t len = sizeof(address);
+    uint32_t cid;
     HeartbeatPeer *peer;
 
-    if (getpeername(fd, (struct sockaddr *)&address, &len) < 0 ||
-        address.svm_family != AF_VSOCK || !heartbeatPortMakeRoom(port, address.svm_cid)) {
+    if (vsockSocketPeer(fd, &cid) < 0 || !heartbeatPortMakeRoom(port, cid)) {
         close(fd);
         return;
     }
     peer = g_new0(HeartbeatPeer, 1);
     peer->port = port;
     peer->fd = fd;
-    peer->cid = address.svm_cid;
+    peer->cid = cid;
     g_ptr_array_add(port->peers, peer);
     heartbeatPeerUpdate(peer, port->events->isExpected(peer->cid, port->opaque));
-}
-
-/* Returns a socket that listens on the port, or -1 with errno set. */
-static int
-heartbeatPortBind(void)
-{
-    struct sockaddr_vm address = {
-        .svm_family = AF_VSOCK,
-        .svm_cid = VMADDR_CID_ANY,
-        .svm_port = VSOCK_HEARTBEAT_PORT,
-    };
-    int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-    if (fd < 0)
-        return -1;
-    if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
-        listen(fd, SOMAXCONN) < 0) {
-        int err = errno;
-
-        close(fd);
-        errno = err;
-        return -1;
-    }
-    return fd;
 }
 
 static gboolean
@@ -233,7 +206,7 @@ heartbeatPortOnRetry(gpointer opaque)
     HeartbeatPort *port = opaque;
     int err;
 
-    port->fd = heartbeatPortBind();
+    port->fd = vsockSocketListen(VSOCK_HEARTBEAT_PORT);
     err = port->fd < 0 ? errno : 0;
     if (port->fd >= 0)
         port->listener = listenerNew(port->fd, "A heartbeat", heartbeatPortOnPeer, port);

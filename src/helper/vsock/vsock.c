@@ -8,6 +8,7 @@
  * A connection is in one of these states:
  *
  *   REQUESTED    the host wants it, the guest has not answered
+ *   DEFERRED     the guest wants it, the host's end has not answered
  *   ESTABLISHED  data may flow
  *   CLOSING      the host's end is gone, the guest has been told and has not answered
  *   LINGERING    the guest's end is gone; what it sent is still being delivered
@@ -43,6 +44,7 @@ typedef struct virtio_vsock_hdr VsockHeader;
 
 typedef enum {
     STATE_REQUESTED,
+    STATE_DEFERRED,
     STATE_ESTABLISHED,
     STATE_CLOSING,
     STATE_LINGERING,
@@ -562,10 +564,31 @@ vsockOnRequest(Vsock *vsock, const VsockKey *key, const VsockHeader *header)
     connection->guestSize = GUINT32_FROM_LE(header->buf_alloc);
     connection->guestTaken = connection->sent = GUINT32_FROM_LE(header->fwd_cnt);
     connection->peer = vsock->ops->accept(connection, key->hostPort, vsock->opaque);
-    if (connection->peer)
-        vsockSend(connection, SEND_RESPONSE);
-    else
+    if (!connection->peer)
         vsockResetConnection(connection);
+    else if (connection->state == STATE_ESTABLISHED)
+        vsockSend(connection, SEND_RESPONSE);
+}
+
+void
+vsockConnectionDefer(VsockConnection *connection, gint64 timeout)
+{
+    connection->state = STATE_DEFERRED;
+    vsockSetDeadline(connection, timeout);
+}
+
+void
+vsockConnectionAccept(VsockConnection *connection)
+{
+    vsockSetDeadline(connection, 0);
+    connection->state = STATE_ESTABLISHED;
+    vsockSend(connection, SEND_RESPONSE);
+}
+
+void
+vsockConnectionRefuse(VsockConnection *connection)
+{
+    vsockResetConnection(connection);
 }
 
 static void
@@ -590,7 +613,7 @@ vsockOnShutdown(VsockConnection *connection, const VsockHeader *header)
     const uint32_t both = VIRTIO_VSOCK_SHUTDOWN_RCV | VIRTIO_VSOCK_SHUTDOWN_SEND;
     uint32_t fresh = GUINT32_FROM_LE(header->flags) & both & ~connection->guestShut;
 
-    if (connection->state == STATE_REQUESTED) {
+    if (connection->state == STATE_REQUESTED || connection->state == STATE_DEFERRED) {
         vsockViolation(connection, "it was shut down before it was accepted");
         return;
     }
@@ -662,7 +685,7 @@ vsockOnData(VsockConnection *connection, const struct iovec *payload, size_t n, 
     if (vsock->gathering && vsock->ngathered + n > VSOCK_IOV_MAX)
         vsockFlush(vsock);
 
-    if (connection->state == STATE_REQUESTED) {
+    if (connection->state == STATE_REQUESTED || connection->state == STATE_DEFERRED) {
         vsockViolation(connection, "data came before it was accepted");
         return;
     }

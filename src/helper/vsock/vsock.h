@@ -56,13 +56,14 @@ typedef struct _VsockConnection VsockConnection;
 
 /*
  * The host's end of connections. All are called from within functions of this file, and
- * must not call any of them but vsockConnectionReadable().
+ * must not call any of them but vsockConnectionReadable() and vsockConnectionDefer().
  */
 typedef struct _VsockPeerOps VsockPeerOps;
 struct _VsockPeerOps {
     /*
      * The guest wants to be connected with @port. Returns the peer, of which close() will
-     * be the last call, or NULL when there is none.
+     * be the last call, or NULL when there is none. If it is not known yet whether the peer
+     * takes the connection: see vsockConnectionDefer().
      */
     void *(*accept)(VsockConnection *connection, uint32_t port, void *opaque);
     /*
@@ -138,6 +139,15 @@ size_t vsockTransmit(Vsock *vsock, VsockBuffer *buffers, size_t n);
  * too many; connected() or close() follows, not at once.
  */
 VsockConnection *vsockConnect(Vsock *vsock, uint32_t port, void *peer);
+
+/*
+ * From within accept(): the guest is not answered before vsockConnectionAccept() or
+ * vsockConnectionRefuse(), the latter of which closes the peer, as @timeout microseconds do;
+ * until then no other function is called with the connection, and close() alone with its peer.
+ */
+void vsockConnectionDefer(VsockConnection *connection, gint64 timeout);
+void vsockConnectionAccept(VsockConnection *connection);
+void vsockConnectionRefuse(VsockConnection *connection);
 
 /* The peer may have data or its end to read. */
 void vsockConnectionReadable(VsockConnection *connection);

@@ -21,6 +21,16 @@ static const FilterRule vsockCalls[] = {
     {"connect", FILTER_ALWAYS},
     {"setsockopt", FILTER_ALWAYS, {FILTER_IS(1, SOL_SOCKET), FILTER_IS(2, SO_SNDBUF)}},
 
+    /* the services process, which gets one end of each pair */
+    {"socketpair", FILTER_ALWAYS, {FILTER_IS(0, AF_UNIX), FILTER_STREAM(1)}},
+
+    /* the host's own vsock */
+    {"socket", FILTER_ALWAYS, {FILTER_IS(0, AF_VSOCK), FILTER_STREAM(1)}},
+    {"getsockopt", FILTER_ALWAYS, {FILTER_IS(1, SOL_SOCKET), FILTER_IS(2, SO_ERROR)}},
+    /* as in device_calls.h: for tests */
+    {"getsockname", FILTER_ALWAYS},
+    {"getpeername", FILTER_ALWAYS},
+
     /* sockets, of which there can be thousands */
     {"epoll_create1", FILTER_ALWAYS},
     {"epoll_ctl", FILTER_ALWAYS},

@@ -333,7 +333,7 @@ static const VhostUserCallbacks vsockDeviceVhostUserCallbacks = {
 };
 
 VsockDevice *
-vsockDeviceNew(int fd, uint32_t cid, bool dials, int listenFd,
+vsockDeviceNew(int fd, uint32_t cid, bool dials, int listenFd, int servicesFd,
                const VsockDeviceCallbacks *callbacks, void *opaque)
 {
     VsockDevice *device = g_new0(VsockDevice, 1);
@@ -350,8 +350,8 @@ vsockDeviceNew(int fd, uint32_t cid, bool dials, int listenFd,
         errno = err;
         return NULL;
     }
-    device->host = vsockHostNew(device->poller, cid, dials, listenFd, callbacks->heartbeat,
-                                opaque);
+    device->host = vsockHostNew(device->poller, cid, dials, listenFd, servicesFd,
+                                callbacks->heartbeat, opaque);
     device->vhostUser = vhostUserNew(device->poller, fd, &config, sizeof(config),
                                      &vsockDeviceVhostUserCallbacks, device);
     return device;

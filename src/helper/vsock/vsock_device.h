@@ -30,11 +30,11 @@ struct _VsockDeviceCallbacks {
 };
 
 /*
- * @fd is connected with QEMU and is taken over; @dials and @listenFd as for
- * vsockHostNew(). Returns NULL, with @fd closed and errno set, when the system is out of
+ * @fd is connected with QEMU and is taken over; @dials, @listenFd and @servicesFd as
+ * for vsockHostNew(). Returns NULL, with @fd closed and errno set, when the system is out of
  * descriptors.
  */
-VsockDevice *vsockDeviceNew(int fd, uint32_t cid, bool dials, int listenFd,
+VsockDevice *vsockDeviceNew(int fd, uint32_t cid, bool dials, int listenFd, int servicesFd,
                             const VsockDeviceCallbacks *callbacks, void *opaque);
 /* Closes all connections. */
 void vsockDeviceFree(VsockDevice *device);

@@ -6,9 +6,12 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * Each end of a connection is a VsockPeer: a UNIX socket, or the heartbeat, which has
- * none. Flow, from the guest: vsockHostAccept() -> connect() to "vsock_N". From the host:
- * "vsock" is ready -> accept4() -> the client's line, which is looked at in the socket's
- * own buffer until it is complete -> vsockConnect() -> "OK M\n".
+ * none. Flow, from the guest: vsockHostAccept() -> one end of a pair of sockets, whose other end
+ * goes to the services process; or connect() to "vsock_N"; or, as there is none, to the host's own
+ * vsock, which vsockHostOnDialed() sees the end of. From the host: "vsock" is ready -> accept4() ->
+ * the client's line, which is looked at in the socket's own buffer until it is complete ->
+ * vsockConnect() -> "OK M\n". From the services process: vsockHostOnAsked() -> a pair of sockets ->
+ * vsockConnect() -> the other end of it.
  *
  * Sockets are watched edge-triggered: each event is passed on once, and the engine reads
  * or writes until there is no more. Room to write is watched for only while it is waited
@@ -27,7 +30,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <linux/vm_sockets.h>
+
 #include "common/log.h"
+#include "common/vsock_socket.h"
+#include "link/vsock_link.h"
 
 /* "CONNECT ", the digits of a port, and the newline; "\r\n" is taken as well */
 #define CONNECT_LINE_MAX 32
@@ -48,6 +55,13 @@
  * Nothing else is served meanwhile. */
 #define VSOCK_HOST_TRIES 5
 #define VSOCK_HOST_PAUSE_MS 4
+
+/*
+ * How long the host's own vsock may take to answer. A kernel without a loopback gives none: it is
+ * not asked again for a while then, so that the guest is refused at once. In microseconds.
+ */
+#define FORWARD_TIMEOUT G_USEC_PER_SEC
+#define FORWARD_PAUSE (10 * G_USEC_PER_SEC)
 
 /* Unread bytes that are thrown away at a time */
 #define DISCARD_SIZE 16384
@@ -70,8 +84,11 @@ typedef struct {
     PollerWatch watch; /* fd -1: the heartbeat's */
     VsockHost *host;
     VsockConnection *connection; /* NULL: its line is awaited */
-    gint64 deadline; /* of the line */
+    gint64 deadline; /* of the line, of @dialing or of @other */
     bool wantsWrite;
+    bool dialing;         /* the host's own vsock has not answered yet */
+    int other;            /* the services process's end, until the guest has accepted; or -1 */
+    int64_t id;           /* of what @other is the answer to */
     bool grown;           /* its socket's buffer */
     bool heartbeatSeen;   /* a byte has come */
     bool heartbeatAnswer; /* and is to be sent back */
@@ -87,6 +104,9 @@ struct _VsockHost {
     bool ready;
     bool finishing;
     GHashTable *pending; /* a set of VsockPeer: those whose line is awaited */
+    GHashTable *asked;   /* likewise: those that the services process waits for */
+    VsockLink *link;     /* NULL: there can be no services */
+    gint64 forwardAfter; /* the host's own vsock is asked again */
     guint tick;
     void (*heartbeat)(VsockHeartbeat what, uint8_t byte, void *opaque);
     void *opaque;
@@ -113,6 +133,7 @@ vsockHostNewPeer(VsockHost *host, int fd)
     VsockPeer *peer = g_new0(VsockPeer, 1);
 
     peer->host = host;
+    peer->other = -1;
     peer->watch.fd = fd;
     peer->watch.opaque = peer;
     peer->watch.ready = vsockHostOnPeer;
@@ -127,7 +148,8 @@ vsockHostWatchPeer(VsockPeer *peer)
     /* A burst of one of a few connections fits in then. */
     if (vsockCount(peer->host->vsock) <= VSOCK_BUFFERS_LARGE)
         setsockopt(peer->watch.fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
-    return pollerAdd(peer->host->poller, &peer->watch, EPOLLIN | EPOLLRDHUP | EPOLLET);
+    return pollerAdd(peer->host->poller, &peer->watch,
+                     EPOLLIN | EPOLLRDHUP | EPOLLET | (peer->dialing ? EPOLLOUT : 0));
 }
 
 /*
@@ -154,6 +176,8 @@ vsockHostFreePeer(VsockPeer *peer)
         pollerRemove(peer->host->poller, &peer->watch);
         vsockHostCloseSocket(peer->watch.fd);
     }
+    if (peer->other >= 0)
+        close(peer->other);
     g_free(peer);
 }
 
@@ -195,35 +219,103 @@ vsockHostDialPatiently(uint32_t port)
     return fd;
 }
 
+/* Begins to connect to @port of the host's own vsock. Returns -1 with errno set. */
+static int
+vsockHostForward(VsockHost *host, uint32_t port)
+{
+    int fd;
+
+    if (g_get_monotonic_time() < host->forwardAfter) {
+        errno = ENOENT;
+        return -1;
+    }
+    fd = vsockSocketConnect(VMADDR_CID_LOCAL, port, 0);
+    /* Whatever there is not, port, loopback or vsock: nobody listens. */
+    if (fd < 0 && errno != EMFILE && errno != ENFILE && errno != ENOMEM && errno != ENOBUFS)
+        errno = ENOENT;
+    return fd;
+}
+
+/*
+ * Connects with who has @port of the host, *@dialing: in a while. Returns the descriptor, or -1
+ * with errno set.
+ */
+static int
+vsockHostReach(VsockHost *host, uint32_t port, bool *dialing)
+{
+    int fd;
+
+    if (host->link && vsockLinkServes(host->link, port))
+        return vsockLinkDial(host->link, port);
+    if (!host->dials) {
+        errno = ENOENT;
+        return -1;
+    }
+    fd = vsockHostDialPatiently(port);
+    if (fd >= 0 || errno != ENOENT)
+        return fd;
+    fd = vsockHostForward(host, port);
+    *dialing = fd >= 0;
+    return fd;
+}
+
+static void
+vsockHostRefused(VsockHost *host, uint32_t port, int err)
+{
+    /* Nobody listens: nothing to write about. */
+    if (err == ENOENT || err == ECONNREFUSED || err == ENOTCONN)
+        return;
+    logLimited(&host->logLimit, "vsock: the guest's connection with port %u is refused: %s", port,
+               err == EAGAIN ? "the backlog of its socket is full" : g_strerror(err));
+}
+
 static void *
 vsockHostAccept(VsockConnection *connection, uint32_t port, void *opaque)
 {
     VsockHost *host = opaque;
     VsockPeer *peer;
+    bool dialing = false;
     int fd = -1;
 
-    if (port != VSOCK_HEARTBEAT_PORT) {
-        if (!host->dials)
-            return NULL;
-        fd = vsockHostDialPatiently(port);
-        if (fd < 0) {
-            /* Nobody listens: nothing to write about. */
-            if (errno != ENOENT && errno != ECONNREFUSED)
-                logLimited(&host->logLimit, "vsock: the guest's connection with port %u is "
-                           "refused: %s", port,
-                           errno == EAGAIN ? "the backlog of its socket is full" :
-                                             g_strerror(errno));
-            return NULL;
-        }
+    if (port != VSOCK_HEARTBEAT_PORT && (fd = vsockHostReach(host, port, &dialing)) < 0) {
+        vsockHostRefused(host, port, errno);
+        return NULL;
     }
 
     peer = vsockHostNewPeer(host, fd);
     peer->connection = connection;
+    peer->dialing = dialing;
     if (fd >= 0 && vsockHostWatchPeer(peer) < 0) {
         vsockHostFreePeer(peer);
         return NULL;
     }
+    if (dialing) {
+        peer->deadline = g_get_monotonic_time() + FORWARD_TIMEOUT;
+        vsockConnectionDefer(connection, FORWARD_TIMEOUT);
+        vsockHostArmTick(host);
+    }
     return peer;
+}
+
+/* Looks whether the host's own vsock has answered. Returns whether @peer is connected now. */
+static bool
+vsockHostOnDialed(VsockPeer *peer, uint32_t events)
+{
+    int err;
+
+    if (!(events & (EPOLLOUT | EPOLLERR | EPOLLHUP)))
+        return false;
+    err = vsockSocketError(peer->watch.fd);
+    peer->dialing = false;
+    if (err != 0) {
+        if (err == ETIMEDOUT)
+            peer->host->forwardAfter = g_get_monotonic_time() + FORWARD_PAUSE;
+        vsockConnectionRefuse(peer->connection);
+        return false;
+    }
+    pollerModify(peer->host->poller, &peer->watch, EPOLLIN | EPOLLRDHUP | EPOLLET);
+    vsockConnectionAccept(peer->connection);
+    return true;
 }
 
 static void
@@ -233,6 +325,12 @@ vsockHostConnected(void *opaque, uint32_t port)
     char line[32];
     int len = g_snprintf(line, sizeof(line), "OK %u\n", port);
 
+    if (peer->other >= 0) {
+        g_hash_table_remove(peer->host->asked, peer);
+        vsockLinkReply(peer->host->link, peer->id, peer->other);
+        peer->other = -1;
+        return;
+    }
     /* The first bytes on a new socket: there is room for them. A program that has left
      * already is noticed as any other is. */
     if (send(peer->watch.fd, line, len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 && errno != EPIPE &&
@@ -350,6 +448,14 @@ vsockHostShutdown(void *opaque, bool toWrite)
         shutdown(peer->watch.fd, toWrite ? SHUT_WR : SHUT_RD);
 }
 
+/* The services process gets no connection, because of the errno @err. */
+static void
+vsockHostFailAsked(VsockPeer *peer, int err)
+{
+    g_hash_table_remove(peer->host->asked, peer);
+    vsockLinkReplyError(peer->host->link, peer->id, err);
+}
+
 /* A descriptor is free again. */
 static void
 vsockHostResume(VsockHost *host)
@@ -366,6 +472,11 @@ vsockHostClose(void *opaque)
 
     if (peer->watch.fd < 0 && !peer->heartbeatSeen && host->ready)
         host->heartbeat(VSOCK_HEARTBEAT_CLOSED, 0, host->opaque);
+    if (peer->dialing && g_get_monotonic_time() >= peer->deadline)
+        host->forwardAfter = g_get_monotonic_time() + FORWARD_PAUSE;
+    if (peer->other >= 0)
+        vsockHostFailAsked(peer, g_get_monotonic_time() < peer->deadline ? ECONNREFUSED :
+                                                                           ETIMEDOUT);
     vsockHostFreePeer(peer);
     vsockHostResume(host);
     /* The guest may have to confirm it. */
@@ -458,6 +569,8 @@ vsockHostOnPeer(PollerWatch *watch, uint32_t events)
 
     if (!peer->connection && (!vsockHostReadLine(peer, more) || !peer->connection))
         return;
+    if (peer->dialing && !vsockHostOnDialed(peer, events))
+        return;
 
     if (!more || (events & EPOLLIN))
         vsockConnectionReadable(peer->connection);
@@ -511,6 +624,57 @@ vsockHostOnListener(PollerWatch *watch, uint32_t events G_GNUC_UNUSED)
     }
 }
 
+/* The services process wants to be connected with the guest's @port. */
+static void
+vsockHostOnAsked(int64_t id, uint32_t port, void *opaque)
+{
+    VsockHost *host = opaque;
+    VsockPeer *peer;
+    int fds[2];
+    int rc;
+
+    if (!host->ready ||
+        socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) < 0) {
+        vsockLinkReplyError(host->link, id, host->ready ? errno : ECONNREFUSED);
+        return;
+    }
+    peer = vsockHostNewPeer(host, fds[0]);
+    peer->other = fds[1];
+    peer->id = id;
+    peer->deadline = g_get_monotonic_time() + VSOCK_CONNECT_TIMEOUT;
+    g_hash_table_add(host->asked, peer);
+    if ((rc = vsockHostWatchPeer(peer)) < 0 ||
+        !(peer->connection = vsockConnect(host->vsock, port, peer))) {
+        vsockHostFailAsked(peer, rc < 0 ? -rc : EAGAIN);
+        vsockHostFreePeer(peer);
+        return;
+    }
+    vsockHostArmTick(host);
+    pollerContinue(host->poller);
+}
+
+/* Nobody waits for these connections any more, which end as those do that a program has left. */
+static void
+vsockHostOnLost(void *opaque)
+{
+    VsockHost *host = opaque;
+    g_autoptr(GList) all = g_hash_table_get_keys(host->asked);
+    GList *item;
+
+    for (item = all; item; item = item->next) {
+        VsockPeer *peer = item->data;
+
+        close(peer->other);
+        peer->other = -1;
+    }
+    g_hash_table_remove_all(host->asked);
+}
+
+static const VsockLinkEvents vsockHostLinkEvents = {
+    .connect = vsockHostOnAsked,
+    .lost = vsockHostOnLost,
+};
+
 static gboolean
 vsockHostOnTick(gpointer opaque)
 {
@@ -552,7 +716,7 @@ vsockHostRaiseLimit(void)
 }
 
 VsockHost *
-vsockHostNew(Poller *poller, uint32_t cid, bool dials, int listenFd,
+vsockHostNew(Poller *poller, uint32_t cid, bool dials, int listenFd, int servicesFd,
              void (*heartbeat)(VsockHeartbeat what, uint8_t byte, void *opaque), void *opaque)
 {
     VsockHost *host = g_new0(VsockHost, 1);
@@ -565,10 +729,13 @@ vsockHostNew(Poller *poller, uint32_t cid, bool dials, int listenFd,
     host->listener.ready = vsockHostOnListener;
     host->listener.opaque = host;
     host->pending = g_hash_table_new(NULL, NULL);
+    host->asked = g_hash_table_new(NULL, NULL);
     host->heartbeat = heartbeat;
     host->opaque = opaque;
     if (listenFd >= 0 && pollerAdd(poller, &host->listener, EPOLLIN) < 0)
         logWarning("vsock: programs of the host cannot connect: %s", g_strerror(errno));
+    if (servicesFd >= 0)
+        host->link = vsockLinkNew(servicesFd, &vsockHostLinkEvents, host);
     return host;
 }
 
@@ -591,6 +758,8 @@ vsockHostFree(VsockHost *host)
         vsockHostDropClient(item->data);
     if (host->tick > 0)
         g_source_remove(host->tick);
+    vsockLinkFree(host->link);
+    g_hash_table_unref(host->asked);
     g_hash_table_unref(host->pending);
     g_free(host);
 }

@@ -11,6 +11,10 @@
  * writes "CONNECT N\n", upon which "OK M\n" comes back, M being the port at the host's end.
  * If the guest refuses, or the line is not good, the connection is closed without a word.
  *
+ * A port of the host that its services have goes to the services process (link/vsock_link.h), and
+ * to nobody else. One that has no socket goes to the host's own vsock, so that programs that
+ * listen on AF_VSOCK, as on the parent of an enclave, are reached unchanged.
+ *
  * The port of the boot heartbeat is answered here.
  */
 
@@ -34,11 +38,12 @@ typedef struct _VsockHost VsockHost;
 
 /*
  * With @dials the sockets for the guest's connections are in the working directory. @listenFd
- * is the socket "vsock", listening, -1: none. Neither is closed. @heartbeat is called
+ * is the socket "vsock", listening, @servicesFd that for vsockLinkNew(); -1: none. None is closed.
+ * @heartbeat is called
  * from within the main loop, or from within vsockReceive(); @byte is the one that came.
  * Never NULL.
  */
-VsockHost *vsockHostNew(Poller *poller, uint32_t cid, bool dials, int listenFd,
+VsockHost *vsockHostNew(Poller *poller, uint32_t cid, bool dials, int listenFd, int servicesFd,
                         void (*heartbeat)(VsockHeartbeat what, uint8_t byte, void *opaque),
                         void *opaque);
 /* Closes all connections. */
