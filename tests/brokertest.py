@@ -20,6 +20,7 @@ import threading
 import time
 import unittest
 
+import linkclient
 import nitrodevmock
 import refusecalls
 import taprunner
@@ -35,7 +36,8 @@ EXTRA = 10      # seconds, BROKER_EXTRA_SECONDS
 LONGEST = 86400 # seconds, NITRO_HEARTBEAT_TIMEOUT_MAX
 SHORT = 20
 LINE_MAX = 65536
-GREETING = {'libvirt-nitro-broker': {'protocol': 1}}
+SETTLE = 0.05   # seconds, BROKER_SETTLE_MS
+GREETING = {'libvirt-nitro-broker': {'protocol': 1, 'services': 1}}
 LISTENING = {'event': 'listening'}
 BUSY = {'event': 'port-busy', 'errno': errno.EADDRINUSE}
 
@@ -134,15 +136,26 @@ class BrokerCase(unittest.TestCase):
         self.open.append(helper)
         return helper
 
-    def dial(self, cid):
-        """A connection of the enclave @cid with the heartbeat's port."""
+    def link(self, *ports, cid=None):
+        """A link that serves @ports for the enclave @cid."""
+        link = self.new_link()
+        return link.serve(*ports, cid=cid)
+
+    def new_link(self):
+        link = linkclient.Link(self.path)
+        self.open.append(link)
+        self.assertEqual(GREETING, link.line())
+        return link
+
+    def dial(self, cid, port=PORT):
+        """A connection of the enclave @cid with @port of its parent."""
         sock = socket.socket(socket.AF_UNIX)
         self.open.append(sock)
         sock.settimeout(SHORT)
         name = os.path.join(self.mock.dir, 'vsock', f'{cid}.{next(self.ports)}')
         sock.bind(name)
         try:
-            sock.connect(os.path.join(self.mock.dir, 'vsock', str(PORT)))
+            sock.connect(os.path.join(self.mock.dir, 'vsock', str(port)))
         finally:
             os.unlink(name)
         return sock
@@ -362,15 +375,24 @@ class PortTest(BrokerCase):
         self.assertEqual(LISTENING, helper.line())
 
     def test_left_to_others(self):
-        """The port is free as soon as nobody waits; the broker goes later."""
+        """The port is free as soon as nobody waits, which the broker's end is not needed for."""
         def served():
             self.start()
+            # a client that does not let it end, however slow the other tool is
+            self.link()
             self.assert_served()
 
         with self.other_tool(before=served):
             self.assertIsNone(self.process.poll())
-            self.assertEqual(0, self.process.wait(GRACE + SHORT))
-            self.assertRaises(ConnectionRefusedError, self.helper)
+
+    def test_goes_later(self):
+        """When nobody has waited for a while, and no earlier"""
+        self.start()
+        self.assert_served()
+        begin = time.monotonic()
+        self.assertEqual(0, self.process.wait(GRACE + SHORT))
+        self.assertGreater(time.monotonic() - begin, GRACE - 1)
+        self.assertRaises(ConnectionRefusedError, self.helper)
 
     def test_again_within_the_grace(self):
         self.start()
@@ -605,6 +627,19 @@ class KernelTest(BrokerCase):
             return False
         return True
 
+    def test_connect(self):
+        """An enclave that does not answer, or that there is no way to, in time"""
+        self.start()
+        link = linkclient.Link(self.path)
+        self.open.append(link)
+        self.assertEqual(GREETING, link.line())
+        link.serve(cid=4242)
+        begin = time.monotonic()
+        error = link.answer(link.ask(5000), SHORT)
+        self.assertIn(error, (errno.ETIMEDOUT, errno.ENODEV, errno.ENETUNREACH, errno.ECONNRESET))
+        if error == errno.ETIMEDOUT:
+            self.assertGreater(time.monotonic() - begin, 9)
+
     def test_port(self):
         self.start()
         helper = self.helper().greeted()
@@ -613,6 +648,370 @@ class KernelTest(BrokerCase):
         self.assertFalse(self.is_free())
         helper.close()
         wait_for(self.is_free)
+
+
+class LinkCase(BrokerCase):
+    def is_free(self, port):
+        """Whether nobody listens on @port of the host."""
+        try:
+            self.dial(99, port).close()
+        except ConnectionRefusedError:
+            return True
+        except FileNotFoundError:
+            return True
+        return False
+
+    def given(self, link, cid, port):
+        """@link gets a connection of @cid with @port; returns both ends."""
+        enclave = self.dial(cid, port)
+        sock = link.connection(port)
+        self.open.append(sock)
+        enclave.sendall(b'from the enclave')
+        self.assertEqual(b'from the enclave', sock.recv(100))
+        sock.sendall(b'from the host')
+        self.assertEqual(b'from the host', enclave.recv(100))
+        return enclave, sock
+
+
+class LinkTest(LinkCase):
+    """Services processes, and the ports of their enclaves"""
+
+    def test_serve(self):
+        self.start()
+        link = self.link(8443, 9514, cid=16)
+        self.given(link, 16, 8443)
+        self.given(link, 16, 9514)
+        enclave, sock = self.given(link, 16, 8443)
+        sock.shutdown(socket.SHUT_WR)
+        self.assertEqual(b'', enclave.recv(1))
+        enclave.sendall(b'more')
+        self.assertEqual(b'more', sock.recv(100))
+
+    def test_told_apart(self):
+        """Two enclaves have the same port; either gets its own."""
+        self.start()
+        links = {cid: self.link(8443, 5000 + cid, cid=cid) for cid in (16, 17)}
+        for cid in (16, 17, 16, 16, 17):
+            self.given(links[cid], cid, 8443)
+        # a port of the other one's alone
+        self.assert_closed(self.dial(16, 5017))
+        links[16].close()
+        wait_for(lambda: self.is_free(5016))
+        self.given(links[17], 17, 8443)
+
+    def test_left_to_others(self):
+        """A port is kept as long as any link has it, and no longer."""
+        self.start()
+        links = [self.link(8443, cid=cid) for cid in (16, 17)]
+        links[0].close()
+        self.given(links[1], 17, 8443)
+        links[1].close()
+        wait_for(lambda: self.is_free(8443))
+        self.assertEqual(0, self.process.wait(GRACE + SHORT))
+
+    def test_handed_over_lives_on(self):
+        self.start()
+        enclave, sock = self.given(self.link(8443, cid=16), 16, 8443)
+        self.process.kill()
+        self.process.wait()
+        sock.sendall(b'still')
+        self.assertEqual(b'still', enclave.recv(100))
+        self.start()
+        self.link(8443)
+
+    def test_killed(self):
+        """A new broker, and a new link: the listeners are back."""
+        self.start()
+        link = self.link(8443, cid=16)
+        self.process.kill()
+        self.process.wait()
+        self.assertTrue(link.ended())
+        self.start()
+        self.given(self.link(8443, cid=16), 16, 8443)
+
+    def test_before_its_cid_is_known(self):
+        self.start()
+        link = self.link(8443)
+        enclaves = [self.dial(16, 8443) for _ in range(3)]
+        for number, enclave in enumerate(enclaves):
+            enclave.sendall(b'%d' % number)
+        other = self.dial(17, 8443)
+        self.assertRaises(TimeoutError, link.line, 0.3)
+        link.send(command='enclave', cid=16)
+        for number in range(3):
+            with link.connection(8443) as sock:
+                self.assertEqual(b'%d' % number, sock.recv(100))
+        self.assert_silent(other)
+
+    def test_gone_before_its_cid_is_known(self):
+        """What it has said is not lost."""
+        self.start()
+        link = self.link(8443)
+        enclave = self.dial(16, 8443)
+        enclave.sendall(b'last words')
+        enclave.close()
+        link.send(command='enclave', cid=16)
+        with link.connection(8443) as sock:
+            self.assertEqual(b'last words', sock.recv(100))
+            self.assertEqual(b'', sock.recv(100))
+
+    def test_unknown_cid(self):
+        self.start()
+        link = self.link(8443, cid=16)
+        begin = time.monotonic()
+        stranger = self.dial(99, 8443)
+        self.given(link, 16, 8443)
+        self.assert_closed(stranger)
+        self.assertGreater(time.monotonic() - begin, HOLD - 1)
+        self.assertIn('CID 99', self.log())
+        self.assertRaises(TimeoutError, link.line, 0.1)
+
+    def test_newest_link(self):
+        """A services process was started again, and the earlier one's link is still there."""
+        self.start()
+        older = self.link(8443, cid=16)
+        before = self.sockets()
+        newer = self.link(8443, cid=16)
+        newer.answer(newer.ask(1)) # it has been told its CID
+        self.given(newer, 16, 8443)
+        self.assertRaises(TimeoutError, older.line, 0.1)
+        newer.close()
+        wait_for(lambda: self.sockets() == before)
+        self.given(older, 16, 8443)
+
+    def test_busy(self):
+        self.start()
+        occupied = self.mock.occupy(9514)
+        self.open.append(occupied)
+        link = self.new_link()
+        link.send(command='serve', ports=[8443, 9514, 9515])
+        self.assertEqual({'event': 'port-busy', 'port': 9514, 'errno': errno.EADDRINUSE},
+                         link.line())
+        self.assertTrue(link.ended())
+        # nor are the others kept
+        wait_for(lambda: self.is_free(8443))
+        occupied.close()
+        self.link(8443, 9514, 9515)
+
+    def test_no_vsock(self):
+        self.mock.fault('vsock-bind', errno='EAFNOSUPPORT', times=1)
+        self.start()
+        link = self.new_link()
+        link.send(command='serve', ports=[8443])
+        self.assertEqual({'event': 'port-busy', 'port': 8443, 'errno': errno.EAFNOSUPPORT},
+                         link.line())
+        self.assertTrue(link.ended())
+
+    def test_heartbeat_is_left_to_others(self):
+        """A link does not make the broker have port 9000, not for a moment."""
+        self.start()
+        link = self.link(8443, cid=16)
+        time.sleep(2 * SETTLE)
+        self.assertTrue(self.is_free(PORT))
+        self.assertNotIn('port is ours', self.log())
+        self.assert_served()
+        wait_for(lambda: self.is_free(PORT))
+        self.given(link, 16, 8443)
+
+    def test_stays(self):
+        """The broker is there while there is a link, and ends when there is none."""
+        self.start()
+        link = self.link(8443, cid=16)
+        time.sleep(GRACE + 1) # nothing may happen in this time
+        self.given(link, 16, 8443)
+        link.close()
+        self.assertEqual(0, self.process.wait(GRACE + SHORT))
+
+    def test_nothing_to_serve(self):
+        """A link may be for connections with the enclave alone."""
+        self.start()
+        listener = self.mock.listen(16, 5000)
+        self.open.append(listener)
+        link = self.link(cid=16)
+        self.assertIsInstance(sock := link.answer(link.ask(5000)), socket.socket)
+        sock.close()
+
+    def test_connect(self):
+        self.start()
+        listener = self.mock.listen(16, 5000)
+        self.open.append(listener)
+        link = self.link(8443, cid=16)
+        sock = link.answer(link.ask(5000))
+        self.open.append(sock)
+        enclave, _ = listener.accept()
+        self.open.append(enclave)
+        sock.sendall(b'from the host')
+        self.assertEqual(b'from the host', enclave.recv(100))
+        enclave.sendall(b'from the enclave')
+        self.assertEqual(b'from the enclave', sock.recv(100))
+
+    def test_connect_straight_after(self):
+        """Nothing is lost of what is written as soon as there is a descriptor."""
+        self.start()
+        listener = self.mock.listen(16, 5000)
+        self.open.append(listener)
+        link = self.link(cid=16)
+        for number in range(300):
+            with link.answer(link.ask(5000)) as sock:
+                sock.sendall(b'%d' % number)
+            with listener.accept()[0] as enclave:
+                self.assertEqual(b'%d' % number, enclave.recv(100))
+                self.assertEqual(b'', enclave.recv(100))
+
+    def test_connect_refused(self):
+        self.start()
+        listener = self.mock.listen(17, 5000)
+        self.open.append(listener)
+        link = self.link(cid=16)
+        # another enclave's, and nobody's
+        for port in (5000, 5001):
+            self.assertEqual(errno.ECONNRESET, link.answer(link.ask(port)))
+
+    def test_connect_before_its_cid_is_known(self):
+        self.start()
+        link = self.link(8443)
+        self.assertEqual(errno.ENOTCONN, link.answer(link.ask(5000)))
+
+    def test_many_connections(self):
+        self.start()
+        link = self.link(8443, cid=16)
+        before = self.sockets()
+        enclaves = {}
+        for number in range(500):
+            enclave = self.dial(16, 8443)
+            enclave.sendall(b'%d' % number)
+            sock = link.connection(8443)
+            self.open.append(sock)
+            enclaves[sock] = (enclave, number)
+        for sock, (enclave, number) in enclaves.items():
+            self.assertEqual(b'%d' % number, sock.recv(100))
+            sock.sendall(b'%d' % number)
+            self.assertEqual(b'%d' % number, enclave.recv(100))
+        # nothing of them stays with the broker
+        self.assertLessEqual(self.sockets(), before)
+
+
+class HostileLinkTest(LinkCase):
+    """Nobody gets more than is due. (What is no good as a line: vsockdevicetest.py)"""
+
+    def test_not_understood(self):
+        self.start()
+        for data in (b'{"command": "serve", "ports": [8444]}\n', b'{"command": "enclave"}\n',
+                     b'{"command": "enclave", "cid": 17}\n', b'garbage\n', b'[]\n',
+                     b'{"command": "connect", "port": 1}\n', b'{"a": "' + b'x' * LINE_MAX):
+            with self.subTest(data[:50]):
+                link = self.link(8443, cid=16)
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                    link.raw(data)
+                self.assertTrue(link.ended())
+                wait_for(lambda: self.is_free(8443))
+        self.assertTrue(self.is_free(8444))
+        self.assert_served()
+
+    def test_bad_ports(self):
+        self.start()
+        for ports in ([PORT], [5, 5], [-1], [1 << 32], list(range(2000, 2065)), 'x', None):
+            with self.subTest(ports):
+                link = self.new_link()
+                link.send(command='serve', ports=ports)
+                self.assertTrue(link.ended())
+        self.assertTrue(self.is_free(2000))
+        self.link(*range(2000, 2064))
+
+    def test_helper_asks_for_ports(self):
+        """What has begun as a helper's connection gets no ports, and no other's connections."""
+        self.start()
+        for first in ({'command': 'heartbeat'}, {'command': 'expect', 'cid': 16}, None):
+            with self.subTest(first):
+                helper = self.helper()
+                if first:
+                    helper.send(**first)
+                helper.listening()
+                helper.send(command='serve', ports=[8443])
+                self.assertIsNone(helper.line())
+        self.assertTrue(self.is_free(8443))
+
+    def test_link_expects_a_heartbeat(self):
+        self.start()
+        helper = self.helper().listening()
+        link = self.link(8443, cid=16)
+        link.send(command='expect', cid=16)
+        link.send(command='heartbeat')
+        stranger = self.beat(16)
+        self.assert_silent(stranger)
+        self.assertRaises(TimeoutError, link.line, 0.1)
+        self.given(link, 16, 8443)
+        helper.close()
+
+    def test_does_not_read(self):
+        """Connections wait up to a limit, then they are refused; others are served."""
+        self.start()
+        deaf = self.link(8443, cid=16)
+        other = self.link(8443, cid=17)
+        before = self.sockets()
+        enclaves = [self.dial(16, 8443) for _ in range(600)]
+        self.given(other, 17, 8443)
+        self.assertLessEqual(self.sockets(), before + 64)
+        self.assert_closed(enclaves[-1])
+        taken = 0
+        with contextlib.suppress(TimeoutError):
+            while True:
+                deaf.line(0.5)
+                deaf.taken().close()
+                taken += 1
+        self.assertGreater(taken, 64)
+        self.given(deaf, 16, 8443)
+        self.assert_small()
+        self.assertLess(self.log().count('\n'), 60)
+
+    def test_unknown_enclaves_flood(self):
+        self.start()
+        link = self.link(8443, cid=16)
+        before = self.sockets()
+        for cid in range(100, 250):
+            self.dial(cid, 8443)
+        for _ in range(100):
+            self.dial(99, 8443)
+        self.given(link, 16, 8443)
+        self.assertLessEqual(self.sockets(), before + 64)
+        # those of one CID cost the others nothing
+        link.send(command='serve', ports=[1])
+        self.assertLess(self.log().count('\n'), 60)
+
+    def test_too_many_links(self):
+        self.start()
+        links = [self.link(8443, cid=100 + n) for n in range(64)]
+        late = self.new_link()
+        late.send(command='serve', ports=[8443])
+        self.assertTrue(late.ended())
+        self.given(links[-1], 163, 8443)
+        # helpers do not wait for them
+        self.assert_served()
+        before = self.sockets()
+        links.pop().close()
+        wait_for(lambda: self.sockets() < before)
+        self.given(self.link(8443, cid=16), 16, 8443)
+
+    def test_too_many_asked_for(self):
+        """Enclaves that do not answer, and a services process that does not give up"""
+        self.start()
+        link = self.link(cid=16)
+        link.socket.settimeout(0.2)
+        line = b''.join(b'{"command": "connect", "id": %d, "port": 5}\n' % n for n in range(1000))
+        with contextlib.suppress(TimeoutError):
+            for _ in range(100):
+                link.raw(line)
+        self.assert_served()
+        self.assert_small()
+
+    def test_links_that_come_and_go(self):
+        self.start()
+        keeper = self.link(8443, cid=16)
+        before = self.sockets()
+        for _ in range(200):
+            self.link(8443, 8444, cid=16).close()
+        wait_for(lambda: self.sockets() == before)
+        self.given(keeper, 16, 8443)
 
 
 class HostileTest(BrokerCase):

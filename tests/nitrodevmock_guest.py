@@ -95,10 +95,14 @@ def image_state(read, offset):
 
 
 def bind_port(sock, path):
-    """Binds a listener to @path, where an earlier one can have left its file behind."""
+    """
+    Binds a listener to @path, where an earlier one can have left its file behind, and connections
+    (state 3) that live on and have its name.
+    """
     if os.path.exists(path):
         with open('/proc/net/unix', encoding='utf-8', errors='replace') as table:
-            if any(line.rstrip('\n').endswith(' ' + path) for line in table):
+            if any(line.rstrip('\n').endswith(' ' + path) and line.split()[5] != '03'
+                   for line in table):
                 raise OSError(errno.EADDRINUSE, path)
         os.unlink(path)
     sock.bind(path)

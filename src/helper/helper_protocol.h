@@ -1,5 +1,5 @@
 /*
- * helper_protocol.h: the protocols between virtnitrod, libvirt_nitro and the heartbeat broker
+ * helper_protocol.h: the protocols between virtnitrod, libvirt_nitro and the host's vsock broker
  *
  * Copyright (C) 2026 The libvirt-nitro authors
  *
@@ -153,32 +153,42 @@
 #define NITRO_ERROR_INTERNAL "internal"
 
 /*
- * The heartbeat broker (libvirt_nitro --broker) inherits a listening UNIX stream socket, too
+ * The host's vsock broker (libvirt_nitro --broker) inherits a listening UNIX stream socket, too
  * (--listen-fd). The daemon connects, which does not wait for the broker, and passes the
- * connection to a helper (--broker-fd) that is to run an enclave on the device. Lines are as
- * above.
+ * connection to a helper (--broker-fd) that is to run an enclave on the device, or to a services
+ * process, as its link. Lines are as above.
  *
- * Broker to client, the greeting, then at once and with every change how it is with port 9000
- * of the host's vsock, which the broker has, or tries to get, while it has any client:
+ * Broker to client, the greeting. An older broker has no "services", and cannot have links:
  *
- *   {"libvirt-nitro-broker": {"protocol": 1}}
+ *   {"libvirt-nitro-broker": {"protocol": 1, "services": 1}}
+ *
+ * A connection whose first line is "serve" is a link; src/services/services_protocol.h has what
+ * follows. All others are helpers', and none of these becomes a link any more. So the daemon says
+ * before it passes a connection to a helper, which must not ask for ports (an older broker ignores
+ * it; without it the client is taken for a helper's after a moment):
+ *
+ *   {"command": "heartbeat"}
+ *
+ * Broker to helper, at once and with every change, how it is with port 9000 of the host's vsock,
+ * which the broker has, or tries to get, while it has any helper:
+ *
  *   {"event": "port-busy", "errno": 98}
  *   {"event": "listening"}
  *
- * Client to broker, after NE_START_ENCLAVE, as only then the CID is known for sure; the port
+ * Helper to broker, after NE_START_ENCLAVE, as only then the CID is known for sure; the port
  * must be "listening" before. A heartbeat that came before this command is held for some
- * seconds. "timeout" is how many seconds the client waits; older helpers do not tell, and
+ * seconds. "timeout" is how many seconds the helper waits; older helpers do not tell, and
  * have a day:
  *
  *   {"command": "expect", "cid": 16, "timeout": 180}
  *
- * Broker to client, once for each such command, when the enclave has sent its heartbeat. It
+ * Broker to helper, once for each such command, when the enclave has sent its heartbeat. It
  * has been answered, unless there is a "reason", one sentence that says what is wrong with it:
  *
  *   {"event": "heartbeat", "cid": 16}
  *   {"event": "heartbeat", "cid": 16, "reason": "..."}
  *
- * The broker closes the connection of a client that it does not understand, and of one that
+ * The broker closes the connection of a client that it does not understand, and of a helper that
  * is still there when its time is over. Members, events and commands that are not known are
  * ignored. It ends soon after its last client; a connection that was made before is served.
  */
@@ -187,6 +197,10 @@
 
 #define NITRO_BROKER_GREETING "libvirt-nitro-broker"
 
+/* "services" of the greeting */
+#define NITRO_BROKER_SERVICES_VERSION 1
+
+#define NITRO_BROKER_COMMAND_HEARTBEAT "heartbeat"
 #define NITRO_BROKER_COMMAND_EXPECT "expect"
 
 #define NITRO_BROKER_EVENT_LISTENING "listening"

@@ -195,11 +195,23 @@ def qmps():
 
 
 def brokers():
-    """What helpers say to the broker, each line behind a step; 0xc8: the port is ours"""
+    """
+    What helpers and services processes say to the broker, each line behind a step; 0xc8: the
+    heartbeat's port is ours, 0xf0 and more: an enclave connects
+    """
     expect = b'{"command": "expect", "cid": 5}\n'
     yield b'\0' + expect + b'\xc8\xd1\1' + expect + b'\xe1\xa0\xa1'
     yield b'\0' + expect + b'\1{"command": "x"}\n\2{"command": "expect", "cid": 3}\n\3x\n\xc8'
     yield b'\x80' + expect + b'\0' + expect + b'\xc0\xd1\xa0\0\n'
+    serve = b'{"command": "serve", "ports": [8443, 9514]}\n'
+    enclave = b'{"command": "enclave", "cid": 5}\n'
+    connect = b'{"command": "connect", "id": 1, "port": 5000}\n'
+    yield b'\0' + serve + b'\xf1\0' + enclave + b'\xf1\xf2\0' + connect + b'\1' + serve + \
+        b'\xa0\xf1'
+    yield b'\0' + serve + b'\1' + serve + b'\0' + enclave + b'\1' + enclave + b'\xf1\xa1\xf1\0' + \
+        serve
+    yield b'\0{"command": "serve", "ports": [15]}\n\1' + serve + b'\0' + connect + b'\1' + \
+        enclave + expect
 
 
 def connects():

@@ -1,13 +1,14 @@
 /*
- * broker.c: the heartbeat broker, one process for all enclaves of a host that start
+ * broker.c: the host's vsock broker, one process for all enclaves of a host
  *
  * Copyright (C) 2026 The libvirt-nitro authors
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Flow: helper -> brokerOnClient() -> "expect" -> its CID is noted; enclave ->
- * heartbeat_port.c -> brokerOnHeartbeat() -> the helpers that expect this CID. The port is
- * opened with the first client and closed with the last one.
+ * Flow: brokerOnClient() -> what the first line is, or that there is none for a moment, decides
+ * whose connection it is. A helper's: "expect" -> its CID is noted; enclave -> heartbeat_port.c ->
+ * brokerOnHeartbeat() -> the helpers that expect this CID. The heartbeat's port is opened with the
+ * first helper and closed with the last one. A services process's ("serve"): vsock_ports.c.
  *
  * The end: brokerOnIdle(), when there has been no client for a while -> brokerRetire(), from
  * which on nobody can connect -> whoever was quicker is served -> brokerOnIdle() again. So no
@@ -19,7 +20,6 @@
 #include <poll.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/socket.h>
 
 #include <linux/vm_sockets.h>
 
@@ -30,39 +30,57 @@
 #include "common/listener.h"
 #include "common/log.h"
 #include "common/signals.h"
+#include "link/vsock_ports.h"
 #include "sandbox/sandbox.h"
 #include "nitro_limits.h"
 
-/* More than any host has enclaves; who comes later waits in the socket. */
+/*
+ * More than any host has enclaves; who comes later waits in the socket. A link that is one too many
+ * is closed: it would wait for ever.
+ */
 #define BROKER_CLIENTS_MAX 64
+#define BROKER_LINKS_MAX 64
 
 /*
- * How long a client may keep the port, in seconds: until it expects a heartbeat, for an image
+ * How long it may take until a client has said its first word, in milliseconds. Who says nothing
+ * is a helper, and has the heartbeat's port opened, which must not be for a services process.
+ */
+#define BROKER_SETTLE_MS 50
+
+/*
+ * How long a helper may keep the heartbeat's port, in seconds: until it expects one, for an image
  * is loaded and the hypervisor asked meanwhile; and then for the time that it has told, or
- * would have at most, and a little more, as it leaves by itself. A client that is stopped, or
+ * would have at most, and a little more, as it leaves by itself. A helper that is stopped, or
  * hangs, would keep the port from all others on this host.
  */
 #define BROKER_SETUP_SECONDS 3600
 #define BROKER_EXTRA_SECONDS 10
-
-/* Lower ones mean hypervisor, local, host and parent. */
-#define BROKER_CID_MIN 4
 
 typedef struct {
     GMainLoop *loop;
     int fd;
     Listener *listener;
     GPtrArray *clients; /* of BrokerClient */
-    HeartbeatPort *port; /* NULL: there is no client */
+    VsockPorts *vsockPorts;
+    HeartbeatPort *port; /* NULL: there is no helper */
     int portError;       /* of the port; -1: not known yet */
     guint idle;          /* the timer until the end, without a client */
     bool retired;        /* nobody can connect any more */
     LogLimit logLimit;
 } Broker;
 
+typedef enum {
+    BROKER_CLIENT_NEW,
+    BROKER_CLIENT_HELPER,
+    BROKER_CLIENT_LINK,
+} BrokerClientKind;
+
 typedef struct {
     Broker *broker;
     JsonStream *stream;
+    BrokerClientKind kind;
+    guint settle;         /* the timer of a new one */
+    VsockPortsLink *link; /* of a link */
     bool expects;
     uint32_t cid; /* that it expects */
     guint timer;  /* the end of its time; 0: the port is not ours yet */
@@ -74,9 +92,22 @@ brokerClientFree(void *opaque)
 {
     BrokerClient *client = opaque;
 
+    g_clear_handle_id(&client->settle, g_source_remove);
     g_clear_handle_id(&client->timer, g_source_remove);
+    vsockPortsLinkFree(client->link);
     jsonStreamFree(client->stream);
     g_free(client);
+}
+
+static guint
+brokerCount(const Broker *broker, BrokerClientKind kind)
+{
+    guint count = 0;
+    guint i;
+
+    for (i = 0; i < broker->clients->len; i++)
+        count += ((const BrokerClient *)g_ptr_array_index(broker->clients, i))->kind == kind;
+    return count;
 }
 
 /* The file of the socket is the daemon's to remove: this process can reach none. */
@@ -180,6 +211,8 @@ brokerOnState(int err, void *opaque)
     for (i = 0; i < broker->clients->len; i++) {
         BrokerClient *client = g_ptr_array_index(broker->clients, i);
 
+        if (client->kind != BROKER_CLIENT_HELPER)
+            continue;
         brokerSendState(client);
         if (err == 0)
             brokerSetTime(client, BROKER_SETUP_SECONDS);
@@ -230,6 +263,23 @@ static const HeartbeatPortEvents brokerPortEvents = {
     .heartbeat = brokerOnHeartbeat,
 };
 
+/* A helper has come or gone. */
+static void
+brokerUpdatePort(Broker *broker)
+{
+    bool wanted = brokerCount(broker, BROKER_CLIENT_HELPER) > 0;
+
+    if (wanted && broker->port) {
+        heartbeatPortUpdate(broker->port);
+    } else if (wanted) {
+        broker->port = heartbeatPortNew(&brokerPortEvents, broker);
+    } else if (broker->port) {
+        logInfo("No enclave starts any more: the heartbeat's port is left to others");
+        g_clear_pointer(&broker->port, heartbeatPortFree);
+        broker->portError = -1;
+    }
+}
+
 static void
 brokerOnClosed(JsonStream *stream G_GNUC_UNUSED, void *opaque)
 {
@@ -238,14 +288,17 @@ brokerOnClosed(JsonStream *stream G_GNUC_UNUSED, void *opaque)
 
     g_ptr_array_remove_fast(broker->clients, client);
     listenerSetPaused(broker->listener, false);
-    if (broker->clients->len > 0) {
-        heartbeatPortUpdate(broker->port);
-        return;
-    }
-    logInfo("No enclave starts any more: the heartbeat's port is left to others");
-    g_clear_pointer(&broker->port, heartbeatPortFree);
-    broker->portError = -1;
-    brokerArmIdle(broker);
+    brokerUpdatePort(broker);
+    if (broker->clients->len == 0)
+        brokerArmIdle(broker);
+}
+
+/* Closes the connection of @client, which is freed, at once. */
+static void
+brokerDrop(BrokerClient *client, const char *reason)
+{
+    logLimited(&client->broker->logLimit, "A client is dropped: %s", reason);
+    brokerOnClosed(client->stream, client);
 }
 
 static gboolean
@@ -253,10 +306,56 @@ brokerOnTime(gpointer opaque)
 {
     BrokerClient *client = opaque;
 
-    logLimited(&client->broker->logLimit, "A client is dropped: its time is over");
     client->timer = 0;
-    brokerOnClosed(client->stream, client);
+    brokerDrop(client, "its time is over");
     return G_SOURCE_REMOVE;
+}
+
+/* @client is a helper, and told how it is with the port. */
+static void
+brokerSettle(BrokerClient *client)
+{
+    Broker *broker = client->broker;
+
+    g_clear_handle_id(&client->settle, g_source_remove);
+    client->kind = BROKER_CLIENT_HELPER;
+    brokerSendState(client);
+    if (broker->portError == 0)
+        brokerSetTime(client, BROKER_SETUP_SECONDS);
+    brokerUpdatePort(broker);
+}
+
+static gboolean
+brokerOnSettle(gpointer opaque)
+{
+    BrokerClient *client = opaque;
+
+    client->settle = 0;
+    brokerSettle(client);
+    return G_SOURCE_REMOVE;
+}
+
+/* @client is a link, from this line on. */
+static void
+brokerLink(BrokerClient *client)
+{
+    Broker *broker = client->broker;
+
+    g_clear_handle_id(&client->settle, g_source_remove);
+    client->kind = BROKER_CLIENT_LINK;
+    client->link = vsockPortsLinkNew(broker->vsockPorts, client->stream);
+    listenerSetPaused(broker->listener, false);
+}
+
+/* What the daemon has said before it got the connection, and what the services process says */
+static void
+brokerOnLinkLine(BrokerClient *client, JsonObject *request)
+{
+    const char *error = "there are too many links";
+
+    if (brokerCount(client->broker, BROKER_CLIENT_LINK) > BROKER_LINKS_MAX ||
+        vsockPortsLinkOnRequest(client->link, request, &error) < 0)
+        brokerDrop(client, error);
 }
 
 /* The heartbeat of @cid is waited for as long as @request, or the longest wait, says. */
@@ -278,35 +377,49 @@ brokerExpect(BrokerClient *client, uint32_t cid, JsonObject *request)
 }
 
 static void
-brokerOnLine(JsonStream *stream, const char *line, size_t len, void *opaque)
+brokerOnHelperLine(BrokerClient *client, JsonObject *request)
 {
-    BrokerClient *client = opaque;
-    g_autofree char *error = NULL;
-    g_autoptr(GHashTable) request = jsonParse(line, len, &error);
     int64_t cid;
 
-    if (!request) {
-        logLimited(&client->broker->logLimit, "A client is dropped: %s", error);
-        jsonStreamEnd(stream);
+    if (linkIsServe(request)) {
+        brokerDrop(client, "it is to serve ports, which it has not begun with");
         return;
     }
     if (g_strcmp0(jsonGetString(request, "command"), NITRO_BROKER_COMMAND_EXPECT) != 0)
         return;
-    if (!jsonGetInteger(request, "cid", &cid) || cid < BROKER_CID_MIN || cid >= VMADDR_CID_ANY) {
-        logLimited(&client->broker->logLimit,
-                   "A client is dropped: no enclave has the CID that it expects");
-        jsonStreamEnd(stream);
+    if (!jsonGetInteger(request, "cid", &cid) || cid < NITRO_CID_MIN || cid >= VMADDR_CID_ANY) {
+        brokerDrop(client, "no enclave has the CID that it expects");
         return;
     }
     brokerExpect(client, (uint32_t)cid, request);
 }
 
 static void
-brokerOnTooLong(JsonStream *stream G_GNUC_UNUSED, void *opaque)
+brokerOnLine(JsonStream *stream G_GNUC_UNUSED, const char *line, size_t len, void *opaque)
 {
     BrokerClient *client = opaque;
+    g_autofree char *error = NULL;
+    g_autoptr(GHashTable) request = jsonParse(line, len, &error);
 
-    logLimited(&client->broker->logLimit, "A client is dropped: its line is too long");
+    if (!request) {
+        brokerDrop(client, error);
+        return;
+    }
+    if (client->kind == BROKER_CLIENT_NEW && linkIsServe(request))
+        brokerLink(client);
+    else if (client->kind == BROKER_CLIENT_NEW)
+        brokerSettle(client);
+
+    if (client->kind == BROKER_CLIENT_LINK)
+        brokerOnLinkLine(client, request);
+    else
+        brokerOnHelperLine(client, request);
+}
+
+static void
+brokerOnTooLong(JsonStream *stream G_GNUC_UNUSED, void *opaque)
+{
+    brokerDrop(opaque, "its line is too long");
 }
 
 static const JsonStreamEvents brokerStreamEvents = {
@@ -322,6 +435,7 @@ brokerGreet(BrokerClient *client)
 
     jsonBeginObject(greeting, NITRO_BROKER_GREETING);
     jsonAddInteger(greeting, "protocol", NITRO_BROKER_PROTOCOL_VERSION);
+    jsonAddInteger(greeting, "services", NITRO_BROKER_SERVICES_VERSION);
     jsonEndObject(greeting);
     brokerSend(client, greeting);
 }
@@ -335,19 +449,14 @@ brokerOnClient(int fd, void *opaque)
     client = g_new0(BrokerClient, 1);
     client->broker = broker;
     client->stream = jsonStreamNew(fd, &brokerStreamEvents, client);
+    client->settle = g_timeout_add(BROKER_SETTLE_MS, brokerOnSettle, client);
     brokerGreet(client);
-    brokerSendState(client);
-    if (broker->portError == 0)
-        brokerSetTime(client, BROKER_SETUP_SECONDS);
     g_ptr_array_add(broker->clients, client);
-    if (broker->clients->len == BROKER_CLIENTS_MAX) {
+    if (broker->clients->len - brokerCount(broker, BROKER_CLIENT_LINK) >= BROKER_CLIENTS_MAX) {
         logLimited(&broker->logLimit, "There are %d clients: others wait", BROKER_CLIENTS_MAX);
         listenerSetPaused(broker->listener, true);
     }
-
     g_clear_handle_id(&broker->idle, g_source_remove);
-    if (!broker->port)
-        broker->port = heartbeatPortNew(&brokerPortEvents, broker);
 }
 
 int
@@ -360,6 +469,7 @@ brokerRun(int listenFd, Failure *failure)
         return -1;
     broker.loop = g_main_loop_new(NULL, FALSE);
     broker.clients = g_ptr_array_new_with_free_func(brokerClientFree);
+    broker.vsockPorts = vsockPortsNew();
     brokerArmIdle(&broker);
     broker.listener = listenerNew(listenFd, "A client", brokerOnClient, &broker);
 
@@ -372,6 +482,7 @@ brokerRun(int listenFd, Failure *failure)
     listenerFree(broker.listener);
     heartbeatPortFree(broker.port);
     g_ptr_array_unref(broker.clients);
+    vsockPortsFree(broker.vsockPorts);
     g_main_loop_unref(broker.loop);
     return rc;
 }
