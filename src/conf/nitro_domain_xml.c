@@ -15,6 +15,7 @@
 #include "nitro_domain_conf.h"
 #include "nitro_domain_validate.h"
 #include "nitro_domain_xml.h"
+#include "services_protocol.h"
 #include "virerror.h"
 #include "virstring.h"
 #include "viruuid.h"
@@ -192,6 +193,25 @@ nitroDomainXmlCheckDevices(nitroDomainXml *doc)
 }
 
 
+/*
+ * Each channel may name a controller of its own, which libvirt looks for among all that it has added
+ * for those before.
+ */
+static int
+nitroDomainXmlCheckChannels(nitroDomainXml *doc)
+{
+    g_autofree char *path = g_strdup_printf("./devices/channel[%d]", NITRO_SERVICES_MAX + 1);
+
+    if (!virXPathNode(path, doc->ctxt))
+        return 0;
+
+    virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                   _("more than %d elements <channel> are not supported: an enclave can have %d services"),
+                   NITRO_SERVICES_MAX, NITRO_SERVICES_MAX);
+    return -1;
+}
+
+
 /* Each of the cells gets a table of the distances to all of them. */
 static int
 nitroDomainXmlCheckCells(nitroDomainXml *doc)
@@ -210,6 +230,7 @@ nitroDomainXmlParse(nitroDomainXml *doc,
     if (nitroDomainXmlCheckVcpus(doc) < 0 ||
         nitroDomainXmlCheckIOThreads(doc) < 0 ||
         nitroDomainXmlCheckDevices(doc) < 0 ||
+        nitroDomainXmlCheckChannels(doc) < 0 ||
         nitroDomainXmlCheckCells(doc) < 0)
         return NULL;
 

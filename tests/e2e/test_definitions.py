@@ -207,6 +207,14 @@ class DefinitionsTest(EnclaveTest):
         with contextlib.closing(socket.socket(socket.AF_UNIX)) as server:
             server.bind(path)
 
+    def test_many_channels(self):
+        """libvirt looks for a controller of each among those of all: too many are not parsed"""
+        channels = "".join(f"<channel type='unix'><target type='virtio' name='vsock.{i}'/>"
+                           f"<address type='virtio-serial' controller='{i}'/></channel>"
+                           for i in range(1, 20001))
+        with self.refused(libvirt.VIR_ERR_CONFIG_UNSUPPORTED, "more than 64", "<channel>"):
+            self.conn.defineXML(domain_xml("many", devices=channels))
+
     def test_long_names(self):
         """any name starts, and its enclave can be reached"""
         for name in ("\u98db" * 15, "\U0001f600" * 20, "\u0436" * 20, "a" * 247,
