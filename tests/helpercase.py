@@ -71,7 +71,7 @@ class Client:
     def raw(self, data):
         self.socket.sendall(data)
 
-    def receive(self):
+    def receive_bytes(self):
         return self.socket.recv(65536)
 
     def line(self, timeout=SHORT):
@@ -79,7 +79,7 @@ class Client:
         self.socket.settimeout(timeout)
         while b'\n' not in self.buffer:
             try:
-                data = self.receive()
+                data = self.receive_bytes()
             except ConnectionResetError:
                 data = b''
             if not data:

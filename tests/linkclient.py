@@ -25,7 +25,7 @@ class Link(helpercase.Client):
         self.fds.clear()
         super().close()
 
-    def receive(self):
+    def receive_bytes(self):
         data, fds, flags, _ = socket.recv_fds(self.socket, 65536, 8)
         assert not flags & socket.MSG_CTRUNC
         self.fds += fds
