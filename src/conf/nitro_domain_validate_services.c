@@ -270,6 +270,15 @@ nitroDomainServiceIsSingle(nitroServiceType type)
 }
 
 
+/* The host connects to the enclave for both: the health is that of what the inbound one leads to. */
+static bool
+nitroDomainServicesCanShare(nitroServiceType a,
+                            nitroServiceType b)
+{
+    return a != b && !nitroServiceIsServed(a) && !nitroServiceIsServed(b);
+}
+
+
 /* @services: all up to the one at @pos, which is checked */
 static int
 nitroDomainServiceValidate(const nitroServiceDef *services,
@@ -287,7 +296,8 @@ nitroDomainServiceValidate(const nitroServiceDef *services,
     }
 
     for (i = 0; i < pos; i++) {
-        if (services[i].port == service->port) {
+        if (services[i].port == service->port &&
+            !nitroDomainServicesCanShare(services[i].type, service->type)) {
             virReportError(VIR_ERR_XML_ERROR,
                            _("services '%s' and '%s' have the vsock port %u both: each needs one of its own"),
                            nitroServiceTypeToString(services[i].type), type, service->port);
