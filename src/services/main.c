@@ -127,8 +127,7 @@ mainRun(const ServicesOptions *options)
 int
 main(int argc, char **argv)
 {
-    /* Not freed: threads that look names up may still be there at the end. */
-    static ServicesOptions *options;
+    g_autoptr(ServicesOptions) options = NULL;
     g_autofree char *error = NULL;
     g_auto(Failure) failure = {0};
 

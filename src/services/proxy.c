@@ -233,8 +233,8 @@ proxyOnReady(PollerWatch *watch, uint32_t events G_GNUC_UNUSED)
     if (!proxy->input)
         return;
     g_byte_array_append(proxy->input, buf, n);
-    /* Nothing that is no line's end makes more of a request than it was. */
-    if (memchr(buf, '\n', n) || proxy->input->len == PROXY_REQUEST_MAX)
+    /* Nothing but the end of a line, and what is in none, makes more of a request than it was. */
+    if (memchr(buf, '\n', n) || memchr(buf, '\0', n) || proxy->input->len == PROXY_REQUEST_MAX)
         proxyParse(proxy);
 }
 

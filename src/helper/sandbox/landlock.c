@@ -31,7 +31,15 @@
 #define LANDLOCK_SCOPE_OUTSIDE 0x3u /* abstract UNIX sockets and signals */
 
 #define LANDLOCK_READ (LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_READ_FILE)
+#define LANDLOCK_LIST (LANDLOCK_ACCESS_FS_READ_DIR | LANDLOCK_ACCESS_FS_READ_FILE)
 #define LANDLOCK_WRITE (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE | 1ULL << 15)
+
+/* Where AddressSanitizer finds what it looks for leaks in; in builds for tests only */
+#ifdef __SANITIZE_ADDRESS__
+# define LANDLOCK_SANITIZER "/proc"
+#else
+# define LANDLOCK_SANITIZER NULL
+#endif
 
 /* The kernel's struct as of version 6; an older kernel takes what it does not know as long as it is 0. */
 typedef struct {
@@ -79,10 +87,13 @@ landlockAllow(int ruleset, const char *path, uint64_t rights)
     return rc < 0 ? -1 : 0;
 }
 
-/* As @attr says, but for reading with @rights what is at @read, and writing @write (NULL: none) */
+/*
+ * As @attr says, but for reading with @rights what is at @read, writing @write (NULL: none), and
+ * reading all that is in the directory @whole (NULL: none)
+ */
 static int
 landlockApply(const LandlockRuleset *attr, const char *const *read, uint64_t rights,
-              const char *write)
+              const char *write, const char *whole)
 {
     int ruleset = syscall(SYS_landlock_create_ruleset, attr, sizeof(*attr), 0);
     int rc = 0;
@@ -95,6 +106,8 @@ landlockApply(const LandlockRuleset *attr, const char *const *read, uint64_t rig
         rc = landlockAllow(ruleset, *read, rights);
     if (rc == 0 && write)
         rc = landlockAllow(ruleset, write, LANDLOCK_WRITE & attr->files);
+    if (rc == 0 && whole)
+        rc = landlockAllow(ruleset, whole, LANDLOCK_LIST);
     if (rc == 0)
         rc = syscall(SYS_landlock_restrict_self, ruleset, 0);
     err = errno;
@@ -120,7 +133,7 @@ landlockRestrict(const char *const *read, const char *write)
     int version = landlockVersion();
     LandlockRuleset attr = landlockRuleset(version, LANDLOCK_NET_TCP);
 
-    return version <= 0 ? -1 : landlockApply(&attr, read, LANDLOCK_READ, write);
+    return version <= 0 ? -1 : landlockApply(&attr, read, LANDLOCK_READ, write, NULL);
 }
 
 int
@@ -129,5 +142,6 @@ landlockRestrictFiles(const char *const *read)
     int version = landlockVersion();
     LandlockRuleset attr = landlockRuleset(version, LANDLOCK_NET_BIND);
 
-    return version <= 0 ? -1 : landlockApply(&attr, read, LANDLOCK_ACCESS_FS_READ_FILE, NULL);
+    return version <= 0 ? -1 : landlockApply(&attr, read, LANDLOCK_ACCESS_FS_READ_FILE, NULL,
+                                             LANDLOCK_SANITIZER);
 }
