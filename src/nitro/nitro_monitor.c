@@ -5,7 +5,7 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The event loop's thread reads: bytes -> lines -> messages (nitro_monitor_message.c), of
+ * The event loop's thread reads: lines (nitro_wire.c) -> messages (nitro_monitor_message.c), of
  * which events go to the callback and replies to the thread that waits for them. Any other
  * thread writes commands. The helper is not trusted: it holds a guest at bay. With its first
  * word that breaks the protocol the connection is over.
@@ -13,20 +13,17 @@
 
 #include <config.h>
 
-#include <sys/socket.h>
-#include <unistd.h>
-
 #include "helper_protocol.h"
 #include "nitro_monitor.h"
 #include "nitro_socket.h"
 #include "nitro_wait.h"
+#include "nitro_wire.h"
 #include "virerror.h"
 #include "virevent.h"
 #include "virfile.h"
 #include "virjson.h"
 #include "virlog.h"
 #include "virthread.h"
-#include "virutil.h"
 
 #define VIR_FROM_THIS VIR_FROM_NITRO
 
@@ -35,27 +32,17 @@ VIR_LOG_INIT("nitro.nitro_monitor");
 /* ms: how long a helper may keep the connection after it has said that its enclave has ended */
 #define NITRO_MONITOR_END_TIMEOUT 10000
 
-/* Bytes that are read at a time, so that others get their turn */
-#define NITRO_MONITOR_READ_MAX 4096
-
 /* ms: how long a helper is left alone that has not measured its image yet */
 #define NITRO_MONITOR_MEASURE_PAUSE 50
 
-/* ms: until it is read again what could not be read */
-#define NITRO_MONITOR_READ_PAUSE 100
-
 struct _nitroMonitor {
-    virObjectLockable parent;
+    nitroWire parent;
 
-    int fd;    /* -1 when closed */
-    int watch; /* -1 when none */
     int timer; /* for the end of a connection that is over; -1 when none */
-    virCond cond;
 
     char *name; /* of the domain */
 
     /* The event loop's thread only: */
-    GString *input; /* received, not yet a whole line */
     nitroMonitorTalk talk;
 
     nitroMonitorCallback callback;
@@ -63,10 +50,6 @@ struct _nitroMonitor {
     virFreeCallback freecb;
 
     nitroMonitorEnclave enclave; /* as it was at the beginning */
-    bool gone; /* the helper has closed the connection, or broken the protocol */
-    int lastId;
-    int waitId;          /* the command that a thread waits for; 0: none */
-    virJSONValue *reply; /* to waitId */
 };
 
 static virClass *nitroMonitorClass;
@@ -76,11 +59,7 @@ nitroMonitorDispose(void *obj)
 {
     nitroMonitor *mon = obj;
 
-    VIR_FORCE_CLOSE(mon->fd);
-    virCondDestroy(&mon->cond);
-    g_string_free(mon->input, TRUE);
     g_free(mon->name);
-    virJSONValueFree(mon->reply);
     if (mon->freecb)
         mon->freecb(mon->opaque);
 }
@@ -89,7 +68,7 @@ nitroMonitorDispose(void *obj)
 static int
 nitroMonitorOnceInit(void)
 {
-    if (!VIR_CLASS_NEW(nitroMonitor, virClassForObjectLockable()))
+    if (!VIR_CLASS_NEW(nitroMonitor, virClassForNitroWire()))
         return -1;
     return 0;
 }
@@ -124,17 +103,11 @@ nitroMonitorEmit(nitroMonitor *mon,
  * nitroMonitorIsGone() is true, for who was not ready to be told.
  */
 static void
-nitroMonitorEnd(nitroMonitor *mon)
+nitroMonitorOnEnd(nitroWire *wire)
 {
     const nitroMonitorEvent end = { .name = NULL };
 
-    VIR_WITH_OBJECT_LOCK_GUARD(mon) {
-        if (mon->gone)
-            return;
-        mon->gone = true;
-        virCondBroadcast(&mon->cond);
-    }
-    nitroMonitorEmit(mon, &end);
+    nitroMonitorEmit((nitroMonitor *) wire, &end);
 }
 
 
@@ -175,7 +148,7 @@ nitroMonitorOnEndTimer(int timer,
         virObjectRef(mon);
     }
     VIR_WARN("The helper of domain '%s' has told its end, but keeps the connection", mon->name);
-    nitroMonitorEnd(mon);
+    nitroWireEnd(&mon->parent);
     virObjectUnref(mon);
 }
 
@@ -186,7 +159,7 @@ nitroMonitorAwaitEnd(nitroMonitor *mon)
 {
     VIR_LOCK_GUARD lock = virObjectLockGuard(mon);
 
-    if (mon->watch < 0 || mon->timer >= 0)
+    if (mon->parent.watch < 0 || mon->timer >= 0)
         return;
     virObjectRef(mon);
     mon->timer = virEventAddTimeout(NITRO_MONITOR_END_TIMEOUT, nitroMonitorOnEndTimer,
@@ -196,32 +169,17 @@ nitroMonitorAwaitEnd(nitroMonitor *mon)
 }
 
 
-/* A reply that nobody waits for any more is dropped. */
-static void
-nitroMonitorHandleReply(nitroMonitor *mon,
-                        nitroMonitorMessage *message)
-{
-    VIR_LOCK_GUARD lock = virObjectLockGuard(mon);
-
-    if (mon->waitId == 0 || message->id != mon->waitId)
-        return;
-    mon->reply = g_steal_pointer(&message->reply);
-    virCondBroadcast(&mon->cond);
-}
-
-
-/* Returns 0, or -1 when the helper does not keep to the protocol. */
 static int
-nitroMonitorHandleLine(nitroMonitor *mon,
-                       const char *line,
-                       size_t len)
+nitroMonitorHear(nitroWire *wire,
+                 const char *line,
+                 size_t len,
+                 int lastCommand,
+                 int *id,
+                 virJSONValue **reply)
 {
+    nitroMonitor *mon = (nitroMonitor *) wire;
     g_auto(nitroMonitorMessage) message = { 0 };
     g_autofree char *why = NULL;
-    int lastCommand = 0;
-
-    VIR_WITH_OBJECT_LOCK_GUARD(mon)
-        lastCommand = mon->lastId;
 
     if (nitroMonitorTalkHear(&mon->talk, line, len, lastCommand, &message, &why) < 0) {
         nitroMonitorBreak(mon, why);
@@ -229,7 +187,8 @@ nitroMonitorHandleLine(nitroMonitor *mon,
     }
 
     if (message.type == NITRO_MONITOR_MESSAGE_REPLY) {
-        nitroMonitorHandleReply(mon, &message);
+        *id = message.id;
+        *reply = g_steal_pointer(&message.reply);
     } else if (message.type == NITRO_MONITOR_MESSAGE_EVENT) {
         nitroMonitorEmit(mon, &message.event);
         if (nitroMonitorTalkIsOver(&mon->talk))
@@ -239,101 +198,31 @@ nitroMonitorHandleLine(nitroMonitor *mon,
 }
 
 
-/* The time of a pause is over. */
 static void
-nitroMonitorResume(int timer,
-                   void *opaque)
+nitroMonitorOnTooLong(nitroWire *wire)
 {
-    nitroMonitor *mon = opaque;
+    g_autofree char *why = g_strdup_printf(_("it has sent a line of more than %d bytes"),
+                                           NITRO_PROTOCOL_LINE_MAX);
 
-    VIR_WITH_OBJECT_LOCK_GUARD(mon) {
-        if (mon->watch >= 0 && !mon->gone)
-            virEventUpdateHandle(mon->watch, VIR_EVENT_HANDLE_READABLE);
-    }
-    virEventRemoveTimeout(timer);
-}
-
-
-/* What cannot be read now, as the host is short of something, is read later. errno is set. */
-static void
-nitroMonitorPause(nitroMonitor *mon)
-{
-    VIR_WARN("Unable to read what the helper of domain '%s' says: %s", mon->name, g_strerror(errno));
-    if (virEventAddTimeout(NITRO_MONITOR_READ_PAUSE, nitroMonitorResume,
-                           virObjectRef(mon), virObjectUnref) < 0)
-        virObjectUnref(mon);
-    else
-        virEventUpdateHandle(mon->watch, 0);
-}
-
-
-/* Returns 0, or -1 at the end of the connection. */
-static int
-nitroMonitorRead(nitroMonitor *mon,
-                 int fd)
-{
-    char buf[NITRO_MONITOR_READ_MAX];
-    ssize_t got;
-    const char *line;
-    const char *newline;
-
-    if ((got = recv(fd, buf, sizeof(buf), MSG_DONTWAIT)) < 0) {
-        if (errno == ECONNRESET)
-            return -1;
-        /* Any other error is one of this host, and says nothing of the helper. */
-        if (errno != EAGAIN && errno != EINTR)
-            nitroMonitorPause(mon);
-        return 0;
-    }
-    if (got == 0)
-        return -1;
-
-    g_string_append_len(mon->input, buf, got);
-    line = mon->input->str;
-
-    while ((newline = memchr(line, '\n', mon->input->str + mon->input->len - line))) {
-        if (nitroMonitorHandleLine(mon, line, newline - line) < 0)
-            return -1;
-        line = newline + 1;
-    }
-    g_string_erase(mon->input, 0, line - mon->input->str);
-
-    if (mon->input->len >= NITRO_PROTOCOL_LINE_MAX) {
-        g_autofree char *why = g_strdup_printf(_("it has sent a line of more than %d bytes"),
-                                               NITRO_PROTOCOL_LINE_MAX);
-
-        nitroMonitorBreak(mon, why);
-        return -1;
-    }
-    return 0;
+    nitroMonitorBreak((nitroMonitor *) wire, why);
 }
 
 
 static void
-nitroMonitorIO(int watch,
-               int fd,
-               int events,
-               void *opaque)
+nitroMonitorOnPause(nitroWire *wire,
+                    int err)
 {
-    nitroMonitor *mon = opaque;
-    int rc = -1;
-
-    VIR_WITH_OBJECT_LOCK_GUARD(mon) {
-        if (mon->watch != watch)
-            return;
-        virObjectRef(mon);
-    }
-
-    /* What was sent before the helper closed the connection is read first. */
-    if (events & (VIR_EVENT_HANDLE_READABLE | VIR_EVENT_HANDLE_HANGUP))
-        rc = nitroMonitorRead(mon, fd);
-
-    if (rc < 0) {
-        virEventUpdateHandle(watch, 0);
-        nitroMonitorEnd(mon);
-    }
-    virObjectUnref(mon);
+    VIR_WARN("Unable to read what the helper of domain '%s' says: %s",
+             ((nitroMonitor *) wire)->name, g_strerror(err));
 }
+
+
+static const nitroWireOps nitroMonitorOps = {
+    .hear = nitroMonitorHear,
+    .tooLong = nitroMonitorOnTooLong,
+    .pause = nitroMonitorOnPause,
+    .end = nitroMonitorOnEnd,
+};
 
 
 nitroMonitor *
@@ -352,29 +241,13 @@ nitroMonitorOpen(int fd,
         return NULL;
     }
 
-    mon->fd = fd;
-    mon->watch = -1;
     mon->timer = -1;
     mon->name = g_strdup(name);
-    mon->input = g_string_new(NULL);
     mon->enclave = mon->talk.enclave = *enclave;
     mon->callback = callback;
     mon->opaque = opaque;
-    if (virCondInit(&mon->cond) < 0) {
-        virReportSystemError(errno, "%s", _("cannot initialize a condition variable"));
+    if (nitroWireOpen(&mon->parent, fd, &nitroMonitorOps) < 0)
         return NULL;
-    }
-
-    VIR_WITH_OBJECT_LOCK_GUARD(mon) {
-        virObjectRef(mon);
-        mon->watch = virEventAddHandle(fd, VIR_EVENT_HANDLE_READABLE, nitroMonitorIO,
-                                       mon, virObjectUnref);
-    }
-    if (mon->watch < 0) {
-        virObjectUnref(mon);
-        virReportError(VIR_ERR_INTERNAL_ERROR, "%s", _("cannot watch the control socket"));
-        return NULL;
-    }
 
     mon->freecb = freecb;
     return g_steal_pointer(&mon);
@@ -384,58 +257,20 @@ nitroMonitorOpen(int fd,
 bool
 nitroMonitorIsGone(nitroMonitor *mon)
 {
-    VIR_LOCK_GUARD lock = virObjectLockGuard(mon);
-
-    return mon->gone;
+    return nitroWireIsGone(&mon->parent);
 }
 
 
 void
 nitroMonitorClose(nitroMonitor *mon)
 {
-    VIR_LOCK_GUARD lock = virObjectLockGuard(mon);
-
-    if (mon->watch >= 0) {
-        virEventRemoveHandle(mon->watch);
-        mon->watch = -1;
+    VIR_WITH_OBJECT_LOCK_GUARD(mon) {
+        if (mon->timer >= 0) {
+            virEventRemoveTimeout(mon->timer);
+            mon->timer = -1;
+        }
     }
-    if (mon->timer >= 0) {
-        virEventRemoveTimeout(mon->timer);
-        mon->timer = -1;
-    }
-    mon->gone = true;
-    virCondBroadcast(&mon->cond);
-    /* The descriptor is closed with the last reference: the event loop may be using it. */
-    shutdown(mon->fd, SHUT_RDWR);
-}
-
-
-/*
- * Sends the command @name and returns its id, or -1 with an error set. The lock
- * of @mon is held. A command is far smaller than the socket's buffer: a helper
- * that lets it fill up does not answer any more.
- */
-static int
-nitroMonitorSend(nitroMonitor *mon,
-                 const char *name)
-{
-    g_autoptr(virJSONValue) object = NULL;
-    g_autofree char *text = NULL;
-    g_autofree char *line = NULL;
-    int id = ++mon->lastId;
-
-    if (virJSONValueObjectAdd(&object, "s:command", name, "i:id", id, NULL) < 0 ||
-        !(text = virJSONValueToString(object, false)))
-        return -1;
-    line = g_strdup_printf("%s\n", text);
-
-    if (mon->gone ||
-        send(mon->fd, line, strlen(line), MSG_DONTWAIT | MSG_NOSIGNAL) != strlen(line)) {
-        virReportError(VIR_ERR_OPERATION_FAILED,
-                       _("cannot send the command '%s' to the helper"), name);
-        return -1;
-    }
-    return id;
+    nitroWireClose(&mon->parent);
 }
 
 
@@ -449,6 +284,41 @@ nitroMonitorErrorNumber(virJSONValue *error)
 }
 
 
+/* Reports that the command @name could not be sent. */
+static void
+nitroMonitorReportUnsent(const char *name)
+{
+    virReportError(VIR_ERR_OPERATION_FAILED,
+                   _("cannot send the command '%s' to the helper"), name);
+}
+
+
+/* Reports why there is no reply to the command @name. */
+static void
+nitroMonitorReportNoReply(nitroWireResult result,
+                          const char *name)
+{
+    switch (result) {
+    case NITRO_WIRE_BUSY:
+        virReportError(VIR_ERR_OPERATION_TIMEOUT,
+                       _("the helper does not answer, so the command '%s' was not sent"), name);
+        break;
+    case NITRO_WIRE_UNSENT:
+        nitroMonitorReportUnsent(name);
+        break;
+    case NITRO_WIRE_SILENT:
+    case NITRO_WIRE_GONE:
+        virReportError(result == NITRO_WIRE_GONE ? VIR_ERR_OPERATION_FAILED :
+                       VIR_ERR_OPERATION_TIMEOUT,
+                       _("the helper did not answer the command '%s'"), name);
+        break;
+    case NITRO_WIRE_ANSWERED:
+    case NITRO_WIRE_ERROR:
+        break;
+    }
+}
+
+
 /*
  * Sends a command and waits for its reply. Returns the object "return" of the
  * reply (virJSONValueFree), or NULL with an error set: VIR_ERR_RESOURCE_BUSY when
@@ -459,35 +329,12 @@ nitroMonitorCommand(nitroMonitor *mon,
                     const char *name,
                     unsigned int timeout)
 {
-    VIR_LOCK_GUARD lock = virObjectLockGuard(mon);
     g_autoptr(virJSONValue) reply = NULL;
     virJSONValue *error;
-    gint64 end = g_get_monotonic_time() + timeout * 1000LL;
-    int id;
+    nitroWireResult result = nitroWireCommand(&mon->parent, name, NULL, 0, timeout, &reply);
 
-    /* One command at a time; queries come without a job of the domain. */
-    while (mon->waitId != 0 && !mon->gone) {
-        if (nitroCondWaitUntil(&mon->cond, &mon->parent.lock, end) < 0) {
-            virReportError(VIR_ERR_OPERATION_TIMEOUT,
-                           _("the helper does not answer, so the command '%s' was not sent"), name);
-            return NULL;
-        }
-    }
-    if ((id = nitroMonitorSend(mon, name)) < 0)
-        return NULL;
-
-    mon->waitId = id;
-    while (!mon->reply && !mon->gone) {
-        if (nitroCondWaitUntil(&mon->cond, &mon->parent.lock, end) < 0)
-            break;
-    }
-    mon->waitId = 0;
-    reply = g_steal_pointer(&mon->reply);
-    virCondBroadcast(&mon->cond);
-
-    if (!reply) {
-        virReportError(mon->gone ? VIR_ERR_OPERATION_FAILED : VIR_ERR_OPERATION_TIMEOUT,
-                       _("the helper did not answer the command '%s'"), name);
+    if (result != NITRO_WIRE_ANSWERED) {
+        nitroMonitorReportNoReply(result, name);
         return NULL;
     }
     if ((error = virJSONValueObjectGetObject(reply, "error"))) {
@@ -566,16 +413,17 @@ bool
 nitroMonitorTerminate(nitroMonitor *mon,
                       unsigned int timeout)
 {
-    VIR_LOCK_GUARD lock = virObjectLockGuard(mon);
+    nitroWire *wire = &mon->parent;
+    VIR_LOCK_GUARD lock = virObjectLockGuard(wire);
     gint64 end = g_get_monotonic_time() + timeout * 1000LL;
 
-    if (!mon->gone && nitroMonitorSend(mon, NITRO_COMMAND_TERMINATE) < 0) {
+    if (!wire->gone && nitroWireSend(wire, NITRO_COMMAND_TERMINATE, NULL, 0) < 0) {
         virResetLastError();
         return false;
     }
 
-    while (!mon->gone) {
-        if (nitroCondWaitUntil(&mon->cond, &mon->parent.lock, end) < 0)
+    while (!wire->gone) {
+        if (nitroCondWaitUntil(&wire->cond, &wire->parent.lock, end) < 0)
             return false;
     }
     return true;
