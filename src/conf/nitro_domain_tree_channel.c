@@ -26,7 +26,7 @@ static const struct {
     const char *const *known;
 } elements[] = {
     { NULL, "target", LIST("type", "name", "state") },
-    { "tcp", "source", LIST("mode", "host", "service") },
+    { "tcp", "source", LIST("mode", "host", "service", "tlsFromConfig") }, /* that: in a status */
     { "unix", "source", LIST("mode", "path") },
     { "file", "source", LIST("path", "append") },
     { "tcp", "protocol", LIST("type") },
