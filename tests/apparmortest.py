@@ -28,6 +28,7 @@ FILES = {
     "tunables-libvirt-nitro": "tunables/libvirt-nitro",
     "usr.libexec.libvirt_nitro": "usr.libexec.libvirt_nitro",
     "usr.libexec.libvirt_nitro_check": "usr.libexec.libvirt_nitro_check",
+    "usr.libexec.libvirt_nitro_services": "usr.libexec.libvirt_nitro_services",
     "usr.sbin.virtnitrod": "usr.sbin.virtnitrod",
 }
 PROFILES = [name for name in FILES if "/" not in FILES[name]]
@@ -83,6 +84,16 @@ CHECK = [
     ("/home/user/hello.eif", "r"),
     ("/tmp/hello.eif", "r"),
 ]
+SERVICES = [
+    ("/usr/lib/x86_64-linux-gnu/libglib-2.0.so.0", "rm"),
+    ("/usr/libexec/libvirt_nitro_services", "rm"),
+    ("/etc/resolv.conf", "r"),
+    ("/etc/hosts", "r"),
+    ("/run/mysqld/mysqld.sock", "rw"),
+    ("/dev/log", "w"),
+    ("/var/log/libvirt/nitro/hello.services", "rw"),
+    ("/home/user/hello.log", "rw"),
+]
 DAEMON = [
     ("/etc/libvirt/nitro.conf", "r"),
     ("/etc/libvirt/virtnitrod.conf", "r"),
@@ -116,12 +127,14 @@ DAEMON = [
     ("/usr/share/libvirt-nitro/schemas/domain.rng", "r"),
     ("/usr/libexec/libvirt_nitro", "x"),
     ("/usr/libexec/libvirt_nitro_check", "x"),
+    ("/usr/libexec/libvirt_nitro_services", "x"),
 ]
 ALLOWED = {
-    "virtnitrod": DAEMON + HELPER + CHECK + QEMU,
+    "virtnitrod": DAEMON + HELPER + CHECK + SERVICES + QEMU,
     "libvirt_nitro": HELPER + QEMU,
     "libvirt_nitro//qemu": QEMU,
     "libvirt_nitro_check": CHECK,
+    "libvirt_nitro_services": SERVICES,
 }
 REFUSED = {
     "virtnitrod": [
@@ -145,6 +158,10 @@ REFUSED = {
         ("/dev/nitro_enclaves", "r"), ("/home/user/console", "w"),
         ("/var/lib/libvirt/images/hello.eif", "r"), ("/vsock_1234", "w"),
         ("/run/libvirt/nitro/domain-1-hello/vsock/vsock_1234", "w"), ("/dev/pts/3", "w"),
+    ],
+    "libvirt_nitro_services": [
+        ("/etc/shadow", "r"), ("/usr/bin/sh", "x"), ("/dev/kvm", "r"), ("/dev/nitro_enclaves", "r"),
+        ("/dev/mem", "r"), ("/etc/libvirt/nitro/other.xml", "r"), ("/proc/1/environ", "r"),
     ],
     "libvirt_nitro_check": [
         ("/etc/shadow", "r"), ("/etc/passwd", "r"), ("/usr/bin/sh", "x"),

@@ -46,7 +46,6 @@ def call(name, *arguments):
         raise OSError(ctypes.get_errno(), "")
 
 ACTS = [
-    ("socket(AF_INET)", "EAFNOSUPPORT", lambda: socket.socket(socket.AF_INET)),
     ("socket(AF_PACKET)", "EAFNOSUPPORT", lambda: socket.socket(socket.AF_PACKET)),
     ("socket(AF_ALG)", "EAFNOSUPPORT", lambda: socket.socket(socket.AF_ALG, 5)),
     ("ptrace", "EPERM", lambda: call("ptrace")),
