@@ -78,6 +78,24 @@ testNote(void)
 }
 
 
+/* Who has a file already, as what it is opened for again */
+static void
+testHas(void)
+{
+    nitroUses *uses = nitroUsesNew();
+
+    g_assert_cmpint(nitroUsesTake(uses, "a", &one, "/x", NITRO_USE_SERVICE_LOG), ==, 0);
+    g_assert_true(nitroUsesHas(uses, "a", &one, NITRO_USE_SERVICE_LOG));
+    g_assert_false(nitroUsesHas(uses, "a", &one, NITRO_USE_LOG));
+    g_assert_false(nitroUsesHas(uses, "b", &one, NITRO_USE_SERVICE_LOG));
+    g_assert_false(nitroUsesHas(uses, "a", &sameInode, NITRO_USE_SERVICE_LOG));
+    refuse(uses, "a", NITRO_USE_SERVICE_LOG, "log service", "log service", "'a'");
+    nitroUsesRelease(uses, "a");
+    g_assert_false(nitroUsesHas(uses, "a", &one, NITRO_USE_SERVICE_LOG));
+    nitroUsesFree(uses);
+}
+
+
 /* A domain gives back all that it has, and nothing of others. */
 static void
 testRelease(void)
@@ -111,6 +129,7 @@ main(int argc,
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/uses/conflicts", testConflicts);
     g_test_add_func("/uses/note", testNote);
+    g_test_add_func("/uses/has", testHas);
     g_test_add_func("/uses/release", testRelease);
     return g_test_run();
 }

@@ -29,6 +29,7 @@ enum {
     TEST_DEVICE_FD,
     TEST_BROKER_FD,
     TEST_CONSOLE_LOG_FD,
+    TEST_SERVICES_LISTEN_FD,
     TEST_LOG_BACKUP_FD = 50,         /* and the next one, here and below */
     TEST_CONSOLE_BACKUP_FD = 60,
     TEST_CONSOLE_LOG_BACKUP_FD = 70,
@@ -40,6 +41,7 @@ typedef struct {
     const char *accel;
     bool rotation;     /* files have a largest size */
     bool without;      /* the host has no namespaces for users */
+    bool services;     /* the helper is a switch */
 } TestCase;
 
 static virDomainXMLOption *xmlopt;
@@ -88,6 +90,7 @@ testFillContext(nitroCommandContext *ctxt,
     ctxt->consoleFd = nitroDomainDefIsDebug(def) ? TEST_CONSOLE_FD : -1;
     ctxt->outputs = testOpenOutputs(def, test->rotation);
     ctxt->vsockDirFd = ctxt->vsockListenFd = ctxt->deviceFd = ctxt->brokerFd = -1;
+    ctxt->servicesListenFd = -1;
     ctxt->pageSize = nitroDomainDefGetPageSize(def);
     ctxt->numaNode = nitroDomainDefGetNumaNode(def);
     ctxt->without = test->without ? (char **)testWithout : NULL;
@@ -104,6 +107,8 @@ testFillContext(nitroCommandContext *ctxt,
         ctxt->accel = test->accel;
         ctxt->vsockDirFd = TEST_VSOCK_DIR_FD;
         ctxt->vsockListenFd = TEST_VSOCK_LISTEN_FD;
+        if (test->services)
+            ctxt->servicesListenFd = TEST_SERVICES_LISTEN_FD;
     }
 }
 
@@ -192,6 +197,7 @@ static const TestCase tests[] = {
     { "metadata" },
     { "seclabel-none" },
     { "without", false, "tcg", .without = true },
+    { "services-emulated", false, "tcg", .services = true },
     { "vsock" },
     { "vsock-address" },
     { "vsock-address-most" },
@@ -732,7 +738,8 @@ testNoDescriptors(void)
     g_autofree char *error = NULL;
     nitroCommandContext ctxt = { .controlFd = -1, .imageFd = -1, .initrdFd = -1,
                                  .vsockDirFd = -1, .vsockListenFd = -1, .consoleFd = -1,
-                                 .deviceFd = -1, .brokerFd = -1, .numaNode = -1 };
+                                 .deviceFd = -1, .brokerFd = -1, .servicesListenFd = -1,
+                                 .numaNode = -1 };
 
     def = virDomainDefParseFile(path, xmlopt, NULL, VIR_DOMAIN_DEF_PARSE_INACTIVE);
     g_assert_nonnull(def);

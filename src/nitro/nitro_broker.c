@@ -21,6 +21,7 @@
 #include <config.h>
 
 #include <fcntl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "nitro_broker.h"
@@ -112,7 +113,8 @@ nitroBrokerRun(nitroDriver *driver,
 
 
 int
-nitroBrokerConnect(nitroDriver *driver)
+nitroBrokerConnect(nitroDriver *driver,
+                   const char *first)
 {
     g_autofree char *path = g_strdup_printf("%s/broker.sock", driver->config->stateDir);
     VIR_AUTOCLOSE listener = -1;
@@ -121,6 +123,14 @@ nitroBrokerConnect(nitroDriver *driver)
 
     VIR_WITH_MUTEX_LOCK_GUARD(&nitroBrokerLock) {
         fd = nitroBrokerConnectOrListen(driver, path, &listener);
+    }
+    /* Of a new broker before that runs. The line is far smaller than the buffer of the socket. */
+    if (fd >= 0 &&
+        send(fd, first, strlen(first), MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t) strlen(first)) {
+        virReportSystemError(errno, _("cannot send to the broker, socket '%s'"), path);
+        VIR_FORCE_CLOSE(fd);
+        if (listener < 0)
+            return -1;
     }
     if (listener >= 0 && (fd < 0 || nitroBrokerRun(driver, listener) < 0)) {
         /* Whoever has connected meanwhile hears of the end. While we listen it is ours. */

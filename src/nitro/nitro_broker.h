@@ -16,6 +16,8 @@
  * connection: the broker greets whoever has connected, unless somebody kills it. A start of it
  * forks: call it without the lock of a domain.
  *
+ * @first is a line that is said at once: a broker that hears nothing takes us for a helper soon.
+ *
  * Returns the descriptor, or -1 with an error set.
  */
-int nitroBrokerConnect(nitroDriver *driver);
+int nitroBrokerConnect(nitroDriver *driver, const char *first);

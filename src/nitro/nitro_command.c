@@ -130,6 +130,8 @@ nitroCommandAddVsock(virCommand *cmd,
         nitroCommandAddFd(cmd, "--vsock-dir-fd", ctxt->vsockDirFd);
     if (ctxt->vsockListenFd >= 0)
         nitroCommandAddFd(cmd, "--vsock-listen-fd", ctxt->vsockListenFd);
+    if (ctxt->servicesListenFd >= 0)
+        nitroCommandAddFd(cmd, "--services-listen-fd", ctxt->servicesListenFd);
 }
 
 

@@ -25,6 +25,7 @@ struct _nitroCommandContext {
     int vsockDirFd;    /* directory of the host's sockets; emulated machine only */
     int vsockListenFd; /* listening UNIX socket in it; likewise */
     int brokerFd;     /* connected with the heartbeat broker; machine nitro with a heartbeat only */
+    int servicesListenFd; /* listening UNIX socket, for links of services; emulated machine only */
     int consoleFd;    /* pty master, or listening or connected UNIX socket */
     const nitroOutputs *outputs; /* files that are written to; NULL: none, as in tests */
     const char *qemu; /* path of QEMU; emulated machine only, else NULL */

@@ -63,6 +63,10 @@ nitroDriverConfigNew(bool privileged)
                                               NITRO_BUILDDIR "/src/check",
                                               LIBEXECDIR,
                                               "LIBVIRT_NITRO_HELPER_DIR");
+    config->services = virFileFindResourceFull("libvirt_nitro_services", NULL, NULL,
+                                               NITRO_BUILDDIR "/src/services",
+                                               LIBEXECDIR,
+                                               "LIBVIRT_NITRO_HELPER_DIR");
     return config;
 }
 
@@ -79,6 +83,7 @@ nitroDriverConfigFree(nitroDriverConfig *config)
     g_free(config->logDir);
     g_free(config->helper);
     g_free(config->checker);
+    g_free(config->services);
     g_free(config->device);
     virBitmapFree(config->poolCpus);
     g_free(config->poolPages);

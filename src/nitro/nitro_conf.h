@@ -48,6 +48,7 @@ struct _nitroDriverConfig {
     char *logDir;       /* a log for each domain */
     char *helper;       /* path of libvirt_nitro */
     char *checker;      /* path of libvirt_nitro_check */
+    char *services;     /* path of libvirt_nitro_services */
 
     /* nitro.conf */
     char *device;                  /* path of the Nitro Hypervisor's device */

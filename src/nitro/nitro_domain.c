@@ -30,6 +30,8 @@ nitroDomainObjPrivateAlloc(void *opaque)
 
     priv->run.consoleFd = -1;
     priv->run.watch = -1;
+    priv->run.services.link = -1;
+    priv->run.services.exitCode = -1;
     return priv;
 }
 
@@ -75,6 +77,10 @@ nitroDomainObjPrivateFormat(virBuffer *buf,
     if (priv->run.helper)
         virBufferAsprintf(buf, "<helper start='%llu'/>\n",
                           nitroHelperGetStart(priv->run.helper));
+    if (priv->run.services.process)
+        virBufferAsprintf(buf, "<services pid='%lld' start='%llu'/>\n",
+                          (long long) nitroHelperGetPid(priv->run.services.process),
+                          nitroHelperGetStart(priv->run.services.process));
     virBufferEscapeString(buf, "<machine name='%s'/>\n", priv->run.machine);
     if (priv->run.cpusShown)
         virBufferAddLit(buf, "<cpusShown/>\n");
@@ -107,6 +113,20 @@ nitroDomainParseUnprotected(xmlXPathContextPtr ctxt)
 }
 
 
+/* The services process; NULL when the status has none, or one that could be anybody's. */
+static nitroHelper *
+nitroDomainParseServices(xmlXPathContextPtr ctxt)
+{
+    unsigned long long start = 0;
+    int number = 0;
+
+    if (virXPathInt("string(./services/@pid)", ctxt, &number) < 0 || number <= 0 ||
+        virXPathULongLong("string(./services/@start)", ctxt, &start) < 0 || start == 0)
+        return NULL;
+    return nitroHelperNew(number, start);
+}
+
+
 /* A status file that lacks it or has nonsense is of no less use. */
 static int
 nitroDomainObjPrivateParse(xmlXPathContextPtr ctxt,
@@ -124,6 +144,7 @@ nitroDomainObjPrivateParse(xmlXPathContextPtr ctxt,
         start = 0;
     if (vm->pid > 0)
         priv->run.helper = nitroHelperNew(vm->pid, start);
+    priv->run.services.process = nitroDomainParseServices(ctxt);
     priv->run.machine = virXPathString("string(./machine/@name)", ctxt);
     priv->run.cpusShown = virXPathBoolean("boolean(./cpusShown)", ctxt) == 1;
     priv->run.unprotected = nitroDomainParseUnprotected(ctxt);

@@ -38,6 +38,7 @@
 #include "nitro_host.h"
 #include "nitro_native.h"
 #include "nitro_restart.h"
+#include "nitro_services_channel.h"
 #include "nitro_start.h"
 #include "nitro_takeover.h"
 #include "nitro_vsock_dir.h"
@@ -593,6 +594,34 @@ nitroDomainOpenConsole(virDomainPtr dom,
         goto cleanup;
 
     ret = nitroConsoleOpenStream(vm->def, console, priv->run.consoleFd, priv->reader, st);
+
+ cleanup:
+    virDomainObjEndAPI(&vm);
+    return ret;
+}
+
+
+static int
+nitroDomainOpenChannel(virDomainPtr dom,
+                       const char *name,
+                       virStreamPtr st,
+                       unsigned int flags)
+{
+    virDomainChrDef *channel;
+    virDomainObj *vm;
+    int ret = -1;
+
+    /* Each stream is a connection of its own, so that none is in the way of another. */
+    virCheckFlags(VIR_DOMAIN_CHANNEL_FORCE, -1);
+
+    if (!(vm = nitroDomainObjFromDomain(dom)))
+        return -1;
+    if (virDomainOpenChannelEnsureACL(dom->conn, vm->def) < 0 ||
+        virDomainObjCheckActive(vm) < 0 ||
+        !(channel = nitroServicesFindChannel(vm->def, name)))
+        goto cleanup;
+
+    ret = nitroServicesOpenChannel(channel, st);
 
  cleanup:
     virDomainObjEndAPI(&vm);
@@ -1278,6 +1307,7 @@ static virHypervisorDriver nitroHypervisorDriver = {
     .domainGetSecurityLabelList = nitroDomainGetSecurityLabelList, /* 0.1.0 */
     .domainGetLaunchSecurityInfo = nitroDomainGetLaunchSecurityInfo, /* 0.1.0 */
     .domainOpenConsole = nitroDomainOpenConsole, /* 0.1.0 */
+    .domainOpenChannel = nitroDomainOpenChannel, /* 0.1.0 */
     .domainCreateXML = nitroDomainCreateXML, /* 0.1.0 */
     .domainCreate = nitroDomainCreate, /* 0.1.0 */
     .domainCreateWithFlags = nitroDomainCreateWithFlags, /* 0.1.0 */

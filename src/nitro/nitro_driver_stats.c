@@ -8,7 +8,8 @@
  * The parent cannot see into an enclave: what it knows is the definition, what the
  * helper has told at the start (CID, CPUs), how long the boot has taken, and of the emulated
  * machine the CPU time of its processes. All of it is in the domain object, in /proc and in the
- * domain's cgroup, so that none of these asks the helper or waits.
+ * domain's cgroup, so that none of these asks the helper or waits. What services have done their
+ * process is asked for, for a short time.
  */
 
 #include <config.h>
@@ -27,6 +28,10 @@
 #include "virhostcpu.h"
 
 #define VIR_FROM_THIS VIR_FROM_NITRO
+
+/* ms: how long one services process may take to answer, and, in us, those of a client's list */
+#define NITRO_STATS_SERVICE_TIMEOUT 500
+#define NITRO_STATS_SERVICES_TIME (2 * G_USEC_PER_SEC)
 
 /* CPU time */
 
@@ -303,6 +308,67 @@ nitroDomainMemoryStats(virDomainPtr dom,
 
 /* Groups of statistics */
 
+/* What is told of services of one type only */
+static int
+nitroStatsAddServiceOwn(const nitroServiceStatus *service,
+                        size_t i,
+                        virTypedParamList *params)
+{
+    if ((service->type == NITRO_SERVICE_LOG || service->type == NITRO_SERVICE_SYSLOG) &&
+        virTypedParamListAddULLong(params, service->lost, "nitro.service.%zu.lost", i) < 0)
+        return -1;
+    if (service->healthy >= 0 &&
+        virTypedParamListAddBoolean(params, service->healthy, "nitro.service.%zu.healthy", i) < 0)
+        return -1;
+    if (service->code >= 0 &&
+        virTypedParamListAddInt(params, service->code, "nitro.service.%zu.code", i) < 0)
+        return -1;
+    return 0;
+}
+
+
+/* What the services process has answered just now; nothing when it has not */
+static int
+nitroStatsAddServices(const nitroServicesStatus *status,
+                      virTypedParamList *params)
+{
+    size_t i;
+
+    if (status->n > 0 &&
+        virTypedParamListAddUInt(params, status->n, "nitro.service.count") < 0)
+        return -1;
+
+    for (i = 0; i < status->n; i++) {
+        const nitroServiceStatus *service = &status->services[i];
+        const struct {
+            const char *key;
+            unsigned long long value;
+        } counters[] = {
+            { "connections.current", service->current },
+            { "connections.total", service->total },
+            { "received.bytes", service->received },
+            { "sent.bytes", service->sent },
+            { "refused", service->refused },
+            { "failed", service->failed },
+        };
+        size_t j;
+
+        if (virTypedParamListAddString(params, nitroServiceTypeToString(service->type),
+                                       "nitro.service.%zu.type", i) < 0 ||
+            virTypedParamListAddUInt(params, service->port, "nitro.service.%zu.port", i) < 0)
+            return -1;
+        for (j = 0; j < G_N_ELEMENTS(counters); j++) {
+            if (virTypedParamListAddULLong(params, counters[j].value, "nitro.service.%zu.%s",
+                                           i, counters[j].key) < 0)
+                return -1;
+        }
+        if (nitroStatsAddServiceOwn(service, i, params) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+
 static int
 nitroStatsAddState(virDomainObj *vm,
                    virTypedParamList *params)
@@ -324,7 +390,7 @@ nitroStatsAddState(virDomainObj *vm,
     if (priv->run.bootTime > 0 &&
         virTypedParamListAddULLong(params, priv->run.bootTime, "nitro.boot-time") < 0)
         return -1;
-    return 0;
+    return nitroStatsAddServices(&priv->run.services.status, params);
 }
 
 
@@ -444,6 +510,27 @@ nitroStatsGetRecord(virConnectPtr conn,
 }
 
 
+/*
+ * Asks the services of @vm, without its lock, for what nitroStatsAddServices() adds: until @end, us
+ * of the monotonic clock, for all domains together.
+ */
+static void
+nitroStatsAskServices(virDomainObj *vm,
+                      unsigned int groups,
+                      unsigned int flags,
+                      gint64 end)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+    gint64 left = (end - g_get_monotonic_time()) / G_TIME_SPAN_MILLISECOND;
+
+    nitroServicesStatusClear(&priv->run.services.status);
+    if (!(groups & VIR_DOMAIN_STATS_STATE) || left <= 0 ||
+        (flags & VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT))
+        return;
+    nitroServicesQuery(vm, MIN(left, NITRO_STATS_SERVICE_TIMEOUT));
+}
+
+
 /* Settles which @groups a client gets. Returns 0, or -1 with an error set. */
 static int
 nitroStatsChooseGroups(unsigned int *groups,
@@ -482,6 +569,7 @@ nitroConnectGetAllDomainStats(virConnectPtr conn,
                                  VIR_CONNECT_LIST_DOMAINS_FILTERS_STATE;
     g_autofree virDomainStatsRecordPtr *list = NULL;
     virDomainObj **vms = NULL;
+    const gint64 end = g_get_monotonic_time() + NITRO_STATS_SERVICES_TIME;
     size_t nvms = 0;
     size_t i;
     int ret = -1;
@@ -507,6 +595,7 @@ nitroConnectGetAllDomainStats(virConnectPtr conn,
     list = g_new0(virDomainStatsRecordPtr, nvms + 1);
     for (i = 0; i < nvms; i++) {
         VIR_WITH_OBJECT_LOCK_GUARD(vms[i]) {
+            nitroStatsAskServices(vms[i], groups, flags, end);
             list[i] = nitroStatsGetRecord(conn, vms[i], groups);
         }
         if (!list[i])
@@ -585,7 +674,7 @@ nitroStatsGetMessages(nitroDriver *driver,
     g_auto(GStrv) risks = nitroStatsGetRisks(vm->def);
     char **unprotected = virDomainObjIsActive(vm) ? priv->run.unprotected : NULL;
     char **list = g_new0(char *, g_strv_length(risks) +
-                                 (unprotected ? g_strv_length(unprotected) : 0) + 3);
+                                 (unprotected ? g_strv_length(unprotected) : 0) + 4);
     size_t n = 0;
     size_t i;
 
@@ -594,6 +683,9 @@ nitroStatsGetMessages(nitroDriver *driver,
     if (priv->run.aside)
         list[n++] = g_strdup_printf(_("set aside: the helper, process %lld, cannot be talked to: %s"),
                                     (long long) vm->pid, priv->run.aside);
+    if (virDomainObjIsActive(vm) && priv->run.services.down)
+        list[n++] = g_strdup_printf(_("services are down, and are started again: %s"),
+                                    priv->run.services.down);
     for (i = 0; risks[i]; i++)
         list[n++] = g_strdup(risks[i]);
     for (i = 0; unprotected && unprotected[i]; i++) {

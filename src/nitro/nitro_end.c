@@ -169,7 +169,8 @@ nitroEndDomain(nitroDriver *driver,
     if (!virDomainObjIsActive(vm))
         return 0;
 
-    if (!nitroEndKill(driver, vm))
+    if (!nitroEndKill(driver, vm) ||
+        (vm->def->id == id && nitroServicesEnd(driver, vm) < 0))
         return -1;
     if (vm->def->id != id)
         return 0;
@@ -202,6 +203,29 @@ struct _nitroEndKind {
     bool reboot; /* the guest asked for it */
 };
 
+/*
+ * An enclave that ended by itself, for @end, may have told the exit code of its application before: then
+ * that tells a shutdown from a crash. A kernel panics when its init ends.
+ */
+static void
+nitroEndHeedCode(virDomainObj *vm,
+                 nitroEndKind *end)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+    const nitroEndKind crash = {
+        VIR_DOMAIN_SHUTOFF_CRASHED, VIR_DOMAIN_EVENT_STOPPED_CRASHED, vm->def->onCrash, false,
+    };
+    const nitroEndKind shutdown = {
+        VIR_DOMAIN_SHUTOFF_SHUTDOWN, VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN, vm->def->onPoweroff, false,
+    };
+
+    if (priv->run.services.exitCode > 0)
+        *end = crash;
+    else if (priv->run.services.exitCode == 0 && end->reason == VIR_DOMAIN_SHUTOFF_CRASHED)
+        *end = shutdown;
+}
+
+
 static nitroEndKind
 nitroEndGetKind(virDomainObj *vm)
 {
@@ -216,6 +240,9 @@ nitroEndGetKind(virDomainObj *vm)
         end.detail = VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN;
         end.reboot = STREQ(how, NITRO_EXIT_REBOOT);
         end.action = end.reboot ? vm->def->onReboot : vm->def->onPoweroff;
+        nitroEndHeedCode(vm, &end);
+    } else if (STREQ_NULLABLE(how, NITRO_EXIT_PANIC)) {
+        nitroEndHeedCode(vm, &end);
     } else if (STREQ_NULLABLE(how, NITRO_EXIT_TERMINATED)) {
         /* Somebody has ended the helper with a signal: as good as destroyed */
         end.reason = VIR_DOMAIN_SHUTOFF_DESTROYED;
@@ -223,6 +250,18 @@ nitroEndGetKind(virDomainObj *vm)
         end.action = VIR_DOMAIN_LIFECYCLE_ACTION_DESTROY;
     }
     return end;
+}
+
+
+/* Whether the enclave of @vm has ended by itself */
+static bool
+nitroEndIsOwn(virDomainObj *vm)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+    const char *how = priv->run.exitReason;
+
+    return STREQ_NULLABLE(how, NITRO_EXIT_POWEROFF) || STREQ_NULLABLE(how, NITRO_EXIT_REBOOT) ||
+           STREQ_NULLABLE(how, NITRO_EXIT_PANIC);
 }
 
 
@@ -235,10 +274,18 @@ nitroEndFinish(nitroDriver *driver,
                virDomainObj *vm,
                bool *restart)
 {
-    nitroEndKind end = nitroEndGetKind(vm);
-    int rc = nitroEndDomain(driver, vm, end.reason);
+    int id = vm->def->id;
+    nitroEndKind end;
+    int rc;
 
     *restart = false;
+    /* The exit code may still be on its way. */
+    if (nitroEndIsOwn(vm) && nitroServicesEnd(driver, vm) < 0)
+        return -1;
+    if (vm->def->id != id)
+        return 0;
+    end = nitroEndGetKind(vm);
+    rc = nitroEndDomain(driver, vm, end.reason);
     if (rc > 0) {
         if (end.reboot)
             virObjectEventStateQueue(driver->domainEventState,

@@ -31,6 +31,7 @@ nitroEventsNote(virDomainObj *vm,
     nitroDomainObjPrivate *priv = vm->privateData;
 
     if (STREQ(event->name, NITRO_EVENT_STARTED)) {
+        priv->run.started = true;
         nitroRunNoteCid(vm->def, event->cid);
         nitroRunNoteCpus(vm, event->cpus, event->ncpus);
         if (event->unprotected)
@@ -38,7 +39,7 @@ nitroEventsNote(virDomainObj *vm,
         else
             nitroUnprotectedAdd(&priv->run.unprotected, NITRO_UNPROTECTED_UNKNOWN);
     } else if (STREQ(event->name, NITRO_EVENT_BOOTED)) {
-        priv->run.booted = true;
+        priv->run.started = priv->run.booted = true;
         if (priv->run.startTime > 0)
             priv->run.bootTime = (g_get_monotonic_time() - priv->run.startTime) / 1000;
     } else if (STREQ(event->name, NITRO_EVENT_EXITED)) {

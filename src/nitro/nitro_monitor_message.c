@@ -124,11 +124,14 @@ nitroMonitorSkipString(const char *p)
 
 
 /*
- * Whether @line can be given to parsers of JSON, which find all other faults: no more than our
- * protocols can mean, and neither it nor the keys have what does harm to a log.
+ * Whether @line can be given to parsers of JSON, which find all other faults: no more @maxMembers
+ * and @maxCommas than our protocols can mean, and neither it nor the keys have what does harm to a
+ * log.
  */
 static bool
-nitroMonitorScan(const char *line)
+nitroMonitorScan(const char *line,
+                 size_t maxMembers,
+                 size_t maxCommas)
 {
     size_t depth = 0;
     size_t members = 0;
@@ -153,10 +156,10 @@ nitroMonitorScan(const char *line)
         } else if (*p == ':') {
             /* what is before it, is a key */
             if (!string || !nitroMonitorIsName(string + 1, end - string - 2) ||
-                ++members > NITRO_MONITOR_MEMBERS_MAX)
+                ++members > maxMembers)
                 return false;
         } else if (*p == ',') {
-            if (++commas > NITRO_MONITOR_COMMAS_MAX)
+            if (++commas > maxCommas)
                 return false;
         } else if (*p == '{' || *p == '[') {
             if (++depth > NITRO_MONITOR_DEPTH_MAX)
@@ -172,11 +175,20 @@ nitroMonitorScan(const char *line)
 virJSONValue *
 nitroMonitorParse(const char *line)
 {
+    return nitroMonitorParseLarge(line, NITRO_MONITOR_MEMBERS_MAX, NITRO_MONITOR_COMMAS_MAX);
+}
+
+
+virJSONValue *
+nitroMonitorParseLarge(const char *line,
+                       size_t maxMembers,
+                       size_t maxCommas)
+{
     g_autoptr(virJSONValue) object = NULL;
     g_autofree char *why = NULL;
     size_t offset;
 
-    if (!nitroMonitorScan(line) || nitroJsonCheck(line, false, &offset, &why) < 0)
+    if (!nitroMonitorScan(line, maxMembers, maxCommas) || nitroJsonCheck(line, false, &offset, &why) < 0)
         return NULL;
     if (!(object = virJSONValueFromString(line)))
         virResetLastError();
@@ -186,7 +198,7 @@ nitroMonitorParse(const char *line)
 
 /* Members. All of these return 1 with the value, 0 when there is none, or -1 with @why set. */
 
-static int
+int
 nitroMonitorGetNumber(virJSONValue *object,
                       const char *key,
                       long long min,
@@ -205,7 +217,7 @@ nitroMonitorGetNumber(virJSONValue *object,
 }
 
 
-static int
+int
 nitroMonitorGetName(virJSONValue *object,
                     const char *key,
                     char **name,
@@ -473,30 +485,32 @@ nitroMonitorHearEvent(nitroMonitorTalk *talk,
 
 /* Greeting and replies */
 
-static int
-nitroMonitorHearGreeting(nitroMonitorTalk *talk,
-                         virJSONValue *object,
+int
+nitroMonitorHearGreeting(virJSONValue *object,
+                         const char *name,
+                         int version,
+                         int *protocol,
                          char **why)
 {
-    virJSONValue *greeting = virJSONValueObjectGetObject(object, NITRO_PROTOCOL_GREETING);
-    long long protocol;
+    virJSONValue *greeting = virJSONValueObjectGetObject(object, name);
+    long long newest;
     long long oldest = 1;
     int rc = 0;
 
     if (!greeting ||
-        (rc = nitroMonitorGetNumber(greeting, "protocol", 1, INT_MAX, &protocol, why)) == 0) {
+        (rc = nitroMonitorGetNumber(greeting, "protocol", 1, INT_MAX, &newest, why)) == 0) {
         *why = g_strdup(_("it does not begin with a greeting"));
         return -1;
     }
     if (rc < 0 ||
-        nitroMonitorGetNumber(greeting, "oldest", 1, protocol, &oldest, why) < 0)
+        nitroMonitorGetNumber(greeting, "oldest", 1, newest, &oldest, why) < 0)
         return -1;
-    if (oldest > NITRO_PROTOCOL_VERSION) {
+    if (oldest > version) {
         *why = g_strdup_printf(_("it speaks the versions %lld to %lld, not %d"),
-                               oldest, protocol, NITRO_PROTOCOL_VERSION);
+                               oldest, newest, version);
         return -1;
     }
-    talk->protocol = protocol;
+    *protocol = newest;
     return 0;
 }
 
@@ -512,19 +526,18 @@ nitroMonitorIsReply(virJSONValue *object)
 }
 
 
-static int
-nitroMonitorHearReply(nitroMonitorTalk *talk,
-                      virJSONValue **object,
+int
+nitroMonitorHearReply(virJSONValue *object,
+                      int *lastReply,
                       int lastCommand,
-                      nitroMonitorMessage *message,
                       char **why)
 {
-    virJSONValue *error = virJSONValueObjectGetObject(*object, "error");
+    virJSONValue *error = virJSONValueObjectGetObject(object, "error");
     const char *text = error ? virJSONValueObjectGetString(error, "text") : NULL;
-    virJSONValue *number = virJSONValueObjectGet(*object, "id");
+    virJSONValue *number = virJSONValueObjectGet(object, "id");
     long long id;
 
-    if (!nitroMonitorIsReply(*object)) {
+    if (!nitroMonitorIsReply(object)) {
         *why = g_strdup(_("it has sent what is neither an event nor a reply"));
         return -1;
     }
@@ -535,14 +548,32 @@ nitroMonitorHearReply(nitroMonitorTalk *talk,
     }
     /* Commands are answered in their order. A reply may come after nobody waits for it. */
     if (!number || virJSONValueGetNumberLong(number, &id) < 0 ||
-        id <= talk->lastReply || id > lastCommand) {
+        id <= *lastReply || id > lastCommand) {
         *why = g_strdup(_("it has sent a reply to no command"));
         return -1;
     }
-    talk->lastReply = message->id = id;
-    message->type = NITRO_MONITOR_MESSAGE_REPLY;
-    message->reply = g_steal_pointer(object);
+    *lastReply = id;
     return 0;
+}
+
+
+virJSONValue *
+nitroMonitorHearLine(const char *line,
+                     size_t len,
+                     size_t maxMembers,
+                     size_t maxCommas,
+                     char **why)
+{
+    g_autofree char *text = g_strndup(line, len);
+    g_autofree char *clean = NULL;
+    virJSONValue *object = NULL;
+
+    if (strlen(text) == len && (object = nitroMonitorParseLarge(text, maxMembers, maxCommas)))
+        return object;
+
+    clean = nitroMonitorClean(text, NITRO_MONITOR_EXCERPT_MAX);
+    *why = g_strdup_printf(_("it has sent what is no JSON object of the protocol: '%s'"), clean);
+    return NULL;
 }
 
 
@@ -554,22 +585,24 @@ nitroMonitorTalkHear(nitroMonitorTalk *talk,
                      nitroMonitorMessage *message,
                      char **why)
 {
-    g_autofree char *text = g_strndup(line, len);
     g_autoptr(virJSONValue) object = NULL;
 
-    if (strlen(text) != len || !(object = nitroMonitorParse(text))) {
-        g_autofree char *clean = nitroMonitorClean(text, NITRO_MONITOR_EXCERPT_MAX);
-
-        *why = g_strdup_printf(_("it has sent what is no JSON object of the protocol: '%s'"),
-                               clean);
+    if (!(object = nitroMonitorHearLine(line, len, NITRO_MONITOR_MEMBERS_MAX,
+                                        NITRO_MONITOR_COMMAS_MAX, why)))
         return -1;
-    }
 
     if (talk->protocol == 0)
-        return nitroMonitorHearGreeting(talk, object, why);
+        return nitroMonitorHearGreeting(object, NITRO_PROTOCOL_GREETING, NITRO_PROTOCOL_VERSION,
+                                        &talk->protocol, why);
     if (virJSONValueObjectHasKey(object, "event"))
         return nitroMonitorHearEvent(talk, object, len, message, why);
-    return nitroMonitorHearReply(talk, &object, lastCommand, message, why);
+
+    if (nitroMonitorHearReply(object, &talk->lastReply, lastCommand, why) < 0)
+        return -1;
+    message->id = talk->lastReply;
+    message->type = NITRO_MONITOR_MESSAGE_REPLY;
+    message->reply = g_steal_pointer(&object);
+    return 0;
 }
 
 

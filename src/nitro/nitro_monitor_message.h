@@ -148,3 +148,43 @@ char *nitroMonitorCleanText(const char *text);
  * NULL when it is none, without an error.
  */
 virJSONValue *nitroMonitorParse(const char *line);
+
+/* The same with at most @maxMembers of all objects in it, and @maxCommas */
+virJSONValue *nitroMonitorParseLarge(const char *line, size_t maxMembers, size_t maxCommas);
+
+/*
+ * What follows, is for the talk with any process, as the headers of the protocols describe it. All of it sets
+ * @why to a new text when the process does not keep to the protocol.
+ */
+
+/* The object that the @len bytes of @line are, bounded as above (virJSONValueFree), or NULL */
+virJSONValue *nitroMonitorHearLine(const char *line,
+                                   size_t len,
+                                   size_t maxMembers,
+                                   size_t maxCommas,
+                                   char **why);
+
+/*
+ * Takes the greeting @name in @object: *@protocol is the version that the process speaks. Returns 0, or
+ * -1, also when it does not speak @version.
+ */
+int nitroMonitorHearGreeting(virJSONValue *object,
+                             const char *name,
+                             int version,
+                             int *protocol,
+                             char **why);
+
+/*
+ * Takes the reply @object, which is the next after *@lastReply, of the commands up to @lastCommand.
+ * Returns 0 with *@lastReply set to its id, or -1.
+ */
+int nitroMonitorHearReply(virJSONValue *object, int *lastReply, int lastCommand, char **why);
+
+/* Members of @object. Return 1 with the value, 0 when there is none, or -1. */
+int nitroMonitorGetNumber(virJSONValue *object,
+                          const char *key,
+                          long long min,
+                          long long max,
+                          long long *number,
+                          char **why);
+int nitroMonitorGetName(virJSONValue *object, const char *key, char **name, char **why);

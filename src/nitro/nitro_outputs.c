@@ -16,6 +16,7 @@
 
 #include "nitro_domain.h"
 #include "nitro_domain_conf.h"
+#include "nitro_domain_services.h"
 #include "nitro_outputs.h"
 #include "virbuffer.h"
 #include "virerror.h"
@@ -48,12 +49,18 @@ nitroOutputClear(nitroOutput *output)
 void
 nitroOutputsFree(nitroOutputs *outputs)
 {
+    size_t i;
+
     if (!outputs)
         return;
 
     nitroOutputClear(&outputs->log);
     nitroOutputClear(&outputs->console);
     nitroOutputClear(&outputs->consoleLog);
+    nitroOutputClear(&outputs->servicesLog);
+    for (i = 0; i < outputs->nservices; i++)
+        nitroOutputClear(&outputs->services[i]);
+    g_free(outputs->services);
     g_free(outputs);
 }
 
@@ -122,6 +129,7 @@ struct _nitroOutputsOpening {
     const virDomainDef *def;
     nitroOutputs *outputs;
     virBuffer notes;
+    bool again; /* the run has had them before */
 };
 
 
@@ -134,6 +142,8 @@ nitroOutputsTake(nitroOutputsOpening *opening,
 {
     nitroOutputsNote note = { .use = use, .backup = backup, .id = *id, .path = (char *)path };
 
+    if (opening->again && nitroUsesHas(opening->driver->uses, opening->def->name, id, use))
+        return 0;
     if (nitroUsesTake(opening->driver->uses, opening->def->name, &note.id, path, use) < 0)
         return -1;
     nitroOutputsFormatNote(&opening->notes, &note);
@@ -227,6 +237,44 @@ nitroOutputsOpenConsole(nitroOutputsOpening *opening)
 }
 
 
+/* No domain's log has a name like this: theirs end in ".log". */
+static int
+nitroOutputsOpenServicesLog(nitroOutputsOpening *opening)
+{
+    g_autofree char *path = g_strdup_printf("%s/%s.services", opening->driver->config->logDir,
+                                            opening->def->name);
+
+    return nitroOutputsOpenOne(opening, &opening->outputs->servicesLog, path, NITRO_USE_LOG, false);
+}
+
+
+/* What a service logs goes behind what is there, also in a new run. */
+static int
+nitroOutputsOpenServices(nitroOutputsOpening *opening)
+{
+    nitroOutputs *outputs = opening->outputs;
+    size_t n;
+    g_autofree nitroServiceDef *services = nitroDomainDefGetServices(opening->def, &n);
+    size_t i;
+
+    if (n > 0 && nitroOutputsOpenServicesLog(opening) < 0)
+        return -1;
+    outputs->services = g_new0(nitroOutput, n);
+    for (i = 0; i < n; i++) {
+        nitroOutput *output = &outputs->services[outputs->nservices];
+
+        if (services[i].type != NITRO_SERVICE_LOG)
+            continue;
+        output->fd = -1;
+        outputs->nservices++;
+        if (nitroOutputsOpenOne(opening, output, services[i].channel->source->data.file.path,
+                                NITRO_USE_SERVICE_LOG, false) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+
 static int
 nitroOutputsOpenAll(nitroOutputsOpening *opening,
                     const nitroImage *image)
@@ -239,9 +287,22 @@ nitroOutputsOpenAll(nitroOutputsOpening *opening,
     if (nitroOutputsTake(opening, &image->id, def->os.kernel, NITRO_USE_KERNEL, false) < 0 ||
         (image->initrdFd >= 0 &&
          nitroOutputsTake(opening, &image->initrdId, def->os.initrd, NITRO_USE_INITRD, false) < 0) ||
-        nitroOutputsOpenOne(opening, &opening->outputs->log, log, NITRO_USE_LOG, false) < 0)
+        nitroOutputsOpenOne(opening, &opening->outputs->log, log, NITRO_USE_LOG, false) < 0 ||
+        nitroOutputsOpenServices(opening) < 0)
         return -1;
     return nitroOutputsOpenConsole(opening);
+}
+
+
+static nitroOutputs *
+nitroOutputsNew(const nitroDriver *driver)
+{
+    nitroOutputs *outputs = g_new0(nitroOutputs, 1);
+
+    outputs->log.fd = outputs->console.fd = -1;
+    outputs->consoleLog.fd = outputs->servicesLog.fd = -1;
+    outputs->maxSize = driver->config->logMaxSize;
+    return outputs;
 }
 
 
@@ -250,15 +311,13 @@ nitroOutputsOpen(nitroDriver *driver,
                  const virDomainDef *def,
                  const nitroImage *image)
 {
-    g_autoptr(nitroOutputs) outputs = g_new0(nitroOutputs, 1);
-    nitroOutputsOpening opening = { driver, def, outputs, VIR_BUFFER_INITIALIZER };
+    g_autoptr(nitroOutputs) outputs = nitroOutputsNew(driver);
+    nitroOutputsOpening opening = { driver, def, outputs, VIR_BUFFER_INITIALIZER, false };
     g_autofree char *rundir = nitroDomainGetRunDir(driver, def);
     g_autofree char *path = nitroOutputsNotesPath(rundir);
     g_autofree char *notes = NULL;
     int rc;
 
-    outputs->log.fd = outputs->console.fd = outputs->consoleLog.fd = -1;
-    outputs->maxSize = driver->config->logMaxSize;
     rc = nitroOutputsOpenAll(&opening, image);
 
     /* Also of a start that fails here: it gives back by them what it has taken. */
@@ -268,6 +327,40 @@ nitroOutputsOpen(nitroDriver *driver,
             virReportSystemError(errno, _("cannot write to the file '%s'"), path);
         return NULL;
     }
+    return rc < 0 ? NULL : g_steal_pointer(&outputs);
+}
+
+
+/* Adds @notes to those of a run. Returns 0, or -1 with an error set. */
+static int
+nitroOutputsAddNotes(const char *rundir,
+                     const char *notes)
+{
+    g_autofree char *path = nitroOutputsNotesPath(rundir);
+    VIR_AUTOCLOSE fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+    if (fd >= 0 && safewrite(fd, notes, strlen(notes)) >= 0)
+        return 0;
+    virReportSystemError(errno, _("cannot write to the file '%s'"), path);
+    return -1;
+}
+
+
+nitroOutputs *
+nitroOutputsReopenServices(nitroDriver *driver,
+                           const virDomainDef *def)
+{
+    g_autoptr(nitroOutputs) outputs = nitroOutputsNew(driver);
+    nitroOutputsOpening opening = { driver, def, outputs, VIR_BUFFER_INITIALIZER, true };
+    g_autofree char *rundir = nitroDomainGetRunDir(driver, def);
+    g_autofree char *notes = NULL;
+    int rc;
+
+    rc = nitroOutputsOpenServices(&opening);
+
+    notes = virBufferContentAndReset(&opening.notes);
+    if (notes && nitroOutputsAddNotes(rundir, notes) < 0)
+        return NULL;
     return rc < 0 ? NULL : g_steal_pointer(&outputs);
 }
 

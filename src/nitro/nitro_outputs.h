@@ -5,7 +5,8 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * They are the domain's log, the file of its console and the log of its console. The daemon opens
+ * They are the domain's log, the file of its console, the log of its console, the log of its services
+ * process, and the files of its log services. The daemon opens
  * them, and for each the files that the helper moves old output to when it is full: PATH.0,
  * the newest, PATH.1 and so on, as virtlogd names them. The helper has their descriptors alone
  * and rotates by copying, so that output stays bounded with the daemon gone, too.
@@ -32,6 +33,9 @@ struct _nitroOutputs {
     nitroOutput log;
     nitroOutput console;    /* of type file */
     nitroOutput consoleLog;
+    nitroOutput servicesLog; /* where the services process's own words go */
+    nitroOutput *services; /* of the log services, in the order of nitroDomainDefGetServices() */
+    size_t nservices;
     unsigned long long maxSize; /* bytes, of each file; 0: without limit */
 };
 
@@ -46,6 +50,14 @@ struct _nitroOutputs {
 nitroOutputs *nitroOutputsOpen(nitroDriver *driver,
                                const virDomainDef *def,
                                const nitroImage *image);
+
+/*
+ * Opens the outputs of the services process anew, which the run of @def has had before. A file that has
+ * taken the place of another one is taken in the register.
+ *
+ * Returns the outputs (nitroOutputsFree), or NULL with an error set as above.
+ */
+nitroOutputs *nitroOutputsReopenServices(nitroDriver *driver, const virDomainDef *def);
 
 /* Closes the descriptors. The register keeps the files. */
 void nitroOutputsFree(nitroOutputs *outputs);

@@ -46,6 +46,7 @@ nitroRunFdsClose(nitroRunFds *fds)
     VIR_FORCE_CLOSE(fds->console);
     VIR_FORCE_CLOSE(fds->broker);
     VIR_FORCE_CLOSE(fds->device);
+    VIR_FORCE_CLOSE(fds->servicesListen);
     g_clear_pointer(&fds->outputs, nitroOutputsFree);
     g_clear_pointer(&fds->signature, g_free);
 }
@@ -74,6 +75,7 @@ nitroRunReset(nitroRun *run)
     run->ending = false;
     run->place = NULL;
     run->shortage = false;
+    run->started = false;
     run->booted = false;
     run->ended = false;
     g_clear_pointer(&run->exitReason, g_free);
@@ -88,6 +90,7 @@ nitroRunReset(nitroRun *run)
     g_clear_pointer(&run->unprotected, g_strfreev);
     run->startTime = 0;
     run->bootTime = 0;
+    nitroServicesRunReset(&run->services);
 }
 
 
@@ -476,6 +479,7 @@ nitroRunRelease(nitroDriver *driver,
     nitroDomainObjPrivate *priv = vm->privateData;
     g_autofree char *rundir = nitroDomainGetRunDir(driver, vm->def);
 
+    nitroServicesRelease(driver, vm);
     nitroConsoleClose(vm->def, rundir);
     nitroRunForgetVsock(driver, rundir);
     nitroOutputsRelease(driver, vm->def->name, rundir);

@@ -16,6 +16,7 @@
 #include "nitro_image.h"
 #include "nitro_monitor.h"
 #include "nitro_outputs.h"
+#include "nitro_services.h"
 #include "vircgroup.h"
 
 /* What a start opens for the helper; closed in the daemon when the helper has it */
@@ -29,11 +30,12 @@ struct _nitroRunFds {
     int console;
     int broker;
     int device;
+    int servicesListen; /* the helper's, for links of services */
     nitroOutputs *outputs; /* with the log, where the helper's own words go */
     char *signature; /* of the image, as in a verdict on it; NULL: it is not signed */
 };
 
-#define NITRO_RUN_FDS_INIT { -1, -1, NITRO_IMAGE_INIT, -1, -1, -1, -1, -1, NULL, NULL }
+#define NITRO_RUN_FDS_INIT { -1, -1, NITRO_IMAGE_INIT, -1, -1, -1, -1, -1, -1, NULL, NULL }
 
 void nitroRunFdsClose(nitroRunFds *fds);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(nitroRunFds, nitroRunFdsClose);
@@ -57,7 +59,10 @@ struct _nitroRun {
     unsigned int reconnects; /* as its connection has ended, in a row, */
     gint64 reconnected;  /* and when the last was, likewise */
 
+    nitroServicesRun services; /* of its vsock */
+
     /* What the helper has told: */
+    bool started;
     bool booted;
     bool ended;          /* or it is gone */
     char *exitReason;    /* NITRO_EXIT_*; NULL: the helper was lost */

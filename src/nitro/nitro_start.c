@@ -32,6 +32,8 @@
 #include "nitro_host_check.h"
 #include "nitro_image_check.h"
 #include "nitro_run.h"
+#include "nitro_services.h"
+#include "nitro_spawn.h"
 #include "nitro_start.h"
 #include "nitro_unprotected.h"
 #include "virerror.h"
@@ -53,6 +55,9 @@ VIR_LOG_INIT("nitro.nitro_start");
 
 /* Seconds that count as the time for the boot where the helper finds one by size, 90 for most */
 #define NITRO_START_BOOT_TIME 180
+
+/* What makes a connection with the broker a helper's, which can ask for no ports then */
+#define NITRO_START_BROKER_LINE "{\"command\": \"" NITRO_BROKER_COMMAND_HEARTBEAT "\"}\n"
 
 /* The job alone, for who finds the enclave started */
 int
@@ -183,7 +188,7 @@ nitroStartOpenBroker(nitroDriver *driver,
         return 0;
 
     virObjectUnlock(vm);
-    fds->broker = nitroBrokerConnect(driver);
+    fds->broker = nitroBrokerConnect(driver, NITRO_START_BROKER_LINE);
     virObjectLock(vm);
     if (nitroStartCheckRun(vm, id) < 0)
         return -1;
@@ -203,62 +208,38 @@ nitroStartPrepareCgroup(nitroDriver *driver,
 }
 
 
-/*
- * Runs in the process that is to become the helper: tells who it is, and gives away what it could
- * become. A pre-exec hook.
- */
-static int
-nitroStartPrepareHelper(void *opaque)
-{
-    int fd = *(int *)opaque;
-    pid_t pid = getpid();
-
-    if (nitroDriverConfigDropBounds(nitro_driver->config) < 0)
-        return -1;
-    if (safewrite(fd, &pid, sizeof(pid)) != sizeof(pid) || virSetInherit(fd, false) < 0)
-        return -1;
-    return 0;
-}
+typedef struct _nitroStartLaunching nitroStartLaunching;
+struct _nitroStartLaunching {
+    nitroDriver *driver;
+    virDomainObj *vm;
+    virCommand *cmd;
+    const nitroOutputs *outputs;
+};
 
 
 /*
- * Runs @cmd as a daemon of its own that is known, can be found by any other daemon, and is in the
- * cgroup of its domain before it does anything. The lock of @vm is released meanwhile. @report is both ends of a pipe, whose writing end closes when the helper
- * is executed, or has ended. Returns 0, or -1 with an error set.
+ * The process @pid is to become the helper: a nitroSpawnReady. It is in the cgroup of its domain before
+ * it does anything. The lock of the domain is released meanwhile.
  */
 static int
-nitroStartCommand(nitroDriver *driver,
-                  virDomainObj *vm,
-                  virCommand *cmd,
-                  const nitroOutputs *outputs,
-                  int *report)
+nitroStartHelperReady(pid_t pid,
+                      void *opaque)
 {
+    const nitroStartLaunching *launching = opaque;
+    virDomainObj *vm = launching->vm;
     int id = vm->def->id;
-    pid_t pid;
 
-    virCommandPassFD(cmd, report[1], 0);
-    virCommandSetPreExecHook(cmd, nitroStartPrepareHelper, &report[1]);
-    virCommandRequireHandshake(cmd);
-    virCommandDaemonize(cmd);
-
-    if (virCommandRun(cmd, NULL) < 0 || virCommandHandshakeWait(cmd) < 0)
-        return -1;
-    VIR_FORCE_CLOSE(report[1]);
-    if (saferead(report[0], &pid, sizeof(pid)) != sizeof(pid)) {
-        virReportError(VIR_ERR_INTERNAL_ERROR,
-                       _("the helper of domain '%s' ended before it ran"), vm->def->name);
-        return -1;
-    }
-    if (nitroRunNoteHelper(driver, vm, pid) < 0 ||
+    if (nitroRunNoteHelper(launching->driver, vm, pid) < 0 ||
         nitroCgroupCreate(vm) < 0 ||
-        nitroStartCheckRun(vm, id) < 0)
+        nitroStartCheckRun(vm, id) < 0 ||
+        nitroServicesJoinCgroup(vm) < 0)
         return -1;
 
     /* This empties files, so there is nothing left that can fail. */
-    if (nitroOutputsBegin(outputs) < 0)
+    if (nitroOutputsBegin(launching->outputs) < 0)
         return -1;
-    virCommandWriteArgLog(cmd, outputs->log.fd);
-    return virCommandHandshakeNotify(cmd);
+    virCommandWriteArgLog(launching->cmd, launching->outputs->log.fd);
+    return 0;
 }
 
 
@@ -324,6 +305,7 @@ nitroStartLaunch(nitroDriver *driver,
         .initrdFd = fds->image.initrdFd,
         .vsockDirFd = fds->vsockDir,
         .vsockListenFd = fds->vsockListen,
+        .servicesListenFd = fds->servicesListen,
         .consoleFd = fds->console,
         .brokerFd = fds->broker,
         .deviceFd = fds->device,
@@ -336,32 +318,35 @@ nitroStartLaunch(nitroDriver *driver,
         .without = without,
         .signature = fds->signature,
     };
+    g_autofree char *what = g_strdup_printf(_("the helper of domain '%s'"), vm->def->name);
+    nitroStartLaunching launching = { .driver = driver, .vm = vm, .outputs = fds->outputs };
     virCommand *cmd;
-    int report[2] = { -1, -1 };
     int logfd = fds->outputs->log.fd;
-    char byte;
-    int rc;
 
     if (!(cmd = nitroCommandBuild(vm->def, &ctxt)))
         return -1;
-    if (virPipe(report) < 0) {
-        virCommandFree(cmd);
-        return -1;
-    }
 
     virCommandSetOutputFD(cmd, &logfd);
     virCommandSetErrorFD(cmd, &logfd);
-    virCommandSetUmask(cmd, 0077);
-    nitroDriverConfigSetUser(driver->config, cmd);
-    if ((rc = nitroStartSetLocking(driver, vm->def, cmd)) == 0)
-        rc = nitroStartCommand(driver, vm, cmd, fds->outputs, report);
+    if (nitroStartSetLocking(driver, vm->def, cmd) < 0) {
+        virCommandFree(cmd);
+        return -1;
+    }
+    launching.cmd = cmd;
+    return nitroSpawn(driver, cmd, what, nitroStartHelperReady, &launching);
+}
 
-    /* This ends a process that still waits. */
-    virCommandFree(cmd);
-    VIR_FORCE_CLOSE(report[1]);
-    ignore_value(saferead(report[0], &byte, 1));
-    VIR_FORCE_CLOSE(report[0]);
-    return rc;
+
+/* Whether the run @id of the domain may still boot, and somebody waits for it */
+static bool
+nitroStartIsUnderWay(nitroDriver *driver,
+                     virDomainObj *vm,
+                     int id)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+
+    return vm->def->id == id && !priv->run.booted && !priv->run.ended &&
+           !g_atomic_int_get(&driver->quitting);
 }
 
 
@@ -378,8 +363,12 @@ nitroStartWaitBooted(nitroDriver *driver,
 {
     nitroDomainObjPrivate *priv = vm->privateData;
 
-    while (vm->def->id == id && !priv->run.booted && !priv->run.ended &&
-           !g_atomic_int_get(&driver->quitting)) {
+    while (nitroStartIsUnderWay(driver, vm, id)) {
+        /* It releases the lock. */
+        if (nitroServicesFollowStart(driver, vm) < 0)
+            return -1;
+        if (!nitroStartIsUnderWay(driver, vm, id))
+            break;
         if (virDomainObjWait(vm) < 0)
             break;
         /* A helper that ends rather than run so, as it was told to, does not say so here. */
@@ -388,7 +377,8 @@ nitroStartWaitBooted(nitroDriver *driver,
             return -1;
     }
 
-    if (nitroStartCheckRun(vm, id) < 0)
+    if (nitroStartCheckRun(vm, id) < 0 ||
+        nitroServicesFollowStart(driver, vm) < 0)
         return -1;
     if (priv->run.booted)
         return nitroUnprotectedCheck(priv->run.unprotected, driver->config->securityRequired);
@@ -628,6 +618,7 @@ nitroStartChecked(nitroDriver *driver,
     nitroQueueSetTime(driver->queue, place, nitroStartGetTime(driver, vm->def));
     if (nitroStartPrepareCgroup(driver, vm) < 0 ||
         nitroRunAcquire(driver, vm, fds) < 0 ||
+        nitroServicesStart(driver, vm, fds->outputs, &fds->servicesListen) < 0 ||
         nitroStartOpenBroker(driver, vm, fds) < 0)
         return -1;
     return nitroStartRun(driver, vm, fds, qemu, accel);
@@ -674,6 +665,7 @@ nitroStartDomain(nitroDriver *driver,
     }
 
     nitroStartSetRunning(driver, vm);
+    nitroServicesNoteRunning(driver, vm);
     nitroStartTellConfinement(driver, vm);
     nitroDomainEventLifecycle(driver, vm, VIR_DOMAIN_EVENT_STARTED,
                               VIR_DOMAIN_EVENT_STARTED_BOOTED);

@@ -172,7 +172,7 @@ nitroTakeoverNote(nitroDriver *driver,
     else if (!priv->run.unprotected)
         nitroUnprotectedAdd(&priv->run.unprotected, NITRO_UNPROTECTED_UNKNOWN);
     if (STREQ(status->phase, NITRO_PHASE_RUNNING))
-        priv->run.booted = true;
+        priv->run.started = priv->run.booted = true;
     if (!priv->run.booted)
         return;
 
@@ -362,6 +362,7 @@ nitroTakeoverOnce(nitroDriver *driver,
         if (virDomainObjIsActive(vm) && priv->run.mon && priv->run.taken) {
             nitroTakeoverSucceeded(driver, vm);
             nitroCgroupFind(vm);
+            nitroServicesTakeOver(driver, vm);
         }
         break;
     case NITRO_TAKEOVER_GONE:

@@ -18,7 +18,7 @@
 
 VIR_ENUM_IMPL(nitroUse,
               NITRO_USE_LAST,
-              "kernel", "initrd", "log", "console", "console-log",
+              "kernel", "initrd", "log", "console", "console-log", "service-log",
 );
 
 typedef struct _nitroUsesEntry nitroUsesEntry;
@@ -89,6 +89,8 @@ nitroUsesDescribe(nitroUse use)
         return _("the file of the console (<source>)");
     case NITRO_USE_CONSOLE_LOG:
         return _("the log of the console (<log>)");
+    case NITRO_USE_SERVICE_LOG:
+        return _("the file of a log service (<channel type='file'>)");
     case NITRO_USE_LAST:
         break;
     }
@@ -148,6 +150,25 @@ nitroUsesTake(nitroUses *uses,
 
     nitroUsesAdd(uses, name, id, use);
     return 0;
+}
+
+
+bool
+nitroUsesHas(nitroUses *uses,
+             const char *name,
+             const nitroFileId *id,
+             nitroUse use)
+{
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&uses->lock);
+    size_t i;
+
+    for (i = 0; i < uses->entries->len; i++) {
+        const nitroUsesEntry *entry = &g_array_index(uses->entries, nitroUsesEntry, i);
+
+        if (entry->use == use && STREQ(entry->name, name) && nitroFileIdEqual(&entry->id, id))
+            return true;
+    }
+    return false;
 }
 
 

@@ -22,6 +22,7 @@ typedef enum {
     NITRO_USE_LOG,         /* the domain's log */
     NITRO_USE_CONSOLE,     /* <console type='file'> */
     NITRO_USE_CONSOLE_LOG, /* <log> of the console */
+    NITRO_USE_SERVICE_LOG, /* <channel type='file'> */
 
     NITRO_USE_LAST
 } nitroUse;
@@ -48,6 +49,9 @@ int nitroUsesTake(nitroUses *uses,
                   const nitroFileId *id,
                   const char *path,
                   nitroUse use);
+
+/* Whether the domain @name uses the file @id as @use. */
+bool nitroUsesHas(nitroUses *uses, const char *name, const nitroFileId *id, nitroUse use);
 
 /* The domain @name runs and uses the file @id already, whoever else does: that is noted. */
 void nitroUsesNote(nitroUses *uses, const char *name, const nitroFileId *id, nitroUse use);

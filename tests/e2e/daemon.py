@@ -39,6 +39,7 @@ BUILD = os.environ.get("LIBVIRT_NITRO_BUILD") or os.path.join(SOURCE, "build")
 DAEMON = os.path.join(BUILD, "src/nitro/virtnitrod")
 HELPER = os.path.join(BUILD, "src/helper/libvirt_nitro")
 CHECKER = os.path.join(BUILD, "src/check/libvirt_nitro_check")
+SERVICES = os.path.join(BUILD, "src/services/libvirt_nitro_services")
 
 # The sample enclave, see examples/hello
 HELLO_DIR = os.path.join(BUILD, "examples/hello")
@@ -304,7 +305,7 @@ class NitroDaemon:
     """
 
     def __init__(self, system=False, read_all=True, where="/tmp"):
-        for path in (DAEMON, HELPER, CHECKER):
+        for path in (DAEMON, HELPER, CHECKER, SERVICES):
             if not os.access(path, os.X_OK):
                 raise FileNotFoundError(f"{path} is not there: build first")
 
@@ -388,25 +389,26 @@ class NitroDaemon:
         """Helpers have no capability, so that those of others cannot reach the build tree."""
         directory = os.path.join(self.dir, "build")
         os.mkdir(directory, 0o755)
-        for program in (HELPER, CHECKER):
+        for program in (HELPER, CHECKER, SERVICES):
             os.chmod(shutil.copy(program, directory), 0o755)
         self.programs = directory
         self.daemon_env["LIBVIRT_NITRO_HELPER_DIR"] = directory
 
     def program(self, original):
-        """The path of HELPER or CHECKER, or of the copy of it"""
+        """The path of HELPER, CHECKER or SERVICES, or of the copy of it"""
         return os.path.join(self.programs, os.path.basename(original)) if self.programs else original
 
     def wrap(self, program, script):
         """
-        From the next start on runs the lines @script of shell before @program, HELPER or CHECKER;
+        From the next start on runs the lines @script of shell before @program, HELPER, CHECKER or
+        SERVICES;
         what ends with "exit" is all there is of it.
         """
         directory = os.path.join(self.dir, "helper")
         if not os.path.isdir(directory):
             os.mkdir(directory)
             os.chmod(directory, 0o755)
-            for other in (HELPER, CHECKER):
+            for other in (HELPER, CHECKER, SERVICES):
                 os.symlink(self.program(other), os.path.join(directory, os.path.basename(other)))
         path = os.path.join(directory, os.path.basename(program))
         with open(path + ".new", "w", encoding="utf-8") as wrapper:
