@@ -4,51 +4,55 @@
 #
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# Usage: guesttest.py KERNEL ROOT NAME...
+# Usage: guesttest.py SECONDS KERNEL ROOT NAME[:CLASS,CLASS...]...
 #
 # For tests that qemu-user cannot run: it knows no seccomp filters, nor huge pages. The tests
-# called NAME in Meson's list run as they are, with their environment, below the same paths:
-# what they need of source and build tree, and the libraries of both, is an archive behind that
-# of ROOT (guest/make-root). Their TAP lines come out as this program's.
+# called NAME in Meson's list run as they are, or a few CLASSes of one, with their environment,
+# below the same paths: what they need of source and build tree, and the libraries of both, is an
+# archive behind that of ROOT (guest/make-root). Their TAP lines come out as this program's.
 #
-# Flow: Meson's list of tests -> tests.json, archive -> QEMU -> guest/init -> lines of JSON on
-# its console -> TAP.
+# Flow: Meson's list of tests -> tests.json, archive -> QEMU -> guest/init -> qemuguest.py -> TAP.
 
+import compileall
 import json
 import os
 import pathlib
+import py_compile
 import re
 import shutil
 import subprocess
 import sys
-import tempfile
+
+import qemuguest
 
 SOURCE = pathlib.Path(os.environ['LIBVIRT_NITRO_SOURCE'])
 BUILD = pathlib.Path(os.environ['LIBVIRT_NITRO_BUILD'])
 LIBRARIES = pathlib.Path('/usr/lib/aarch64-linux-gnu')
 
 # Of both trees; of the second what has been built, not what it was built from
-SOURCE_DIRS = ('tests', 'src')
-BUILD_DIRS = ('tests', 'src', 'po')
+SOURCE_DIRS = ('docs', 'src', 'tests')
+BUILD_DIRS = ('po', 'src', 'subprojects', 'tests')
 
 MEMORY_MIB = 3072
 # -cpu: the cheapest to emulate. -icount: the guest's clock counts instructions, of 2 ns each, and
 # skips what it sleeps: however busy this machine is, no test in it waits too long.
-QEMU = ['qemu-system-aarch64', '-M', 'virt', '-cpu', 'cortex-a57', '-icount', 'shift=1,sleep=off',
-        '-rtc', 'clock=vm', '-m', f'{MEMORY_MIB}M', '-nodefaults', '-no-reboot',
-        '-display', 'none', '-monitor', 'none', '-serial', 'stdio']
+QEMU = ['qemu-system-aarch64', *qemuguest.OPTIONS, '-M', 'virt', '-cpu', 'cortex-a57',
+        '-icount', 'shift=1,sleep=off', '-rtc', 'clock=vm', '-m', f'{MEMORY_MIB}M',
+        '-serial', 'stdio']
 # hugepages: of 2 MiB, for tests in C; those in Python reserve their own
 CMDLINE = 'console=ttyAMA0 quiet loglevel=1 panic=-1 rdinit=/init hugepages=16'
 
-CASE = re.compile(r'(?P<bad>not )?ok\b *\d* *(?:- )?(?P<text>.*)')
-PLAN = re.compile(r'1\.\.\d+$')
 
-
-def chosen_tests(names):
-    """The tests @names as guest/init takes them."""
+def settings(words):
+    """What guest/init takes: the tests of @words, and where its modules are."""
     with open(BUILD / 'meson-info' / 'intro-tests.json', encoding='utf-8') as file:
-        tests = {test['name']: test for test in json.load(file)}
-    return [{key: tests[name][key] for key in ('name', 'cmd', 'env')} for name in names]
+        known = {test['name']: test for test in json.load(file)}
+    tests = []
+    for word in words:
+        name, _, classes = word.partition(':')
+        tests.append({'name': name, 'env': known[name]['env'],
+                      'cmd': known[name]['cmd'] + list(filter(None, classes.split(',')))})
+    return {'modules': str(SOURCE / 'tests'), 'tests': tests}
 
 
 def is_elf(path):
@@ -81,19 +85,29 @@ def needed_libraries(programs, present):
     return found
 
 
-def ignore(directory, names):
-    """Objects of the compiler, and what Python has compiled"""
-    return [name for name in names if name.endswith(('.p', '.o', '.a', '__pycache__'))]
+def left_out(directory, names):
+    """
+    The guest's own root, objects of the compiler, what Python has compiled, and what of libvirt is
+    no library
+    """
+    return [name for name in names
+            if name.endswith(('.p', '.o', '.a', '__pycache__')) or name.startswith('guest-') or
+            ('/subprojects/' in directory and '.so' not in name and
+             os.path.isfile(os.path.join(directory, name)))]
 
 
-def fill(top, root, tests):
-    """Makes the directory @top what the guest has more than @root."""
+def fill(top, root, made):
+    """Makes the directory @top what the guest has more than @root, for the settings @made."""
     shutil.copy(SOURCE / 'tests/guest/init', top / 'init')
-    (top / 'tests.json').write_text(json.dumps(tests), encoding='utf-8')
-    for tree, names in ((SOURCE, SOURCE_DIRS), (BUILD, BUILD_DIRS)):
-        for name in names:
+    (top / 'tests.json').write_text(json.dumps(made), encoding='utf-8')
+    for tree, directories in ((SOURCE, SOURCE_DIRS), (BUILD, BUILD_DIRS)):
+        for name in directories:
             shutil.copytree(tree / name, top / tree.relative_to('/') / name, symlinks=True,
-                            ignore=ignore, dirs_exist_ok=True)
+                            ignore=left_out, dirs_exist_ok=True)
+    # once here, not in each process there: it is slow
+    compileall.compile_dir(top / SOURCE.relative_to('/') / 'tests', quiet=1,
+                           stripdir=top, prependdir='/',
+                           invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
     built = [path for path in (top / BUILD.relative_to('/')).rglob('*')
              if path.is_file() and not path.is_symlink() and is_elf(path)]
     libraries = top / LIBRARIES.relative_to('/')
@@ -108,70 +122,19 @@ def write_archive(top, out):
                    input=names.encode(), stdout=out)
 
 
-class Tap:
-    """Prints the cases of all tests as cases of one program, and counts them."""
-
-    def __init__(self, names):
-        self.count = {name: 0 for name in names}
-        self.failed = {name: 0 for name in names}
-        self.ended = set()
-        self.total = 0
-
-    def case(self, name, good, text):
-        self.total += 1
-        self.count[name] += 1
-        self.failed[name] += not good
-        print(f"{'ok' if good else 'not ok'} {self.total} - {name}: {text}", flush=True)
-
-    def message(self, test, line=None, log=None, status=None):
-        """One message of guest/init."""
-        match = CASE.match(line or '')
-        if match:
-            self.case(test, not match['bad'], match['text'])
-        elif (line and not PLAN.match(line)) or log:
-            print(f'# {test}: {line or log}', flush=True)
-        if status is not None:
-            self.ended.add(test)
-            if (status != 0) != (self.failed[test] > 0):
-                self.case(test, False, f'exit status {status}')
-            elif self.count[test] == 0:
-                self.case(test, False, 'no test has run')
-
-    def finish(self):
-        for name in self.count:
-            if name not in self.ended:
-                self.case(name, False, 'it has not ended')
-        print(f'1..{self.total}')
-        return sum(self.failed.values()) == 0
-
-
-def run_guest(kernel, initrd, tap):
-    command = [*QEMU, '-kernel', kernel, '-initrd', initrd, '-append', CMDLINE]
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
-                          errors='backslashreplace') as qemu:
-        try:
-            for line in qemu.stdout:
-                if line.startswith('{"test":'):
-                    tap.message(**json.loads(line))
-                else:
-                    print('# guest:', line.rstrip(), flush=True)
-        finally:
-            qemu.kill()
-
-
-def main(kernel, root, *names):
-    tap = Tap(names)
-    with tempfile.TemporaryDirectory(prefix='guesttest-') as scratch:
-        scratch = pathlib.Path(scratch)
+def main(seconds, kernel, root, *words):
+    made = settings(words)
+    with qemuguest.scratch_directory() as scratch:
         (scratch / 'top').mkdir()
-        fill(scratch / 'top', root, chosen_tests(names))
+        fill(scratch / 'top', root, made)
         with open(scratch / 'initrd', 'wb') as initrd:
             with open(root, 'rb') as base:
                 shutil.copyfileobj(base, initrd)
             initrd.flush()
             write_archive(scratch / 'top', initrd)
-        run_guest(kernel, scratch / 'initrd', tap)
-    return 0 if tap.finish() else 1
+        return qemuguest.run([*QEMU, '-kernel', kernel, '-initrd', scratch / 'initrd',
+                              '-append', CMDLINE], [test['name'] for test in made['tests']],
+                             int(seconds))
 
 
 if __name__ == '__main__':

@@ -67,6 +67,7 @@ class TapResult(unittest.TestResult):
     def stopTest(self, test):
         super().stopTest(test)
         self.out.write(f'# {time.monotonic() - self.start:.2f} s: {test.id()}\n')
+        self.out.flush()
 
     def addSuccess(self, test):
         super().addSuccess(test)

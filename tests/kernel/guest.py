@@ -8,33 +8,28 @@
 """
 guest.py [--machine NAME] [--seconds N] [--record FILE] TEST [CASE...]
 
-Boots what build-guest has built in QEMU, without KVM, has it run the test file TEST with the host's
-files as its own, and ends with the status of that. The test's standard output (TAP) is ours, its
-standard error is shown at the end. When the guest ends without a status, or not within the time, the
-last lines of its console are shown.
+Boots what build-guest has built in QEMU, without KVM, and has it run the test file TEST with the host's
+files as its own. What that says is our TAP; when the guest does not get to its end, the last lines of
+its console are shown.
 
 Flow: settings and initrd (pack.py) in a temporary directory -> QEMU -> init -> guestinit.py -> the
-test -> "console", "stderr" and "status" in that directory.
+test -> qemuguest.py -> TAP.
 """
 
 import argparse
 import json
 import os
 import shutil
-import signal
-import subprocess
 import sys
-import tempfile
 
 import initrd
 import pack
+import qemuguest
 
 SOURCE = os.environ['LIBVIRT_NITRO_SOURCE']
 BUILD = os.environ['LIBVIRT_NITRO_BUILD']
 HERE = os.path.join(SOURCE, 'tests', 'kernel')
 QEMU = 'qemu-system-x86_64'
-# it does not outlive us
-WITH_US = ['setpriv', '--pdeathsig=KILL']
 
 # The guest's CPUs, memory and pages: the threads of core c are 2c and 2c+1.
 MACHINES = {
@@ -63,17 +58,16 @@ MACHINES = {
 CPU = 'max,vendor=GenuineIntel,-erms'
 APPEND = 'console=ttyS0 panic=-1 quiet loglevel=7 mitigations=off no_timer_check'
 
-# Of our environment the test gets these, and a PATH.
+# Of our environment the test gets these.
 PASSED = ('HELLO_', 'KERNELTEST_', 'LIBVIRT_', 'NITRO_', 'PYTHON', 'VIRT_EIF')
 
 
-def settings(machine, command, seconds, record):
+def settings(machine, name, command, record):
     environment = {name: value for name, value in os.environ.items() if name.startswith(PASSED)}
-    environment.update(PATH='/usr/sbin:/usr/bin:/sbin:/bin', HOME='/root', LC_ALL='C.UTF-8')
     if record:
         environment['KERNELTEST_RECORD'] = record
-    return dict(MACHINES[machine]['settings'], command=command, environment=environment,
-                seconds=seconds)
+    test = {'name': name, 'cmd': command, 'env': environment}
+    return dict(MACHINES[machine]['settings'], tests=[test])
 
 
 def share(name, path, *options):
@@ -87,8 +81,7 @@ def qemu_command(machine, directory):
     built = os.path.join(BUILD, 'tests', 'kernel')
     words = ' '.join([APPEND, MACHINES[machine].get('append', ''),
                       f'nitro.init={HERE}/guestinit.py', f'nitro.out={directory}'])
-    return [*WITH_US, QEMU, '-M', 'q35', '-accel', 'tcg', '-cpu', CPU, *MACHINES[machine]['qemu'],
-            '-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none',
+    return [QEMU, *qemuguest.OPTIONS, '-M', 'q35', '-cpu', CPU, *MACHINES[machine]['qemu'],
             '-kernel', os.path.join(built, 'guest-kernel'),
             '-initrd', os.path.join(directory, 'initrd'), '-append', words,
             *share('root', '/', 'readonly=on'), *share('out', directory),
@@ -102,43 +95,18 @@ def write_initrd(path):
         file.write(initrd.read_file(os.path.join(BUILD, 'tests', 'kernel', 'guest-initrd')))
 
 
-def tail(path, lines):
-    if not os.path.exists(path):
-        return ''
-    with open(path, encoding='utf-8', errors='replace') as file:
-        return ''.join(file.readlines()[-lines:])
-
-
 def run(args, directory):
-    """Returns the exit status of the test, or one of our own: 124 too late, 125 no status."""
-    record = os.path.join(directory, 'record')
-    with open(os.path.join(directory, 'settings'), 'w', encoding='utf-8') as file:
-        json.dump(settings(args.machine, [sys.executable, args.test, *args.cases],
-                           args.seconds, args.record and record), file)
-    write_initrd(os.path.join(directory, 'initrd'))
-    status = 125
-    # the guest may not get to its own limit
-    with subprocess.Popen(qemu_command(args.machine, directory),
-                          stdin=subprocess.DEVNULL) as qemu:
-        try:
-            qemu.wait(args.seconds + 60)
-        except subprocess.TimeoutExpired:
-            status = 124
-        finally:
-            qemu.kill()
-    errors = os.path.join(directory, 'stderr')
-    if os.path.exists(errors):
-        print(tail(errors, 10000), file=sys.stderr, end='')
-    if os.path.exists(record):
+    record = directory / 'record'
+    name = os.path.basename(args.test).removesuffix('.py')
+    command = [sys.executable, args.test, *args.cases]
+    (directory / 'settings').write_text(json.dumps(
+        settings(args.machine, name, command, args.record and str(record))), encoding='utf-8')
+    write_initrd(directory / 'initrd')
+    status = qemuguest.run(qemu_command(args.machine, directory), [name], args.seconds,
+                           directory / 'console')
+    if record.exists():
         shutil.copy(record, args.record)
-    try:
-        with open(os.path.join(directory, 'status'), encoding='ascii') as file:
-            return int(file.read())
-    except (FileNotFoundError, ValueError):
-        what = 'has not ended in time' if status == 124 else 'has ended without a status'
-        print(f'guest.py: the guest {what}; the end of its console:\n'
-              + tail(os.path.join(directory, 'console'), 40), file=sys.stderr)
-        return status
+    return status
 
 
 def main():
@@ -151,13 +119,8 @@ def main():
     args = parser.parse_args()
     args.test = os.path.abspath(args.test)
 
-    # so that Meson's limit of time leaves nothing behind
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(124))
-    directory = tempfile.mkdtemp(prefix='nitro-guest-', dir='/tmp')
-    try:
+    with qemuguest.scratch_directory() as directory:
         return run(args, directory)
-    finally:
-        shutil.rmtree(directory)
 
 
 if __name__ == '__main__':

@@ -9,21 +9,19 @@
 The guest's process 1, once the host's files are its own (init). Its argument is the directory that
 guest.py shares with it, where "settings" says what to run (JSON):
 
-    command       the program and its arguments; its standard output is the second serial port
-    environment   all of its environment
-    seconds       how long it may take
+    tests         what guestrun.py runs; the second serial port leads to qemuguest.py
     pages         {size in KiB: how many huge pages}, on the node "node" if there is one
     pool          the CPU pool
-
-It leaves "status" there, the exit status, and "stderr".
 """
 
-import ctypes
 import json
 import os
-import subprocess
 import sys
 import tty
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+import guestrun  # pylint: disable=wrong-import-position
 
 MOUNTS = (
     ('tmpfs', '/run', 'mode=755'),
@@ -32,16 +30,8 @@ MOUNTS = (
     ('debugfs', '/sys/kernel/debug', ''),
     ('cgroup2', '/sys/fs/cgroup', ''),
 )
+OUTPUT = '/dev/ttyS1'
 POOL = '/sys/module/nitro_enclaves/parameters/ne_cpus'
-POWER_OFF = 0x4321fedc
-
-libc = ctypes.CDLL(None, use_errno=True)
-
-
-def mount(kind, where, options):
-    os.makedirs(where, exist_ok=True)
-    if libc.mount(b'none', where.encode(), kind.encode(), 0, options.encode()):
-        raise OSError(ctypes.get_errno(), f'mount {where}')
 
 
 def write(path, text):
@@ -60,38 +50,27 @@ def reserve(pages, node):
             raise ValueError(f'only {got} of {count} huge pages of {size} KiB can be reserved')
 
 
-def run(settings, errors):
-    """Returns the exit status of the program."""
-    for kind, where, options in MOUNTS:
-        mount(kind, where, options)
+def set_up(settings):
+    for mount in MOUNTS:
+        guestrun.mount(*mount)
     os.makedirs('/run/lock')
     reserve(settings['pages'], settings.get('node'))
     write(POOL, settings['pool'])
     # no user who does not belong to the group has it
     os.chmod('/dev/nitro_enclaves', 0o660)
-    with open('/dev/ttyS1', 'wb', buffering=0) as output:
-        tty.setraw(output)
-        child = subprocess.Popen(settings['command'], env=settings['environment'], cwd='/',
-                                 stdin=subprocess.DEVNULL, stdout=output, stderr=errors,
-                                 start_new_session=True)
-        try:
-            return child.wait(settings['seconds'])
-        except subprocess.TimeoutExpired:
-            print(f'guest: not done within {settings["seconds"]} s', file=errors)
-            return 124
 
 
 def main(directory):
-    with open(os.path.join(directory, 'stderr'), 'w', encoding='utf-8', buffering=1) as errors:
+    with open(os.path.join(directory, 'settings'), encoding='utf-8') as file:
+        settings = json.load(file)
+    with open(OUTPUT, 'w', encoding='utf-8') as output:
+        tty.setraw(output)
         try:
-            with open(os.path.join(directory, 'settings'), encoding='utf-8') as settings:
-                status = run(json.load(settings), errors)
+            set_up(settings)
+            guestrun.Host(output).run_all(settings['tests'])
         except (OSError, ValueError) as error:
-            print(f'guest: {error}', file=errors)
-            status = 125
-    write(os.path.join(directory, 'status'), f'{status}\n')
-    os.sync()
-    libc.reboot(POWER_OFF)
+            print(f'cannot be set up: {error}', file=output)
+    guestrun.power_off()
 
 
 if __name__ == '__main__':
