@@ -11,6 +11,7 @@
 # as distributions do.
 
 import gzip
+import os
 import struct
 
 SETUP_SECTORS = 4
@@ -98,6 +99,11 @@ def aarch64_kernel(text, action=AARCH64_HANG, image_size=0x10000):
     header = struct.pack('<IIQQQQQQ4sI', 0x14000010, 0xd503201f, 0, image_size, 0xa, 0, 0, 0,
                          b'ARM\x64', 0)
     return header + struct.pack(f'<{len(words)}I', *words) + text + b'\0'
+
+
+def native_kernel(text):
+    """One of this host's architecture, which hangs"""
+    return (aarch64_kernel if os.uname().machine == 'aarch64' else kernel)(text)
 
 
 def zboot(kernel, compression=b'gzip', payload=None):
