@@ -34,8 +34,11 @@ import tinyguest
 from fakeqemu import RUN, STAY, chatter, flood, fork, leave, message, output, say, sleep
 from helpercase import HELPER, LONG, MIB, SHORT, processes, wait_for
 
-QEMU_NAME = 'qemu-system-x86_64'
+# The emulated machine of x86_64, on any host; for the other one see helperaarch64test.py
+ARCH = 'x86_64'
+QEMU_NAME = f'qemu-system-{ARCH}'
 QEMU = shutil.which(QEMU_NAME)
+eifwriter.default_flags = 0
 LINE_MAX = 65536
 
 
@@ -48,6 +51,10 @@ def limit(name):
 
 class HelperCase(helpercase.HelperCase):
     """One of the emulated machine"""
+
+    def start(self, image, *extra, machine='nitro-enclave', **more):
+        arch = ('--arch', ARCH) if machine == 'nitro-enclave' else ()
+        return super().start(image, *arch, *extra, machine=machine, **more)
 
     def fake(self, what):
         """Makes a fake QEMU, which takes the steps @what (of fakeqemu); returns its path."""

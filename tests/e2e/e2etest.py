@@ -82,12 +82,13 @@ def boot_kernel(*words, seed=0, loud=False):
             f"<cmdline>{cmdline}</cmdline>")
 
 
-def domain_xml(name, boot=None, machine="nitro-enclave", arch="x86_64", memory="128",
+def domain_xml(name, boot=None, machine="nitro-enclave", arch=None, memory="128",
                unit="MiB", vcpu="<vcpu>1</vcpu>", devices="", elements="", heartbeat="yes"):
     """
     Returns the definition of the domain @name. @devices go into <devices>, @elements
-    beside it; the console, if any, is one of @devices.
+    beside it; the console, if any, is one of @devices. On the device @arch is the host's.
     """
+    arch = arch or (os.uname().machine if machine == "nitro" else "x86_64")
     return f"""<domain type='nitro' xmlns:nitro='{NAMESPACE}'>
   <name>{name}</name>
   <memory unit='{unit}'>{memory}</memory>
@@ -280,12 +281,15 @@ class EnclaveTest(unittest.TestCase):
     seconds = TEST_SECONDS
     maxDiff = None
 
+    # What must have been built: the sample
+    needed = (HELLO_EIF, HELLO_KERNEL, HELLO_INITRD)
+
     # PIDs of what runs before a test and goes on after it
     lasting = frozenset()
 
     @classmethod
     def setUpClass(cls):
-        for path in (HELLO_EIF, HELLO_KERNEL, HELLO_INITRD):
+        for path in cls.needed:
             if not os.path.exists(path):
                 raise FileNotFoundError(f"{path} is not there: build the target 'hello' first")
         # unittest goes on after any other exception

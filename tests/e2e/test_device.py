@@ -61,7 +61,7 @@ class DeviceTest(EnclaveTest):
     def warm_up(cls):
         cls.kernel = os.path.join(cls.daemon.dir, "kernel")
         with open(cls.kernel, "wb") as kernel:
-            kernel.write(tinyguest.kernel(b""))
+            kernel.write(tinyguest.native_kernel(b""))
         conn = libvirt.open(cls.daemon.uri)
         conn.createXML(cls.xml("warm-up"), 0).destroy()
         conn.close()
