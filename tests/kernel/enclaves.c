@@ -208,8 +208,11 @@ static void start_new(Enclave *enclaves, FILE *slots)
             }
             enclave->slot = slot;
             enclave->pid = spawn();
-            if (enclave->pid == 0)
+            if (enclave->pid == 0) {
+                /* open, it would keep the driver from being unloaded while this enclave lasts */
+                close(fileno(slots));
                 play(cid, flags);
+            }
         }
         enclave->seen = true;
     }
@@ -275,10 +278,12 @@ int main(int argc, char **argv)
     for (;;) {
         FILE *slots = fopen(SLOTS, "re");
 
-        if (!slots)
-            die(SLOTS);
-        start_new(enclaves, slots);
-        fclose(slots);
+        if (slots) {
+            start_new(enclaves, slots);
+            fclose(slots);
+        } else if (errno != ENOENT && errno != ENXIO) {
+            die(SLOTS); /* otherwise the driver is being loaded again */
+        }
         end_gone(enclaves);
         sleep_ms(POLL_MS);
     }
