@@ -711,14 +711,95 @@ static int cmd_by_name(const char *name)
  * next_cid N                   next automatic CID
  * reset                        forget inject / delay / max_regions / next_cid
  */
+typedef char ctl_words[5][32];
+
+static int ctl_exit(ctl_words w, int nw)
+{
+	bool by_cid = !strncmp(w[1], "cid=", 4);
+	bool all = !strcmp(w[1], "all");
+	bool found = false;
+	struct slot *s;
+	u64 v = 0;
+
+	if (nw < 2 || (!all && kstrtou64(by_cid ? w[1] + 4 : w[1], 0, &v)))
+		return -EINVAL;
+	list_for_each_entry(s, &slots, link) {
+		if (s->state != NE_STATE_RUNNING)
+			continue;
+		if (all || (by_cid ? s->cid == v : s->uid == v)) {
+			s->state = NE_STATE_STOPPED;
+			hv_log("EXIT slot=0x%llx cid=%llu (by ctl)", s->uid, s->cid);
+			found = true;
+		}
+	}
+	return found ? 0 : -ENOENT;
+}
+
+static int ctl_inject(ctl_words w, int nw)
+{
+	unsigned int e = 0, count = 1, skip = 0;
+	int c = nw < 3 ? -1 : cmd_by_name(w[1]);
+
+	if (c < 0 || (strcmp(w[2], "noreply") && kstrtouint(w[2], 0, &e)) ||
+	    (nw > 3 && kstrtouint(w[3], 0, &count)) ||
+	    (nw > 4 && kstrtouint(w[4], 0, &skip)))
+		return -EINVAL;
+	knob[c].err = strcmp(w[2], "noreply") ? -(int)e : NO_REPLY;
+	knob[c].count = count;
+	knob[c].skip = skip;
+	return 0;
+}
+
+static int ctl_delay(ctl_words w, int nw)
+{
+	int c = nw < 3 ? -1 : cmd_by_name(w[1]);
+
+	return c < 0 || kstrtouint(w[2], 0, &knob[c].delay_ms) ? -EINVAL : 0;
+}
+
+static int ctl_event(ctl_words w, int nw)
+{
+	return 0;
+}
+
+static int ctl_max_regions(ctl_words w, int nw)
+{
+	return nw < 2 || kstrtouint(w[1], 0, &stub_max_regions) ? -EINVAL : 0;
+}
+
+static int ctl_next_cid(ctl_words w, int nw)
+{
+	return nw < 2 || kstrtou32(w[1], 0, &next_cid) ? -EINVAL : 0;
+}
+
+static int ctl_reset(ctl_words w, int nw)
+{
+	memset(knob, 0, sizeof(knob));
+	stub_max_regions = MAX_REGIONS_DEFAULT;
+	next_cid = stub_first_cid;
+	return 0;
+}
+
+static const struct {
+	const char *name;
+	int (*run)(ctl_words w, int nw);	/* under hv_lock; 0 or -errno */
+	bool event;				/* an interrupt follows */
+} ctl_commands[] = {
+	{ "exit", ctl_exit, true },
+	{ "inject", ctl_inject },
+	{ "delay", ctl_delay },
+	{ "event", ctl_event, true },
+	{ "max_regions", ctl_max_regions },
+	{ "next_cid", ctl_next_cid },
+	{ "reset", ctl_reset },
+};
+
 static ssize_t ctl_write(struct file *f, const char __user *ubuf, size_t n, loff_t *pos)
 {
-	char buf[128], w[5][32] = {};
+	char buf[128];
+	ctl_words w = {};
 	bool event = false;
-	ssize_t rc = n;
-	struct slot *s;
-	int nw, c;
-	u64 v;
+	int nw, i, rc = -EINVAL;
 
 	if (n >= sizeof(buf))
 		return -E2BIG;
@@ -728,62 +809,16 @@ static ssize_t ctl_write(struct file *f, const char __user *ubuf, size_t n, loff
 	nw = sscanf(buf, "%31s %31s %31s %31s %31s", w[0], w[1], w[2], w[3], w[4]);
 
 	mutex_lock(&hv_lock);
-	if (nw >= 2 && !strcmp(w[0], "exit")) {
-		bool by_cid = !strncmp(w[1], "cid=", 4);
-		bool all = !strcmp(w[1], "all");
-
-		if (!all && kstrtou64(by_cid ? w[1] + 4 : w[1], 0, &v)) {
-			rc = -EINVAL;
-			goto out;
-		}
-		list_for_each_entry(s, &slots, link) {
-			if (s->state != NE_STATE_RUNNING)
-				continue;
-			if (all || (by_cid ? s->cid == v : s->uid == v)) {
-				s->state = NE_STATE_STOPPED;
-				hv_log("EXIT slot=0x%llx cid=%llu (by ctl)", s->uid, s->cid);
-				event = true;
-			}
-		}
-		if (!event)
-			rc = -ENOENT;
-	} else if (nw >= 3 && !strcmp(w[0], "inject")) {
-		unsigned int e = 0, count = 1, skip = 0;
-
-		c = cmd_by_name(w[1]);
-		if (c < 0 || (strcmp(w[2], "noreply") && kstrtouint(w[2], 0, &e)) ||
-		    (nw > 3 && kstrtouint(w[3], 0, &count)) ||
-		    (nw > 4 && kstrtouint(w[4], 0, &skip))) {
-			rc = -EINVAL;
-			goto out;
-		}
-		knob[c].err = strcmp(w[2], "noreply") ? -(int)e : NO_REPLY;
-		knob[c].count = count;
-		knob[c].skip = skip;
-	} else if (nw >= 3 && !strcmp(w[0], "delay")) {
-		c = cmd_by_name(w[1]);
-		if (c < 0 || kstrtouint(w[2], 0, &knob[c].delay_ms))
-			rc = -EINVAL;
-	} else if (nw >= 1 && !strcmp(w[0], "event")) {
-		event = true;
-	} else if (nw >= 2 && !strcmp(w[0], "max_regions")) {
-		if (kstrtouint(w[1], 0, &stub_max_regions))
-			rc = -EINVAL;
-	} else if (nw >= 2 && !strcmp(w[0], "next_cid")) {
-		if (kstrtou32(w[1], 0, &next_cid))
-			rc = -EINVAL;
-	} else if (nw >= 1 && !strcmp(w[0], "reset")) {
-		memset(knob, 0, sizeof(knob));
-		stub_max_regions = MAX_REGIONS_DEFAULT;
-		next_cid = stub_first_cid;
-	} else {
-		rc = -EINVAL;
+	for (i = 0; i < ARRAY_SIZE(ctl_commands); i++) {
+		if (strcmp(w[0], ctl_commands[i].name))
+			continue;
+		rc = ctl_commands[i].run(w, nw);
+		event = !rc && ctl_commands[i].event;
 	}
-out:
 	mutex_unlock(&hv_lock);
 	if (event && irq_fn[NE_VEC_EVENT])
 		irq_fn[NE_VEC_EVENT](NE_VEC_EVENT, irq_arg[NE_VEC_EVENT]);
-	return rc;
+	return rc ? rc : n;
 }
 
 static const struct file_operations ctl_fops = {
