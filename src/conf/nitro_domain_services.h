@@ -37,6 +37,9 @@ VIR_ENUM_DECL(nitroService);
 /* The lowest is 1, the highest of all means "any". */
 #define NITRO_SERVICE_PORT_MAX (UINT_MAX - 1)
 
+/* Who listens on a lower one on the host's vsock needs CAP_NET_BIND_SERVICE (vsock(7)). */
+#define NITRO_SERVICE_PORT_UNPRIVILEGED 1024
+
 /* The name of a channel's target, before its port */
 #define NITRO_CHANNEL_NAME_PREFIX "vsock."
 

@@ -281,7 +281,8 @@ nitroDomainServicesCanShare(nitroServiceType a,
 
 /* @services: all up to the one at @pos, which is checked */
 static int
-nitroDomainServiceValidate(const nitroServiceDef *services,
+nitroDomainServiceValidate(const virDomainDef *def,
+                           const nitroServiceDef *services,
                            size_t pos)
 {
     const nitroServiceDef *service = &services[pos];
@@ -311,6 +312,13 @@ nitroDomainServiceValidate(const nitroServiceDef *services,
             return -1;
         }
     }
+    if (service->port < NITRO_SERVICE_PORT_UNPRIVILEGED && nitroServiceIsServed(service->type) &&
+        nitroDomainDefGetMachine(def) == NITRO_MACHINE_NITRO) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("service '%s' cannot have the vsock port %u with machine '%s': take one from %d on, as the host's kernel gives the lower ones to privileged processes alone"),
+                       type, service->port, def->os.machine, NITRO_SERVICE_PORT_UNPRIVILEGED);
+        return -1;
+    }
     return 0;
 }
 
@@ -333,7 +341,7 @@ nitroDomainDefValidateServices(const virDomainDef *def)
     for (i = 0; i < n; i++) {
         if (services[i].channel && nitroDomainChannelDefValidate(services[i].channel) < 0)
             return -1;
-        if (nitroDomainServiceValidate(services, i) < 0)
+        if (nitroDomainServiceValidate(def, services, i) < 0)
             return -1;
         if (services[i].allow)
             nallow += g_strv_length(services[i].allow);
