@@ -177,6 +177,9 @@ class TranscriptTest(DeviceCase):
             elif message.get('event') in ('exited', 'failed'):
                 outcome = message['data']
         self.process.wait(SHORT)
+        # one for each definition would get to DEVICE_FD
+        client.close()
+        self.clients.remove(client)
         self.mock.wait_closed()
         lines = self.mock.transcript()[before:]
         number = re.search(r'enclave (\d+)', '\n'.join(lines))

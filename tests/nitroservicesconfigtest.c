@@ -13,7 +13,7 @@
 
 #include "nitro_services_config.h"
 #include "nitrotestutils.h"
-#include "services/services_protocol.h"
+#include "services_protocol.h"
 #include "virerror.h"
 
 #define DATADIR "nitroxml2argvdata"

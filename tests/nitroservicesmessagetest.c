@@ -11,7 +11,7 @@
 #include <config.h>
 
 #include "nitro_services_message.h"
-#include "services/services_protocol.h"
+#include "services_protocol.h"
 #include "virerror.h"
 #include "virstring.h"
 

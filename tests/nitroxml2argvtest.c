@@ -637,6 +637,7 @@ static const TestCase tests[] = {
     { "services-port-any", true },
     { "services-port-zero", true },
     { "services-port-heartbeat", true },
+    { "services-port-privileged", true },
     { "services-port-twice", true },
     { "services-port-channel", true },
     { "services-time-attribute", true },
