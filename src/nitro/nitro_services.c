@@ -28,7 +28,7 @@
 #include "nitro_services_link.h"
 #include "nitro_services_open.h"
 #include "nitro_socket.h"
-#include "services/services_protocol.h"
+#include "services_protocol.h"
 #include "virerror.h"
 #include "virfile.h"
 #include "virlog.h"

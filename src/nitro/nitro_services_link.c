@@ -20,7 +20,7 @@
 #include "nitro_monitor_message.h"
 #include "nitro_services_link.h"
 #include "nitro_socket.h"
-#include "services/services_protocol.h"
+#include "services_protocol.h"
 #include "virbuffer.h"
 #include "virerror.h"
 #include "virfile.h"

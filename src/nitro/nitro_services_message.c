@@ -9,7 +9,7 @@
 #include <config.h>
 
 #include "nitro_services_message.h"
-#include "services/services_protocol.h"
+#include "services_protocol.h"
 #include "virerror.h"
 
 #define VIR_FROM_THIS VIR_FROM_NITRO

@@ -15,7 +15,7 @@
 #include "helper_protocol.h"
 #include "nitro_services_monitor.h"
 #include "nitro_wire.h"
-#include "services/services_protocol.h"
+#include "services_protocol.h"
 #include "virerror.h"
 #include "virfile.h"
 #include "virlog.h"

@@ -17,7 +17,7 @@
 
 #include <linux/vm_sockets.h>
 
-#include "services/services_protocol.h"
+#include "services_protocol.h"
 #include "nitro_limits.h"
 #include "vsock/vsock_host.h"
 

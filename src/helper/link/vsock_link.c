@@ -19,7 +19,7 @@
 #include "common/listener.h"
 #include "common/log.h"
 #include "link/link.h"
-#include "services/services_protocol.h"
+#include "services_protocol.h"
 
 struct _VsockLink {
     Listener *listener;

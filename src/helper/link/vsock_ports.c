@@ -20,7 +20,7 @@
 #include "common/listener.h"
 #include "common/log.h"
 #include "common/vsock_socket.h"
-#include "services/services_protocol.h"
+#include "services_protocol.h"
 
 /* Connections that are held, of all CIDs and of one */
 #define VSOCK_HELD_MAX 64
