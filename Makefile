@@ -76,6 +76,7 @@ check-slow: build
 	$(TEST) -C $(BUILD) --suite slow
 	$(MAKE) --no-print-directory check-asan
 	scripts/check-libvirt --boot $(BUILD)
+	$(MAKE) --no-print-directory check-packages rpm
 	scripts/check-in-root trixie
 	$(MAKE) --no-print-directory check-guest
 
