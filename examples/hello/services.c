@@ -48,8 +48,11 @@
 /* bytes under way of one connection that sends much */
 #define BULK_SIZE (512 * 1024)
 
-/* Commands, and answers to "send" */
+/* Commands, and answers to "send" and "fetch" */
 #define LINE_MAX_SIZE 4096
+
+/* Where "fetch" keeps its text while it asks the proxy, in the buffer */
+#define FETCH_TEXT (BUFFER_SIZE / 2)
 
 /* Answers to "clock", with the newline */
 #define CLOCK_LINE_MAX 64
@@ -81,8 +84,9 @@ struct _connection {
     bool dialing;      /* connect() is under way */
     bool ended;        /* nothing more to read */
     bool counted;      /* source: the number has been read */
+    bool tunnel;       /* fetch: the proxy has connected it */
     uint64_t count;    /* bytes: of discard up to now, of source left; of ping round trips left; of
-                        * clock when it has asked, in ns */
+                        * lines those left; of clock when it has asked, in ns */
     size_t start, end; /* what of the buffer is in use */
     char buffer[BUFFER_SIZE];
 };
@@ -336,6 +340,76 @@ stepSend(connection *conn, uint32_t events)
 }
 
 
+/* The answer to CONNECT is in the buffer. Sends the text, or tells what the proxy has said. */
+static progress
+enterTunnel(connection *conn, const char *end)
+{
+    const char *text = conn->buffer + FETCH_TEXT;
+    size_t len = strlen(text);
+
+    if (strncmp(conn->buffer, "HTTP/1.1 200 ", strlen("HTTP/1.1 200 ")) != 0) {
+        answer(conn->asker, "error: %.*s\n", (int)strcspn(conn->buffer, "\r\n"), conn->buffer);
+        return DONE;
+    }
+    if (send(conn->fd, text, len, MSG_NOSIGNAL) != (ssize_t)len) {
+        answer(conn->asker, "error: %s\n", strerror(errno));
+        return DONE;
+    }
+    shutdown(conn->fd, SHUT_WR);
+    conn->tunnel = true;
+    conn->end -= end - conn->buffer;
+    memmove(conn->buffer, end, conn->end);
+    return MORE;
+}
+
+
+/* CONNECT has been written by the command. Once that is done, this is as "send". */
+static progress
+stepFetch(connection *conn, uint32_t events)
+{
+    const char *end;
+    ssize_t n;
+
+    if (conn->tunnel)
+        return stepSend(conn, events);
+    n = read(conn->fd, conn->buffer + conn->end, LINE_MAX_SIZE - conn->end);
+    if (n < 0 && failed() == WAIT)
+        return WAIT;
+    if (n <= 0) {
+        answer(conn->asker, "error: the proxy has not answered\n");
+        return DONE;
+    }
+    conn->end += n;
+    conn->buffer[conn->end] = '\0';
+    if ((end = strstr(conn->buffer, "\r\n\r\n")))
+        return enterTunnel(conn, end + strlen("\r\n\r\n"));
+    return MORE;
+}
+
+
+/* The line is the buffer's. */
+static progress
+stepLines(connection *conn, uint32_t events)
+{
+    ssize_t n = send(conn->fd, conn->buffer + conn->start, conn->end - conn->start, MSG_NOSIGNAL);
+
+    if (n < 0 && failed() == WAIT)
+        return WAIT;
+    if (n < 0) {
+        answer(conn->asker, "error: %s\n", strerror(errno));
+        return DONE;
+    }
+    conn->start += n;
+    if (conn->start < conn->end)
+        return MORE;
+    conn->start = 0;
+    if (--conn->count > 0)
+        return MORE;
+    answer(conn->asker, "ok\n");
+    return DONE;
+}
+
+
 /* ns */
 static int64_t
 readClock(clockid_t clock)
@@ -409,6 +483,8 @@ static const role roles[] = {
     { "stall", 11, stepStall },
     { "ping", 0, stepPing },
     { "send", 0, stepSend },
+    { "fetch", 0, stepFetch },
+    { "lines", 0, stepLines },
     { "clock", 0, stepClock },
     { NULL, 5000, stepCommands },
 };
@@ -464,9 +540,11 @@ finishDialing(connection *conn, uint32_t events)
     }
 
     conn->dialing = false;
+    if (conn->role->step == stepLines)
+        return MORE;
     conn->end = 0;
     if (conn->role->step != stepPing && conn->role->step != stepSend &&
-        conn->role->step != stepClock) {
+        conn->role->step != stepFetch && conn->role->step != stepClock) {
         answer(conn->asker, "ok\n");
         conn->asker = NULL;
         return MORE;
@@ -477,6 +555,41 @@ finishDialing(connection *conn, uint32_t events)
     if (conn->role->step == stepSend)
         shutdown(conn->fd, SHUT_WR);
     return MORE;
+}
+
+
+/* Puts what @conn writes first into its buffer. Returns false when @text is no arguments for it. */
+static bool
+prepare(connection *conn, char *text)
+{
+    progress (*step)(connection *conn, uint32_t events) = conn->role->step;
+    char *rest;
+
+    if (step == stepPing) {
+        conn->count = strtoull(text, NULL, 10);
+        conn->buffer[0] = '!';
+        conn->end = 1;
+    } else if (step == stepSend) {
+        conn->end = strlen(text);
+        memcpy(conn->buffer, text, conn->end);
+    } else if (step == stepFetch) {
+        if (!(rest = strchr(text, ' ')))
+            return false;
+        *rest++ = '\0';
+        conn->end = snprintf(conn->buffer, FETCH_TEXT, "CONNECT %s HTTP/1.1\r\nHost: %s\r\n\r\n",
+                             text, text);
+        strcpy(conn->buffer + FETCH_TEXT, rest);
+    } else if (step == stepLines) {
+        conn->count = strtoull(text, &rest, 10);
+        if (conn->count == 0 || *rest != ' ')
+            return false;
+        conn->end = sprintf(conn->buffer, "%s\n", rest + 1);
+    } else if (step == stepClock) {
+        conn->count = readClock(CLOCK_MONOTONIC);
+        conn->buffer[0] = '\n';
+        conn->end = 1;
+    }
+    return true;
 }
 
 
@@ -499,17 +612,9 @@ startRole(connection *asker, const role *what, const char *arguments)
         return;
     }
     conn->asker = asker;
-    if (what->step == stepPing) {
-        conn->count = strtoull(text, NULL, 10);
-        conn->buffer[0] = '!';
-        conn->end = 1;
-    } else if (what->step == stepSend) {
-        conn->end = strlen(text);
-        memcpy(conn->buffer, text, conn->end);
-    } else if (what->step == stepClock) {
-        conn->count = readClock(CLOCK_MONOTONIC);
-        conn->buffer[0] = '\n';
-        conn->end = 1;
+    if (!prepare(conn, text)) {
+        answer(asker, "error: '%s' is not what %s takes\n", text, what->name);
+        closeConnection(conn);
     }
 }
 

@@ -24,6 +24,13 @@
  *                     and waits for it COUNT times; answers when it is done
  *   send PORT TEXT    connects to PORT of the parent, writes TEXT, ends its own side,
  *                     reads to the end, and answers with what it has read
+ *   fetch PORT HOST:PORT TEXT
+ *                     the same through the HTTP proxy at PORT of the parent: has it connect to
+ *                     HOST:PORT, and goes on as "send"; "error: " and the first line of the proxy's
+ *                     answer when that is not 200
+ *   lines PORT COUNT TEXT
+ *                     connects to PORT of the parent, and writes the line TEXT COUNT times; answers
+ *                     when it is done
  *   clock PORT        connects to PORT of the parent, the service "time" of its domain, and sets
  *                     this enclave's clock; answers with "ok" and by how many ns it was behind
  *   anything else     is for the caller of servicesRun()
