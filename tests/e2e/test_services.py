@@ -172,17 +172,6 @@ class ServicesTest(EnclaveTest):
         conn.connect(path)
         return conn
 
-    def wait_working(self, dom):
-        wait_until(lambda: set(self.channel_states(dom).values()) == {"connected"}, 20,
-                   "channels that are connected")
-
-    def messages(self, dom):
-        return "\n".join(dom.messages())
-
-
-class Emulated(ServicesTest):
-    """The emulated machine, with the sample"""
-
     def boot(self, name, devices, services=None, *words):
         xml = domain_xml(name, boot_kernel(*words), devices=devices)
         if services:
@@ -196,6 +185,17 @@ class Emulated(ServicesTest):
         answer = receive_line(conn)
         conn.close()
         return answer
+
+    def wait_working(self, dom):
+        wait_until(lambda: set(self.channel_states(dom).values()) == {"connected"}, 20,
+                   "channels that are connected")
+
+    def messages(self, dom):
+        return "\n".join(dom.messages())
+
+
+class Emulated(ServicesTest):
+    """The emulated machine, with the sample"""
 
     def assertWorks(self, dom):
         """The services COMMANDS (inbound) and 8443 (outbound) of @dom work."""
