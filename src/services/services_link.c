@@ -21,10 +21,15 @@
 #include "deadline.h"
 #include "services_protocol.h"
 
+/* That have not been answered; more wait. */
+#define LINK_REQUESTS_MAX 32
+
 struct _ServicesLink {
     JsonStream *stream;
-    GHashTable *requests; /* of LinkRequest, by their numbers */
+    GHashTable *requests; /* of LinkRequest, by their numbers: those that have been sent */
+    GQueue waiting;       /* of LinkRequest, until there are fewer */
     int64_t lastId;
+    bool ended;
     const ServicesLinkEvents *events;
     void *opaque;
     LogLimit logLimit;
@@ -32,7 +37,8 @@ struct _ServicesLink {
 
 struct _LinkRequest {
     ServicesLink *link;
-    gint64 id;
+    gint64 id; /* 0: it waits */
+    uint32_t port;
     Deadline deadline;
     void (*done)(int fd, int err, void *opaque);
     void *opaque;
@@ -48,14 +54,23 @@ linkRequestEnd(LinkRequest *request, int fd, int err)
     done(fd, err, opaque);
 }
 
+static void linkSendRequests(ServicesLink *link);
+
 void
 linkRequestCancel(LinkRequest *request)
 {
+    ServicesLink *link;
+
     if (!request)
         return;
+    link = request->link;
     deadlineClear(&request->deadline);
-    g_hash_table_remove(request->link->requests, &request->id);
+    if (request->id == 0)
+        g_queue_remove(&link->waiting, request);
+    else
+        g_hash_table_remove(link->requests, &request->id);
     g_free(request);
+    linkSendRequests(link);
 }
 
 static void
@@ -65,6 +80,33 @@ linkRequestOnTime(Deadline *deadline)
         (LinkRequest *)((char *)deadline - G_STRUCT_OFFSET(LinkRequest, deadline));
 
     linkRequestEnd(request, -1, ETIMEDOUT);
+}
+
+static void
+linkSendRequest(LinkRequest *request)
+{
+    ServicesLink *link = request->link;
+    JsonWriter *writer = jsonWriterNew();
+    g_autofree char *line = NULL;
+
+    request->id = ++link->lastId;
+    g_hash_table_insert(link->requests, &request->id, request);
+    deadlineSet(&request->deadline, LINK_REQUEST_MS, linkRequestOnTime);
+
+    jsonAddString(writer, "command", NITRO_LINK_COMMAND_CONNECT);
+    jsonAddInteger(writer, "id", request->id);
+    jsonAddInteger(writer, "port", request->port);
+    line = jsonWriterEnd(writer);
+    jsonStreamSend(link->stream, line);
+}
+
+/* The switch refuses what is too much for it at a time: the rest of a burst waits. */
+static void
+linkSendRequests(ServicesLink *link)
+{
+    while (!link->ended && link->waiting.length > 0 &&
+           g_hash_table_size(link->requests) < LINK_REQUESTS_MAX)
+        linkSendRequest(g_queue_pop_head(&link->waiting));
 }
 
 /* Takes the one descriptor of a line. Returns -1 when it has none. */
@@ -175,6 +217,9 @@ linkEndRequests(ServicesLink *link)
     GHashTableIter iter;
     void *request;
 
+    link->ended = true;
+    while (link->waiting.length > 0)
+        linkRequestEnd(link->waiting.head->data, -1, ECONNRESET);
     while (g_hash_table_iter_init(&iter, link->requests),
            g_hash_table_iter_next(&iter, NULL, &request))
         linkRequestEnd(request, -1, ECONNRESET);
@@ -223,20 +268,12 @@ servicesLinkConnect(ServicesLink *link, uint32_t port,
                     void (*done)(int fd, int err, void *opaque), void *opaque)
 {
     LinkRequest *request = g_new0(LinkRequest, 1);
-    JsonWriter *writer = jsonWriterNew();
-    g_autofree char *line = NULL;
 
     request->link = link;
-    request->id = ++link->lastId;
+    request->port = port;
     request->done = done;
     request->opaque = opaque;
-    g_hash_table_insert(link->requests, &request->id, request);
-    deadlineSet(&request->deadline, LINK_REQUEST_MS, linkRequestOnTime);
-
-    jsonAddString(writer, "command", NITRO_LINK_COMMAND_CONNECT);
-    jsonAddInteger(writer, "id", request->id);
-    jsonAddInteger(writer, "port", port);
-    line = jsonWriterEnd(writer);
-    jsonStreamSend(link->stream, line);
+    g_queue_push_tail(&link->waiting, request);
+    linkSendRequests(link);
     return request;
 }

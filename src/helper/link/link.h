@@ -20,7 +20,7 @@
 #include "common/json_stream.h"
 
 /* Connections that wait here for a services process that does not read; more are refused. */
-#define LINK_QUEUE_MAX 64
+#define LINK_QUEUE_MAX 256
 
 /* Connections with the enclave that are asked for and neither made nor failed; more are refused. */
 #define LINK_CONNECTS_MAX 256
