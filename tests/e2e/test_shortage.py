@@ -463,8 +463,8 @@ class Unreadable(ShortageTest):
     def test_directory_unread(self):
         """what runs cannot be found out for a while: until then no second enclave starts"""
         self.spoil("<domstatus state='running'")
-        # the first look is for status files
-        with self.mock.fault("open", errno.EMFILE, path=self.run_top, skip=1, count=-1) as fault:
+        # the first two looks are for status files
+        with self.mock.fault("open", errno.EMFILE, path=self.run_top, skip=2, count=-1) as fault:
             self.start_daemon()
             with self.refused(libvirt.VIR_ERR_OPERATION_FAILED, "kept", self.run_top):
                 self.conn.lookupByName("kept").create()

@@ -616,7 +616,10 @@ class Sockets(VsockTest):
 
 
 class Documentation(SharedVsockTest):
-    """The lines of docs/drvnitro.rst, run as they are written"""
+    """
+    The lines of docs/drvnitro.rst, run as they are written; but for those that an enclave runs, or a
+    host whose kernel has a loopback of the vsock
+    """
 
     # taken literally but for this: the tests have a daemon of their own
     URI = "nitro:///system"
@@ -629,7 +632,7 @@ class Documentation(SharedVsockTest):
     def setUpClass(cls):
         with open(DOCUMENTATION, encoding="utf-8") as text:
             cls.lines = [line.strip() for line in text
-                         if re.match(r"   (vsock=|.*\bsocat )", line)]
+                         if re.match(r"   (vsock=|.*\bsocat )", line) and "VSOCK-" not in line]
         super().setUpClass()
 
     def shell(self, *lines, **options):
