@@ -60,7 +60,7 @@ class InstalledTest(unittest.TestCase):
         """As unittest's, but a test that fails shows what the daemons said."""
         before = len(result.failures) + len(result.errors)
         super().run(result)
-        if len(result.failures) + len(result.errors) > before:
+        if len(result.failures) + len(result.errors) > before and LOG.exists():
             sys.stderr.write(LOG.read_text(encoding="utf-8", errors="replace"))
         LOG.unlink(missing_ok=True)
 
