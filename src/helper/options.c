@@ -5,9 +5,8 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Flow: argv -> optionsParse() finds each option in optionTable and calls its
- * setter -> optionsCheck() for what several options mean together.
- * getopt_long() is not used: it takes abbreviations and repeated options.
+ * Flow: argv -> optionsParse() -> the setters of optionTable -> optionsCheck() for what several
+ * options mean together.
  */
 
 #include "options.h"
@@ -18,48 +17,51 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include "common/options_table.h"
 #include "common/options_values.h"
 #include "sandbox/unprotected.h"
 
-typedef struct {
-    const char *name;
-    bool hasValue;
-    bool repeats;
-    /* Stores @value; returns NULL, or what is wrong with it as the end of a sentence. */
-    char *(*set)(Options *options, const char *value);
-} Option;
-
 static char *
-optionsSetHelp(Options *options, const char *value G_GNUC_UNUSED)
+optionsSetHelp(void *opaque, const char *value G_GNUC_UNUSED)
 {
+    Options *options = opaque;
+
     options->action = OPTIONS_HELP;
     return NULL;
 }
 
 static char *
-optionsSetVersion(Options *options, const char *value G_GNUC_UNUSED)
+optionsSetVersion(void *opaque, const char *value G_GNUC_UNUSED)
 {
+    Options *options = opaque;
+
     options->action = OPTIONS_VERSION;
     return NULL;
 }
 
 static char *
-optionsSetProbe(Options *options, const char *value G_GNUC_UNUSED)
+optionsSetProbe(void *opaque, const char *value G_GNUC_UNUSED)
 {
+    Options *options = opaque;
+
     options->action = OPTIONS_PROBE;
     return NULL;
 }
 
 static char *
-optionsSetBroker(Options *options, const char *value G_GNUC_UNUSED)
+optionsSetBroker(void *opaque, const char *value G_GNUC_UNUSED)
 {
+    Options *options = opaque;
+
     options->action = OPTIONS_BROKER;
     return NULL;
 }
 
 static char *
-optionsSetName(Options *options, const char *value)
+optionsSetName(void *opaque, const char *value)
 {
+    Options *options = opaque;
+
     if (!*value)
         return g_strdup("is empty");
     options->name = g_strdup(value);
@@ -67,8 +69,10 @@ optionsSetName(Options *options, const char *value)
 }
 
 static char *
-optionsSetUuid(Options *options, const char *value)
+optionsSetUuid(void *opaque, const char *value)
 {
+    Options *options = opaque;
+
     if (!g_uuid_string_is_valid(value))
         return g_strdup("is not a UUID");
     options->uuid = g_strdup(value);
@@ -76,8 +80,10 @@ optionsSetUuid(Options *options, const char *value)
 }
 
 static char *
-optionsSetMachine(Options *options, const char *value)
+optionsSetMachine(void *opaque, const char *value)
 {
+    Options *options = opaque;
+
     if (g_str_equal(value, "nitro"))
         options->machine = OPTIONS_MACHINE_NITRO;
     else if (g_str_equal(value, "nitro-enclave"))
@@ -88,8 +94,10 @@ optionsSetMachine(Options *options, const char *value)
 }
 
 static char *
-optionsSetArchitecture(Options *options, const char *value)
+optionsSetArchitecture(void *opaque, const char *value)
 {
+    Options *options = opaque;
+
     return optionsSetArch(&options->arch, value);
 }
 
@@ -124,48 +132,61 @@ optionsSetListener(int *listener, const char *value)
 }
 
 static char *
-optionsSetControlFd(Options *options, const char *value)
+optionsSetControlFd(void *opaque, const char *value)
 {
+    Options *options = opaque;
+
     return optionsSetListener(&options->controlFd, value);
 }
 
 /* Whether it is the right device its first ioctl tells. */
 static char *
-optionsSetDeviceFd(Options *options, const char *value)
+optionsSetDeviceFd(void *opaque, const char *value)
 {
+    Options *options = opaque;
+
     return optionsSetFd(&options->deviceFd, value);
 }
 
 static char *
-optionsSetImageFd(Options *options, const char *value)
+optionsSetImageFd(void *opaque, const char *value)
 {
+    Options *options = opaque;
+
     return optionsSetFd(&options->imageFd, value);
 }
 
 static char *
-optionsSetInitrdFd(Options *options, const char *value)
+optionsSetInitrdFd(void *opaque, const char *value)
 {
+    Options *options = opaque;
+
     return optionsSetFd(&options->initrdFd, value);
 }
 
 static char *
-optionsSetCmdline(Options *options, const char *value)
+optionsSetCmdline(void *opaque, const char *value)
 {
+    Options *options = opaque;
+
     options->cmdline = g_strdup(value);
     return NULL;
 }
 
 static char *
-optionsSetMemory(Options *options, const char *value)
+optionsSetMemory(void *opaque, const char *value)
 {
+    Options *options = opaque;
+
     if (!optionsParseNumber(value, 0, G_MAXINT64, &options->memory))
         return g_strdup("is not a size in bytes");
     return NULL;
 }
 
 static char *
-optionsSetPageSize(Options *options, const char *value)
+optionsSetPageSize(void *opaque, const char *value)
 {
+    Options *options = opaque;
     uint64_t size;
 
     if (!optionsParseNumber(value, 0, G_MAXINT64, &size))
@@ -177,8 +198,9 @@ optionsSetPageSize(Options *options, const char *value)
 }
 
 static char *
-optionsSetNumaNode(Options *options, const char *value)
+optionsSetNumaNode(void *opaque, const char *value)
 {
+    Options *options = opaque;
     uint64_t number;
 
     if (!optionsParseNumber(value, 0, OPTIONS_NUMA_NODE_MAX, &number))
@@ -188,8 +210,9 @@ optionsSetNumaNode(Options *options, const char *value)
 }
 
 static char *
-optionsSetVcpus(Options *options, const char *value)
+optionsSetVcpus(void *opaque, const char *value)
 {
+    Options *options = opaque;
     uint64_t number;
 
     if (!optionsParseNumber(value, 1, NITRO_VCPUS_MAX, &number))
@@ -224,8 +247,9 @@ optionsAddCpus(GArray *cpus, const char *part)
 }
 
 static char *
-optionsSetCpus(Options *options, const char *value)
+optionsSetCpus(void *opaque, const char *value)
 {
+    Options *options = opaque;
     g_auto(GStrv) parts = g_strsplit(value, ",", -1);
     size_t i;
 
@@ -242,8 +266,9 @@ optionsSetCpus(Options *options, const char *value)
 }
 
 static char *
-optionsSetCid(Options *options, const char *value)
+optionsSetCid(void *opaque, const char *value)
 {
+    Options *options = opaque;
     uint64_t number;
 
     /* Below 4: hypervisor, local, host, parent. The highest one means "any". */
@@ -255,8 +280,9 @@ optionsSetCid(Options *options, const char *value)
 }
 
 static char *
-optionsSetVsockDirFd(Options *options, const char *value)
+optionsSetVsockDirFd(void *opaque, const char *value)
 {
+    Options *options = opaque;
     struct stat st;
     int fd = -1;
     char *error = optionsSetFd(&fd, value);
@@ -272,8 +298,9 @@ optionsSetVsockDirFd(Options *options, const char *value)
 
 /* accept() is called when a client was there, which may have left: it must not block then. */
 static char *
-optionsSetVsockListenFd(Options *options, const char *value)
+optionsSetVsockListenFd(void *opaque, const char *value)
 {
+    Options *options = opaque;
     char *error = optionsSetListener(&options->vsockListenFd, value);
 
     if (!error && !g_unix_set_fd_nonblocking(options->vsockListenFd, TRUE, NULL))
@@ -282,28 +309,36 @@ optionsSetVsockListenFd(Options *options, const char *value)
 }
 
 static char *
-optionsSetServicesListenFd(Options *options, const char *value)
+optionsSetServicesListenFd(void *opaque, const char *value)
 {
+    Options *options = opaque;
+
     return optionsSetListener(&options->servicesListenFd, value);
 }
 
 static char *
-optionsSetDebug(Options *options, const char *value G_GNUC_UNUSED)
+optionsSetDebug(void *opaque, const char *value G_GNUC_UNUSED)
 {
+    Options *options = opaque;
+
     options->debug = true;
     return NULL;
 }
 
 static char *
-optionsSetEndWithClient(Options *options, const char *value G_GNUC_UNUSED)
+optionsSetEndWithClient(void *opaque, const char *value G_GNUC_UNUSED)
 {
+    Options *options = opaque;
+
     options->endWithClient = true;
     return NULL;
 }
 
 static char *
-optionsSetConsoleType(Options *options, const char *value)
+optionsSetConsoleType(void *opaque, const char *value)
 {
+    Options *options = opaque;
+
     if (g_str_equal(value, "pty"))
         options->consoleType = OPTIONS_CONSOLE_PTY;
     else if (g_str_equal(value, "file"))
@@ -316,60 +351,77 @@ optionsSetConsoleType(Options *options, const char *value)
 }
 
 static char *
-optionsSetConsoleFd(Options *options, const char *value)
+optionsSetConsoleFd(void *opaque, const char *value)
 {
+    Options *options = opaque;
+
     return optionsSetFd(&options->consoleFd, value);
 }
 
 static char *
-optionsSetConsoleLogFd(Options *options, const char *value)
+optionsSetConsoleLogFd(void *opaque, const char *value)
 {
+    Options *options = opaque;
+
     return optionsSetFd(&options->consoleLogFd, value);
 }
 
 static char *
-optionsSetConsoleBackupFds(Options *options, const char *value)
+optionsSetConsoleBackupFds(void *opaque, const char *value)
 {
+    Options *options = opaque;
+
     return optionsSetFds(&options->consoleBackupFds, value);
 }
 
 static char *
-optionsSetConsoleLogBackupFds(Options *options, const char *value)
+optionsSetConsoleLogBackupFds(void *opaque, const char *value)
 {
+    Options *options = opaque;
+
     return optionsSetFds(&options->consoleLogBackupFds, value);
 }
 
 static char *
-optionsSetLogBackupFds(Options *options, const char *value)
+optionsSetLogBackupFds(void *opaque, const char *value)
 {
+    Options *options = opaque;
+
     return optionsSetFds(&options->logBackupFds, value);
 }
 
 static char *
-optionsSetLogMaxSize(Options *options, const char *value)
+optionsSetLogMaxSize(void *opaque, const char *value)
 {
+    Options *options = opaque;
+
     if (!optionsParseNumber(value, NITRO_LOG_SIZE_MIN, G_MAXINT64, &options->logMaxSize))
         return g_strdup_printf("is not a number of bytes from %d on", NITRO_LOG_SIZE_MIN);
     return NULL;
 }
 
 static char *
-optionsSetLockMemory(Options *options, const char *value G_GNUC_UNUSED)
+optionsSetLockMemory(void *opaque, const char *value G_GNUC_UNUSED)
 {
+    Options *options = opaque;
+
     options->lockMemory = true;
     return NULL;
 }
 
 static char *
-optionsSetNoHeartbeat(Options *options, const char *value G_GNUC_UNUSED)
+optionsSetNoHeartbeat(void *opaque, const char *value G_GNUC_UNUSED)
 {
+    Options *options = opaque;
+
     options->heartbeat = false;
     return NULL;
 }
 
 static char *
-optionsSetHeartbeatTimeout(Options *options, const char *value)
+optionsSetHeartbeatTimeout(void *opaque, const char *value)
 {
+    Options *options = opaque;
     uint64_t number;
 
     if (!optionsParseNumber(value, 1, NITRO_HEARTBEAT_TIMEOUT_MAX, &number))
@@ -381,8 +433,9 @@ optionsSetHeartbeatTimeout(Options *options, const char *value)
 
 /* The broker may have left meanwhile, which is no error of the command line. */
 static char *
-optionsSetBrokerFd(Options *options, const char *value)
+optionsSetBrokerFd(void *opaque, const char *value)
 {
+    Options *options = opaque;
     int fd = -1;
     char *error = optionsSetFd(&fd, value);
 
@@ -396,14 +449,17 @@ optionsSetBrokerFd(Options *options, const char *value)
 }
 
 static char *
-optionsSetListenFd(Options *options, const char *value)
+optionsSetListenFd(void *opaque, const char *value)
 {
+    Options *options = opaque;
+
     return optionsSetListener(&options->listenFd, value);
 }
 
 static char *
-optionsSetExpectPcr(Options *options, const char *value)
+optionsSetExpectPcr(void *opaque, const char *value)
 {
+    Options *options = opaque;
     const char *hex = strchr(value, '=');
     g_autofree char *index = NULL;
     uint64_t pcr;
@@ -423,8 +479,9 @@ optionsSetExpectPcr(Options *options, const char *value)
 }
 
 static char *
-optionsSetSignature(Options *options, const char *value)
+optionsSetSignature(void *opaque, const char *value)
 {
+    Options *options = opaque;
     EifSigned *signature = options->signature = g_new0(EifSigned, 1);
     uint8_t *const values[] = {signature->pcr0, signature->pcr8, signature->section};
     g_auto(GStrv) words = g_strsplit(value, ",", -1);
@@ -441,8 +498,10 @@ optionsSetSignature(Options *options, const char *value)
 }
 
 static char *
-optionsSetQemu(Options *options, const char *value)
+optionsSetQemu(void *opaque, const char *value)
 {
+    Options *options = opaque;
+
     if (!g_path_is_absolute(value))
         return g_strdup("is not an absolute path");
     options->qemu = g_strdup(value);
@@ -450,8 +509,10 @@ optionsSetQemu(Options *options, const char *value)
 }
 
 static char *
-optionsSetAccel(Options *options, const char *value)
+optionsSetAccel(void *opaque, const char *value)
 {
+    Options *options = opaque;
+
     if (g_str_equal(value, "auto"))
         options->accel = OPTIONS_ACCEL_AUTO;
     else if (g_str_equal(value, "kvm"))
@@ -464,71 +525,57 @@ optionsSetAccel(Options *options, const char *value)
 }
 
 static char *
-optionsSetWithout(Options *options, const char *value)
+optionsSetWithout(void *opaque, const char *value)
 {
+    Options *options = opaque;
+
     return unprotectedParse(value, &options->without);
 }
 
-static const Option optionTable[] = {
-    {"--name", true, false, optionsSetName},
-    {"--uuid", true, false, optionsSetUuid},
-    {"--machine", true, false, optionsSetMachine},
-    {"--arch", true, false, optionsSetArchitecture},
-    {"--control-fd", true, false, optionsSetControlFd},
-    {"--end-with-client", false, false, optionsSetEndWithClient},
-    {"--device-fd", true, false, optionsSetDeviceFd},
-    {"--image-fd", true, false, optionsSetImageFd},
-    {"--initrd-fd", true, false, optionsSetInitrdFd},
-    {"--cmdline", true, false, optionsSetCmdline},
-    {"--memory", true, false, optionsSetMemory},
-    {"--page-size", true, false, optionsSetPageSize},
-    {"--numa-node", true, false, optionsSetNumaNode},
-    {"--lock-memory", false, false, optionsSetLockMemory},
-    {"--vcpus", true, false, optionsSetVcpus},
-    {"--cpus", true, false, optionsSetCpus},
-    {"--cid", true, false, optionsSetCid},
-    {"--vsock-dir-fd", true, false, optionsSetVsockDirFd},
-    {"--vsock-listen-fd", true, false, optionsSetVsockListenFd},
-    {"--services-listen-fd", true, false, optionsSetServicesListenFd},
-    {"--debug", false, false, optionsSetDebug},
-    {"--console-type", true, false, optionsSetConsoleType},
-    {"--console-fd", true, false, optionsSetConsoleFd},
-    {"--console-backup-fds", true, false, optionsSetConsoleBackupFds},
-    {"--console-log-fd", true, false, optionsSetConsoleLogFd},
-    {"--console-log-backup-fds", true, false, optionsSetConsoleLogBackupFds},
-    {"--log-backup-fds", true, false, optionsSetLogBackupFds},
-    {"--log-max-size", true, false, optionsSetLogMaxSize},
-    {"--no-heartbeat", false, false, optionsSetNoHeartbeat},
-    {"--heartbeat-timeout", true, false, optionsSetHeartbeatTimeout},
-    {"--broker-fd", true, false, optionsSetBrokerFd},
-    {"--expect-pcr", true, true, optionsSetExpectPcr},
-    {"--signature", true, false, optionsSetSignature},
-    {"--qemu", true, false, optionsSetQemu},
-    {"--accel", true, false, optionsSetAccel},
-    {"--without", true, false, optionsSetWithout},
-    {"--broker", false, false, optionsSetBroker},
-    {"--listen-fd", true, false, optionsSetListenFd},
-    {"--probe", false, false, optionsSetProbe},
-    {"--help", false, false, optionsSetHelp},
-    {"--version", false, false, optionsSetVersion},
+static const OptionsTableEntry optionTable[] = {
+    {"--name", true, optionsSetName, .required = true},
+    {"--uuid", true, optionsSetUuid, .required = true},
+    {"--machine", true, optionsSetMachine, .required = true},
+    {"--arch", true, optionsSetArchitecture},
+    {"--control-fd", true, optionsSetControlFd, .required = true},
+    {"--end-with-client", false, optionsSetEndWithClient},
+    {"--device-fd", true, optionsSetDeviceFd},
+    {"--image-fd", true, optionsSetImageFd, .required = true},
+    {"--initrd-fd", true, optionsSetInitrdFd},
+    {"--cmdline", true, optionsSetCmdline},
+    {"--memory", true, optionsSetMemory, .required = true},
+    {"--page-size", true, optionsSetPageSize},
+    {"--numa-node", true, optionsSetNumaNode},
+    {"--lock-memory", false, optionsSetLockMemory},
+    {"--vcpus", true, optionsSetVcpus},
+    {"--cpus", true, optionsSetCpus},
+    {"--cid", true, optionsSetCid},
+    {"--vsock-dir-fd", true, optionsSetVsockDirFd},
+    {"--vsock-listen-fd", true, optionsSetVsockListenFd},
+    {"--services-listen-fd", true, optionsSetServicesListenFd},
+    {"--debug", false, optionsSetDebug},
+    {"--console-type", true, optionsSetConsoleType},
+    {"--console-fd", true, optionsSetConsoleFd},
+    {"--console-backup-fds", true, optionsSetConsoleBackupFds},
+    {"--console-log-fd", true, optionsSetConsoleLogFd},
+    {"--console-log-backup-fds", true, optionsSetConsoleLogBackupFds},
+    {"--log-backup-fds", true, optionsSetLogBackupFds},
+    {"--log-max-size", true, optionsSetLogMaxSize},
+    {"--no-heartbeat", false, optionsSetNoHeartbeat},
+    {"--heartbeat-timeout", true, optionsSetHeartbeatTimeout},
+    {"--broker-fd", true, optionsSetBrokerFd},
+    {"--expect-pcr", true, optionsSetExpectPcr, .repeats = true},
+    {"--signature", true, optionsSetSignature},
+    {"--qemu", true, optionsSetQemu},
+    {"--accel", true, optionsSetAccel},
+    {"--without", true, optionsSetWithout},
+    {"--broker", false, optionsSetBroker},
+    {"--listen-fd", true, optionsSetListenFd},
+    {"--probe", false, optionsSetProbe},
+    {"--help", false, optionsSetHelp, .ends = true},
+    {"--version", false, optionsSetVersion, .ends = true},
+    {NULL},
 };
-
-typedef struct {
-    Options *options;
-    bool seen[G_N_ELEMENTS(optionTable)];
-} OptionsParser;
-
-static bool
-optionsSeen(const OptionsParser *parser, const char *name)
-{
-    size_t i;
-
-    for (i = 0; i < G_N_ELEMENTS(optionTable); i++) {
-        if (g_str_equal(optionTable[i].name, name))
-            return parser->seen[i];
-    }
-    return false;
-}
 
 static char *
 optionsCheckDevice(const Options *options)
@@ -592,20 +639,12 @@ optionsCheckRotation(const Options *options)
 
 /* What one enclave cannot do without, and what excludes what. */
 static char *
-optionsCheck(const OptionsParser *parser)
+optionsCheck(const Options *options, const bool *seen)
 {
-    static const char *const required[] = {
-        "--name", "--uuid", "--machine", "--control-fd", "--image-fd", "--memory",
-    };
-    const Options *options = parser->options;
-    char *error;
-    size_t i;
+    char *error = optionsTableCheckRequired(optionTable, seen);
 
-    for (i = 0; i < G_N_ELEMENTS(required); i++) {
-        if (!optionsSeen(parser, required[i]))
-            return g_strdup_printf("Option %s is missing", required[i]);
-    }
-
+    if (error)
+        return error;
     if (!options->cpus && options->vcpus == 0)
         return g_strdup("One of the options --vcpus and --cpus is missing");
     if (options->cpus && options->vcpus > 0)
@@ -632,14 +671,14 @@ optionsCheck(const OptionsParser *parser)
 
 /* The broker has few options. */
 static char *
-optionsCheckBrokerOnly(const OptionsParser *parser)
+optionsCheckBrokerOnly(const Options *options, const bool *seen)
 {
     size_t i;
 
-    if (!optionsSeen(parser, "--listen-fd"))
+    if (options->listenFd < 0)
         return g_strdup("Option --broker needs --listen-fd");
-    for (i = 0; i < G_N_ELEMENTS(optionTable); i++) {
-        if (parser->seen[i] && !g_str_equal(optionTable[i].name, "--broker") &&
+    for (i = 0; optionTable[i].name; i++) {
+        if (seen[i] && !g_str_equal(optionTable[i].name, "--broker") &&
             !g_str_equal(optionTable[i].name, "--listen-fd"))
             return g_strdup_printf("Options --broker and %s exclude each other",
                                    optionTable[i].name);
@@ -647,46 +686,11 @@ optionsCheckBrokerOnly(const OptionsParser *parser)
     return NULL;
 }
 
-/* Handles the option at argv[*@i], and moves *@i to the last word that it took. */
-static char *
-optionsParseOne(OptionsParser *parser, int argc, char **argv, int *i)
-{
-    const char *word = argv[*i];
-    const char *equals = strchr(word, '=');
-    g_autofree char *name = equals ? g_strndup(word, equals - word) : g_strdup(word);
-    const char *value = equals ? equals + 1 : NULL;
-    g_autofree char *error = NULL;
-    size_t n;
-
-    for (n = 0; n < G_N_ELEMENTS(optionTable); n++) {
-        if (g_str_equal(optionTable[n].name, name))
-            break;
-    }
-    if (n == G_N_ELEMENTS(optionTable))
-        return g_strdup_printf(*word == '-' ? "Option %s is unknown" :
-                                              "Argument '%s' is not an option", name);
-    if (parser->seen[n] && !optionTable[n].repeats)
-        return g_strdup_printf("Option %s is given twice", name);
-    parser->seen[n] = true;
-
-    if (!optionTable[n].hasValue && value)
-        return g_strdup_printf("Option %s takes no value, not '%s'", name, value);
-    if (optionTable[n].hasValue && !value) {
-        if (*i + 1 >= argc)
-            return g_strdup_printf("Option %s lacks its value", name);
-        value = argv[++*i];
-    }
-
-    error = optionTable[n].set(parser->options, value);
-    return error ? g_strdup_printf("Value '%s' of option %s %s", value, name, error) : NULL;
-}
-
 Options *
 optionsParse(int argc, char **argv, char **error)
 {
     g_autoptr(Options) options = g_new0(Options, 1);
-    OptionsParser parser = {.options = options};
-    int i;
+    bool seen[G_N_ELEMENTS(optionTable)] = {false};
 
     options->arch = EIF_ARCH_NATIVE;
     options->deviceFd = options->numaNode = -1;
@@ -695,33 +699,28 @@ optionsParse(int argc, char **argv, char **error)
     options->servicesListenFd = options->brokerFd = options->listenFd = -1;
     options->heartbeat = true;
 
-    for (i = 1; i < argc; i++) {
-        *error = optionsParseOne(&parser, argc, argv, &i);
-        if (*error)
-            return NULL;
-        if (options->action == OPTIONS_HELP || options->action == OPTIONS_VERSION)
-            return g_steal_pointer(&options);
-    }
-
-    if (options->action == OPTIONS_PROBE) {
-        if (argc > 2) {
-            *error = g_strdup("Option --probe goes with no other option");
-            return NULL;
-        }
-        return g_steal_pointer(&options);
-    }
-
-    if (options->action == OPTIONS_BROKER) {
-        *error = optionsCheckBrokerOnly(&parser);
-        return *error ? NULL : g_steal_pointer(&options);
-    }
-
-    *error = optionsCheck(&parser);
+    *error = optionsTableParse(optionTable, seen, argc, argv, options);
     if (*error)
         return NULL;
-    if (options->cpus)
-        options->vcpus = options->cpus->len;
-    return g_steal_pointer(&options);
+
+    switch (options->action) {
+    case OPTIONS_HELP:
+    case OPTIONS_VERSION:
+        break;
+    case OPTIONS_PROBE:
+        if (argc > 2)
+            *error = g_strdup("Option --probe goes with no other option");
+        break;
+    case OPTIONS_BROKER:
+        *error = optionsCheckBrokerOnly(options, seen);
+        break;
+    case OPTIONS_RUN:
+        *error = optionsCheck(options, seen);
+        if (options->cpus)
+            options->vcpus = options->cpus->len;
+        break;
+    }
+    return *error ? NULL : g_steal_pointer(&options);
 }
 
 void
