@@ -23,6 +23,7 @@
 #include "eif.h"
 #include "common/json.h"
 #include "common/log.h"
+#include "common/startup.h"
 #include "helper_protocol.h"
 #include "nitro_gettext.h"
 #include "sandbox/sandbox.h"
@@ -40,16 +41,6 @@ enum {
 /* Above all errors of the system, and below all of GnuTLS */
 #define ERRNO_MAX 134
 #define GNUTLS_ERROR_MIN (-512)
-
-/* Texts only, in the encoding of JSON whatever that of the environment is */
-static void
-setLocale(void)
-{
-    if (!setlocale(LC_CTYPE, "C.UTF-8"))
-        setlocale(LC_CTYPE, "");
-    setlocale(LC_MESSAGES, "");
-    nitroGettextInitialize("UTF-8");
-}
 
 /*
  * Catalogues are read when the first text of theirs is asked for, and those of further languages
@@ -133,7 +124,7 @@ main(int argc, char **argv)
     int rc;
 
     logCatchGlib();
-    setLocale();
+    startupSetLocale();
     rc = sandboxBegin(&failure);
     if (!(options = checkOptionsParse(argc, argv, &error))) {
         fprintf(stderr, "libvirt_nitro_check: %s\n", error);

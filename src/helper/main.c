@@ -9,10 +9,6 @@
  * print something and exit.
  */
 
-#include <fcntl.h>
-#include <locale.h>
-#include <malloc.h>
-#include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -22,38 +18,11 @@
 #include "helper_protocol.h"
 #include "lifecycle.h"
 #include "common/log.h"
-#include "nitro_gettext.h"
+#include "common/startup.h"
 #include "options.h"
 #include "sandbox/sandbox.h"
 #include "sandbox/unprotected.h"
 #include "emulated/tsc.h"
-
-/* Whoever started us with standard descriptors closed must not get output in other files. */
-static void
-mainOpenStandardFds(void)
-{
-    int fd;
-
-    do {
-        fd = open("/dev/null", O_RDWR);
-    } while (fd >= 0 && fd <= STDERR_FILENO);
-    if (fd >= 0)
-        close(fd);
-}
-
-/*
- * Texts only, and in the encoding of JSON: numbers are the same everywhere. No other encoding, as
- * its converter would be a library that is loaded when it is needed first.
- */
-static void
-mainSetLocale(void)
-{
-    if (!setlocale(LC_CTYPE, "C.UTF-8"))
-        setlocale(LC_CTYPE, "");
-    setlocale(LC_MESSAGES, "");
-    nitroGettextInitialize("UTF-8");
-    nitroGettextLoad();
-}
 
 static LifecycleExit
 mainProbe(void)
@@ -98,13 +67,8 @@ main(int argc, char **argv)
     g_autofree char *error = NULL;
     g_auto(Failure) failure = {0};
 
-    /* Threads are few and allocate next to nothing: an arena for each would only use memory. */
-    mallopt(M_ARENA_MAX, 1);
-    mainOpenStandardFds();
-    logCatchGlib();
-    mainSetLocale();
+    startupBegin();
     tscMeasureBegin();
-    signal(SIGPIPE, SIG_IGN);
     if (sandboxBegin(&failure) < 0) {
         fprintf(stderr, "libvirt_nitro: %s\n", failure.text);
         return LIFECYCLE_EXIT_FAILED;

@@ -10,16 +10,12 @@
  * before this process is confined.
  */
 
-#include <fcntl.h>
-#include <locale.h>
-#include <malloc.h>
-#include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "common/log.h"
 #include "common/signals.h"
-#include "nitro_gettext.h"
+#include "common/startup.h"
 #include "resolve.h"
 #include "sandbox/sandbox.h"
 #include "services.h"
@@ -34,30 +30,6 @@ enum {
     EXIT_USAGE = 1,  /* the command line or the configuration is wrong */
     EXIT_FAILED = 2,
 };
-
-/* Whoever started us with standard descriptors closed must not get output in other files. */
-static void
-mainOpenStandardFds(void)
-{
-    int fd;
-
-    do {
-        fd = open("/dev/null", O_RDWR);
-    } while (fd >= 0 && fd <= STDERR_FILENO);
-    if (fd >= 0)
-        close(fd);
-}
-
-/* Texts only, in the encoding of JSON whatever that of the environment is */
-static void
-mainSetLocale(void)
-{
-    if (!setlocale(LC_CTYPE, "C.UTF-8"))
-        setlocale(LC_CTYPE, "");
-    setlocale(LC_MESSAGES, "");
-    nitroGettextInitialize("UTF-8");
-    nitroGettextLoad();
-}
 
 static void
 mainOnEnd(void *loop)
@@ -131,12 +103,7 @@ main(int argc, char **argv)
     g_autofree char *error = NULL;
     g_auto(Failure) failure = {0};
 
-    /* Threads are few and allocate next to nothing: an arena for each would only use memory. */
-    mallopt(M_ARENA_MAX, 1);
-    mainOpenStandardFds();
-    logCatchGlib();
-    mainSetLocale();
-    signal(SIGPIPE, SIG_IGN);
+    startupBegin();
     if (sandboxBegin(&failure) < 0) {
         fprintf(stderr, "libvirt_nitro_services: %s\n", failure.text);
         return EXIT_FAILED;
