@@ -12,6 +12,9 @@ import socket
 
 import helpercase
 
+# connections that wait in a switch, LINK_QUEUE_MAX
+QUEUE_MAX = 256
+
 
 class Link(helpercase.Client):
     def __init__(self, path):
