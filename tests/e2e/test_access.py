@@ -98,6 +98,7 @@ CALLS = {
     "domainGetSecurityLabelList": lambda test: test.dom.securityLabelList(),
     "domainGetLaunchSecurityInfo": lambda test: test.dom.launchSecurityInfo(),
     "domainOpenConsole": lambda test: test.dom.openConsole(None, test.stream()),
+    "domainOpenChannel": lambda test: test.dom.openChannel(None, test.stream()),
     "domainCreateXML": lambda test: test.conn.createXML(test.costly, 0),
     "domainCreate": lambda test: test.idle.create(),
     "domainCreateWithFlags": lambda test: test.idle.createWithFlags(0),
