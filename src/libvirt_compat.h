@@ -33,6 +33,7 @@
 # define virTypedParamListAddInt(...) (virTypedParamListAddInt(__VA_ARGS__), 0)
 # define virTypedParamListAddUInt(...) (virTypedParamListAddUInt(__VA_ARGS__), 0)
 # define virTypedParamListAddULLong(...) (virTypedParamListAddULLong(__VA_ARGS__), 0)
+# define virTypedParamListAddString(...) (virTypedParamListAddString(__VA_ARGS__), 0)
 # define virTypedParamListAddBoolean(...) (virTypedParamListAddBoolean(__VA_ARGS__), 0)
 
 #else
