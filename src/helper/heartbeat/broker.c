@@ -20,6 +20,7 @@
 #include <poll.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/socket.h>
 
 #include <linux/vm_sockets.h>
 

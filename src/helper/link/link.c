@@ -13,6 +13,7 @@
 #include "link/link.h"
 
 #include <errno.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <linux/vm_sockets.h>
