@@ -124,11 +124,8 @@ nitroDomainChrSourceValidateUnix(const virDomainChrSourceDef *source)
 
 
 static int
-nitroDomainChrSourceValidate(const virDomainChrSourceDef *source)
+nitroDomainChrSourceValidateType(const virDomainChrSourceDef *source)
 {
-    if (nitroDomainChrSourceValidateTexts(source) < 0)
-        return -1;
-
     switch ((virDomainChrType) source->type) {
     case VIR_DOMAIN_CHR_TYPE_NULL:
     case VIR_DOMAIN_CHR_TYPE_PTY:
@@ -171,6 +168,16 @@ nitroDomainChrSourceValidate(const virDomainChrSourceDef *source)
         virReportEnumRangeError(virDomainChrType, source->type);
         return -1;
     }
+    return 0;
+}
+
+
+static int
+nitroDomainChrSourceValidate(const virDomainChrSourceDef *source)
+{
+    if (nitroDomainChrSourceValidateTexts(source) < 0 ||
+        nitroDomainChrSourceValidateType(source) < 0)
+        return -1;
 
     if (source->logfile && !g_path_is_absolute(source->logfile)) {
         virReportError(VIR_ERR_XML_ERROR,
