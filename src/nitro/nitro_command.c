@@ -33,7 +33,7 @@ nitroCommandAddIdentity(virCommand *cmd,
 }
 
 
-static void
+void
 nitroCommandAddFd(virCommand *cmd,
                   const char *option,
                   int fd)
@@ -135,8 +135,7 @@ nitroCommandAddVsock(virCommand *cmd,
 }
 
 
-/* The descriptors of old output, which the helper moves output to: "20,21,22" */
-static void
+void
 nitroCommandAddBackups(virCommand *cmd,
                        const char *option,
                        const nitroOutput *output)

@@ -45,3 +45,16 @@ struct _nitroCommandContext {
  */
 virCommand *nitroCommandBuild(const virDomainDef *def,
                               const nitroCommandContext *ctxt);
+
+/* Adds @option and the descriptor @fd, which stays the caller's, to @cmd. */
+void nitroCommandAddFd(virCommand *cmd,
+                       const char *option,
+                       int fd);
+
+/*
+ * Adds @option and the descriptors of old output that @output is moved to, "20,21,22", which stay the
+ * caller's, to @cmd; nothing when there are none.
+ */
+void nitroCommandAddBackups(virCommand *cmd,
+                            const char *option,
+                            const nitroOutput *output);

@@ -94,6 +94,19 @@ nitroRunReset(nitroRun *run)
 }
 
 
+int
+nitroRunCheck(virDomainObj *vm,
+              int id)
+{
+    if (vm->def->id == id)
+        return 0;
+
+    virReportError(VIR_ERR_OPERATION_ABORTED,
+                   _("domain '%s' was destroyed while it started"), vm->def->name);
+    return -1;
+}
+
+
 static char *
 nitroRunGetPidPath(nitroDriver *driver,
                    virDomainObj *vm)

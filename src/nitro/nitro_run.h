@@ -87,6 +87,12 @@ struct _nitroRun {
 void nitroRunReset(nitroRun *run);
 
 /*
+ * Whether the run @id of the locked domain @vm, which starts, is not over, as somebody may have ended it
+ * while the lock was not held. Returns 0, or -1 with an error set.
+ */
+int nitroRunCheck(virDomainObj *vm, int id);
+
+/*
  * What is known of the helper of @vm, which nitroHelperFind() knows of its process, and that
  * there has never been one. With NITRO_HELPER_UNKNOWN errno says why not more is.
  */

@@ -101,20 +101,6 @@ nitroServicesGetLinkPath(nitroDriver *driver,
 }
 
 
-/* Returns 0, or -1 with an error set when the run @id of the domain is over. */
-static int
-nitroServicesCheckRun(virDomainObj *vm,
-                      int id)
-{
-    if (vm->def->id == id)
-        return 0;
-
-    virReportError(VIR_ERR_OPERATION_ABORTED,
-                   _("domain '%s' was destroyed while it started"), vm->def->name);
-    return -1;
-}
-
-
 /* What clients see of it: the state of channels, and an event when it changes while the enclave runs */
 static void
 nitroServicesSetState(nitroDriver *driver,
@@ -412,7 +398,7 @@ nitroServicesStartLink(nitroDriver *driver,
         rc = nitroServicesLinkAwait(link, linking.name, true);
     virObjectLock(vm);
 
-    if (nitroServicesCheckRun(vm, id) < 0)
+    if (nitroRunCheck(vm, id) < 0)
         return -1;
     priv->run.services.link = link;
     link = -1;
@@ -485,7 +471,7 @@ nitroServicesFollowStart(nitroDriver *driver,
         rc = nitroServicesGiveLink(&linking, link);
     virObjectLock(vm);
 
-    if (nitroServicesCheckRun(vm, id) < 0)
+    if (nitroRunCheck(vm, id) < 0)
         return -1;
     /* Nothing of this counts when the enclave has ended meanwhile. */
     if (rc < 0)
@@ -678,7 +664,7 @@ nitroServicesMendProcess(nitroDriver *driver,
             return 0;
         if (!nitroServicesKill(driver, vm, NULL))
             return -1;
-        if (nitroServicesCheckRun(vm, id) < 0)
+        if (nitroRunCheck(vm, id) < 0)
             return -1;
         break;
     }
@@ -729,7 +715,7 @@ nitroServicesMend(nitroDriver *driver,
     rc = nitroServicesMendLink(driver, &linking, &status);
     virObjectLock(vm);
 
-    if (nitroServicesCheckRun(vm, id) < 0)
+    if (nitroRunCheck(vm, id) < 0)
         return -1;
     if (rc < 0 && virGetLastErrorCode() == VIR_ERR_OPERATION_TIMEOUT)
         run->silent++;

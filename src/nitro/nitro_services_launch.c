@@ -15,6 +15,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "nitro_command.h"
 #include "nitro_domain.h"
 #include "nitro_domain_services.h"
 #include "nitro_services_config.h"
@@ -22,7 +23,6 @@
 #include "nitro_services_open.h"
 #include "nitro_socket.h"
 #include "nitro_spawn.h"
-#include "virbuffer.h"
 #include "virerror.h"
 #include "virfile.h"
 #include "viruuid.h"
@@ -132,19 +132,6 @@ nitroServicesOpenAll(nitroDriver *driver,
 }
 
 
-static void
-nitroServicesPassFd(virCommand *cmd,
-                    const char *option,
-                    int fd)
-{
-    virCommandPassFD(cmd, fd, 0);
-    if (option) {
-        virCommandAddArg(cmd, option);
-        virCommandAddArgFormat(cmd, "%d", fd);
-    }
-}
-
-
 /* As many descriptors as the daemon may allow */
 static void
 nitroServicesSetFiles(virCommand *cmd)
@@ -162,22 +149,11 @@ static void
 nitroServicesAddLog(virCommand *cmd,
                     const nitroOutputs *outputs)
 {
-    const nitroOutput *log = &outputs->servicesLog;
-    g_auto(virBuffer) list = VIR_BUFFER_INITIALIZER;
-    size_t i;
-
     if (outputs->maxSize == 0)
         return;
     virCommandAddArg(cmd, "--log-max-size");
     virCommandAddArgFormat(cmd, "%llu", outputs->maxSize);
-    if (log->nbackups == 0)
-        return;
-    for (i = 0; i < log->nbackups; i++) {
-        virCommandPassFD(cmd, log->backups[i], 0);
-        virBufferAsprintf(&list, "%s%d", i > 0 ? "," : "", log->backups[i]);
-    }
-    virCommandAddArg(cmd, "--log-backup-fds");
-    virCommandAddArgBuffer(cmd, &list);
+    nitroCommandAddBackups(cmd, "--log-backup-fds", &outputs->servicesLog);
 }
 
 
@@ -194,18 +170,18 @@ nitroServicesBuildCommand(const nitroDriverConfig *config,
 
     virUUIDFormat(def->uuid, uuid);
     virCommandAddArgList(cmd, "--name", def->name, "--uuid", uuid, NULL);
-    nitroServicesPassFd(cmd, "--control-fd", fds->control);
-    nitroServicesPassFd(cmd, "--config-fd", fds->config);
+    nitroCommandAddFd(cmd, "--control-fd", fds->control);
+    nitroCommandAddFd(cmd, "--config-fd", fds->config);
     for (i = 0; i < fds->n; i++) {
         const nitroOutput *output = fds->fds[i].output;
 
         if (fds->fds[i].listener >= 0)
-            nitroServicesPassFd(cmd, NULL, fds->fds[i].listener);
+            virCommandPassFD(cmd, fds->fds[i].listener, 0);
         if (!output)
             continue;
-        nitroServicesPassFd(cmd, NULL, output->fd);
+        virCommandPassFD(cmd, output->fd, 0);
         for (j = 0; j < output->nbackups; j++)
-            nitroServicesPassFd(cmd, NULL, output->backups[j]);
+            virCommandPassFD(cmd, output->backups[j], 0);
     }
     nitroServicesAddLog(cmd, outputs);
     nitroDriverConfigLimitLocking(cmd);

@@ -107,20 +107,6 @@ nitroStartEndJob(virDomainObj *vm)
 }
 
 
-/* Returns 0, or -1 with an error set when the run @id of the domain is over. */
-static int
-nitroStartCheckRun(virDomainObj *vm,
-                   int id)
-{
-    if (vm->def->id == id)
-        return 0;
-
-    virReportError(VIR_ERR_OPERATION_ABORTED,
-                   _("domain '%s' was destroyed while it started"), vm->def->name);
-    return -1;
-}
-
-
 /* A run of a domain, for those who look at it without the domain's lock */
 typedef struct _nitroStartOfRun nitroStartOfRun;
 struct _nitroStartOfRun {
@@ -164,7 +150,7 @@ nitroStartOpenImage(nitroDriver *driver,
         rc = nitroImageCheck(driver->config, request, &fds->image, nitroStartIsOver, &run,
                              &fds->signature);
     virObjectLock(vm);
-    if (nitroStartCheckRun(vm, run.id) < 0)
+    if (nitroRunCheck(vm, run.id) < 0)
         return -1;
 
     priv->run.place = NULL;
@@ -190,7 +176,7 @@ nitroStartOpenBroker(nitroDriver *driver,
     virObjectUnlock(vm);
     fds->broker = nitroBrokerConnect(driver, NITRO_START_BROKER_LINE);
     virObjectLock(vm);
-    if (nitroStartCheckRun(vm, id) < 0)
+    if (nitroRunCheck(vm, id) < 0)
         return -1;
     return fds->broker < 0 ? -1 : 0;
 }
@@ -204,7 +190,7 @@ nitroStartPrepareCgroup(nitroDriver *driver,
     int id = vm->def->id;
     int rc = nitroCgroupPrepare(driver, vm);
 
-    return nitroStartCheckRun(vm, id) < 0 ? -1 : rc;
+    return nitroRunCheck(vm, id) < 0 ? -1 : rc;
 }
 
 
@@ -231,7 +217,7 @@ nitroStartHelperReady(pid_t pid,
 
     if (nitroRunNoteHelper(launching->driver, vm, pid) < 0 ||
         nitroCgroupCreate(vm) < 0 ||
-        nitroStartCheckRun(vm, id) < 0 ||
+        nitroRunCheck(vm, id) < 0 ||
         nitroServicesJoinCgroup(vm) < 0)
         return -1;
 
@@ -377,7 +363,7 @@ nitroStartWaitBooted(nitroDriver *driver,
             return -1;
     }
 
-    if (nitroStartCheckRun(vm, id) < 0 ||
+    if (nitroRunCheck(vm, id) < 0 ||
         nitroServicesFollowStart(driver, vm) < 0)
         return -1;
     if (priv->run.booted)
@@ -502,7 +488,7 @@ nitroStartAwaitTurn(nitroDriver *driver,
     if (turn)
         nitroQueueSetTime(driver->queue, *place, NITRO_START_IMAGE_TIME);
     virObjectLock(vm);
-    if (nitroStartCheckRun(vm, id) < 0)
+    if (nitroRunCheck(vm, id) < 0)
         return -1;
     if (turn)
         return 0;

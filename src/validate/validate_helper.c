@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "helper_protocol.h"
+#include "nitro_command.h"
 #include "nitro_socket.h"
 #include "validate_helper.h"
 #include "virfile.h"
@@ -78,9 +79,7 @@ validateHelperStart(validateHelper *helper,
     helper->talk = (nitroMonitorTalk) { .enclave = *enclave };
     helper->input = g_string_new(NULL);
 
-    virCommandPassFD(cmd, listener, 0);
-    virCommandAddArg(cmd, "--control-fd");
-    virCommandAddArgFormat(cmd, "%d", listener);
+    nitroCommandAddFd(cmd, "--control-fd", listener);
     virCommandAddArg(cmd, "--end-with-client");
     return virCommandRunAsync(cmd, &helper->pid);
 }

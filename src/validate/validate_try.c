@@ -22,6 +22,7 @@
 
 #include "configmake.h"
 #include "helper_protocol.h"
+#include "nitro_command.h"
 #include "nitro_image_check.h"
 #include "nitro_limits.h"
 #include "nitro_pool.h"
@@ -193,34 +194,23 @@ validateTrialRunBroker(validateTrial *trial,
 }
 
 
-static void
-validateAddFd(virCommand *cmd,
-              const char *option,
-              int fd)
-{
-    virCommandPassFD(cmd, fd, 0);
-    virCommandAddArg(cmd, option);
-    virCommandAddArgFormat(cmd, "%d", fd);
-}
-
-
 /* The host's kernel says in debug mode what it does. What an image says may be secret. */
 static void
 validateTrialAddImage(validateTrial *trial,
                       virCommand *cmd,
                       int broker)
 {
-    validateAddFd(cmd, "--image-fd", trial->image.fd);
+    nitroCommandAddFd(cmd, "--image-fd", trial->image.fd);
     if (trial->named) {
         if (broker >= 0)
-            validateAddFd(cmd, "--broker-fd", broker);
+            nitroCommandAddFd(cmd, "--broker-fd", broker);
         if (trial->signature)
             virCommandAddArgList(cmd, "--signature", trial->signature, NULL);
         return;
     }
     virCommandAddArgList(cmd, "--cmdline", CMDLINE, "--no-heartbeat", "--debug",
                          "--console-type", "file", NULL);
-    validateAddFd(cmd, "--console-fd", trial->console);
+    nitroCommandAddFd(cmd, "--console-fd", trial->console);
 }
 
 
@@ -283,7 +273,7 @@ validateTrialRun(validateTrial *trial)
     if (trial->emulated && validateTrialAddEmulation(cmd, &trial->config) < 0)
         return -1;
     if (!trial->emulated)
-        validateAddFd(cmd, "--device-fd", trial->device);
+        nitroCommandAddFd(cmd, "--device-fd", trial->device);
     validateHelperSetUp(cmd, &trial->config, &trial->log);
     return validateHelperStart(&trial->helper, cmd, &enclave);
 }
