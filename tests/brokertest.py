@@ -41,13 +41,21 @@ GREETING = {'libvirt-nitro-broker': {'protocol': 1, 'services': 1}}
 LISTENING = {'event': 'listening'}
 BUSY = {'event': 'port-busy', 'errno': errno.EADDRINUSE}
 
-# What other programs do that want the port
+# What other programs do that want the port, and are as patient as the tests
 BIND = f'''
-import socket
+import errno, socket, time
 print("started", flush=True)
 input()
 s = socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)
-s.bind((socket.VMADDR_CID_ANY, {PORT}))
+end = time.monotonic() + {SHORT}
+while True:
+    try:
+        s.bind((socket.VMADDR_CID_ANY, {PORT}))
+        break
+    except OSError as e:
+        if e.errno != errno.EADDRINUSE or time.monotonic() > end:
+            raise
+        time.sleep(0.01)
 s.listen()
 print("bound", flush=True)
 input()

@@ -1517,7 +1517,9 @@ class HostileLinkTest(DeviceCase):
         except TimeoutError:
             pass
         self.alive()
-        self.assertLess(self.resident(peak=True), 60 * MIB)
+        # AddressSanitizer keeps what is freed
+        if not nitrodevmock.libasan_of(helpertest.HELPER):
+            self.assertLess(self.resident(peak=True), 60 * MIB)
 
     def test_links_that_come_and_go(self):
         before = self.descriptors()

@@ -549,9 +549,11 @@ finishDialing(connection *conn, uint32_t events)
         conn->asker = NULL;
         return MORE;
     }
-    /* a new connection has room for this */
-    if (send(conn->fd, conn->buffer, text, MSG_NOSIGNAL) != (ssize_t)text)
+    /* a new connection has room for this, unless the other side has closed it again */
+    if (send(conn->fd, conn->buffer, text, MSG_NOSIGNAL) != (ssize_t)text) {
+        answer(conn->asker, "error: cannot send: %s\n", strerror(errno));
         return DONE;
+    }
     if (conn->role->step == stepSend)
         shutdown(conn->fd, SHUT_WR);
     return MORE;

@@ -353,22 +353,22 @@ nitroServicesGiveLink(const nitroServicesLinking *linking,
 }
 
 
-/* The process of @vm has its link: the services work. */
+/* The process of @vm has its link: the services work. Clients get an event if they do @again. */
 static void
 nitroServicesWork(nitroDriver *driver,
-                  virDomainObj *vm)
+                  virDomainObj *vm,
+                  bool again)
 {
     nitroDomainObjPrivate *priv = vm->privateData;
     nitroServicesRun *run = &priv->run.services;
-    bool before = run->down != NULL;
 
     run->linked = true;
     run->worked = g_get_monotonic_time();
     run->silent = 0;
-    g_clear_pointer(&run->down, g_free);
-    if (before)
+    if (run->down)
         VIR_WARN("The services of domain '%s' work again", vm->def->name);
-    nitroServicesSetState(driver, vm, true, before);
+    g_clear_pointer(&run->down, g_free);
+    nitroServicesSetState(driver, vm, true, again);
 }
 
 
@@ -477,7 +477,7 @@ nitroServicesFollowStart(nitroDriver *driver,
     if (rc < 0)
         return priv->run.ended ? 0 : -1;
     if (run->mon == linking.mon)
-        nitroServicesWork(driver, vm);
+        nitroServicesWork(driver, vm, false);
     return 0;
 }
 
@@ -727,7 +727,7 @@ nitroServicesMend(nitroDriver *driver,
     if (rc < 0)
         return -1;
     nitroServicesNoteStatus(driver, vm, &status);
-    nitroServicesWork(driver, vm);
+    nitroServicesWork(driver, vm, true);
     return 0;
 }
 
@@ -773,6 +773,15 @@ nitroServicesMendTask(nitroDriver *driver,
         }
     }
     virDomainObjEndAPI(&vm);
+}
+
+
+void
+nitroServicesForget(nitroDriver *driver,
+                    virDomainObj *vm)
+{
+    if (nitroServicesAreThere(vm->def))
+        nitroServicesSetState(driver, vm, false, false);
 }
 
 

@@ -69,6 +69,12 @@ int nitroServicesFollowStart(nitroDriver *driver, virDomainObj *vm);
 /* The enclave of the locked domain @vm runs: from now on what its services tell counts. */
 void nitroServicesNoteRunning(nitroDriver *driver, virDomainObj *vm);
 
+/*
+ * The locked domain @vm is of an earlier daemon, and what that has known of its services does not
+ * count: they are disconnected until they are found again.
+ */
+void nitroServicesForget(nitroDriver *driver, virDomainObj *vm);
+
 /* The enclave of the locked domain @vm was taken over: finds its services again, in a thread. */
 void nitroServicesTakeOver(nitroDriver *driver, virDomainObj *vm);
 

@@ -412,6 +412,7 @@ nitroTakeoverBegin(nitroDriver *driver,
 {
     nitroDriverReserveDomainId(driver, vm->def->id);
     nitroDriverHold(driver);
+    nitroServicesForget(driver, vm);
     /* The task does it again. */
     if (nitroRunReserve(driver, vm) < 0)
         virResetLastError();

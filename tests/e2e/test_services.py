@@ -305,7 +305,7 @@ class Emulated(ServicesTest):
         self.daemon.start()
         self.reconnect()
         dom = self.conn.lookupByName("hello")
-        wait_until(lambda: self.stats_of(dom), 30, "statistics of services")
+        self.wait_working(dom)
         self.assertNotEqual(self.one_pid(), pid)
         self.assertWorks(dom)
         dom.destroy()
