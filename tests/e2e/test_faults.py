@@ -498,12 +498,16 @@ class Files(FaultTest):
         """what a daemon has left that ended while it saved a status"""
         dom = self.conn.createXML(quick_xml("half"), 0)
         helper = self.helper_of(dom)
+        # a domain that nobody saves any more, and one that the next daemon may be saving just then
+        gone = self.status_file(dom).replace("half", "gone") + ".new"
         unfinished = f"{self.status_file(dom)}.new"
         self.daemon.kill()
-        with open(unfinished, "w", encoding="ascii") as file:
-            file.write("<domstatus state='running'")
+        for path in (gone, unfinished):
+            with open(path, "w", encoding="ascii") as file:
+                file.write("<domstatus state='running'")
         self.start_daemon()
-        self.assertFalse(os.path.exists(unfinished))
+        self.assertFalse(os.path.exists(gone))
+        wait_until(lambda: not os.path.exists(unfinished), 20, "a status that is written whole")
         dom = self.conn.lookupByName("half")
         self.wait_state(dom, RUNNING, BOOTED)
         self.assertEqual(self.helper_of(dom), helper)
