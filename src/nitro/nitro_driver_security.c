@@ -63,7 +63,8 @@ nitroSecurityGetMonitor(virDomainObj *vm)
         return NULL;
     if (!priv->run.mon) {
         virReportError(VIR_ERR_OPERATION_INVALID,
-                       _("the image of domain '%s' is not loaded yet"), vm->def->name);
+                       _("there is no connection with the helper of domain '%s' yet, which loads its image: try again"),
+                       vm->def->name);
         return NULL;
     }
     return virObjectRef(priv->run.mon);

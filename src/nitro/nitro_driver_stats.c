@@ -639,6 +639,9 @@ nitroDomainGetControlInfo(virDomainPtr dom,
         info->details = VIR_DOMAIN_CONTROL_ERROR_REASON_MONITOR;
     } else if (vm->job && (vm->job->active || vm->job->asyncJob)) {
         info->state = VIR_DOMAIN_CONTROL_JOB;
+    } else if (!priv->run.taken) {
+        /* of an earlier daemon, and not taken over yet */
+        info->state = VIR_DOMAIN_CONTROL_OCCUPIED;
     }
     ret = 0;
 
