@@ -1379,6 +1379,16 @@ class NameTest(NamesCase):
         self.names['db.example'] = ['127.0.0.3']
         self.assertEqual(b'other', read_all(self.dial()))
 
+    def test_other_hosts(self):
+        """the same by the hosts file, which another one takes the place of; DNS is not asked"""
+        self.write_etc('hosts', '127.0.0.1 localhost\n127.0.0.2 db.example\n')
+        port = self.named('db.example', address='127.0.0.2')
+        self.assert_echo()
+        self.destination(lambda conn: conn.sendall(b'other'), ('127.0.0.3', port))
+        self.write_etc('hosts', '127.0.0.3 db.example\n')
+        self.assertEqual(b'other', read_all(self.dial()))
+        self.assertEqual([], self.server.asked)
+
     def test_other_server(self):
         """resolv.conf and hosts are read again when there are others in their places"""
         self.named('db.example')

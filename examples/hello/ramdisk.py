@@ -146,12 +146,14 @@ def main():
     parser.add_argument("--modules", required=True, metavar="DIR",
                         help="the directory below which the kernel's modules are")
     parser.add_argument("--bootstrap", required=True, metavar="FILE", help="the first ramdisk")
-    parser.add_argument("--application", required=True, metavar="FILE", help="the second one")
+    parser.add_argument("--application", metavar="FILE",
+                        help="the second one, for an image that has no other")
     args = parser.parse_args()
 
     try:
         write_cpio(args.bootstrap, bootstrap_entries(args.init, args.modules))
-        write_cpio(args.application, application_entries())
+        if args.application:
+            write_cpio(args.application, application_entries())
     except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
 

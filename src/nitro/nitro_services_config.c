@@ -111,7 +111,7 @@ nitroServicesConfigFormat(const char *name,
     text = g_key_file_to_data(file, &len, NULL);
     if (len > NITRO_SERVICES_CONFIG_MAX) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("the services of domain '%s' take %zu bytes of configuration, at most %d are supported: allow less hosts"),
+                       _("the services of domain '%s' take %zu bytes of configuration, at most %d are supported: allow fewer hosts"),
                        name, (size_t) len, NITRO_SERVICES_CONFIG_MAX);
         return NULL;
     }

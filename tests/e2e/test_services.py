@@ -12,8 +12,11 @@ mock's on the device. Commands reach the sample through an inbound service, as a
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
+import stat
+import subprocess
 import threading
 import xml.etree.ElementTree as ElementTree
 
@@ -22,7 +25,7 @@ import nitrodevmock
 import nitrodevmock_guest
 import taprunner
 import tinyguest
-from daemon import DAEMON, wait_until
+from daemon import AS_MEMBER, AS_OUTSIDER, DAEMON, HELPER_ID, HELPER_USER, wait_until
 from e2etest import (BOOTED, CRASHED, RUNNING, SHUTDOWN, STARTED, EnclaveTest, boot_kernel,
                      domain_xml, libvirt, quick_xml)
 from vsockclient import COMMANDS, ECHO, receive_all, receive_line
@@ -322,6 +325,51 @@ class Emulated(ServicesTest):
         self.daemon.start()
         self.reconnect()
 
+    def test_down(self):
+        """Channels of services that cannot be started again are disconnected until they can be."""
+        stop = os.path.join(self.daemon.dir, "run", "stop")
+        self.daemon.wrap(daemon.SERVICES, f"test ! -e {stop} || exit 1")
+        self.daemon.restart()
+        self.reconnect()
+        try:
+            dom = self.conn.createXML(quick_xml("down", devices=inbound_unix(ECHO)), 0)
+            self.wait_working(dom)
+            with open(stop, "w", encoding="ascii"):
+                os.kill(self.one_pid(), signal.SIGKILL)
+            wait_until(lambda: self.channel_states(dom) == {f"vsock.{ECHO}": "disconnected"}, 20,
+                       "a channel that is disconnected")
+            self.assertIn("services are down", self.messages(dom))
+            with self.refused(libvirt.VIR_ERR_SYSTEM_ERROR, f"vsock.{ECHO}"):
+                dom.openChannel(f"vsock.{ECHO}", self.conn.newStream())
+            os.unlink(stop)
+            wait_until(lambda: self.channel_states(dom) == {f"vsock.{ECHO}": "connected"}, 60,
+                       "a channel that is connected again")
+            self.assertNotIn("services are down", self.messages(dom))
+            dom.destroy()
+        finally:
+            self.daemon.daemon_env.pop("LIBVIRT_NITRO_HELPER_DIR")
+            self.daemon.restart()
+            self.reconnect()
+
+    def test_autostart(self):
+        """A domain that comes up with the host's first daemon has its services."""
+        path = os.path.join(self.daemon.dir, "run", "auto.sock")
+        dom = self.conn.defineXML(domain_xml("auto", boot_kernel(), devices=(
+            outbound(8443, "127.0.0.1", self.echo.port) + inbound_unix(COMMANDS, path))))
+        dom.setAutostart(1)
+        # what a boot of the host does
+        self.daemon.stop()
+        shutil.rmtree(os.path.join(self.daemon.state_dir, "nitro"))
+        self.daemon.start()
+        self.reconnect()
+        dom = self.conn.lookupByName("auto")
+        self.wait_state(dom, RUNNING, BOOTED, seconds=60)
+        self.wait_working(dom)
+        self.assertWorks(dom)
+        dom.destroy()
+        self.assertFalse(os.path.exists(path))
+        dom.undefine()
+
     def test_port_in_use(self):
         """A start that cannot have an address says so, and leaves nothing."""
         with socket.create_server(("127.0.0.1", 0)) as other:
@@ -465,6 +513,61 @@ class Device(ServicesTest):
             self.agent.wait(name, CONNECTED, CHANNEL)
         for dom in (first, second):
             self.assertEqual(self.send(dom, 8443, b"again"), b"again")
+
+    def broker_pid(self):
+        for pid in self.processes.descendants():
+            with contextlib.suppress(OSError):
+                with open(f"/proc/{pid}/cmdline", "rb") as cmdline:
+                    if b"--broker" in cmdline.read().split(b"\0"):
+                        return pid
+        return None
+
+    def test_broker_killed(self):
+        """The ports of the host's vsock come back; who is connected stays so."""
+        dom = self.create("hello", outbound(8443, "127.0.0.1", self.echo.port))
+        cid = self.cid_of(dom)
+        with self.vsock.dial(cid, 8443) as conn:
+            conn.settimeout(60)
+            conn.sendall(b"before")
+            self.assertEqual(conn.recv(6), b"before")
+            broker = self.broker_pid()
+            os.kill(broker, signal.SIGKILL)
+            self.agent.wait("hello", DISCONNECTED, CHANNEL)
+            self.agent.wait("hello", CONNECTED, CHANNEL)
+            self.assertNotIn(self.broker_pid(), (None, broker))
+            self.assertEqual(self.send(dom, 8443, b"after"), b"after")
+            conn.sendall(b"still")
+            self.assertEqual(conn.recv(5), b"still")
+        self.assertEqual(dom.state(), [RUNNING, BOOTED])
+        self.assertEqual(self.stats_of(dom)[8443]["connections.total"], 2)
+
+    def reaches(self, prefix, path):
+        """Whether a program that is run with @prefix can connect to the socket @path"""
+        done = subprocess.run([*prefix, "socat", "-u", "OPEN:/dev/null", f"UNIX-CONNECT:{path}"],
+                              capture_output=True, text=True, timeout=60, check=False)
+        if done.returncode != 0:
+            self.assertIn("Permission denied", done.stderr)
+        return done.returncode == 0
+
+    def test_socket_label(self):
+        """A socket is whose the definition says, by name or number, and nobody else's."""
+        path = "/run/label.sock"
+        for label, owner in ((f"root:{HELPER_USER}", (0, HELPER_ID)),
+                             (f"+{HELPER_ID}:+{HELPER_ID}", (HELPER_ID, HELPER_ID)),
+                             (None, (0, 0))):
+            with self.subTest(label):
+                dom = self.create("label", inbound_unix(ECHO, path, label))
+                found = os.stat(path)
+                self.assertEqual((found.st_uid, found.st_gid), owner)
+                self.assertEqual(stat.S_IMODE(found.st_mode) & 0o007, 0)
+                self.assertEqual(self.reaches(AS_MEMBER, path), label is not None)
+                self.assertFalse(self.reaches(AS_OUTSIDER, path))
+                dom.destroy()
+                self.assertFalse(os.path.exists(path))
+        with self.refused((libvirt.VIR_ERR_INVALID_ARG, libvirt.VIR_ERR_OPERATION_FAILED),
+                          "no-such-group"):
+            self.create("label", inbound_unix(ECHO, path, "root:no-such-group"))
+        self.assertFalse(os.path.exists(path))
 
     def test_port_in_use(self):
         """A port of the host's vsock that another program has fails the start."""

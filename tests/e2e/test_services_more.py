@@ -29,7 +29,7 @@ from test_vsock import (CONNECTIONS, DOCUMENTATION, ECHO_MIB, MIB, MORE_THAN_BUF
 from vsockclient import COMMANDS, DISCARD, ECHO, SOURCE, STALL, receive_all, receive_line
 
 # Ports of the parent's
-PLAIN, REFUSED, LATE, IPV6 = 8443, 8444, 8445, 8446
+PLAIN, REFUSED, LATE, IPV6, LATE_TCP = 8443, 8444, 8445, 8446, 8447
 PROXY, PROXY_ALL = 3128, 3129
 LOG, FLOOD = 9514, 9515
 TIME = 1230
@@ -70,15 +70,17 @@ class Served(OneEnclaveTest, ServicesTest):
     def enclave_xml(cls):
         cls.top = os.path.join(cls.daemon.dir, "run")
         cls.plain = listen("127.0.0.1")
-        # has the port, and listens to nobody
-        cls.refuser = socket.socket()
-        cls.refuser.bind(("127.0.0.1", 0))
+        # have their ports, and listen to nobody; one will
+        cls.refuser, cls.late_tcp = socket.socket(), socket.socket()
+        for server in (cls.refuser, cls.late_tcp):
+            server.bind(("127.0.0.1", 0))
         cls.late = os.path.join(cls.top, "late.sock")
         cls.logs = {port: os.path.join(cls.top, f"{port}.log") for port in (LOG, FLOOD)}
-        for server in (cls.plain, cls.refuser):
+        for server in (cls.plain, cls.refuser, cls.late_tcp):
             cls.addClassCleanup(server.close)
         devices = [outbound(PLAIN, "127.0.0.1", port_of(cls.plain)),
                    outbound(REFUSED, "127.0.0.1", port_of(cls.refuser)),
+                   outbound(LATE_TCP, "127.0.0.1", port_of(cls.late_tcp)),
                    outbound_unix(LATE, cls.late)]
         devices += [inbound_unix(port) for port in (COMMANDS, ECHO, SOURCE, STALL, DISCARD)]
         devices += [log(port, path) for port, path in cls.logs.items()]
@@ -185,7 +187,7 @@ class Guest(Served):
     def test_refused(self):
         """A destination that is not there closes the connection; once it is there it is reached."""
         with socket.socket(socket.AF_UNIX) as late:
-            for port in (REFUSED, LATE):
+            for port in (REFUSED, LATE, LATE_TCP):
                 with self.subTest(port):
                     before = self.stats_of(self.dom)[port]
                     self.assertNotIn("an answer", self.command(f"send {port} text"))
@@ -199,6 +201,9 @@ class Guest(Served):
             late.listen()
             late.settimeout(60)
             self.assertAnswered(f"send {LATE}", late)
+        self.late_tcp.listen()
+        self.late_tcp.settimeout(60)
+        self.assertAnswered(f"send {LATE_TCP}", self.late_tcp)
 
     def test_ipv6(self):
         """A destination may have an IPv6 address."""
@@ -433,6 +438,7 @@ class Definitions(ServicesTest):
         """A definition that changes has its services from the next start on."""
         first, second = self.path("first.sock"), self.path("second.sock")
         dom = self.conn.defineXML(quick_xml("hello", devices=inbound_unix(ECHO, first)))
+        original = dom.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
         dom.create()
         pid = self.one_pid()
         changed = quick_xml("hello", str(dom.UUIDString()),
@@ -450,13 +456,20 @@ class Definitions(ServicesTest):
         self.assertTrue(os.path.exists(second))
         self.assertFalse(os.path.exists(first))
 
+        # so it is with a reboot
+        dom = self.conn.defineXML(original)
+        dom.reboot()
+        self.assertEqual(set(self.channel_states(dom)), {f"vsock.{ECHO}"})
+        self.assertTrue(os.path.exists(first))
+        self.assertFalse(os.path.exists(second))
+
         # one that runs on without a definition keeps its services
         dom.undefine()
         self.assertEqual(len(self.services_pids()), 1)
-        self.assertTrue(os.path.exists(second))
+        self.assertTrue(os.path.exists(first))
         dom.destroy()
         self.assertEqual(self.services_pids(), [])
-        self.assertFalse(os.path.exists(second))
+        self.assertFalse(os.path.exists(first))
 
     def test_live(self):
         """Services of a running domain do not change."""
