@@ -12,6 +12,9 @@ their sandboxes, under the distribution's libvirt-python and virsh. See kernelca
 import errno
 import os
 import signal
+import socket
+import subprocess
+import sys
 import unittest
 
 import kernelcase
@@ -22,6 +25,23 @@ import devicetrace
 from daemon import HELPER_ID, wait_until
 from e2etest import BOOTED, CRASHED, RUNNING, SHUTDOWN, STARTED, StreamConsole
 from nitrodevclient import Client
+from test_services import inbound_unix
+from test_services_more import outbound_unix
+from vsockclient import ECHO, receive_all
+
+# A program of the enclave with the CID argv[1] (ne_stub_vsock.c), which asks the parent's port argv[2]
+PROGRAM = """
+import socket, sys
+part = open('/dev/ne_stub_vsock', 'w')
+part.write(sys.argv[1])
+part.flush()
+with socket.socket(socket.AF_VSOCK) as conn:
+    conn.bind((int(sys.argv[1]), socket.VMADDR_PORT_ANY))
+    conn.connect((3, int(sys.argv[2])))
+    conn.sendall(b'a question')
+    conn.shutdown(socket.SHUT_WR)
+    print(conn.recv(100).decode())
+"""
 
 START = ['SLOT_ALLOC', 'SLOT_ADD_MEM', 'SLOT_ADD_VCPU', 'SLOT_ADD_VCPU', 'START_NOTE',
          'ENCLAVE_START']
@@ -110,6 +130,31 @@ class Driver(KernelTest):
         self.assertEqual((status['Seccomp'], status['NoNewPrivs'], int(status['CapEff'], 16)),
                          ('2', '1', 0))
         dom.destroy()
+
+    def test_services(self):
+        """both ways between host and enclave, by the kernel's vsock"""
+        inside, outside = (os.path.join(self.daemon.dir, name) for name in ('in.sock', 'out.sock'))
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(outside)
+            os.chmod(outside, 0o666)
+            listener.listen()
+            listener.settimeout(PATIENCE)
+            dom = self.create('served', devices=inbound_unix(ECHO, inside) +
+                              outbound_unix(8443, outside))
+            slot = self.assert_enclave(dom)
+            with socket.socket(socket.AF_UNIX) as conn:
+                conn.settimeout(PATIENCE)
+                conn.connect(inside)
+                conn.sendall(b'to the enclave')
+                self.assertEqual(conn.recv(100), b'to the enclave')
+            asker = subprocess.Popen([sys.executable, '-c', PROGRAM, slot['cid'], '8443'],
+                                     stdout=subprocess.PIPE)
+            with listener.accept()[0] as conn:
+                self.assertEqual(receive_all(conn), b'a question')
+                conn.sendall(b'an answer')
+            self.assertEqual(asker.communicate(timeout=PATIENCE)[0], b'an answer\n')
+        dom.destroy()
+        self.assertFalse(os.path.exists(inside))
 
     def test_helper_killed(self):
         dom = self.create('victim')
