@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "helper_protocol.h"
-#include "common/json_stream.h"
+#include "common/control_protocol.h"
 #include "common/listener.h"
 
 /* The daemon, perhaps one that is being restarted, and somebody who looks on */
@@ -29,24 +29,6 @@ struct _Control {
 };
 
 static void
-controlSendError(JsonStream *client, const int64_t *id, const char *code, const char *text)
-{
-    JsonWriter *reply = jsonWriterNew();
-    g_autofree char *line = NULL;
-
-    jsonBeginObject(reply, "error");
-    jsonAddString(reply, "code", code);
-    jsonAddString(reply, "text", text);
-    jsonEndObject(reply);
-    if (id)
-        jsonAddInteger(reply, "id", *id);
-    else
-        jsonAddNull(reply, "id");
-    line = jsonWriterEnd(reply);
-    jsonStreamSend(client, line);
-}
-
-static void
 controlOnLine(JsonStream *client, const char *buf, size_t len, void *opaque)
 {
     Control *control = opaque;
@@ -58,23 +40,8 @@ controlOnLine(JsonStream *client, const char *buf, size_t len, void *opaque)
     JsonWriter *reply;
     int64_t id;
 
-    request = jsonParse(buf, len, &text);
-    if (!request) {
-        controlSendError(client, NULL, NITRO_ERROR_BAD_REQUEST, text);
-        jsonStreamEnd(client);
+    if (!(request = controlProtocolRead(client, buf, len, &command, &id)))
         return;
-    }
-    if (!jsonGetInteger(request, "id", &id)) {
-        controlSendError(client, NULL, NITRO_ERROR_BAD_REQUEST,
-                         "The request has no integer member \"id\"");
-        return;
-    }
-    command = jsonGetString(request, "command");
-    if (!command) {
-        controlSendError(client, &id, NITRO_ERROR_BAD_REQUEST,
-                         "The request has no string member \"command\"");
-        return;
-    }
 
     reply = jsonWriterNew();
     jsonBeginObject(reply, "return");
@@ -84,16 +51,9 @@ controlOnLine(JsonStream *client, const char *buf, size_t len, void *opaque)
     line = jsonWriterEnd(reply);
 
     if (code)
-        controlSendError(client, &id, code, text);
+        controlProtocolSendError(client, &id, code, text);
     else
         jsonStreamSend(client, line);
-}
-
-static void
-controlOnTooLong(JsonStream *client, void *opaque G_GNUC_UNUSED)
-{
-    controlSendError(client, NULL, NITRO_ERROR_LINE_TOO_LONG,
-                     "The line is longer than " G_STRINGIFY(NITRO_PROTOCOL_LINE_MAX) " bytes");
 }
 
 static void
@@ -108,23 +68,9 @@ controlOnClosed(JsonStream *client, void *opaque)
 
 static const JsonStreamEvents controlStreamEvents = {
     .line = controlOnLine,
-    .tooLong = controlOnTooLong,
+    .tooLong = controlProtocolOnTooLong,
     .closed = controlOnClosed,
 };
-
-static void
-controlGreet(JsonStream *client)
-{
-    JsonWriter *greeting = jsonWriterNew();
-    g_autofree char *line = NULL;
-
-    jsonBeginObject(greeting, NITRO_PROTOCOL_GREETING);
-    jsonAddInteger(greeting, "protocol", NITRO_PROTOCOL_VERSION);
-    jsonAddString(greeting, "version", NITRO_VERSION);
-    jsonEndObject(greeting);
-    line = jsonWriterEnd(greeting);
-    jsonStreamSend(client, line);
-}
 
 static void
 controlOnClient(int fd, void *opaque)
@@ -139,7 +85,7 @@ controlOnClient(int fd, void *opaque)
 
     client = jsonStreamNew(fd, &controlStreamEvents, control);
     g_ptr_array_add(control->clients, client);
-    controlGreet(client);
+    controlProtocolGreet(client, NITRO_PROTOCOL_GREETING, NITRO_PROTOCOL_VERSION);
 }
 
 static void

@@ -40,6 +40,9 @@ struct _nitroServicesRun {
 /* Forgets what is known of a run that is over, or begins. */
 void nitroServicesRunReset(nitroServicesRun *run);
 
+/* Whether the definition @def has services */
+bool nitroServicesAreThere(const virDomainDef *def);
+
 /* The path of the socket on which the helper of the emulated machine takes links (g_free) */
 char *nitroServicesGetLinkPath(nitroDriver *driver, virDomainObj *vm);
 
@@ -66,17 +69,17 @@ int nitroServicesJoinCgroup(virDomainObj *vm);
  */
 int nitroServicesFollowStart(nitroDriver *driver, virDomainObj *vm);
 
-/* The enclave of the locked domain @vm runs: from now on what its services tell counts. */
-void nitroServicesNoteRunning(nitroDriver *driver, virDomainObj *vm);
+/*
+ * What is known of the process of the locked domain @vm; with NITRO_HELPER_UNKNOWN an error is set. What
+ * is not known to be ours is never ended.
+ */
+nitroHelperState nitroServicesFind(virDomainObj *vm);
 
 /*
- * The locked domain @vm is of an earlier daemon, and what that has known of its services does not
- * count: they are disconnected until they are found again.
+ * Ends the living process of @vm, by words if it listens to @mon, which may be NULL. The lock of @vm is
+ * released meanwhile. Returns whether it is gone, or another call's business; false with an error set.
  */
-void nitroServicesForget(nitroDriver *driver, virDomainObj *vm);
-
-/* The enclave of the locked domain @vm was taken over: finds its services again, in a thread. */
-void nitroServicesTakeOver(nitroDriver *driver, virDomainObj *vm);
+bool nitroServicesKill(nitroDriver *driver, virDomainObj *vm, nitroServicesMonitor *mon);
 
 /*
  * Ends the process of @vm, whose enclave has ended, when all that is under way is delivered. The lock

@@ -17,7 +17,10 @@
 
 #include "helper_protocol.h"
 #include "nitro_broker.h"
+#include "nitro_domain.h"
+#include "nitro_domain_conf.h"
 #include "nitro_monitor_message.h"
+#include "nitro_services.h"
 #include "nitro_services_link.h"
 #include "nitro_socket.h"
 #include "services_protocol.h"
@@ -266,4 +269,53 @@ nitroServicesLinkTellEnclave(int fd,
         return 0;
     virReportSystemError(errno, _("the vsock ports of domain '%s' are not served any more"), name);
     return -1;
+}
+
+
+static bool
+nitroServicesHaveBroker(const virDomainDef *def)
+{
+    return nitroDomainDefGetMachine(def) == NITRO_MACHINE_NITRO;
+}
+
+
+void
+nitroServicesLinkingClear(nitroServicesLinking *linking)
+{
+    g_free(linking->name);
+    g_free(linking->path);
+    g_free(linking->services);
+    virObjectUnref(linking->mon);
+    nitroHelperUnref(linking->helper);
+}
+
+
+void
+nitroServicesLinkingInit(nitroServicesLinking *linking,
+                         nitroDriver *driver,
+                         virDomainObj *vm)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+
+    linking->name = g_strdup(vm->def->name);
+    if (!nitroServicesHaveBroker(vm->def))
+        linking->path = nitroServicesGetLinkPath(driver, vm);
+    linking->services = nitroDomainDefGetServices(vm->def, &linking->n);
+    linking->cid = vm->def->vsock->guest_cid;
+    if (priv->run.services.mon)
+        linking->mon = virObjectRef(priv->run.services.mon);
+    if (priv->run.helper)
+        linking->helper = nitroHelperRef(priv->run.helper);
+}
+
+
+int
+nitroServicesLinkGive(const nitroServicesLinking *linking,
+                      int fd)
+{
+    int pidfd = linking->helper ? nitroHelperGetFd(linking->helper) : -1;
+
+    if (nitroServicesLinkTellEnclave(fd, linking->name, linking->cid) < 0)
+        return -1;
+    return nitroServicesMonitorLink(linking->mon, fd, pidfd, NITRO_SERVICES_TIMEOUT);
 }

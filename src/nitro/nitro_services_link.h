@@ -6,13 +6,34 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * The daemon's words on it, in the order of the functions; then the process gets it. The protocol is
- * described in src/services/services_protocol.h. Call them without the lock of a domain.
+ * described in src/services/services_protocol.h. Call them without the lock of a domain, but for
+ * nitroServicesLinkingInit().
  */
 
 #pragma once
 
 #include "nitro_conf.h"
 #include "nitro_domain_services.h"
+#include "nitro_helper.h"
+#include "nitro_services_monitor.h"
+
+/* What is needed of a domain to make a link without its lock */
+typedef struct _nitroServicesLinking nitroServicesLinking;
+struct _nitroServicesLinking {
+    char *name;
+    char *path; /* of the helper's socket; NULL: the broker is the switch */
+    nitroServiceDef *services; /* types and ports */
+    size_t n;
+    unsigned int cid;
+    nitroServicesMonitor *mon;
+    nitroHelper *helper; /* NULL: none yet */
+};
+
+/* Fills @linking, which is zero (g_auto), with what the locked domain @vm has. */
+void nitroServicesLinkingInit(nitroServicesLinking *linking, nitroDriver *driver, virDomainObj *vm);
+
+void nitroServicesLinkingClear(nitroServicesLinking *linking);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(nitroServicesLinking, nitroServicesLinkingClear);
 
 /*
  * Connects to the helper's socket @path, or, where that is NULL, to the broker of the host, which is
@@ -36,3 +57,9 @@ int nitroServicesLinkAwait(int fd, const char *name, bool broker);
 
 /* Says which enclave the link @fd is for. Returns 0, or -1 with an error set. */
 int nitroServicesLinkTellEnclave(int fd, const char *name, unsigned int cid);
+
+/*
+ * Gives the link @fd to the process of @linking, after the above, with the helper's pidfd. The link stays
+ * the caller's. Returns 0, or -1 with an error set.
+ */
+int nitroServicesLinkGive(const nitroServicesLinking *linking, int fd);

@@ -12,6 +12,9 @@
 #include "nitro_services_message.h"
 #include "virobject.h"
 
+/* ms: how long a process that is well may take to answer */
+#define NITRO_SERVICES_TIMEOUT 5000
+
 typedef struct _nitroServicesMonitor nitroServicesMonitor;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(nitroServicesMonitor, virObjectUnref);
 

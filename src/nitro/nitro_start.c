@@ -33,6 +33,7 @@
 #include "nitro_image_check.h"
 #include "nitro_run.h"
 #include "nitro_services.h"
+#include "nitro_services_mend.h"
 #include "nitro_spawn.h"
 #include "nitro_start.h"
 #include "nitro_unprotected.h"

@@ -25,6 +25,7 @@
 #include "nitro_end.h"
 #include "nitro_events.h"
 #include "nitro_run.h"
+#include "nitro_services_mend.h"
 #include "nitro_start.h"
 #include "nitro_takeover.h"
 #include "nitro_unprotected.h"

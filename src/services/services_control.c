@@ -16,7 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "common/json_stream.h"
+#include "common/control_protocol.h"
 #include "helper_protocol.h"
 #include "services_protocol.h"
 
@@ -46,30 +46,6 @@ struct _ServicesControl {
     void *opaque;
 };
 
-static void
-controlSend(ControlClient *client, JsonWriter *message)
-{
-    g_autofree char *line = jsonWriterEnd(message);
-
-    jsonStreamSend(client->stream, line);
-}
-
-static void
-controlSendError(ControlClient *client, const int64_t *id, const char *code, const char *text)
-{
-    JsonWriter *reply = jsonWriterNew();
-
-    jsonBeginObject(reply, "error");
-    jsonAddString(reply, "code", code);
-    jsonAddString(reply, "text", text);
-    jsonEndObject(reply);
-    if (id)
-        jsonAddInteger(reply, "id", *id);
-    else
-        jsonAddNull(reply, "id");
-    controlSend(client, reply);
-}
-
 /* The answer of query-services, or, with @describes false, an empty one */
 static void
 controlSendReply(ControlClient *client, int64_t id, bool describes)
@@ -81,7 +57,7 @@ controlSendReply(ControlClient *client, int64_t id, bool describes)
         servicesDescribe(client->control->services, reply);
     jsonEndObject(reply);
     jsonAddInteger(reply, "id", id);
-    controlSend(client, reply);
+    controlProtocolSend(client->stream, reply);
 }
 
 static void
@@ -116,7 +92,8 @@ controlDoLink(ControlClient *client, int64_t id)
     if (n == 0 || fstat(fds[0], &st) < 0 || !S_ISSOCK(st.st_mode)) {
         while (n > 0)
             close(fds[--n]);
-        controlSendError(client, &id, NITRO_ERROR_BAD_REQUEST, "No socket comes with the command");
+        controlProtocolSendError(client->stream, &id, NITRO_ERROR_BAD_REQUEST,
+                                 "No socket comes with the command");
         return;
     }
     controlDropPidfd(control);
@@ -145,40 +122,24 @@ controlDo(ControlClient *client, const char *command, int64_t id)
         controlSendReply(client, id, true);
     else if (g_strcmp0(command, NITRO_SERVICES_COMMAND_FINISH) == 0)
         controlDoFinish(client, id);
-    else if (command)
-        controlSendError(client, &id, NITRO_ERROR_UNKNOWN_COMMAND, "The command is unknown");
     else
-        controlSendError(client, &id, NITRO_ERROR_BAD_REQUEST,
-                         "The request has no string member \"command\"");
+        controlProtocolSendError(client->stream, &id, NITRO_ERROR_UNKNOWN_COMMAND,
+                                 "The command is unknown");
 }
 
 static void
 controlOnLine(JsonStream *stream, const char *line, size_t len, void *opaque)
 {
     ControlClient *client = opaque;
-    g_autofree char *text = NULL;
-    g_autoptr(GHashTable) request = jsonParse(line, len, &text);
+    g_autoptr(GHashTable) request = NULL;
+    const char *command;
     int64_t id;
 
     /* What comes behind "finish" would be answered after the end. */
     if (client->finishing)
         return;
-    if (!request) {
-        controlSendError(client, NULL, NITRO_ERROR_BAD_REQUEST, text);
-        jsonStreamEnd(stream);
-    } else if (!jsonGetInteger(request, "id", &id)) {
-        controlSendError(client, NULL, NITRO_ERROR_BAD_REQUEST,
-                         "The request has no integer member \"id\"");
-    } else {
-        controlDo(client, jsonGetString(request, "command"), id);
-    }
-}
-
-static void
-controlOnTooLong(JsonStream *stream G_GNUC_UNUSED, void *opaque)
-{
-    controlSendError(opaque, NULL, NITRO_ERROR_LINE_TOO_LONG,
-                     "The line is longer than " G_STRINGIFY(NITRO_PROTOCOL_LINE_MAX) " bytes");
+    if ((request = controlProtocolRead(stream, line, len, &command, &id)))
+        controlDo(client, command, id);
 }
 
 static void
@@ -191,21 +152,9 @@ controlOnClosed(JsonStream *stream G_GNUC_UNUSED, void *opaque)
 
 static const JsonStreamEvents controlStreamEvents = {
     .line = controlOnLine,
-    .tooLong = controlOnTooLong,
+    .tooLong = controlProtocolOnTooLong,
     .closed = controlOnClosed,
 };
-
-static void
-controlGreet(ControlClient *client)
-{
-    JsonWriter *greeting = jsonWriterNew();
-
-    jsonBeginObject(greeting, NITRO_SERVICES_GREETING);
-    jsonAddInteger(greeting, "protocol", NITRO_SERVICES_PROTOCOL_VERSION);
-    jsonAddString(greeting, "version", NITRO_VERSION);
-    jsonEndObject(greeting);
-    controlSend(client, greeting);
-}
 
 static void
 controlOnClient(int fd, void *opaque)
@@ -222,7 +171,7 @@ controlOnClient(int fd, void *opaque)
     client->stream = jsonStreamNew(fd, &controlStreamEvents, client);
     jsonStreamAcceptFds(client->stream);
     g_ptr_array_add(control->clients, client);
-    controlGreet(client);
+    controlProtocolGreet(client->stream, NITRO_SERVICES_GREETING, NITRO_SERVICES_PROTOCOL_VERSION);
 }
 
 static void
