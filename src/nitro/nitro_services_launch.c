@@ -11,12 +11,14 @@
 
 #include <config.h>
 
+#include <netdb.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include "nitro_command.h"
 #include "nitro_domain.h"
+#include "nitro_domain_host.h"
 #include "nitro_domain_services.h"
 #include "nitro_services_config.h"
 #include "nitro_services_launch.h"
@@ -100,6 +102,32 @@ nitroServicesMakeControl(nitroDriver *driver,
 }
 
 
+/*
+ * The name of a port that @service of the domain @name leads to is in /etc/services: their process looks
+ * it up, and could tell its log only. Returns 0, or -1 with an error set.
+ */
+static int
+nitroServicesCheckPort(const char *name,
+                       const nitroServiceDef *service)
+{
+    const virDomainChrSourceDef *source = service->channel ? service->channel->source : NULL;
+    struct servent entry;
+    struct servent *found = NULL;
+    char buf[4096];
+    unsigned int port;
+
+    if (service->type != NITRO_SERVICE_OUTBOUND || source->type != VIR_DOMAIN_CHR_TYPE_TCP ||
+        nitroDomainHostParseNumber(source->data.tcp.service, G_MAXUINT16, &port) ||
+        (getservbyname_r(source->data.tcp.service, "tcp", &entry, buf, sizeof(buf), &found) == 0 &&
+         found))
+        return 0;
+    virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                   _("outbound service %u of domain '%s' leads to the port '%s', a name that /etc/services does not have: write the port's number"),
+                   service->port, name, source->data.tcp.service);
+    return -1;
+}
+
+
 /* Opens it all. Returns 0, or -1 with an error set. */
 static int
 nitroServicesOpenAll(nitroDriver *driver,
@@ -113,6 +141,10 @@ nitroServicesOpenAll(nitroDriver *driver,
     size_t nlogs = 0;
     size_t i;
 
+    for (i = 0; i < fds->n; i++) {
+        if (nitroServicesCheckPort(vm->def->name, &services[i]) < 0)
+            return -1;
+    }
     fds->listeners = g_new0(int, fds->n);
     fds->fds = g_new0(nitroServiceFds, fds->n);
     nitroServicesRemoveSockets(rundir);

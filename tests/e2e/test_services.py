@@ -379,6 +379,14 @@ class Emulated(ServicesTest):
         self.assertEqual(self.conn.listAllDomains(), [])
         self.assertEqual(self.services_pids(), [])
 
+    def test_port_name(self):
+        """A start with the name of a port that there is not says so, and leaves nothing."""
+        with self.refused(libvirt.VIR_ERR_CONFIG_UNSUPPORTED, "service 8443 ", "'no-such-port'"):
+            self.conn.createXML(quick_xml("hello", devices=outbound(8443, "127.0.0.1",
+                                                                    "no-such-port")), 0)
+        self.assertEqual(self.conn.listAllDomains(), [])
+        self.assertEqual(self.services_pids(), [])
+
     def test_socket_shared(self):
         """Two domains cannot have the same socket; nobody's socket is removed."""
         path = os.path.join(self.daemon.dir, "run", "shared.sock")
