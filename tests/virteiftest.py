@@ -609,8 +609,8 @@ class Signature(ToolTest):
         header = 'the protected header of its COSE_Sign1'
         cases = [
             (b'', 'its CBOR ends early'),
-            (b'\xa0', 'the value of "signature" is no COSE_Sign1'),
-            (b'\x83' + good[1:], 'the value of "signature" is no COSE_Sign1'),
+            (b'\xa0', 'its COSE_Sign1 is not an array of four items'),
+            (b'\x83' + good[1:], 'its COSE_Sign1 is not an array of four items'),
             (good[:-1], 'its CBOR ends early'),
             (good + b'\0', 'its COSE_Sign1 goes on behind its end'),
             (b'\x84\xa0\xa0\x40\x40', f'{header} is no byte string'),

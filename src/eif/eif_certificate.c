@@ -6,45 +6,15 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * Flow: the signature section -> eifSignatureRead() (CBOR) -> GnuTLS: the certificate
- * (X.509), its key, the signature over the bytes that were signed.
+ * (X.509), its key -> coseVerify(): the signature over the bytes that were signed.
  */
 
+#include "cose_verify.h"
 #include "eif_certificate.h"
 #include "eif_internal.h"
 
-#include <gnutls/abstract.h>
-#include <gnutls/crypto.h>
-#include <gnutls/x509.h>
 #include <inttypes.h>
 #include <string.h>
-
-/* The algorithms that Nitro Enclaves sign with, each with the curve of its key (RFC 9053) */
-typedef struct _Algorithm Algorithm;
-struct _Algorithm {
-    int64_t cose;
-    const char *name;
-    gnutls_sign_algorithm_t sign;
-    gnutls_ecc_curve_t curve;
-};
-
-static const Algorithm algorithms[] = {
-    { -7, "ES256", GNUTLS_SIGN_ECDSA_SHA256, GNUTLS_ECC_CURVE_SECP256R1 },
-    { -35, "ES384", GNUTLS_SIGN_ECDSA_SHA384, GNUTLS_ECC_CURVE_SECP384R1 },
-    { -36, "ES512", GNUTLS_SIGN_ECDSA_SHA512, GNUTLS_ECC_CURVE_SECP521R1 },
-};
-
-/* Handles of GnuTLS that close themselves */
-typedef struct gnutls_x509_crt_int X509;
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(X509, gnutls_x509_crt_deinit)
-typedef struct gnutls_pubkey_st PublicKey;
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(PublicKey, gnutls_pubkey_deinit)
-
-static void
-datumClear(gnutls_datum_t *datum)
-{
-    gnutls_free(datum->data);
-}
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(gnutls_datum_t, datumClear)
 
 static int
 setGnutlsError(GError **error, int rc)
@@ -93,64 +63,20 @@ readCertificate(X509 *crt, const EifSignature *signature, EifCertificate *certif
     return readNames(crt, certificate, error);
 }
 
-/* One number of the signature, without the zeros before it, which DER does not have */
-static gnutls_datum_t
-numberOf(const GByteArray *signature, size_t offset, size_t len)
-{
-    gnutls_datum_t number = { signature->data + offset, len };
-
-    while (number.size > 1 && *number.data == 0) {
-        number.data++;
-        number.size--;
-    }
-    return number;
-}
-
-/* Returns NULL when @key has made the signature, else why not (g_free). */
-static char *
-verifySignature(PublicKey *key, const Algorithm *algorithm, const EifSignature *signature)
-{
-    size_t len = gnutls_ecc_curve_get_size(algorithm->curve); /* of the field, bytes */
-    gnutls_ecc_curve_t curve;
-    gnutls_datum_t data = { signature->signedBytes->data, signature->signedBytes->len };
-    g_auto(gnutls_datum_t) encoded = { 0 };
-    gnutls_datum_t r;
-    gnutls_datum_t s;
-    int rc;
-
-    if (gnutls_pubkey_get_pk_algorithm(key, NULL) != GNUTLS_PK_ECDSA ||
-        gnutls_pubkey_export_ecc_raw2(key, &curve, NULL, NULL, 0) < 0 ||
-        curve != algorithm->curve)
-        return g_strdup_printf(_("it is an %s one, and the certificate's key is not for that"),
-                               algorithm->name);
-    if (signature->signature->len != 2 * len)
-        return g_strdup_printf(_("it has %u bytes, and one of %s has %zu"),
-                               signature->signature->len, algorithm->name, 2 * len);
-
-    r = numberOf(signature->signature, 0, len);
-    s = numberOf(signature->signature, len, len);
-    if ((rc = gnutls_encode_rs_value(&encoded, &r, &s)) < 0 ||
-        (rc = gnutls_pubkey_verify_data2(key, algorithm->sign, 0, &data, &encoded)) < 0)
-        return g_strdup_printf(_("it was not made with the certificate's key (%s)"),
-                               gnutls_strerror(rc));
-    return NULL;
-}
-
 static int
 verify(X509 *crt, const EifSignature *signature, EifCertificate *certificate, GError **error)
 {
+    const CoseAlgorithm *algorithm = coseAlgorithmFind(signature->algorithm);
     g_autoptr(PublicKey) key = NULL;
-    size_t i;
     int rc;
 
     if ((rc = gnutls_pubkey_init(&key)) < 0 || (rc = gnutls_pubkey_import_x509(key, crt, 0)) < 0)
         return setGnutlsError(error, rc);
 
-    for (i = 0; i < G_N_ELEMENTS(algorithms); i++) {
-        if (algorithms[i].cose != signature->algorithm)
-            continue;
-        certificate->algorithm = algorithms[i].name;
-        certificate->wrong = verifySignature(key, &algorithms[i], signature);
+    if (algorithm) {
+        certificate->algorithm = algorithm->name;
+        certificate->wrong = coseVerify(key, algorithm, signature->signature,
+                                        signature->signedBytes);
         return 0;
     }
 

@@ -1,0 +1,45 @@
+/*
+ * cose.h: signed messages in the form COSE_Sign1 (RFC 9052)
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * What signs images and attestation documents of Nitro Enclaves. Flow: bytes ->
+ * coseSign1Read() -> CoseSign1 -> coseSign1GetSignedBytes() -> coseVerify() of
+ * cose_verify.h.
+ */
+
+#pragma once
+
+#include "cbor_reader.h"
+
+/* ECDSA with SHA-384, the algorithm of attestation documents (RFC 9053, section 2.1) */
+#define COSE_ALGORITHM_ES384 (-35)
+
+/* The parts of a message, as they are in it; nothing of it is believed. */
+typedef struct _CoseSign1 CoseSign1;
+struct _CoseSign1 {
+    CborItem header;      /* the protected one, the bytes of a map */
+    CborItem unprotected; /* a head only */
+    CborItem payload;     /* bytes */
+    CborItem signature;   /* bytes: r and s, each as long as the key's field */
+    int64_t algorithm;    /* what the protected header says */
+};
+
+/*
+ * Takes the @len bytes at @data apart, which stay in use: an array of four, perhaps tagged as a
+ * COSE_Sign1, with nothing behind it. A protected header with critical labels is refused.
+ * Returns 0, or -1 with @error set by @setError.
+ */
+int coseSign1Read(const uint8_t *data, size_t len, CborSetError setError, CoseSign1 *message,
+                  GError **error);
+
+/* What the signature is over: the Sig_structure of RFC 9052, section 4.4, with no external data */
+GByteArray *coseSign1GetSignedBytes(const CoseSign1 *message);
+
+/*
+ * The same of a protected header and a payload: also what a signer signs. Both are bytes; of
+ * the items only @data and @len are looked at.
+ */
+GByteArray *coseMakeSignedBytes(const CborItem *header, const CborItem *payload);
