@@ -71,7 +71,8 @@ class CompletionTest(unittest.TestCase):
 
     def test_options(self):
         for words in (["virt-eif"], ["virt-eif", "build"], ["virt-eif", "describe"],
-                      ["virt-eif", "verify"], ["virt-nitro-validate"]):
+                      ["virt-eif", "verify"], ["virt-eif", "attest"],
+                      ["virt-eif", "attest", "verify"], ["virt-nitro-validate"]):
             with self.subTest(words):
                 options = self.long_options(*words)
                 self.assertIn("--help", options)
@@ -92,6 +93,11 @@ class CompletionTest(unittest.TestCase):
                                 (["virt-eif", "build", "--cmdline", ""], set()),
                                 (["virt-eif", "build", "--kernel", "h"], {"hello.eif"}),
                                 (["virt-eif", "describe", ""], {"hello.eif", "images"}),
+                                (["virt-eif", "attest", ""], {"verify"}),
+                                (["virt-eif", "attest", "verify", "h"], {"hello.eif"}),
+                                (["virt-eif", "attest", "verify", "--image", "h"], {"hello.eif"}),
+                                (["virt-eif", "attest", "verify", "--pcr", ""], set()),
+                                (["virt-eif", "attest", "verify", "--time", ""], {"now"}),
                                 (["virt-nitro-validate", ""], {"nitro", "nitro-enclave"}),
                                 (["virt-nitro-validate", "--try", ""], {"nitro", "nitro-enclave"}),
                                 (["virt-nitro-validate", "--image", ""], {"hello.eif", "images"}),

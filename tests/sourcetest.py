@@ -45,7 +45,7 @@ NOT_OURS = {
 # Code with libvirt's library, and with GLib alone. The second has none of libvirt's functions.
 ROOMS = {
     'plugin': ['src/nitro', 'src/conf'],
-    'programs': ['src/check', 'src/eif', 'src/helper', 'src/services', 'src/validate'],
+    'programs': ['src/attest', 'src/check', 'src/eif', 'src/helper', 'src/services', 'src/validate'],
 }
 WRAPPERS = {
     # these want functions or headers of libvirt's
@@ -77,8 +77,8 @@ EXCEPT = {
 # What the plugin must not use: it runs in the daemon, as root, and images are hostile. They are
 # read by libvirt_nitro_check and libvirt_nitro alone.
 # (GnuTLS in quotes is libvirt's own, which the daemon has for TLS.)
-PARSERS = re.compile(r'#\s*include\s*["<](eif|gnutls|cbor|nettle|libdeflate)|'
-                     r"(?<!')\b(eif|gnutls|cbor|deflate|nettle)_(\w+_)?(dep|lib)\b")
+PARSERS = re.compile(r'#\s*include\s*["<](attest|eif|gnutls|cbor|cose|nettle|libdeflate)|'
+                     r"(?<!')\b(attest|eif|gnutls|cbor|deflate|nettle)_(\w+_)?(dep|lib)\b")
 
 # What asks for the version of libvirt
 VERSION = re.compile(r'\bLIBVIR_(VERSION_NUMBER|CHECK_VERSION)\b')

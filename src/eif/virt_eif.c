@@ -29,6 +29,7 @@ struct _Command {
 };
 
 static const Command commands[] = {
+    { "attest", virtEifAttest, N_("verify what an enclave proves of itself") },
     { "build", virtEifBuild, N_("assemble an image from a kernel, its command line and ramdisks") },
     { "describe", virtEifDescribe, N_("show what is in an image, and its measurements") },
     { "verify", virtEifVerify, N_("check that an image is whole") },
@@ -104,6 +105,28 @@ virtEifOpen(const char *path)
     if (fd < 0)
         virtEifError("cannot open '%s': %s", path, g_strerror(errno));
     return fd;
+}
+
+void
+virtEifPrintSafely(const char *text, size_t len, bool keepLines)
+{
+    const char *end = text + len;
+
+    while (text < end) {
+        gunichar c = g_utf8_get_char_validated(text, end - text);
+        bool valid = c != (gunichar)-1 && c != (gunichar)-2;
+        size_t n = valid ? (size_t)(g_utf8_next_char(text) - text) : 1;
+
+        if ((c == '\n' && keepLines) || (valid && g_unichar_isprint(c))) {
+            fwrite(text, 1, n, stdout);
+        } else {
+            size_t i;
+
+            for (i = 0; i < n; i++)
+                printf("\\x%02x", (unsigned char)text[i]);
+        }
+        text += n;
+    }
 }
 
 VirtEifProgress

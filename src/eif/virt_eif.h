@@ -20,6 +20,7 @@
 #define VIRT_EIF_TEXT_MAX (1024 * 1024)
 
 /* The commands; @argv[0] is the command's name. Each returns the exit status. */
+int virtEifAttest(int argc, char **argv);
 int virtEifBuild(int argc, char **argv);
 int virtEifDescribe(int argc, char **argv);
 int virtEifVerify(int argc, char **argv);
@@ -44,6 +45,12 @@ int virtEifParseOptions(int *argc, char ***argv, const GOptionEntry *entries, co
  * a descriptor to close, or -1 when an error was printed.
  */
 int virtEifOpen(const char *path);
+
+/*
+ * Prints @text; what is not printable, or not UTF-8, as \xNN. Line ends are kept
+ * only with @keepLines: a line that an image made up could pass for one of ours.
+ */
+void virtEifPrintSafely(const char *text, size_t len, bool keepLines);
 
 /*
  * A progress line on standard error, when that is a terminal, from one second

@@ -119,32 +119,6 @@ readDescription(const char *path, Description *description)
     return ret;
 }
 
-/*
- * Prints @text; what is not printable, or not UTF-8, as \xNN. Line ends are kept
- * only with @keepLines: a line that an image made up could pass for one of ours.
- */
-static void
-printSafely(const char *text, size_t len, bool keepLines)
-{
-    const char *end = text + len;
-
-    while (text < end) {
-        gunichar c = g_utf8_get_char_validated(text, end - text);
-        bool valid = c != (gunichar)-1 && c != (gunichar)-2;
-        size_t n = valid ? (size_t)(g_utf8_next_char(text) - text) : 1;
-
-        if ((c == '\n' && keepLines) || (valid && g_unichar_isprint(c))) {
-            fwrite(text, 1, n, stdout);
-        } else {
-            size_t i;
-
-            for (i = 0; i < n; i++)
-                printf("\\x%02x", (unsigned char)text[i]);
-        }
-        text += n;
-    }
-}
-
 static void
 printHeader(const Description *description)
 {
@@ -165,7 +139,7 @@ static void
 printName(const char *what, const char *name)
 {
     printf("%-16s ", what);
-    printSafely(name, strlen(name), false);
+    virtEifPrintSafely(name, strlen(name), false);
     putchar('\n');
 }
 
@@ -240,7 +214,7 @@ static void
 printJsonSafely(void *opaque, const char *text, size_t len)
 {
     /* The text is the generator's: line ends in strings are escaped already. */
-    printSafely(text, len, true);
+    virtEifPrintSafely(text, len, true);
 }
 
 static void
@@ -274,7 +248,7 @@ printText(const Description *description)
     printMeasurements(&description->measurements);
 
     printf("\nCommand line:\n");
-    printSafely(description->cmdline, strlen(description->cmdline), false);
+    virtEifPrintSafely(description->cmdline, strlen(description->cmdline), false);
     putchar('\n');
 
     printMetadata(description);

@@ -19,6 +19,7 @@ import sys
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir))
 
+import attestwriter  # noqa: E402
 import eifsigner  # noqa: E402
 import eifwriter  # noqa: E402
 
@@ -121,6 +122,15 @@ def checks():
                    + bytes([len(header)]) + header + struct.pack('<H', len(content)) + content
                    + raw[0])
     yield b'\x08' + eifsigner.Signer().sign(eifwriter.simple()).to_bytes()
+
+
+def attests():
+    chain = attestwriter.Chain()
+    for fields in ({}, {'open': False, 'nonce': b'n'},
+                   {'public_key': b'k', 'user_data': b'', 'extra': [b'\x61x\x82\1\xa1\0\x80']},
+                   {'raw': {'nonce': attestwriter.NULL}, 'pcrs': {31: bytes(48)}}):
+        yield attestwriter.Document(chain, **fields).to_bytes()
+    yield attestwriter.Document(chain).to_bytes(tag=b'\xd2')
 
 
 def vhostusers():
@@ -227,7 +237,7 @@ def connects():
 
 def main():
     for name, inputs in (('vring', vrings()), ('vsock', vsocks()), ('eif', eifs()),
-                         ('check', checks()), ('vhostuser', vhostusers()),
+                         ('check', checks()), ('attest', attests()), ('vhostuser', vhostusers()),
                          ('monitor', monitors()), ('control', controls()), ('qmp', qmps()), ('broker', brokers()),
                          ('connect', connects())):
         directory = os.path.join(sys.argv[1], name)
