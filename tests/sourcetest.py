@@ -45,7 +45,8 @@ NOT_OURS = {
 # Code with libvirt's library, and with GLib alone. The second has none of libvirt's functions.
 ROOMS = {
     'plugin': ['src/nitro', 'src/conf'],
-    'programs': ['src/attest', 'src/check', 'src/eif', 'src/helper', 'src/services', 'src/validate'],
+    'programs': ['src/attest', 'src/check', 'src/eif', 'src/helper', 'src/nsm', 'src/services',
+                 'src/validate'],
 }
 WRAPPERS = {
     # these want functions or headers of libvirt's

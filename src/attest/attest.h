@@ -38,9 +38,8 @@
 /* Of the key that an enclave wants something encrypted with, in bytes */
 #define ATTEST_PUBLIC_KEY_MAX 1024
 
-/* Of what an enclave adds: the NSM takes 512 bytes, the format has room for more */
-#define ATTEST_USER_DATA_MAX 512
-#define ATTEST_USER_DATA_FORMAT_MAX 1024
+/* Of the nonce and of the data that an enclave adds, in bytes */
+#define ATTEST_USER_DATA_MAX 1024
 
 /* SHA-256 of a certificate in DER form, in bytes */
 #define ATTEST_FINGERPRINT_SIZE 32

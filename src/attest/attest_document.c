@@ -192,10 +192,10 @@ readValue(CborReader *reader, const CborItem *key, AttestDocument *document, boo
         return readOptional(reader, "public_key", 1, ATTEST_PUBLIC_KEY_MAX, &document->publicKey,
                             error);
     if (cborItemIsText(key, "user_data"))
-        return readOptional(reader, "user_data", 0, ATTEST_USER_DATA_FORMAT_MAX,
+        return readOptional(reader, "user_data", 0, ATTEST_USER_DATA_MAX,
                             &document->userData, error);
     if (cborItemIsText(key, "nonce"))
-        return readOptional(reader, "nonce", 0, ATTEST_USER_DATA_FORMAT_MAX, &document->nonce,
+        return readOptional(reader, "nonce", 0, ATTEST_USER_DATA_MAX, &document->nonce,
                             error);
     return cborSkipItems(reader, 1, error);
 }

@@ -22,6 +22,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.p
 import attestwriter  # noqa: E402
 import eifsigner  # noqa: E402
 import eifwriter  # noqa: E402
+import nsmclient  # noqa: E402
 
 
 def desc(address, size, flags=0, following=0):
@@ -133,6 +134,20 @@ def attests():
     yield attestwriter.Document(chain).to_bytes(tag=b'\xd2')
 
 
+def nsms():
+    """What an enclave asks its NSM"""
+    def ask(*requests):
+        return b''.join(struct.pack('<H', len(data)) + data
+                        for data in map(nsmclient.encode, requests))
+
+    null = nsmclient.NULL
+    yield ask('DescribeNSM', 'GetRandom', {'DescribePCR': {'index': 16}},
+              {'ExtendPCR': {'index': 17, 'data': b'data'}}, {'LockPCR': {'index': 17}},
+              {'ExtendPCR': {'index': 17, 'data': b''}}, {'LockPCRs': {'range': 20}})
+    yield ask({'Attestation': {'nonce': b'n', 'user_data': null, 'public_key': b'key'}},
+              {'Attestation': {}}, {'LockPCRs': {'range': 33}}, {'LockPCR': {'index': 65535}})
+
+
 def vhostusers():
     """Messages of QEMU, in its order: the index in requests[], what is odd, what is in it."""
     features, owner = bytes([1, 0, 0xf]), bytes([2, 0])
@@ -237,7 +252,7 @@ def connects():
 
 def main():
     for name, inputs in (('vring', vrings()), ('vsock', vsocks()), ('eif', eifs()),
-                         ('check', checks()), ('attest', attests()), ('vhostuser', vhostusers()),
+                         ('check', checks()), ('attest', attests()), ('nsm', nsms()), ('vhostuser', vhostusers()),
                          ('monitor', monitors()), ('control', controls()), ('qmp', qmps()), ('broker', brokers()),
                          ('connect', connects())):
         directory = os.path.join(sys.argv[1], name)
