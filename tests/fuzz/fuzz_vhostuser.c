@@ -140,7 +140,7 @@ fuzzOnStarted(void *opaque G_GNUC_UNUSED)
     if (running)
         abort();
     running = true;
-    for (i = 0; i < VHOST_USER_RINGS; i++) {
+    for (i = 0; i < VHOST_USER_RINGS_MAX; i++) {
         if (!vhostUserRing(vhostUser, i)->memory || !vhostUserMemory(vhostUser))
             abort();
     }
@@ -331,6 +331,10 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const uint64_t config = 5;
+    const VhostUserDevice device = {
+        .name = "fuzz", .nrings = VHOST_USER_RINGS_MAX, .config = &config,
+        .configSize = sizeof(config),
+    };
     Poller *poller = pollerNew(fuzzOnDispatched, NULL);
     int fds[2];
 
@@ -339,7 +343,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     running = false;
     fuzzPrepare();
     fuzzSocketPair(fds);
-    vhostUser = vhostUserNew(poller, fds[0], &config, sizeof(config), &fuzzCallbacks, NULL);
+    vhostUser = vhostUserNew(poller, fds[0], &device, &fuzzCallbacks, NULL);
 
     while (left > 0) {
         uint8_t what = fuzzTake(1);

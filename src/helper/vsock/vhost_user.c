@@ -145,10 +145,12 @@ struct _VhostUser {
     void *opaque;
     uint64_t features;
     uint64_t protocolFeatures;
+    const char *name;
     uint8_t config[VHOST_USER_CONFIG_MAX];
     size_t configSize;
     GuestMemory *memory;
-    VhostUserRing rings[VHOST_USER_RINGS];
+    unsigned int nrings;
+    VhostUserRing rings[VHOST_USER_RINGS_MAX];
     bool started; /* callbacks->started() has been called */
 
     VhostUserMessage message; /* what is being received */
@@ -179,11 +181,11 @@ vhostUserCloseFds(VhostUser *vhostUser)
 }
 
 static int
-vhostUserRefuse(const VhostUserMessage *message, const char *why)
+vhostUserRefuse(const VhostUser *vhostUser, const VhostUserMessage *message, const char *why)
 {
     static LogLimit limit; /* a guest can make QEMU send such messages without end */
 
-    logLimited(&limit, "vsock: QEMU's vhost-user message %u is refused: %s",
+    logLimited(&limit, "%s: QEMU's vhost-user message %u is refused: %s", vhostUser->name,
                message->header.request, why);
     return -1;
 }
@@ -193,7 +195,7 @@ vhostUserAllRun(const VhostUser *vhostUser)
 {
     size_t i;
 
-    for (i = 0; i < VHOST_USER_RINGS; i++) {
+    for (i = 0; i < vhostUser->nrings; i++) {
         if (!vhostUser->rings[i].vring.memory)
             return false;
     }
@@ -210,14 +212,15 @@ vhostUserShallRun(const VhostUser *vhostUser, const VhostUserRing *ring)
 }
 
 static void
-vhostUserSignal(int fd)
+vhostUserSignal(const VhostUser *vhostUser, int fd)
 {
     static LogLimit limit;
     const uint64_t one = 1;
 
     /* EAGAIN: a notification is under way already. */
     if (fd >= 0 && write(fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
-        logLimited(&limit, "vsock: the guest cannot be notified: %s", g_strerror(errno));
+        logLimited(&limit, "%s: the guest cannot be notified: %s", vhostUser->name,
+                   g_strerror(errno));
 }
 
 /*
@@ -230,7 +233,7 @@ vhostUserStopRing(VhostUserRing *ring)
     if (!ring->vring.memory)
         return;
     if (vringPublish(&ring->vring))
-        vhostUserSignal(ring->callFd);
+        vhostUserSignal(ring->owner, ring->callFd);
     ring->base = ring->vring.availIndex;
     vringStop(&ring->vring);
 }
@@ -257,12 +260,12 @@ vhostUserUpdate(VhostUser *vhostUser, const VhostUserMessage *message)
     bool good = true;
     size_t i;
 
-    for (i = 0; i < VHOST_USER_RINGS; i++)
+    for (i = 0; i < vhostUser->nrings; i++)
         all = all && vhostUserShallRun(vhostUser, &vhostUser->rings[i]);
     if (!all)
         vhostUserStop(vhostUser);
 
-    for (i = 0; i < VHOST_USER_RINGS; i++) {
+    for (i = 0; i < vhostUser->nrings; i++) {
         VhostUserRing *ring = &vhostUser->rings[i];
 
         if (!vhostUserShallRun(vhostUser, ring)) {
@@ -277,7 +280,7 @@ vhostUserUpdate(VhostUser *vhostUser, const VhostUserMessage *message)
     if (!good) {
         /* They may have run, in the memory that was there before. */
         vhostUserStop(vhostUser);
-        return vhostUserRefuse(message, "a ring has a bad size, is misaligned, or is not in the "
+        return vhostUserRefuse(vhostUser, message, "a ring has a bad size, is misaligned, or is not in the "
                                "guest's memory: the device does not run");
     }
 
@@ -291,9 +294,9 @@ vhostUserUpdate(VhostUser *vhostUser, const VhostUserMessage *message)
 static VhostUserRing *
 vhostUserFindRing(VhostUser *vhostUser, uint64_t index, const VhostUserMessage *message)
 {
-    if (index < VHOST_USER_RINGS)
+    if (index < vhostUser->nrings)
         return &vhostUser->rings[index];
-    vhostUserRefuse(message, "there is no such ring");
+    vhostUserRefuse(vhostUser, message, "there is no such ring");
     return NULL;
 }
 
@@ -308,7 +311,7 @@ static int
 vhostUserSetFeatures(VhostUser *vhostUser, VhostUserMessage *message)
 {
     if (message->payload.u64 & ~VHOST_USER_FEATURES)
-        return vhostUserRefuse(message, "a feature was not offered");
+        return vhostUserRefuse(vhostUser, message, "a feature was not offered");
     vhostUser->features = message->payload.u64;
     return vhostUserUpdate(vhostUser, message);
 }
@@ -330,13 +333,13 @@ vhostUserSetMemTable(VhostUser *vhostUser, VhostUserMessage *message)
     if (message->header.size < 8 || table->n > GUEST_MEMORY_REGIONS_MAX ||
         message->header.size < 8 + table->n * sizeof(table->regions[0]) ||
         table->n != vhostUser->nfds)
-        return vhostUserRefuse(message, "its regions and descriptors are not as many as it says");
+        return vhostUserRefuse(vhostUser, message, "its regions and descriptors are not as many as it says");
     memory = guestMemoryNew(table->regions, vhostUser->fds, table->n, &error);
     if (!memory)
-        return vhostUserRefuse(message, error);
+        return vhostUserRefuse(vhostUser, message, error);
 
     /* Rings that run go on where they are, in the new mappings. */
-    for (i = 0; i < VHOST_USER_RINGS; i++)
+    for (i = 0; i < vhostUser->nrings; i++)
         vhostUserStopRing(&vhostUser->rings[i]);
     guestMemoryFree(vhostUser->memory);
     vhostUser->memory = g_steal_pointer(&memory);
@@ -351,7 +354,7 @@ vhostUserSetVringNum(VhostUser *vhostUser, VhostUserMessage *message)
     if (!ring)
         return -1;
     if (ring->vring.memory)
-        return vhostUserRefuse(message, "the ring runs");
+        return vhostUserRefuse(vhostUser, message, "the ring runs");
     ring->layout.size = message->payload.state.value;
     return 0;
 }
@@ -365,7 +368,7 @@ vhostUserSetVringAddr(VhostUser *vhostUser, VhostUserMessage *message)
     if (!ring)
         return -1;
     if (ring->vring.memory)
-        return vhostUserRefuse(message, "the ring runs");
+        return vhostUserRefuse(vhostUser, message, "the ring runs");
     ring->layout.desc = address->desc;
     ring->layout.avail = address->avail;
     ring->layout.used = address->used;
@@ -381,7 +384,7 @@ vhostUserSetVringBase(VhostUser *vhostUser, VhostUserMessage *message)
     if (!ring)
         return -1;
     if (ring->vring.memory)
-        return vhostUserRefuse(message, "the ring runs");
+        return vhostUserRefuse(vhostUser, message, "the ring runs");
     ring->base = (uint16_t)message->payload.state.value;
     return 0;
 }
@@ -416,7 +419,7 @@ vhostUserTakeFd(VhostUser *vhostUser, const VhostUserMessage *message, int *fd)
     bool wanted = !(message->payload.u64 & VHOST_USER_RING_NO_FD);
 
     if (vhostUser->nfds != (wanted ? 1 : 0))
-        return vhostUserRefuse(message, "it has not the one descriptor that it should");
+        return vhostUserRefuse(vhostUser, message, "it has not the one descriptor that it should");
     *fd = -1;
     if (wanted) {
         *fd = vhostUser->fds[0];
@@ -443,13 +446,13 @@ vhostUserSetVringKick(VhostUser *vhostUser, VhostUserMessage *message)
     if (!ring || vhostUserTakeFd(vhostUser, message, &fd) < 0)
         return -1;
     if (fd < 0)
-        return vhostUserRefuse(message, "polling a ring is not supported");
+        return vhostUserRefuse(vhostUser, message, "polling a ring is not supported");
 
     vhostUserDropKick(vhostUser, ring);
     ring->kick.fd = fd;
     if (pollerAdd(vhostUser->poller, &ring->kick, EPOLLIN | EPOLLET) < 0) {
         vhostUserCloseFd(&ring->kick.fd);
-        return vhostUserRefuse(message, "its descriptor cannot be waited for");
+        return vhostUserRefuse(vhostUser, message, "its descriptor cannot be waited for");
     }
     return vhostUserUpdate(vhostUser, message);
 }
@@ -493,15 +496,15 @@ static int
 vhostUserSetProtocolFeatures(VhostUser *vhostUser, VhostUserMessage *message)
 {
     if (message->payload.u64 & ~VHOST_USER_PROTOCOL_FEATURES)
-        return vhostUserRefuse(message, "a protocol feature was not offered");
+        return vhostUserRefuse(vhostUser, message, "a protocol feature was not offered");
     vhostUser->protocolFeatures = message->payload.u64;
     return 0;
 }
 
 static int
-vhostUserGetQueueNum(VhostUser *vhostUser G_GNUC_UNUSED, VhostUserMessage *message)
+vhostUserGetQueueNum(VhostUser *vhostUser, VhostUserMessage *message)
 {
-    message->payload.u64 = VHOST_USER_RINGS;
+    message->payload.u64 = vhostUser->nrings;
     return 0;
 }
 
@@ -526,7 +529,7 @@ vhostUserGetConfig(VhostUser *vhostUser, VhostUserMessage *message)
         config->size > vhostUser->configSize ||
         config->offset > vhostUser->configSize - config->size) {
         message->header.size = 0;
-        return vhostUserRefuse(message, "that part of the configuration does not exist");
+        return vhostUserRefuse(vhostUser, message, "that part of the configuration does not exist");
     }
     message->header.size = VHOST_USER_CONFIG_HEADER + config->size;
     memcpy(config->data, vhostUser->config + config->offset, config->size);
@@ -588,9 +591,9 @@ vhostUserHandle(VhostUser *vhostUser)
             break;
     }
     if (i == G_N_ELEMENTS(vhostUserTable)) {
-        rc = vhostUserRefuse(message, "it is not supported");
+        rc = vhostUserRefuse(vhostUser, message, "it is not supported");
     } else if (message->header.size < vhostUserTable[i].size) {
-        vhostUserRefuse(message, "it is too short");
+        vhostUserRefuse(vhostUser, message, "it is too short");
         return false;
     } else {
         rc = vhostUserTable[i].handler(vhostUser, message);
@@ -687,12 +690,14 @@ vhostUserRead(VhostUser *vhostUser)
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return 0;
     if (n == 0 || (n < 0 && errno == ECONNRESET)) {
-        /* QEMU has ended, of which others will hear, too. */
         vhostUserDisconnect(vhostUser);
+        if (vhostUser->callbacks->ended)
+            vhostUser->callbacks->ended(vhostUser->opaque);
         return 0;
     }
     if (n < 0) {
-        logError("vsock: the connection with QEMU has failed: %s", g_strerror(errno));
+        logError("%s: the connection with QEMU has failed: %s", vhostUser->name,
+                 g_strerror(errno));
         return -1;
     }
 
@@ -702,7 +707,7 @@ vhostUserRead(VhostUser *vhostUser)
     if (vhostUser->received == sizeof(*header)) {
         if (header->size > sizeof(vhostUser->message.payload) ||
             (header->flags & (VHOST_USER_VERSION_MASK | VHOST_USER_REPLY)) != VHOST_USER_VERSION) {
-            logError("vsock: QEMU has sent what is no vhost-user message");
+            logError("%s: QEMU has sent what is no vhost-user message", vhostUser->name);
             return -1;
         }
         memset(&vhostUser->message.payload, 0, sizeof(vhostUser->message.payload));
@@ -735,13 +740,14 @@ vhostUserOnInput(PollerWatch *watch, uint32_t events G_GNUC_UNUSED)
 }
 
 VhostUser *
-vhostUserNew(Poller *poller, int fd, const void *config, size_t size,
+vhostUserNew(Poller *poller, int fd, const VhostUserDevice *device,
              const VhostUserCallbacks *callbacks, void *opaque)
 {
     VhostUser *vhostUser = g_new0(VhostUser, 1);
     size_t i;
 
-    g_return_val_if_fail(size <= sizeof(vhostUser->config), NULL);
+    g_return_val_if_fail(device->configSize <= sizeof(vhostUser->config) &&
+                         device->nrings <= G_N_ELEMENTS(vhostUser->rings), NULL);
 
     vhostUser->poller = poller;
     vhostUser->watch.fd = fd;
@@ -749,14 +755,18 @@ vhostUserNew(Poller *poller, int fd, const void *config, size_t size,
     vhostUser->watch.ready = vhostUserOnInput;
     vhostUser->callbacks = callbacks;
     vhostUser->opaque = opaque;
-    memcpy(vhostUser->config, config, size);
-    vhostUser->configSize = size;
-    for (i = 0; i < VHOST_USER_RINGS; i++) {
+    vhostUser->name = device->name;
+    vhostUser->nrings = device->nrings;
+    if (device->configSize > 0)
+        memcpy(vhostUser->config, device->config, device->configSize);
+    vhostUser->configSize = device->configSize;
+    for (i = 0; i < vhostUser->nrings; i++) {
         vhostUser->rings[i].kick.fd = vhostUser->rings[i].callFd = vhostUser->rings[i].errFd = -1;
         vhostUser->rings[i].kick.ready = vhostUserOnKick;
+        vhostUser->rings[i].owner = vhostUser;
     }
     if (pollerAdd(poller, &vhostUser->watch, EPOLLIN) < 0)
-        logError("vsock: the connection with QEMU cannot be watched");
+        logError("%s: the connection with QEMU cannot be watched", device->name);
     return vhostUser;
 }
 
@@ -768,7 +778,7 @@ vhostUserFree(VhostUser *vhostUser)
     if (!vhostUser)
         return;
     vhostUserDisconnect(vhostUser);
-    for (i = 0; i < VHOST_USER_RINGS; i++) {
+    for (i = 0; i < vhostUser->nrings; i++) {
         VhostUserRing *ring = &vhostUser->rings[i];
 
         vhostUserDropKick(vhostUser, ring);
@@ -788,13 +798,13 @@ vhostUserRing(VhostUser *vhostUser, unsigned int index)
 void
 vhostUserNotify(VhostUser *vhostUser, unsigned int index)
 {
-    vhostUserSignal(vhostUser->rings[index].callFd);
+    vhostUserSignal(vhostUser, vhostUser->rings[index].callFd);
 }
 
 void
 vhostUserTellBroken(VhostUser *vhostUser, unsigned int index)
 {
-    vhostUserSignal(vhostUser->rings[index].errFd);
+    vhostUserSignal(vhostUser, vhostUser->rings[index].errFd);
 }
 
 const GuestMemory *

@@ -15,10 +15,19 @@
 #include "common/poller.h"
 #include "vsock/vring.h"
 
-/* Rings that a vhost-user vsock device has; QEMU itself serves the event queue. */
-#define VHOST_USER_RINGS 2
+/* The most rings that a device of ours has */
+#define VHOST_USER_RINGS_MAX 2
 
 typedef struct _VhostUser VhostUser;
+
+/* What a device is like */
+typedef struct _VhostUserDevice VhostUserDevice;
+struct _VhostUserDevice {
+    const char *name;   /* in messages; static */
+    unsigned int nrings;
+    const void *config; /* the configuration space, @configSize bytes; copied */
+    size_t configSize;
+};
 
 /* All are called from within the main loop, and must not free the back end. */
 typedef struct _VhostUserCallbacks VhostUserCallbacks;
@@ -29,13 +38,15 @@ struct _VhostUserCallbacks {
     void (*stopping)(void *opaque);
     /* The front end has broken the protocol: nothing more comes. */
     void (*failed)(void *opaque);
+    /* It has closed the connection: nothing more comes. NULL: others tell of its end. */
+    void (*ended)(void *opaque);
 };
 
 /*
- * @fd is connected with the front end, and is closed by vhostUserFree(). @config is the
- * configuration space; it is copied. Kicks wake the poller, which is all they do. Never NULL.
+ * @fd is connected with the front end, and is closed by vhostUserFree(). Kicks wake the poller,
+ * which is all they do. Never NULL.
  */
-VhostUser *vhostUserNew(Poller *poller, int fd, const void *config, size_t size,
+VhostUser *vhostUserNew(Poller *poller, int fd, const VhostUserDevice *device,
                         const VhostUserCallbacks *callbacks, void *opaque);
 /* Frees all without a callback. */
 void vhostUserFree(VhostUser *vhostUser);

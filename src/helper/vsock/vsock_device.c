@@ -338,6 +338,10 @@ vsockDeviceNew(int fd, uint32_t cid, bool dials, int listenFd, int servicesFd,
 {
     VsockDevice *device = g_new0(VsockDevice, 1);
     const uint64_t config = GUINT64_TO_LE((uint64_t)cid);
+    /* QEMU itself serves the event queue. */
+    const VhostUserDevice vhostUserDevice = {
+        .name = "vsock", .nrings = 2, .config = &config, .configSize = sizeof(config),
+    };
 
     device->callbacks = callbacks;
     device->opaque = opaque;
@@ -352,7 +356,7 @@ vsockDeviceNew(int fd, uint32_t cid, bool dials, int listenFd, int servicesFd,
     }
     device->host = vsockHostNew(device->poller, cid, dials, listenFd, servicesFd,
                                 callbacks->heartbeat, opaque);
-    device->vhostUser = vhostUserNew(device->poller, fd, &config, sizeof(config),
+    device->vhostUser = vhostUserNew(device->poller, fd, &vhostUserDevice,
                                      &vsockDeviceVhostUserCallbacks, device);
     return device;
 }
