@@ -68,7 +68,8 @@ class InstallTest(unittest.TestCase):
 
     def test_what_is_needed_is_there(self):
         for name in ("sbin/virtnitrod", "libvirt_driver_nitro.so", "libvirt_nitro",
-                     "libvirt_nitro_check", "libvirt_nitro_services", "bin/virt-eif", "libvirt.so.0", "domain.rng",
+                     "libvirt_nitro_check", "libvirt_nitro_services", "bin/virt-eif",
+                     f"libexec/virt-eif/init-{os.uname().machine}", "libvirt.so.0", "domain.rng",
                      "virtnitrod.conf", "virtnitrod.service",
                      "virtnitrod.socket", "virtnitrod-ro.socket", "virtnitrod-admin.socket",
                      "virtnitrod.8", "libvirt_nitro.8", "libvirt_nitro_check.8",

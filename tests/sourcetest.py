@@ -45,14 +45,15 @@ NOT_OURS = {
 # Code with libvirt's library, and with GLib alone. The second has none of libvirt's functions.
 ROOMS = {
     'plugin': ['src/nitro', 'src/conf'],
-    'programs': ['src/attest', 'src/check', 'src/eif', 'src/helper', 'src/nsm', 'src/services',
-                 'src/validate'],
+    'programs': ['src/attest', 'src/check', 'src/container', 'src/eif', 'src/helper', 'src/init',
+                 'src/nsm', 'src/services', 'src/validate'],
 }
 WRAPPERS = {
     # these want functions or headers of libvirt's
     'sc_avoid_write', 'sc_gettext_init', 'sc_prohibit_access_xok', 'sc_prohibit_close',
     'sc_prohibit_fork_wrappers', 'sc_prohibit_nonreentrant', 'sc_prohibit_raw_allocation',
-    'sc_prohibit_readlink', 'sc_prohibit_snprintf', 'sc_prohibit_strcmp',
+    'sc_prohibit_readdir', 'sc_prohibit_readlink', 'sc_prohibit_setuid', 'sc_prohibit_snprintf',
+    'sc_prohibit_strcmp', 'sc_prohibit_strtol',
     'sc_prohibit_strdup', 'sc_prohibit_strncmp', 'sc_prohibit_strncpy', 'sc_require_config_h',
     'sc_require_config_h_first',
     # of newer versions of libvirt; GLib 2.82 has deprecated g_qsort_with_data(), which it wants
@@ -78,8 +79,10 @@ EXCEPT = {
 # What the plugin must not use: it runs in the daemon, as root, and images are hostile. They are
 # read by libvirt_nitro_check and libvirt_nitro alone.
 # (GnuTLS in quotes is libvirt's own, which the daemon has for TLS.)
-PARSERS = re.compile(r'#\s*include\s*["<](attest|eif|gnutls|cbor|cose|nettle|libdeflate)|'
-                     r"(?<!')\b(attest|eif|gnutls|cbor|deflate|nettle)_(\w+_)?(dep|lib)\b")
+PARSERS = re.compile(r'#\s*include\s*["<](archive|attest|eif|gnutls|cbor|cose|nettle|libdeflate|'
+                     r'oci_|rootfs_)|'
+                     r"(?<!')\b(archive|attest|container|eif|gnutls|cbor|deflate|nettle)_(\w+_)?"
+                     r'(dep|lib)\b')
 
 # What asks for the version of libvirt
 VERSION = re.compile(r'\bLIBVIR_(VERSION_NUMBER|CHECK_VERSION)\b')

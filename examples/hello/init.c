@@ -26,32 +26,26 @@
  *
  * The actions that end it are commands over vsock as well.
  *
- * Flow: main -> mountAll -> loadModules -> readOrders -> heartbeat -> printBanner ->
+ * Flow: main -> bootMount -> bootLoadModules -> readOrders -> heartbeat -> printBanner ->
  * servicesRun -> act.
  * Each step says on the console what went wrong and goes on where it can: the
  * console is all that the parent of an enclave sees.
  */
 
+#include "boot.h"
 #include "heartbeat.h"
 #include "services.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/reboot.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
-
-#define MODULES_DIR "/lib/modules"
-#define MODULES_LIST MODULES_DIR "/load-order"
 
 /* The second ramdisk, the application in the terms of enclave images. */
 #define APPLICATION_FILE "/etc/hello"
@@ -73,72 +67,15 @@ struct _orders {
 };
 
 
-static void
-complain(const char *what, const char *name)
-{
-    printf("hello: cannot %s %s: %s\n", what, name, strerror(errno));
-}
+const char bootName[] = "hello";
 
-
-static void
-mountAll(void)
-{
-    static const struct {
-        const char *type;
-        const char *target;
-    } mounts[] = {
-        { "proc", "/proc" },
-        { "sysfs", "/sys" },
-        { "devtmpfs", "/dev" },
-        { "tmpfs", "/run" },
-        { "tmpfs", "/tmp" },
-    };
-    size_t i;
-
-    for (i = 0; i < ARRAY_CARDINALITY(mounts); i++) {
-        if (mkdir(mounts[i].target, 0755) < 0 && errno != EEXIST)
-            complain("make the directory", mounts[i].target);
-        /* EBUSY: the kernel has mounted its own devtmpfs */
-        if (mount(mounts[i].type, mounts[i].target, mounts[i].type,
-                  MS_NOSUID, NULL) < 0 && errno != EBUSY)
-            complain("mount", mounts[i].target);
-    }
-}
-
-
-static void
-loadModule(const char *name)
-{
-    char path[256];
-    int fd;
-
-    snprintf(path, sizeof(path), "%s/%s", MODULES_DIR, name);
-    if ((fd = open(path, O_RDONLY | O_CLOEXEC)) < 0) {
-        complain("open", path);
-        return;
-    }
-
-    /* EEXIST: this kernel has it built in */
-    if (syscall(SYS_finit_module, fd, "", 0) < 0 && errno != EEXIST)
-        complain("load the module", name);
-    close(fd);
-}
-
-
-/* A ramdisk without the list is for a kernel that has all it needs built in. */
-static void
-loadModules(void)
-{
-    FILE *list = fopen(MODULES_LIST, "re");
-    char name[128];
-
-    if (!list)
-        return;
-
-    while (fscanf(list, "%127s", name) == 1)
-        loadModule(name);
-    fclose(list);
-}
+static const bootMountPoint mounts[] = {
+    { "proc", "/proc", NULL },
+    { "sysfs", "/sys", NULL },
+    { "devtmpfs", "/dev", NULL },
+    { "tmpfs", "/run", NULL },
+    { "tmpfs", "/tmp", NULL },
+};
 
 
 static bool
@@ -162,7 +99,7 @@ static void
 actPoweroff(const orders *what)
 {
     reboot(RB_POWER_OFF);
-    complain("power off", "the machine");
+    bootComplain("power off", "the machine");
 }
 
 
@@ -170,7 +107,7 @@ static void
 actReboot(const orders *what)
 {
     reboot(RB_AUTOBOOT);
-    complain("restart", "the machine");
+    bootComplain("restart", "the machine");
 }
 
 
@@ -181,7 +118,7 @@ actPanic(const orders *what)
 
     /* fflush sends the letter; the kernel is dead before it returns */
     if (!trigger || fputc('c', trigger) == EOF || fflush(trigger) == EOF)
-        complain("write to", "/proc/sysrq-trigger");
+        bootComplain("write to", "/proc/sysrq-trigger");
 }
 
 
@@ -288,7 +225,7 @@ readOrders(orders *what)
     char word[256];
 
     if (!cmdline) {
-        complain("open", "/proc/cmdline");
+        bootComplain("open", "/proc/cmdline");
         return;
     }
 
@@ -326,8 +263,8 @@ main(void)
     orders what = { .heartbeat = "yes", .act = actIdle };
 
     setvbuf(stdout, NULL, _IOLBF, 0);
-    mountAll();
-    loadModules();
+    bootMount(mounts, ARRAY_CARDINALITY(mounts));
+    bootLoadModules();
     readOrders(&what);
     printApplication();
     servicesOpen();

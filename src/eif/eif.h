@@ -312,6 +312,20 @@ int eifBuilderSetKernel(EifBuilder *builder, int fd, const char *name, GError **
 int eifBuilderAddRamdisk(EifBuilder *builder, int fd, const char *name, GError **error);
 
 /*
+ * Where the bytes of a ramdisk come from that is no file: calls @write with @output for each piece,
+ * in order, and passes on its failure. Returns 0, or -1 with @error set.
+ */
+typedef int (*EifWrite)(void *output, const void *buf, size_t len, GError **error);
+typedef int (*EifGenerate)(EifWrite write, void *output, void *opaque, GError **error);
+
+/*
+ * As eifBuilderAddRamdisk, for a ramdisk of @size bytes that @generate, called with @opaque, makes
+ * when the image is written.
+ */
+int eifBuilderAddGenerated(EifBuilder *builder, uint64_t size, const char *name,
+                           EifGenerate generate, void *opaque, GError **error);
+
+/*
  * The kernel command line (copied; no NUL is stored). NULL, and not calling
  * this, make an empty section.
  */

@@ -26,13 +26,15 @@
 
 #define DEFAULT_METADATA "{}"
 
-/* What one section is made of: a file when @fd is not -1, else a text of the builder's */
+/* What one section is made of: a file when @fd is not -1, else what @generate makes, or a text */
 typedef struct _EifPart EifPart;
 struct _EifPart {
     EifSectionType type;
     int fd;
     char *what; /* the file in messages */
-    const char *text;
+    EifGenerate generate; /* NULL: none */
+    void *opaque;         /* for @generate */
+    const char *text;     /* the builder's */
     uint64_t size;
 };
 
@@ -56,6 +58,7 @@ struct _EifOutput {
     EifFilePart files[EIF_MAX_SECTIONS]; /* that are still to be read into @buf */
     size_t nfiles;
     uint64_t pos;   /* in the image */
+    uint64_t left;  /* of the part that is being generated */
     uint64_t total;
     uint32_t crc;
     EifProgress progress;
@@ -156,23 +159,31 @@ eifBuilderGetImage(const EifBuilder *builder, EifImage *image)
     }
 }
 
+/* Whether @size bytes more fit into the image */
+static int
+checkFits(const EifBuilder *builder, const char *what, uint64_t size, GError **error)
+{
+    uint64_t max = (G_GUINT64_CONSTANT(1) << 62);
+
+    if (size <= max && eifBuilderGetSize(builder) <= max - size)
+        return 0;
+
+    g_set_error(error, EIF_ERROR, EIF_ERROR_ARGUMENT,
+                _("%s has %" PRIu64 " bytes, too many for an image"), what, size);
+    return -1;
+}
+
 /* Fills in @part from the file @fd; the old @part's text stays the caller's. */
 static int
 initFilePart(const EifBuilder *builder, EifPart *part, EifSectionType type, int fd,
              const char *name, GError **error)
 {
     g_autofree char *what = g_strdup_printf("%s '%s'", eifSectionTypeToString(type), name);
-    uint64_t max = (G_GUINT64_CONSTANT(1) << 62);
     uint64_t size;
 
-    if (eifFileSize(fd, what, EIF_ERROR_ARGUMENT, &size, error) < 0)
+    if (eifFileSize(fd, what, EIF_ERROR_ARGUMENT, &size, error) < 0 ||
+        checkFits(builder, what, size, error) < 0)
         return -1;
-
-    if (size > max || eifBuilderGetSize(builder) > max - size) {
-        g_set_error(error, EIF_ERROR, EIF_ERROR_ARGUMENT,
-                    _("%s has %" PRIu64 " bytes, too many for an image"), what, size);
-        return -1;
-    }
 
     part->type = type;
     part->fd = fd;
@@ -200,21 +211,44 @@ eifBuilderSetKernel(EifBuilder *builder, int fd, const char *name, GError **erro
     return 0;
 }
 
+static int
+checkRoom(const EifBuilder *builder, const char *name, GError **error)
+{
+    if (builder->nramdisks < MAX_RAMDISKS)
+        return 0;
+
+    g_set_error(error, EIF_ERROR, EIF_ERROR_ARGUMENT,
+                _("ramdisk '%s' is one too many: an image holds at most %d"), name, MAX_RAMDISKS);
+    return -1;
+}
+
 int
 eifBuilderAddRamdisk(EifBuilder *builder, int fd, const char *name, GError **error)
 {
-    if (builder->nramdisks >= MAX_RAMDISKS) {
-        g_set_error(error, EIF_ERROR, EIF_ERROR_ARGUMENT,
-                    _("ramdisk '%s' is one too many: an image holds at most %d"),
-                    name, MAX_RAMDISKS);
+    if (checkRoom(builder, name, error) < 0)
         return -1;
-    }
 
     if (initFilePart(builder, &builder->ramdisks[builder->nramdisks], EIF_SECTION_RAMDISK,
                      fd, name, error) < 0)
         return -1;
 
     builder->nramdisks++;
+    return 0;
+}
+
+int
+eifBuilderAddGenerated(EifBuilder *builder, uint64_t size, const char *name, EifGenerate generate,
+                       void *opaque, GError **error)
+{
+    g_autofree char *what = g_strdup_printf("ramdisk '%s'", name);
+
+    if (checkRoom(builder, name, error) < 0 || checkFits(builder, what, size, error) < 0)
+        return -1;
+
+    builder->ramdisks[builder->nramdisks++] = (EifPart){
+        .type = EIF_SECTION_RAMDISK, .fd = -1, .what = g_steal_pointer(&what),
+        .generate = generate, .opaque = opaque, .size = size,
+    };
     return 0;
 }
 
@@ -297,6 +331,38 @@ outputFile(EifOutput *output, const EifPart *part, GError **error)
     return checkFileSize(part, error);
 }
 
+/* An EifWrite */
+static int
+outputGenerated(void *opaque, const void *buf, size_t len, GError **error)
+{
+    EifOutput *output = opaque;
+
+    if (len > output->left) {
+        g_set_error(error, EIF_ERROR, EIF_ERROR_ARGUMENT,
+                    _("a ramdisk has more bytes than it was said to have"));
+        return -1;
+    }
+    output->left -= len;
+    if (outputBytes(output, buf, len, error) < 0)
+        return -1;
+    return eifReportProgress(output->progress, output->pos, output->total, output->opaque, error);
+}
+
+static int
+outputGenerate(EifOutput *output, const EifPart *part, GError **error)
+{
+    output->left = part->size;
+    if (part->generate(outputGenerated, output, part->opaque, error) < 0)
+        return -1;
+    if (output->left == 0)
+        return 0;
+
+    g_set_error(error, EIF_ERROR, EIF_ERROR_ARGUMENT,
+                _("%s has %" PRIu64 " bytes less than it was said to have"), part->what,
+                output->left);
+    return -1;
+}
+
 static int
 outputPart(EifOutput *output, const EifPart *part, GError **error)
 {
@@ -309,6 +375,8 @@ outputPart(EifOutput *output, const EifPart *part, GError **error)
 
     if (part->fd >= 0)
         return outputFile(output, part, error);
+    if (part->generate)
+        return outputGenerate(output, part, error);
     return outputBytes(output, part->text, part->size, error);
 }
 

@@ -5,16 +5,17 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Flow: options -> EifBuilder with the opened parts -> a temporary file beside
- * the output -> rename. Whatever goes wrong, or a signal that ends the program,
+ * Flow: options -> EifBuilder with the opened parts, or with the ramdisks of a container
+ * (virt_eif_container.c) -> a temporary file beside the output -> rename. Whatever goes wrong, or a signal that ends the program,
  * removes the temporary file, so the output is there as a whole or as it was.
  */
 
-#include "virt_eif.h"
+#include "virt_eif_container.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <glib/gstdio.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +31,9 @@ struct _BuildOptions {
     char *metadata;
     char *arch;
     char *output;
+    char *name;
+    char *version;
+    VirtEifContainerOptions container;
 };
 
 /* The parts' descriptors must live as long as the builder. */
@@ -37,6 +41,8 @@ typedef struct _Build Build;
 struct _Build {
     EifBuilder *builder;
     GArray *fds;
+    int kernel; /* one of them */
+    VirtEifContainer container;
 };
 
 /* The signal that asked to stop, or 0 */
@@ -63,9 +69,6 @@ catchSignals(void)
         if (old.sa_handler != SIG_IGN)
             sigaction(stopSignals[i], &action, NULL);
     }
-
-    /* Beyond the limit of a file's size let write fail, so that the file is removed. */
-    signal(SIGXFSZ, SIG_IGN);
 }
 
 /* Ends the program by the signal that was caught, as if it had not been. */
@@ -91,6 +94,17 @@ optionsClear(BuildOptions *options)
     g_free(options->metadata);
     g_free(options->arch);
     g_free(options->output);
+    g_free(options->name);
+    g_free(options->version);
+    g_free(options->container.oci);
+    g_free(options->container.rootfs);
+    g_free(options->container.init);
+    g_strfreev(options->container.modules);
+    g_free(options->container.moduleDir);
+    g_free(options->container.cmd);
+    g_strfreev(options->container.env);
+    g_free(options->container.workdir);
+    g_free(options->container.user);
 }
 
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(BuildOptions, optionsClear)
@@ -105,6 +119,7 @@ buildClear(Build *build)
         close(g_array_index(build->fds, int, i));
     if (build->fds)
         g_array_unref(build->fds);
+    virtEifContainerClear(&build->container);
 }
 
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Build, buildClear)
@@ -123,6 +138,47 @@ parseArch(const char *name, EifArch *arch)
         return 0;
     virtEifError("architecture '%s' is not supported: use --arch x86_64 or --arch aarch64", name);
     return -1;
+}
+
+static bool
+isContainer(const BuildOptions *options)
+{
+    return options->container.oci || options->container.rootfs;
+}
+
+/* Whether the options fit together. Returns 0, or -1 when an error was printed. */
+static int
+checkOptions(const BuildOptions *options)
+{
+    const VirtEifContainerOptions *container = &options->container;
+    const char *alone = container->init ? "init" : container->modules ? "module" :
+        container->moduleDir ? "module-dir" :
+        container->cmd ? "cmd" : container->env ? "env" : container->workdir ? "workdir" :
+        container->user ? "user" : NULL;
+
+    if (!options->kernel || !options->output) {
+        virtEifError("option --%s is missing; see 'virt-eif build --help'",
+                     options->kernel ? "output" : "kernel");
+        return -1;
+    }
+    if (container->oci && container->rootfs) {
+        virtEifError("options --oci and --rootfs exclude each other");
+        return -1;
+    }
+    if (isContainer(options) && options->ramdisks) {
+        virtEifError("option --ramdisk is not for --oci and --rootfs, which make the ramdisks");
+        return -1;
+    }
+    if (!isContainer(options) && alone) {
+        virtEifError("option --%s is for --oci and --rootfs only", alone);
+        return -1;
+    }
+    if (container->maxSize < 1 || container->maxSize > VIRT_EIF_MAX_SIZE_MAX) {
+        virtEifError("option --max-size must be 1 to %d MiB, not %" PRId64,
+                     VIRT_EIF_MAX_SIZE_MAX, container->maxSize);
+        return -1;
+    }
+    return 0;
 }
 
 /* Returns a descriptor that @build owns, or -1 when an error was printed. */
@@ -145,6 +201,7 @@ addParts(Build *build, const BuildOptions *options)
 
     if (fd < 0)
         return -1;
+    build->kernel = fd;
     if (eifBuilderSetKernel(build->builder, fd, options->kernel, &error) < 0) {
         virtEifError("%s", error->message);
         return -1;
@@ -164,32 +221,57 @@ addParts(Build *build, const BuildOptions *options)
     return 0;
 }
 
-static int
-addMetadata(Build *build, const char *path)
+/* The checked JSON object in the file @path (g_free), or NULL when an error was printed */
+static char *
+readMetadata(const char *path)
 {
     g_autoptr(GError) error = NULL;
     g_autofree char *text = NULL;
     g_autofree char *wrong = NULL;
     gsize len;
 
-    if (!path)
-        return 0;
-
     if (!g_file_get_contents(path, &text, &len, &error)) {
         virtEifError("cannot read the metadata: %s", error->message);
-        return -1;
+        return NULL;
     }
     if (len > VIRT_EIF_TEXT_MAX) {
         virtEifError("metadata '%s' has %zu bytes, more than the %d that are accepted",
                      path, (size_t)len, VIRT_EIF_TEXT_MAX);
-        return -1;
+        return NULL;
     }
     if ((wrong = virtEifJsonCheck(text, len))) {
         virtEifError("metadata '%s' is refused: %s", path, wrong);
-        return -1;
+        return NULL;
     }
 
     /* JSON has no NUL, so the text is all of it. */
+    return g_steal_pointer(&text);
+}
+
+/* The file as it is, or as a part of what nitro-cli writes */
+static int
+addMetadata(Build *build, const BuildOptions *options)
+{
+    g_autofree char *given = NULL;
+    g_autofree char *text = NULL;
+    uint32_t mtime;
+
+    if (options->metadata && !(given = readMetadata(options->metadata)))
+        return -1;
+    if (!isContainer(options) && !options->name && !options->version) {
+        eifBuilderSetMetadata(build->builder, given);
+        return 0;
+    }
+
+    if (virtEifContainerTime(&mtime) < 0)
+        return -1;
+    text = virtEifMetadata(options->name, options->version, mtime, build->kernel,
+                           build->container.image, given);
+    if (strlen(text) > VIRT_EIF_TEXT_MAX) {
+        virtEifError("the metadata of the image would have %zu bytes, more than the %d that are "
+                     "accepted", strlen(text), VIRT_EIF_TEXT_MAX);
+        return -1;
+    }
     eifBuilderSetMetadata(build->builder, text);
     return 0;
 }
@@ -289,46 +371,102 @@ writeAndRename(Build *build, const char *output)
     return renamed ? 0 : -1;
 }
 
-int
-virtEifBuild(int argc, char **argv)
+/* The ramdisks of a container, and the architecture of all. @arch is that of --arch, or this machine's. */
+static int
+readContainer(Build *build, const BuildOptions *options, EifArch arch)
 {
-    g_auto(BuildOptions) options = { 0 };
+    g_autofree char *scratch = NULL;
+
+    if (!isContainer(options)) {
+        build->container.arch = arch;
+        return 0;
+    }
+    /* where the image is written, there is room for its files */
+    scratch = g_path_get_dirname(options->output);
+    return virtEifContainerRead(&build->container, &options->container, options->arch, arch,
+                                scratch);
+}
+
+static int
+buildImage(const BuildOptions *options)
+{
     g_auto(Build) build = { 0 };
+    EifArch arch;
+
+    /* Beyond the limit of a file's size let write fail, so that the file is removed. */
+    signal(SIGXFSZ, SIG_IGN);
+
+    virtEifContainerInit(&build.container);
+    if (parseArch(options->arch, &arch) < 0 ||
+        readContainer(&build, options, arch) < 0)
+        return -1;
+
+    build.builder = eifBuilderNew(build.container.arch);
+    build.fds = g_array_new(FALSE, FALSE, sizeof(int));
+    if (isContainer(options) && virtEifContainerAdd(&build.container, build.builder) < 0)
+        return -1;
+    if (addParts(&build, options) < 0 || addMetadata(&build, options) < 0)
+        return -1;
+    return writeAndRename(&build, options->output);
+}
+
+static int
+parseOptions(int *argc, char ***argv, BuildOptions *options)
+{
+    VirtEifContainerOptions *container = &options->container;
     /* Of the type "filename", options are taken as they are, whatever the locale. */
     const GOptionEntry entries[] = {
-        { "kernel", 'k', 0, G_OPTION_ARG_FILENAME, &options.kernel,
+        { "kernel", 'k', 0, G_OPTION_ARG_FILENAME, &options->kernel,
           N_("Linux kernel to boot (required)"), "FILE" },
-        { "cmdline", 'c', 0, G_OPTION_ARG_FILENAME, &options.cmdline,
+        { "cmdline", 'c', 0, G_OPTION_ARG_FILENAME, &options->cmdline,
           N_("Command line of the kernel (default: empty)"), "TEXT" },
-        { "ramdisk", 'r', 0, G_OPTION_ARG_FILENAME_ARRAY, &options.ramdisks,
+        { "ramdisk", 'r', 0, G_OPTION_ARG_FILENAME_ARRAY, &options->ramdisks,
           N_("Ramdisk; repeat for more, in this order (default: an empty one)"), "FILE" },
-        { "metadata", 'm', 0, G_OPTION_ARG_FILENAME, &options.metadata,
+        { "metadata", 'm', 0, G_OPTION_ARG_FILENAME, &options->metadata,
           N_("JSON object with facts about the image (default: {})"), "FILE" },
-        { "arch", 'a', 0, G_OPTION_ARG_STRING, &options.arch,
+        { "name", 0, 0, G_OPTION_ARG_STRING, &options->name,
+          N_("Name of the image, in its metadata"), "NAME" },
+        { "version", 0, 0, G_OPTION_ARG_STRING, &options->version,
+          N_("Version of the image, in its metadata"), "VERSION" },
+        { "oci", 0, 0, G_OPTION_ARG_FILENAME, &container->oci,
+          N_("Container image to make the ramdisks of: an OCI layout, or an archive of one or of "
+             "Docker's"), "PATH[:TAG]" },
+        { "rootfs", 0, 0, G_OPTION_ARG_FILENAME, &container->rootfs,
+          N_("Root directory to make the ramdisks of, or a tar archive of one"), "PATH" },
+        { "init", 0, 0, G_OPTION_ARG_FILENAME, &container->init,
+          N_("First process of the enclave (default: that of this program)"), "FILE" },
+        { "module", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &container->modules,
+          N_("Module of the kernel; repeat for more, to be loaded in this order"), "FILE|NAME" },
+        { "module-dir", 0, 0, G_OPTION_ARG_FILENAME, &container->moduleDir,
+          N_("Where modules are looked for by their names, and what they need"), "DIRECTORY" },
+        { "cmd", 0, 0, G_OPTION_ARG_FILENAME, &container->cmd,
+          N_("Command to run, words as in a shell (default: the image's)"), "COMMAND" },
+        { "env", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &container->env,
+          N_("Variable of its environment; repeat for more"), "NAME=VALUE" },
+        { "workdir", 0, 0, G_OPTION_ARG_FILENAME, &container->workdir,
+          N_("Its working directory (default: the image's)"), "DIRECTORY" },
+        { "user", 0, 0, G_OPTION_ARG_STRING, &container->user,
+          N_("Its user and perhaps group (default: the image's)"), "USER[:GROUP]" },
+        { "max-size", 0, 0, G_OPTION_ARG_INT64, &container->maxSize,
+          N_("What a container may unpack to at most (default: 8192)"), "MIB" },
+        { "arch", 'a', 0, G_OPTION_ARG_STRING, &options->arch,
           N_("Architecture, x86_64 or aarch64 (default: this machine's)"), "ARCH" },
-        { "output", 'o', 0, G_OPTION_ARG_FILENAME, &options.output,
+        { "output", 'o', 0, G_OPTION_ARG_FILENAME, &options->output,
           N_("Image to write (required)"), "FILE" },
         { NULL },
     };
-    EifArch arch;
 
-    if (virtEifParseOptions(&argc, &argv, entries, "--kernel FILE --output FILE",
-                            N_("Assembles an image of EIF version 4."), 0) < 0)
-        return EXIT_FAILURE;
+    return virtEifParseOptions(argc, argv, entries, "--kernel FILE --output FILE",
+                               N_("Assembles an image of EIF version 4."), 0);
+}
 
-    if (!options.kernel || !options.output) {
-        virtEifError("option --%s is missing; see 'virt-eif build --help'",
-                     options.kernel ? "output" : "kernel");
-        return EXIT_FAILURE;
-    }
-    if (parseArch(options.arch, &arch) < 0)
-        return EXIT_FAILURE;
+int
+virtEifBuild(int argc, char **argv)
+{
+    g_auto(BuildOptions) options = { .container = { .maxSize = VIRT_EIF_MAX_SIZE } };
 
-    build.builder = eifBuilderNew(arch);
-    build.fds = g_array_new(FALSE, FALSE, sizeof(int));
-    if (addParts(&build, &options) < 0 ||
-        addMetadata(&build, options.metadata) < 0 ||
-        writeAndRename(&build, options.output) < 0)
+    if (parseOptions(&argc, &argv, &options) < 0 ||
+        checkOptions(&options) < 0 || buildImage(&options) < 0)
         return EXIT_FAILURE;
 
     return EXIT_SUCCESS;

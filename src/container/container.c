@@ -1,0 +1,97 @@
+/*
+ * container.c: errors and limits of the directory
+ *
+ * Copyright (C) 2026 The libvirt-nitro authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Flow: all other files of this directory -> an error, or a count that is still good.
+ */
+
+#include "container.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+/* Characters of a name that are shown */
+#define PRINTABLE_MAX 200
+
+GQuark
+containerErrorQuark(void)
+{
+    return g_quark_from_static_string("container-error-quark");
+}
+
+int
+containerFail(GError **error, ContainerError code, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    g_propagate_error(error, g_error_new_valist(CONTAINER_ERROR, code, format, args));
+    va_end(args);
+    return -1;
+}
+
+/* Adds @bytes to *@count, which then must not be above @max. */
+static bool
+addUpTo(uint64_t *count, uint64_t bytes, uint64_t max)
+{
+    if (bytes > max || *count > max - bytes)
+        return false;
+
+    *count += bytes;
+    return true;
+}
+
+int
+containerCountUnpacked(ContainerLimits *limits, uint64_t bytes, const char *what, GError **error)
+{
+    if (addUpTo(&limits->unpacked, bytes, limits->maxBytes))
+        return 0;
+    return containerFail(error, CONTAINER_ERROR_LIMIT, _("%s unpacks to more than the %" PRIu64
+                         " bytes that are accepted of all; --max-size sets another limit"),
+                         what, limits->maxBytes);
+}
+
+int
+containerCountContent(ContainerLimits *limits, uint64_t bytes, const char *what, GError **error)
+{
+    if (addUpTo(&limits->content, bytes, limits->maxBytes))
+        return 0;
+    return containerFail(error, CONTAINER_ERROR_LIMIT, _("with %s the files have more than the %"
+                         PRIu64 " bytes that are accepted; --max-size sets another limit"),
+                         what, limits->maxBytes);
+}
+
+int
+containerCountEntry(ContainerLimits *limits, const char *what, GError **error)
+{
+    if (addUpTo(&limits->entries, 1, limits->maxEntries))
+        return 0;
+    return containerFail(error, CONTAINER_ERROR_LIMIT, _("with %s there are more files than the %"
+                         PRIu64 " that are accepted"), what, limits->maxEntries);
+}
+
+char *
+containerPrintable(const char *name)
+{
+    g_autofree char *valid = g_utf8_make_valid(name, -1);
+    GString *text = g_string_new(NULL);
+    const char *p;
+    size_t n = 0;
+
+    for (p = valid; *p; p = g_utf8_next_char(p)) {
+        gunichar c = g_utf8_get_char(p);
+
+        if (n++ == PRINTABLE_MAX) {
+            g_string_append(text, "...");
+            break;
+        }
+        if (c == '\\' || !g_unichar_isprint(c))
+            g_string_append_printf(text, "\\x%02x", c);
+        else
+            g_string_append_unichar(text, c);
+    }
+    return g_string_free(text, FALSE);
+}
