@@ -1,0 +1,475 @@
+# Copyright (C) 2026 The libvirt-nitro authors
+#
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""
+The compute driver: what nova-compute calls.
+
+An instance is one persistent domain of virtnitrod, by the instance's UUID,
+and one directory with its image and its console's output. A domain that is
+started is defined anew, from the instance as nova knows it: whatever
+happened to its definition meanwhile does no harm.
+
+Flow of a start: spawn() -> images.prepare() -> _start(): spec -> domain ->
+define, create, which returns with the enclave's heartbeat. A failure takes
+away all that the start has made, and raises libvirt's own sentence.
+
+Calls of libvirt go through nova's Host, which runs them in threads, so that
+a start that takes minutes holds up nothing else.
+"""
+
+import os
+import shutil
+import time
+
+import libvirt
+from lxml import etree
+from oslo_concurrency import processutils
+from oslo_log import log as logging
+from oslo_serialization import jsonutils
+from oslo_utils import excutils
+
+from nova.compute import power_state
+from nova.compute import task_states
+from nova import exception
+from nova.image import glance
+from nova.objects import diagnostics as diagnostics_obj
+from nova.objects import fields
+from nova.virt import driver
+from nova.virt import hardware
+from nova.virt.libvirt import host as libvirt_host
+from nova.virt.nitro import compat
+from nova.virt.nitro import conf as nitro_conf
+from nova.virt.nitro import domain as nitro_domain
+from nova.virt.nitro import images
+from nova.virt.nitro import resources
+from nova.virt.nitro import spec as nitro_spec
+
+LOG = logging.getLogger(__name__)
+CONF = nitro_conf.CONF
+IMAGE_API = glance.API()
+
+MAX_CONSOLE_BYTES = 100 * 1024
+
+POWER_STATES = {
+    libvirt.VIR_DOMAIN_NOSTATE: power_state.NOSTATE,
+    libvirt.VIR_DOMAIN_RUNNING: power_state.RUNNING,
+    libvirt.VIR_DOMAIN_BLOCKED: power_state.RUNNING,
+    libvirt.VIR_DOMAIN_PAUSED: power_state.PAUSED,  # it is starting
+    libvirt.VIR_DOMAIN_SHUTDOWN: power_state.SHUTDOWN,
+    libvirt.VIR_DOMAIN_SHUTOFF: power_state.SHUTDOWN,
+    libvirt.VIR_DOMAIN_CRASHED: power_state.CRASHED,
+}
+
+
+class NitroDriver(driver.ComputeDriver):
+    """Enclaves of this host as nova's instances."""
+
+    SUPPORTED = ('has_imagecache', 'supports_evacuate',
+                 'supports_image_type_raw', 'supports_image_type_aki',
+                 'supports_image_type_ari', 'supports_image_type_ami')
+
+    capabilities = dict(driver.ComputeDriver.capabilities,
+                        **dict.fromkeys(SUPPORTED, True))
+
+    def __init__(self, virtapi):
+        super().__init__(virtapi)
+        self._host = libvirt_host.Host(
+            CONF.nitro.connection_uri,
+            lifecycle_event_handler=self.emit_event,
+            conn_event_handler=self._connection_changed)
+
+    def init_host(self, host):
+        compat.check(type(self))
+        self._host.initialize()
+        capabilities = etree.fromstring(
+            self._host.get_connection().getCapabilities())
+        if not resources.architectures(capabilities):
+            raise exception.InternalError(
+                "virtnitrod has no machine '%s' on this host: run "
+                "virt-nitro-validate, or set 'machine' in [nitro]" %
+                CONF.nitro.machine)
+
+    @staticmethod
+    def _connection_changed(up, reason):
+        if up:
+            LOG.info('Connected to %s', CONF.nitro.connection_uri)
+        else:
+            LOG.warning('No connection to %s: %s', CONF.nitro.connection_uri,
+                        reason)
+
+    # Domains
+
+    def _find(self, instance):
+        """Returns the domain of @instance, or None."""
+        try:
+            return self._host.get_connection().lookupByUUIDString(
+                instance.uuid)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+                return None
+            raise
+
+    def _get(self, instance):
+        domain = self._find(instance)
+        if domain is None:
+            raise exception.InstanceNotFound(instance_id=instance.uuid)
+        return domain
+
+    @staticmethod
+    def _is_ours(domain):
+        try:
+            domain.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT,
+                            nitro_domain.NOVA)
+            return True
+        except libvirt.libvirtError as error:
+            if error.get_error_code() in (libvirt.VIR_ERR_NO_DOMAIN,
+                                          libvirt.VIR_ERR_NO_DOMAIN_METADATA):
+                return False
+            raise
+
+    def _domains(self):
+        """The domains that nova has made."""
+        return [domain for domain
+                in self._host.list_instance_domains(only_running=False)
+                if self._is_ours(domain)]
+
+    def list_instances(self):
+        return [domain.name() for domain in self._domains()]
+
+    def list_instance_uuids(self):
+        return [domain.UUIDString() for domain in self._domains()]
+
+    def instance_exists(self, instance):
+        return self._find(instance) is not None
+
+    def get_info(self, instance, use_cache=True):
+        domain = self._get(instance)
+        try:
+            return hardware.InstanceInfo(
+                state=POWER_STATES[domain.state()[0]],
+                internal_id=domain.ID())
+        except libvirt.libvirtError as error:
+            if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+                raise exception.InstanceNotFound(instance_id=instance.uuid)
+            raise
+
+    # Starts
+
+    @staticmethod
+    def _console_path(instance):
+        return os.path.join(images.instance_directory(instance),
+                            'console.log')
+
+    def _definition(self, instance, image_meta, files):
+        properties = image_meta.properties
+        return nitro_domain.xml(
+            instance, nitro_spec.from_instance(instance), files,
+            self._console_path(instance),
+            arch=properties.get('hw_architecture'),
+            cmdline=properties.get('os_command_line'))
+
+    def _check_slot(self, instance):
+        most = nitro_conf.max_enclaves()
+        running = sum(1 for use in self._uses()
+                      if use.machine == CONF.nitro.machine)
+        if most is not None and running >= most:
+            raise exception.ComputeResourcesUnavailable(
+                reason="this host runs %d enclaves, and 'max_enclaves' in "
+                       "[nitro] allows %d" % (running, most))
+
+    def _start(self, instance, image_meta):
+        """Defines and starts the domain of @instance, which does not run."""
+        xml = self._definition(instance, image_meta, images.files(instance))
+        self._check_slot(instance)
+        LOG.debug('Definition: %s', xml, instance=instance)
+        domain = self._host.get_connection().defineXML(xml)
+        domain.create()
+        LOG.info('The enclave has booted', instance=instance)
+
+    def _end(self, instance, undefine=True):
+        """Ends the enclave of @instance, if there is one."""
+        domain = self._find(instance)
+        if domain is None:
+            return
+        gone = (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID)
+        for call in (domain.destroy, domain.undefine)[:2 if undefine else 1]:
+            try:
+                call()
+            except libvirt.libvirtError as error:
+                if error.get_error_code() not in gone:
+                    raise
+
+    @staticmethod
+    def _refuse_devices(network_info, block_device_info, share_info=None):
+        if network_info:
+            raise exception.InvalidInput(
+                reason='an enclave has no network: use --nic none')
+        if driver.block_device_info_get_mapping(block_device_info):
+            raise exception.InvalidInput(
+                reason='an enclave has no volumes: boot an image')
+        if driver.block_device_info_get_ephemerals(block_device_info) or \
+                driver.swap_is_usable(
+                    driver.block_device_info_get_swap(block_device_info)):
+            raise exception.InvalidInput(
+                reason='an enclave has no ephemeral disk and no swap: use a '
+                       'flavor without')
+        if share_info:
+            raise exception.InvalidInput(reason='an enclave has no shares')
+
+    def spawn(self, context, instance, image_meta, injected_files,
+              admin_password, allocations, network_info=None,
+              block_device_info=None, power_on=True, accel_info=None):
+        self._refuse_devices(network_info, block_device_info)
+        nitro_spec.from_instance(instance)
+        found = images.prepare(context, instance, image_meta)
+        try:
+            images.link(instance, found)
+            if power_on:
+                self._start(instance, image_meta)
+        except Exception as error:
+            with excutils.save_and_reraise_exception() as reraise:
+                self._end(instance)
+                self._remove_files(instance)
+                if isinstance(error, libvirt.libvirtError):
+                    reraise.reraise = False
+            # another host would say the same of it
+            raise exception.BuildAbortException(
+                instance_uuid=instance.uuid, reason=error.get_error_message())
+
+    def rebuild(self, context, instance, image_meta, *args, **kwargs):
+        """
+        Nova's own way does it: end, spawn anew. What can be known to fail
+        fails before it ends anything.
+        """
+        nitro_spec.from_instance(instance)
+        images.prepare(context, instance, image_meta)
+        raise NotImplementedError()
+
+    def power_on(self, context, instance, network_info,
+                 block_device_info=None, accel_info=None, share_info=None):
+        self._refuse_devices(network_info, block_device_info, share_info)
+        try:
+            self._start(instance, instance.image_meta)
+        except libvirt.libvirtError as error:
+            raise exception.InstancePowerOnFailure(
+                reason=error.get_error_message())
+
+    def power_off(self, instance, timeout=0, retry_interval=0):
+        # there is no softer way
+        self._get(instance)
+        self._end(instance, undefine=False)
+
+    def reboot(self, context, instance, network_info, reboot_type,
+               block_device_info=None, bad_volumes_callback=None,
+               accel_info=None, share_info=None):
+        self._refuse_devices(network_info, block_device_info, share_info)
+        try:
+            if reboot_type == 'SOFT':
+                self._get(instance).reboot()
+            else:
+                # checked before the enclave is ended
+                self._definition(instance, instance.image_meta,
+                                 images.files(instance))
+                self._end(instance, undefine=False)
+                self._start(instance, instance.image_meta)
+        except libvirt.libvirtError as error:
+            raise exception.InstanceRebootFailure(
+                reason=error.get_error_message())
+
+    def resume_state_on_host_boot(self, context, instance, network_info,
+                                  block_device_info=None, share_info=None):
+        if self.instance_exists(instance) and self.get_info(
+                instance).state == power_state.RUNNING:
+            return
+        self.power_on(context, instance, network_info, block_device_info,
+                      share_info=share_info)
+
+    # Ends
+
+    @staticmethod
+    def _remove_files(instance):
+        shutil.rmtree(images.instance_directory(instance), ignore_errors=True)
+        if os.path.exists(images.instance_directory(instance)):
+            LOG.error('%s cannot be removed',
+                      images.instance_directory(instance), instance=instance)
+
+    def destroy(self, context, instance, network_info, block_device_info=None,
+                destroy_disks=True, destroy_secrets=True):
+        self._end(instance)
+        self.cleanup(context, instance, network_info, block_device_info,
+                     destroy_disks)
+
+    def cleanup(self, context, instance, network_info, block_device_info=None,
+                destroy_disks=True, migrate_data=None, destroy_vifs=True,
+                destroy_secrets=True):
+        if destroy_disks:
+            self._remove_files(instance)
+
+    def delete_instance_files(self, instance):
+        self._remove_files(instance)
+        return not os.path.exists(images.instance_directory(instance))
+
+    def instance_on_disk(self, instance):
+        return bool(images.files(instance))
+
+    # What can be known
+
+    def get_console_output(self, context, instance):
+        if not nitro_spec.from_instance(instance).debug:
+            raise exception.ConsoleLogOutputException(
+                instance_id=instance.uuid,
+                reason='only an enclave in debug mode has a console: see '
+                       'nitro:debug')
+        try:
+            with open(self._console_path(instance), 'rb') as console:
+                size = os.fstat(console.fileno()).st_size
+                console.seek(max(0, size - MAX_CONSOLE_BYTES))
+                return console.read(MAX_CONSOLE_BYTES)
+        except FileNotFoundError:
+            return b''
+
+    def get_instance_diagnostics(self, instance):
+        domain = self._get(instance)
+        if domain.state()[0] != libvirt.VIR_DOMAIN_RUNNING:
+            raise exception.InstanceInvalidState(
+                attr='power state', instance_uuid=instance.uuid,
+                state='shut down', method='get_instance_diagnostics')
+        described = diagnostics_obj.Diagnostics(
+            state=power_state.STATE_MAP[POWER_STATES[domain.state()[0]]],
+            driver=compat.DIAGNOSTICS_DRIVER, config_drive=False,
+            hypervisor=self._host.get_connection().getType().lower(),
+            hypervisor_os='linux')
+        if instance.launched_at:
+            described.uptime = int(time.time() -
+                                   instance.launched_at.timestamp())
+        described.memory_details = diagnostics_obj.MemoryDiagnostics(
+            maximum=domain.maxMemory() // 1024,
+            used=domain.info()[2] // 1024)
+        for vcpu in domain.vcpus()[0]:
+            described.add_cpu(id=vcpu[0], time=vcpu[2])
+        return described
+
+    def get_diagnostics(self, instance):
+        domain = self._get(instance)
+        state, maximum, used = domain.info()[:3]
+        told = {'state': power_state.STATE_MAP[POWER_STATES[state]],
+                'memory': maximum, 'memory-actual': used}
+        if state == libvirt.VIR_DOMAIN_RUNNING:
+            told.update({'cpu%d_time' % vcpu[0]: vcpu[2]
+                         for vcpu in domain.vcpus()[0]})
+        return told
+
+    # The host
+
+    def _uses(self):
+        """A Use for each running domain, nova's or not."""
+        uses = []
+        for domain in self._host.list_instance_domains():
+            try:
+                info = domain.info()
+                machine = etree.fromstring(domain.XMLDesc()).find(
+                    'os/type').get('machine')
+                uses.append(resources.Use(machine, self._is_ours(domain),
+                                          info[3], info[1] // 1024))
+            except libvirt.libvirtError as error:
+                # it has ended meanwhile
+                if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
+                    raise
+        return uses
+
+    def _resources(self):
+        return resources.read(self._host.get_connection(), self._uses())
+
+    def get_available_nodes(self, refresh=False):
+        return [self._host.get_hostname()]
+
+    def get_available_resource(self, nodename):
+        connection = self._host.get_connection()
+        capabilities = etree.fromstring(connection.getCapabilities())
+        found = self._resources()
+        total_gb, used_gb, free_gb = resources.local_gb()
+        return {
+            'vcpus': found.vcpus,
+            'vcpus_used': found.vcpus_used,
+            'memory_mb': found.memory_mb,
+            'memory_mb_used': found.memory_mb_used,
+            'local_gb': total_gb,
+            'local_gb_used': used_gb,
+            'disk_available_least': free_gb,
+            'hypervisor_type': connection.getType().lower(),
+            'hypervisor_version': connection.getVersion(),
+            'hypervisor_hostname': self._host.get_hostname(),
+            'cpu_info': jsonutils.dumps({}),
+            'supported_instances': [
+                (fields.Architecture.canonicalize(arch), compat.HV_TYPE,
+                 fields.VMMode.HVM)
+                for arch in resources.architectures(capabilities)],
+            'numa_topology': None,
+        }
+
+    def update_provider_tree(self, provider_tree, nodename, allocations=None):
+        ratios = self._get_allocation_ratios(
+            provider_tree.data(nodename).inventory)
+        provider_tree.update_inventory(nodename, resources.inventory(
+            self._resources(), ratios,
+            self._get_reserved_host_disk_gb_from_config()))
+        both = {resources.TRAIT_DEVICE, resources.TRAIT_EMULATED}
+        provider_tree.add_traits(nodename, resources.trait())
+        provider_tree.remove_traits(nodename, *(both - {resources.trait()}))
+
+    def get_host_ip_addr(self):
+        return CONF.my_ip
+
+    def get_host_uptime(self):
+        return processutils.execute('env', 'LANG=C', 'uptime')[0]
+
+    def manage_image_cache(self, context, all_instances):
+        images.age_cache()
+
+    def cache_image(self, context, image_id):
+        return images.fetch(context, image_id)
+
+    # What an enclave has not
+
+    def plug_vifs(self, instance, network_info):
+        pass
+
+    def unplug_vifs(self, instance, network_info):
+        pass
+
+    def snapshot(self, context, instance, image_id, update_task_state):
+        """
+        An enclave has no disk whose state could be kept. When it is shelved,
+        which ends it anyway, the image is what it was started from.
+        """
+        if instance.task_state != task_states.SHELVING:
+            raise NotImplementedError(
+                'an enclave has no state that a snapshot could keep')
+        update_task_state(task_state=task_states.IMAGE_PENDING_UPLOAD)
+        found = images.files(instance)
+        path = found['kernel'] if not instance.kernel_id else os.devnull
+        update_task_state(task_state=task_states.IMAGE_UPLOADING,
+                          expected_state=task_states.IMAGE_PENDING_UPLOAD)
+        with open(path, 'rb') as image:
+            IMAGE_API.update(context, image_id,
+                             {'disk_format': 'raw',
+                              'container_format': 'bare'}, image,
+                             purge_props=False)
+
+    def migrate_disk_and_power_off(self, context, instance, dest, flavor,
+                                   network_info, block_device_info=None,
+                                   timeout=0, retry_interval=0):
+        # nothing has happened yet: the enclave runs on
+        raise exception.InstanceFaultRollback(exception.ResizeError(
+            reason='an enclave cannot be moved or resized: make another one'))
+
+    def rescue(self, context, instance, network_info, image_meta,
+               rescue_password, block_device_info, share_info=None):
+        raise NotImplementedError('an enclave has no disk to rescue')
+
+    def attach_volume(self, context, connection_info, instance, mountpoint,
+                      disk_bus=None, device_type=None, encryption=None):
+        raise NotImplementedError('an enclave has no volumes')
+
+    def attach_interface(self, context, instance, image_meta, vif):
+        raise NotImplementedError('an enclave has no network')
