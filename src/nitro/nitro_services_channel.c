@@ -75,8 +75,9 @@ nitroServicesOpenChannel(const virDomainChrDef *channel,
     if (nitroFileFind(path, &place) < 0)
         return -1;
     if ((fd = nitroFileConnect(&place)) < 0) {
-        virReportSystemError(-fd, _("cannot connect to the UNIX socket '%s' of the channel '%s'"),
-                             path, NULLSTR(channel->target.name));
+        virReportError(VIR_ERR_OPERATION_FAILED,
+                       _("cannot connect to the UNIX socket '%s' of the channel '%s' (%s): try again when the channel's state is connected"),
+                       path, NULLSTR(channel->target.name), g_strerror(-fd));
         return -1;
     }
     if (virFDStreamOpen(st, fd) < 0)
