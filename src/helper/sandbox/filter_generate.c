@@ -31,6 +31,7 @@
 #include "emulated/emulated_calls.h"
 #include "emulated/qemu_calls.h"
 #include "heartbeat/broker_calls.h"
+#include "nsm_calls.h"
 #ifdef NITRO_SANITIZED
 # include "sandbox/sanitizer_calls.h"
 #endif
@@ -67,6 +68,7 @@ static const struct {
      {TABLE(commonCalls), TABLE(consoleCalls), TABLE(emulatedCalls), TABLE(vsockCalls)}},
     {"filterBroker", SCMP_ACT_TRAP, FILTER_RUN, {TABLE(commonCalls), TABLE(brokerCalls)}},
     {"filterCheck", SCMP_ACT_TRAP, FILTER_RUN, {TABLE(checkCalls)}},
+    {"filterNsm", SCMP_ACT_TRAP, FILTER_RUN, {TABLE(commonCalls), TABLE(nsmCalls)}},
     {"filterServices", SCMP_ACT_TRAP, FILTER_RUN, {TABLE(commonCalls), TABLE(servicesCalls)}},
     {"filterServicesUnix", SCMP_ACT_TRAP, FILTER_RUN,
      {TABLE(commonCalls), TABLE(servicesCalls), TABLE(servicesUnixCalls)}},

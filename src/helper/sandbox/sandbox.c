@@ -221,6 +221,8 @@ sandboxEnter(SandboxProcess process, Failure *failure)
         return SANDBOX_LOAD(filterBroker, failure);
     case SANDBOX_CHECK:
         return SANDBOX_LOAD(filterCheck, failure);
+    case SANDBOX_NSM:
+        return SANDBOX_LOAD(filterNsm, failure);
     case SANDBOX_SERVICES:
         return SANDBOX_LOAD(filterServices, failure);
     case SANDBOX_SERVICES_UNIX:
@@ -239,6 +241,7 @@ sandboxTighten(SandboxProcess process, Failure *failure)
         return SANDBOX_LOAD(filterEmulatedRun, failure);
     case SANDBOX_BROKER:
     case SANDBOX_CHECK:
+    case SANDBOX_NSM:
     case SANDBOX_SERVICES:
     case SANDBOX_SERVICES_UNIX:
         break;

@@ -33,6 +33,7 @@ typedef enum {
     SANDBOX_EMULATED,
     SANDBOX_BROKER,
     SANDBOX_CHECK,
+    SANDBOX_NSM,
     SANDBOX_SERVICES,
     SANDBOX_SERVICES_UNIX, /* with destinations that are UNIX sockets */
 } SandboxProcess;

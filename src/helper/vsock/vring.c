@@ -277,16 +277,28 @@ vringPublish(Vring *vring)
     return !known || vring_need_event(event, index, before);
 }
 
-void
-vringWantKicks(Vring *vring, bool want)
+static void
+vringSetKicks(Vring *vring, bool want, unsigned int ahead)
 {
     if (!vringIsRunning(vring))
         return;
     if (!vring->eventIdx)
         vringStore(&vringUsed(vring)->flags, want ? 0 : VRING_USED_F_NO_NOTIFY);
     else if (want)
-        vringStore(vringAvailEvent(vring), vring->availIndex);
+        vringStore(vringAvailEvent(vring), (uint16_t)(vring->availIndex + ahead));
     /* The wish must be out before we look for chains a last time. */
     if (want)
         __atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
+void
+vringWantKicks(Vring *vring, bool want)
+{
+    vringSetKicks(vring, want, 0);
+}
+
+void
+vringWantKickAhead(Vring *vring, unsigned int ahead)
+{
+    vringSetKicks(vring, true, ahead);
 }

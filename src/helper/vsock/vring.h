@@ -96,3 +96,9 @@ bool vringPublish(Vring *vring);
 
 /* Asks the guest (not) to notify us of more chains; after true look again with vringPeek(). */
 void vringWantKicks(Vring *vring, bool want);
+
+/*
+ * Asks it to notify us of the chain that is @ahead behind the next one, for who has a use only for so
+ * many together. Look again with vringPeek(), too.
+ */
+void vringWantKickAhead(Vring *vring, unsigned int ahead);

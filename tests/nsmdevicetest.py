@@ -1,0 +1,554 @@
+# nsmdevicetest.py: the emulated NSM as a device, with this test as QEMU and as the guest
+#
+# Copyright (C) 2026 The libvirt-nitro authors
+#
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# Runs the built libvirt_nitro_nsm, speaks vhost-user to it, and plays Linux' driver in a memfd: one
+# split ring, in which a request and the buffer for its reply are two chains.
+
+import array
+import fcntl
+import mmap
+import os
+import re
+import select
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import tempfile
+import time
+import unittest
+
+from cryptography import x509
+
+import nsmclient
+import taprunner
+import vsockdevicetest
+from nsmclient import encode
+from nsmtest import INSTANCE, MODULE, ROLE, ZERO, extend
+from vsockdevicetest import (FEATURES, GET_FEATURES, GET_PROTOCOL_FEATURES, GET_QUEUE_NUM,
+                             GET_VRING_BASE, INDIRECT, MIB, NEXT, SET_FEATURES, SET_MEM_TABLE,
+                             SET_OWNER, SET_PROTOCOL_FEATURES, SET_VRING_ADDR, SET_VRING_BASE,
+                             SET_VRING_CALL, SET_VRING_ENABLE, SET_VRING_ERR, SET_VRING_KICK,
+                             SET_VRING_NUM, SHORT, WRITE)
+
+PROGRAM = os.path.join(os.environ['LIBVIRT_NITRO_BUILD'], 'src', 'nsm', 'libvirt_nitro_nsm')
+REPLY = 0x3000  # the buffer that Linux has for one
+REGISTERS = {0: b'\1' * 48, 1: b'\2' * 48, 2: b'\3' * 48, 8: b'\4' * 48}
+
+
+def registers(values=None, end='end\n'):
+    """What is written to --registers-fd"""
+    return ''.join(f'{number}={value.hex()}\n'
+                   for number, value in (values or REGISTERS).items()).encode() + end.encode()
+
+
+class Guest:
+    """The guest's driver: one ring. Guest physical and QEMU's addresses differ on purpose."""
+
+    SIZE = 4 * MIB
+    USER = 0x7f1000000000
+    BASE, REQUEST, BUFFER = 0x10000, 1 * MIB, 2 * MIB
+
+    def __init__(self, front):
+        self.front = front
+        self.memfd = os.memfd_create('guest', os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        os.ftruncate(self.memfd, self.SIZE)
+        fcntl.fcntl(self.memfd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
+        self.memory = mmap.mmap(self.memfd, self.SIZE)
+        self.ring = vsockdevicetest.Ring(self, 0, self.BASE, 16)
+
+    def close(self):
+        self.ring.close()
+        self.memory.close()
+        os.close(self.memfd)
+        self.front.socket.close()
+
+    def write(self, address, data):
+        self.memory[address:address + len(data)] = data
+
+    def read(self, address, size):
+        return self.memory[address:address + size]
+
+    def hello(self):
+        """What QEMU asks before the guest runs; returns features and the number of queues."""
+        front = self.front
+        offered = front.number(GET_FEATURES)
+        protocol = front.number(GET_PROTOCOL_FEATURES)
+        front.send(SET_PROTOCOL_FEATURES, struct.pack('<Q', protocol))
+        queues = front.number(GET_QUEUE_NUM)
+        front.send(SET_OWNER)
+        front.send(SET_VRING_CALL, struct.pack('<Q', 0), [self.ring.call])
+        front.send(SET_VRING_ERR, struct.pack('<Q', 0), [self.ring.err])
+        return offered, queues
+
+    def set_up(self, features=FEATURES):
+        """All that makes the ring run but its being enabled"""
+        front, ring = self.front, self.ring
+        front.send(SET_FEATURES, struct.pack('<Q', features))
+        table = struct.pack('<II', 1, 0) + struct.pack('<QQQQ', 0, self.SIZE, self.USER, 0)
+        assert front.acked(SET_MEM_TABLE, table, [self.memfd])
+        front.send(SET_VRING_NUM, struct.pack('<II', 0, ring.size))
+        front.send(SET_VRING_BASE, struct.pack('<II', 0, 0))
+        addresses = [self.USER + part for part in (ring.desc, ring.used, ring.avail)]
+        front.send(SET_VRING_ADDR, struct.pack('<IIQQQQ', 0, 0, *addresses, 0))
+        front.send(SET_VRING_KICK, struct.pack('<Q', 0), [ring.kick])
+
+    def enable(self, on=1):
+        assert self.front.acked(SET_VRING_ENABLE, struct.pack('<II', 0, on))
+
+    def stop(self):
+        self.enable(0)
+        self.front.ask(GET_VRING_BASE, struct.pack('<II', 0, 0))
+        self.ring.reset()
+
+    def post(self, request, *, pieces=1, size=REPLY, split=1, wake=True):
+        """Posts @request in so many descriptors, and a buffer of @size bytes in @split of them."""
+        self.write(self.REQUEST, request)
+        self.write(self.BUFFER, b'\xee' * size)
+        heads = [self.ring.add(self.cut(self.REQUEST, len(request), pieces)),
+                 self.ring.add(self.cut(self.BUFFER, size, split), WRITE)]
+        if wake:
+            self.ring.wake()
+        return heads
+
+    @staticmethod
+    def cut(address, size, pieces):
+        ends = [size * i // pieces for i in range(pieces + 1)]
+        return [(address + start, end - start) for start, end in zip(ends, ends[1:])]
+
+    def used(self):
+        """The next chain that was given back"""
+        end = time.monotonic() + SHORT
+        while (entry := self.ring.take()) is None:
+            if time.monotonic() > end:
+                raise AssertionError('the device does not answer')
+            self.ring.wait(0.05)
+        return entry
+
+    def raw(self, request, **fields):
+        """The bytes of the reply; both chains come back in order, the first with no bytes."""
+        heads = self.post(request, **fields)
+        first, second = self.used(), self.used()
+        assert first == (heads[0], 0), (first, heads)
+        assert second[0] == heads[1], (second, heads)
+        return self.read(self.BUFFER, second[1])
+
+    def ask(self, request, **fields):
+        return nsmclient.decode(self.raw(encode({request: fields} if fields else request)))
+
+    def idle(self):
+        """Nothing was answered, and all that was told before has been looked at"""
+        for _ in range(2):
+            self.front.number(GET_FEATURES)
+        return self.ring.take() is None
+
+
+class DeviceCase(unittest.TestCase):
+    def setUp(self):
+        self.dir = tempfile.mkdtemp(prefix='nsmdevicetest-')
+        self.addCleanup(shutil.rmtree, self.dir)
+        self.process = None
+
+    def run_program(self, *args, fds=()):
+        return subprocess.run([PROGRAM, *args], capture_output=True, timeout=60, pass_fds=fds,
+                              check=False, env={**os.environ, 'LC_ALL': 'C.UTF-8'}, text=True)
+
+    def issue(self, module=MODULE, directory=None):
+        """The memfd of a new identity below the root in the test's directory"""
+        identity = os.memfd_create('identity')
+        self.addCleanup(os.close, identity)
+        fd = os.open(directory or self.dir, os.O_RDONLY | os.O_DIRECTORY)
+        self.addCleanup(os.close, fd)
+        self.issued = self.run_program('--issue', '--directory-fd', str(fd), '--directory', self.dir,
+                                       '--module-id', module, '--identity-fd', str(identity),
+                                       fds=[fd, identity])
+        os.lseek(identity, 0, os.SEEK_SET)
+        return identity
+
+    def start(self, *args, identity=None, debug=False):
+        """Starts the NSM; the pipe of the registers is self.registers, without debug mode."""
+        identity = self.issue() if identity is None else identity
+        ours, theirs = socket.socketpair()
+        fds, args = [identity, theirs.fileno()], list(args)
+        if debug:
+            args.append('--debug')
+        else:
+            read, self.registers = os.pipe()
+            fds.append(read)
+            args += ['--registers-fd', str(read)]
+        # pylint: disable=consider-using-with
+        self.process = subprocess.Popen(
+            [PROGRAM, '--identity-fd', str(identity), '--vhost-user-fd', str(theirs.fileno()), *args],
+            pass_fds=fds, stderr=subprocess.PIPE, text=True, env={**os.environ, 'LC_ALL': 'C.UTF-8'})
+        self.addCleanup(self.end)
+        theirs.close()
+        if not debug:
+            os.close(read)
+        self.guest = Guest(vsockdevicetest.FrontEnd(ours.detach()))
+        self.addCleanup(self.guest.close)
+        return self.guest
+
+    def end(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(60)
+        self.process.stderr.close()
+
+    def tell(self, data=None):
+        os.write(self.registers, registers() if data is None else data)
+        os.close(self.registers)
+
+    def boot(self, *args, **fields):
+        guest = self.start(*args, **fields)
+        if not fields.get('debug'):
+            self.tell()
+        guest.hello()
+        guest.set_up()
+        guest.enable()
+        return guest
+
+    def ended(self, status, text=None):
+        """The NSM has ended with @status, and @text in its log."""
+        log = self.process.stderr.read()
+        self.assertEqual(self.process.wait(60), status, log)
+        if text:
+            self.assertIn(text, log)
+
+
+class Device(DeviceCase):
+    def test_hello(self):
+        """QEMU insists on a feature, and asks how many queues there are"""
+        guest = self.start(debug=True)
+        offered, queues = guest.hello()
+        self.assertEqual(queues, 1)
+        self.assertEqual(offered & FEATURES, FEATURES)
+
+    def test_requests(self):
+        guest = self.boot('--role', ROLE, '--instance', INSTANCE)
+        self.assertEqual(len(guest.ask('GetRandom')['GetRandom']['random']), 256)
+        self.assertEqual(guest.ask('DescribeNSM')['DescribeNSM']['module_id'], MODULE)
+        expected = {**REGISTERS, 3: extend(ZERO, ROLE.encode()), 4: extend(ZERO, INSTANCE.encode())}
+        for index in range(32):
+            with self.subTest(index):
+                self.assertEqual(guest.ask('DescribePCR', index=index)['DescribePCR'],
+                                 {'lock': index < 16, 'data': expected.get(index, ZERO)})
+        self.assertEqual(guest.ask('Nothing'), {'Error': 'InvalidOperation'})
+
+    def test_debug(self):
+        guest = self.boot(debug=True)
+        for index in range(16):
+            self.assertEqual(guest.ask('DescribePCR', index=index)['DescribePCR'],
+                             {'lock': True, 'data': ZERO})
+
+    def test_document(self):
+        guest = self.boot()
+        reply = guest.ask('Attestation', nonce=b'nonce', user_data=bytes(1024), public_key=b'k' * 1024)
+        with open(os.path.join(self.dir, 'nsm-root.pem'), 'rb') as f:
+            root = x509.load_pem_x509_certificate(f.read())
+        document = nsmclient.verify(reply['Attestation']['document'], root)
+        self.assertEqual((document['module_id'], document['nonce']), (MODULE, b'nonce'))
+        self.assertEqual(document['pcrs'], {**dict.fromkeys(range(16), ZERO), **REGISTERS})
+
+    def test_ring(self):
+        """Many requests, so that the ring goes round and its indices wrap"""
+        guest = self.boot()
+        value = ZERO
+        for count in range(33000):
+            if count < 100 or count > 32900:
+                value = extend(value, b'x')
+                self.assertEqual(guest.ask('ExtendPCR', index=16, data=b'x'),
+                                 {'ExtendPCR': {'data': value}})
+            elif guest.raw(encode('DescribeNSM'))[:1] != b'\xa1':
+                self.fail('another reply')
+
+    def test_pieces(self):
+        """Requests and buffers in many descriptors, and buffers that are too small"""
+        guest = self.boot()
+        request = encode({'ExtendPCR': {'index': 20, 'data': b'y' * 300}})
+        value = extend(ZERO, b'y' * 300)
+        self.assertEqual(nsmclient.decode(guest.raw(request, pieces=7, split=8)),
+                         {'ExtendPCR': {'data': value}})
+        self.assertEqual(nsmclient.decode(guest.raw(encode('DescribeNSM'), size=22)),
+                         {'Error': 'BufferTooSmall'})
+        # as large as the reply is: of a locked register
+        request = encode({'DescribePCR': {'index': 5}})
+        size = len(guest.raw(request))
+        self.assertIn('DescribePCR', nsmclient.decode(guest.raw(request, size=size)))
+        self.assertEqual(nsmclient.decode(guest.raw(request, size=size - 1)),
+                         {'Error': 'BufferTooSmall'})
+
+    def test_large(self):
+        guest = self.boot()
+        self.assertEqual(nsmclient.decode(guest.raw(b'\x81' * 4096, pieces=3)),
+                         {'Error': 'InvalidOperation'})
+        self.assertEqual(nsmclient.decode(guest.raw(b'\x81' * 4097, pieces=3)),
+                         {'Error': 'InputTooLarge'})
+        self.assertEqual(nsmclient.decode(guest.raw(bytes(900000), pieces=9)),
+                         {'Error': 'InputTooLarge'})
+
+    def test_two_kicks(self):
+        """A driver that tells of the request and of the buffer is told to do both"""
+        guest = self.boot()
+        guest.ask('DescribeNSM')
+        for _ in range(3):
+            self.assertTrue(guest.idle())
+            event, = struct.unpack('<H', guest.read(guest.ring.used + 4 + 8 * guest.ring.size, 2))
+            self.assertEqual(event, guest.ring.next)
+            guest.write(guest.REQUEST, encode('GetRandom'))
+            guest.ring.add([(guest.REQUEST, len(encode('GetRandom')))])
+            guest.ring.wake()
+            self.assertTrue(guest.idle())
+            event, = struct.unpack('<H', guest.read(guest.ring.used + 4 + 8 * guest.ring.size, 2))
+            self.assertEqual(event, guest.ring.next)
+            guest.ring.add([(guest.BUFFER, REPLY)], WRITE)
+            guest.ring.wake()
+            guest.used()
+            self.assertGreater(guest.used()[1], 256)
+
+
+class Start(DeviceCase):
+    def test_not_before_enabled(self):
+        """Linux asks while it probes: an answer on a descriptor that is replaced would be lost"""
+        guest = self.start(debug=True)
+        guest.hello()
+        guest.set_up()
+        heads = guest.post(encode('GetRandom'))
+        self.assertTrue(guest.idle())
+        call = os.eventfd(0, os.EFD_NONBLOCK)
+        guest.front.send(SET_VRING_CALL, struct.pack('<Q', 0), [call])
+        guest.enable()
+        self.assertEqual(select.select([call], [], [], SHORT)[0], [call])
+        os.close(call)
+        self.assertEqual([guest.used()[0], guest.used()[0]], heads)
+
+    def test_not_before_registers(self):
+        """The registers are asked for before they are known"""
+        guest = self.start()
+        guest.hello()
+        guest.set_up()
+        guest.enable()
+        guest.post(encode({'DescribePCR': {'index': 0}}))
+        text = registers()
+        for piece in (text[:5], text[5:200], text[200:-2]):
+            os.write(self.registers, piece)
+            self.assertTrue(guest.idle())
+        self.tell(text[-2:])
+        guest.used()
+        reply = nsmclient.decode(guest.read(guest.BUFFER, guest.used()[1]))
+        self.assertEqual(reply['DescribePCR']['data'], REGISTERS[0])
+
+    def test_registers_refused(self):
+        """What is told wrongly ends it: never is there an NSM that looks like a debug mode"""
+        good = registers()
+        three = {number: REGISTERS[number] for number in (0, 1, 2)}
+        wrong = 'are not told as "N=HEX"'
+        for name, text, error in (
+                ('nothing', b'', 'have not been told to their end'),
+                ('no end', good[:-4], 'have not been told to their end'),
+                ('half a line', good[:-1], 'have not been told to their end'),
+                ('end only', b'end\n', wrong), ('one missing', registers({0: ZERO, 1: ZERO}), wrong),
+                ('twice', registers(three, '0=' + '00' * 48 + '\nend\n'), wrong),
+                ('another', registers(three, '3=' + '00' * 48 + '\nend\n'), wrong),
+                ('short', registers(three, '8=00\nend\n'), wrong),
+                ('no number', registers(three, 'x\nend\n'), wrong),
+                ('long', b'0' * 2000, '')):
+            with self.subTest(name):
+                self.start()
+                self.tell(text)
+                self.ended(2, error)
+
+    def test_three_registers(self):
+        """An image that is not signed has no PCR8"""
+        guest = self.start()
+        self.tell(registers({number: REGISTERS[number] for number in (0, 1, 2)}))
+        guest.hello()
+        guest.set_up()
+        guest.enable()
+        self.assertEqual(guest.ask('DescribePCR', index=8)['DescribePCR']['data'], ZERO)
+        self.assertEqual(guest.ask('DescribePCR', index=2)['DescribePCR']['data'], REGISTERS[2])
+
+    def test_driver_again(self):
+        """A driver that is loaded again finds what it had locked"""
+        guest = self.boot()
+        value = guest.ask('ExtendPCR', index=16, data=b'x')['ExtendPCR']['data']
+        guest.ask('LockPCR', index=16)
+        guest.stop()
+        guest.set_up(FEATURES & ~vsockdevicetest.EVENT_IDX)
+        guest.enable()
+        self.assertEqual(guest.ask('DescribePCR', index=16)['DescribePCR'],
+                         {'lock': True, 'data': value})
+        self.assertEqual(guest.ask('ExtendPCR', index=16, data=b'x'), {'Error': 'ReadOnlyIndex'})
+
+    def test_ends(self):
+        """With QEMU, with a signal, and with what is no vhost-user"""
+        guest = self.boot()
+        guest.front.socket.shutdown(socket.SHUT_RDWR)
+        self.ended(0)
+        self.boot()
+        self.process.send_signal(signal.SIGTERM)
+        self.ended(0, 'Ending on a signal')
+        guest = self.boot()
+        guest.front.socket.sendall(b'\xff' * 12)
+        self.ended(2, 'do not understand each other')
+
+
+class Hostile(DeviceCase):
+    def broken(self, guest, error):
+        """The device has stopped, has said so, and goes on when the driver starts it again."""
+        self.assertEqual(select.select([guest.ring.err], [], [], SHORT)[0], [guest.ring.err])
+        os.eventfd_read(guest.ring.err)
+        guest.stop()
+        guest.set_up()
+        guest.enable()
+        self.assertIn('DescribeNSM', guest.ask('DescribeNSM'))
+        self.errors.append(error)
+
+    def test_chains(self):
+        """Rings that break the rules; locks stay through all of that"""
+        guest = self.boot()
+        self.errors = []
+        guest.ask('LockPCR', index=30)
+        request = (guest.REQUEST, 20)
+        ring = guest.ring
+
+        def post(*chains):
+            for pieces, flags in chains:
+                ring.add(pieces, flags)
+            ring.wake()
+
+        post(([request], WRITE), ([(guest.BUFFER, REPLY)], WRITE))
+        self.broken(guest, 'a request is a buffer that is to be written to')
+        post(([request], 0), ([(guest.BUFFER, REPLY)], 0))
+        self.broken(guest, 'the buffer for a reply is one that is to be read')
+        post(([request], 0), ([(guest.BUFFER, 21)], WRITE))
+        self.broken(guest, 'the buffer for a reply has no room for an error')
+        post(([request], 0), ([(guest.SIZE - 1, 64)], WRITE))
+        self.broken(guest, '')
+        post(([(1 << 60, 20)], 0), ([(guest.BUFFER, REPLY)], WRITE))
+        self.broken(guest, '')
+        ring.set_desc(3, *request, NEXT, 3)
+        ring.push(3)
+        ring.push(3)
+        ring.wake()
+        self.broken(guest, 'a chain loops or is too long')
+        ring.set_desc(3, guest.REQUEST, 16 * 3, INDIRECT | NEXT, 4)
+        ring.push(3)
+        ring.push(3)
+        ring.wake()
+        self.broken(guest, '')
+        ring.set_index(100)
+        ring.wake()
+        self.broken(guest, 'the available index has jumped')
+        ring.push(99)
+        ring.wake()
+        self.broken(guest, "a chain's head is not in the table")
+        self.assertEqual(guest.ask('DescribePCR', index=30)['DescribePCR']['lock'], True)
+        guest.front.socket.shutdown(socket.SHUT_RDWR)
+        log = self.process.stderr.read()
+        self.assertEqual(self.process.wait(60), 0, log)
+        for error in self.errors:
+            self.assertIn(error, log)
+
+    def test_memory_is_not_ours(self):
+        """A file that could get shorter is refused: touching it would end the process"""
+        guest = self.start(debug=True)
+        guest.hello()
+        fd = os.memfd_create('short')
+        os.ftruncate(fd, guest.SIZE)
+        table = struct.pack('<II', 1, 0) + struct.pack('<QQQQ', 0, guest.SIZE, guest.USER, 0)
+        self.assertFalse(guest.front.acked(SET_MEM_TABLE, table, [fd]))
+        os.close(fd)
+        guest.set_up()
+        guest.enable()
+        self.assertIn('DescribeNSM', guest.ask('DescribeNSM'))
+
+    def test_descriptors(self):
+        """Such that nobody asked for are closed"""
+        guest = self.boot()
+        guest.ask('DescribeNSM')
+        before = sorted(os.listdir(f'/proc/{self.process.pid}/fd'))
+        for _ in range(50):
+            guest.front.socket.sendmsg(
+                [struct.pack('<III', GET_FEATURES, 1, 0)],
+                [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [0, 1, 2]))])
+            guest.front.reply(GET_FEATURES)
+        guest.front.number(GET_FEATURES)
+        self.assertEqual(sorted(os.listdir(f'/proc/{self.process.pid}/fd')), before)
+
+    def test_confined(self):
+        guest = self.boot()
+        guest.ask('GetRandom')
+        with open(f'/proc/{self.process.pid}/status', encoding='ascii') as f:
+            status = dict(re.findall(r'(?m)^(\w+):\s+(.*)$', f.read()))
+        self.assertEqual((status['Seccomp'], status['NoNewPrivs']), ('2', '1'))
+        for name in 'CapEff', 'CapPrm', 'CapInh', 'CapAmb':
+            self.assertEqual(int(status[name], 16), 0, name)
+
+
+class Options(DeviceCase):
+    def test_refused(self):
+        fd = os.open(self.dir, os.O_RDONLY)
+        self.addCleanup(os.close, fd)
+        d, identity, run = str(fd), ['--identity-fd', str(fd)], ['--vhost-user-fd', str(fd)]
+        cases = [
+            ([], 'Option --identity-fd is missing'),
+            (identity, 'Option --vhost-user-fd is missing'),
+            (identity + run, 'One of the options --registers-fd and --debug is to be given'),
+            (identity + run + ['--debug', '--registers-fd', d],
+             'One of the options --registers-fd and --debug is to be given'),
+            (identity + run + ['--debug', '--role', 'x'],
+             'Options --debug and --role or --instance exclude each other'),
+            (identity + ['--issue'], 'Option --issue needs --directory-fd, --directory and --module-id'),
+            (identity + run + ['--issue'], 'Option --issue goes with --identity-fd, --directory-fd, '
+             '--directory and --module-id only'),
+            (identity + run + ['--directory', 'x'],
+             'Options --directory-fd, --directory and --module-id need --issue'),
+        ]
+        for args, error in cases:
+            with self.subTest(args):
+                done = self.run_program(*args, fds=[fd])
+                self.assertEqual((done.returncode, done.stderr), (1, f'libvirt_nitro_nsm: {error}\n'))
+        for text in '', 'x' * 65, 'a\nb':
+            with self.subTest(text):
+                done = self.run_program('--module-id', text)
+                self.assertEqual(done.returncode, 1)
+                self.assertIn('is not a name of 1 to 64 printable bytes', done.stderr)
+
+    def test_identity(self):
+        """Only what --issue has written is one"""
+        good = os.read(self.issue(), 16384)
+        self.assertEqual(self.issued.returncode, 0, self.issued.stderr)
+        module = len(MODULE) + 2
+        zero = good[:module + 2] + bytes(48) + good[module + 50:]
+        most = good[:module + 2] + b'\xff' * 48 + good[module + 50:]
+        for name, data, error in (
+                ('empty', b'', 'is not one that'), ('cut', good[:-1], 'is not one that'),
+                ('no chain', good[:module + 50], 'is not one that'),
+                ('more', good + b'\0', 'is not one that'), ('empty field', good + b'\0\0', 'is not one that'),
+                ('name', b'\0\1\n' + good[module:], 'is not one that'),
+                ('large', good + (b'\4\0' + bytes(1024)) * 16, 'is not one that'),
+                ('zero', zero, 'The key of the NSM is none'), ('most', most, 'The key of the NSM is none')):
+            with self.subTest(name):
+                fd = os.memfd_create('identity')
+                os.write(fd, data)
+                os.lseek(fd, 0, os.SEEK_SET)
+                self.start(identity=fd, debug=True)
+                os.close(fd)
+                self.ended(1, error)
+
+    def test_issue_fails(self):
+        """An unusable root is told, and no identity is written"""
+        os.mkdir(os.path.join(self.dir, 'nsm-root.key'))
+        identity = self.issue()
+        self.assertEqual(self.issued.returncode, 2)
+        self.assertIn(f"'{self.dir}/nsm-root.key' is not the key of the emulated NSMs' root",
+                      self.issued.stderr)
+        self.assertEqual(os.fstat(identity).st_size, 0)
+
+
+if __name__ == '__main__':
+    taprunner.main()
