@@ -44,7 +44,7 @@ struct _CborItem {
     size_t len;
 };
 
-/* Sets an error of the caller's domain: @what is wrong, as "its CBOR ends early" (not translated) */
+/* Sets an error of the caller's domain: @what is wrong, "its CBOR ends early" (not translated) */
 typedef void (*CborSetError)(GError **error, const char *what);
 
 typedef struct _CborReader CborReader;
