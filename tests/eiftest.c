@@ -804,6 +804,81 @@ testBuildPartErrors(void)
     close(ramdisk);
 }
 
+/* What testGenerate() makes: @pieces of the text "piece" */
+typedef struct _TestPieces TestPieces;
+struct _TestPieces {
+    size_t pieces;
+    bool fail;
+};
+
+static int
+testGenerate(EifWrite write, void *output, void *opaque, GError **error)
+{
+    TestPieces *data = opaque;
+    size_t i;
+
+    for (i = 0; i < data->pieces; i++) {
+        if (write(output, "piece", 5, error) < 0)
+            return -1;
+    }
+    if (data->fail)
+        g_set_error(error, EIF_ERROR, EIF_ERROR_IO, "no more pieces");
+    return data->fail ? -1 : 0;
+}
+
+/* A generated ramdisk is as one in a file, wherever it is written to. */
+static void
+testBuildGenerated(void)
+{
+    g_autoptr(EifBuilder) builder = newBuilder(newTextFile("a kernel"));
+    g_autoptr(EifBuilder) other = newBuilder(newTextFile("a kernel"));
+    g_autoptr(GError) error = NULL;
+    TestPieces data = { .pieces = 3 };
+    g_autofree uint8_t *generated = NULL;
+    g_autofree uint8_t *read = NULL;
+    g_autofree uint8_t *buf = NULL;
+    size_t len;
+    size_t otherLen;
+
+    eifBuilderAddGenerated(builder, 15, "pieces", testGenerate, &data, &error);
+    g_assert_no_error(error);
+    addRamdisk(other, newTextFile("piecepiecepiece"));
+    generated = fileBytes(writeImage(builder), &len);
+    read = fileBytes(writeImage(other), &otherLen);
+    g_assert_cmpmem(generated, len, read, otherLen);
+    g_assert_cmpuint(len, ==, eifBuilderGetSize(builder));
+
+    buf = g_malloc(len);
+    eifBuilderWriteBuffer(builder, buf, len, NULL, NULL, &error);
+    g_assert_no_error(error);
+    g_assert_cmpmem(buf, len, read, otherLen);
+}
+
+/* What does not keep its word is not written over what is behind it. */
+static void
+testBuildGeneratedErrors(void)
+{
+    static const struct {
+        TestPieces data;
+        EifError code;
+    } cases[] = {
+        { { .pieces = 2 }, EIF_ERROR_ARGUMENT },
+        { { .pieces = 4 }, EIF_ERROR_ARGUMENT },
+        { { .pieces = 3, .fail = true }, EIF_ERROR_IO },
+    };
+    size_t i;
+
+    for (i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_autoptr(EifBuilder) builder = newBuilder(newTextFile("a kernel"));
+        g_autoptr(GError) error = NULL;
+        TestPieces data = cases[i].data;
+
+        eifBuilderAddGenerated(builder, 15, "pieces", testGenerate, &data, &error);
+        g_assert_no_error(error);
+        expectBuildError(builder, newTextFile(""), NULL, cases[i].code);
+    }
+}
+
 static void
 testBuildWriteErrors(void)
 {
@@ -887,6 +962,8 @@ main(int argc, char **argv)
     g_test_add_func("/eif/build/buffer-and-file", testBuildBufferAndFile);
     g_test_add_func("/eif/build/size", testBuildSize);
     g_test_add_func("/eif/build/part-errors", testBuildPartErrors);
+    g_test_add_func("/eif/build/generated", testBuildGenerated);
+    g_test_add_func("/eif/build/generated-errors", testBuildGeneratedErrors);
     g_test_add_func("/eif/build/write-errors", testBuildWriteErrors);
     g_test_add_func("/eif/build/changed-part", testBuildChangedPart);
 

@@ -4,8 +4,9 @@
 #
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """
-Makes layers of entries, images of layers, and layouts and archives of images. All is bytes in memory:
-an image is a dictionary of the files that its layout has, which tests can change before it is written.
+Makes layers of entries, images of layers, and layouts and archives of images. All is bytes in
+memory: an image is a dictionary of the files that its layout has, which tests can change before it
+is written.
 """
 
 import gzip

@@ -4,8 +4,8 @@
 #
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """
-Images come from ociwriter.py, ramdisks are read by a reader of this file's own. Each hostile image has to
-end in one sentence, without a file where the output is or beside it.
+Images come from ociwriter.py, ramdisks are read by a reader of this file's own. Each hostile image
+has to end in one sentence, without a file where the output is or beside it.
 """
 
 import io
@@ -32,6 +32,13 @@ SANITIZED = 'NITRO_TEST_SANITIZED' in os.environ
 
 HOST = {'x86_64': 'amd64', 'aarch64': 'arm64'}.get(os.uname().machine, 'amd64')
 OTHER = {'amd64': 'arm64', 'arm64': 'amd64'}[HOST]
+
+# Runs a program, and prints the peak of its resident memory in KiB
+PEAK = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
 
 
 class File:
@@ -163,7 +170,8 @@ class Layers(ContainerTest):
 
     def test_order(self):
         """Names are in the order of their bytes, below their directories."""
-        files = self.layers(layer(entry('b'), entry('a/z'), entry('a/B'), entry('a.b'), entry('\xe9')))
+        files = self.layers(layer(entry('b'), entry('a/z'), entry('a/B'), entry('a.b'),
+                                  entry('\xe9')))
         names = [name for name in files if not name.startswith('rootfs/var')]
         wanted = ['rootfs', 'rootfs/a', 'rootfs/a/B', 'rootfs/a/z', 'rootfs/a.b', 'rootfs/b']
         self.assertEqual([name for name in names if name in wanted], wanted)
@@ -196,8 +204,8 @@ class Layers(ContainerTest):
                 files = self.layers(low, layer(*entries))
                 found = {path[7:] for path in files if path.startswith('rootfs/')}
                 self.assertEqual(found - own, wanted)
-        self.assertEqual(self.layers(low, layer(entry('.wh.f'), entry('f', b'new')))['rootfs/f'].data,
-                         b'new')
+        files = self.layers(low, layer(entry('.wh.f'), entry('f', b'new')))
+        self.assertEqual(files['rootfs/f'].data, b'new')
 
     def test_links_inside(self):
         """Links on the way lead to where they would in the container, and nowhere else."""
@@ -275,7 +283,8 @@ class Images(ContainerTest):
         files = ociwriter.docker([self.ONE, self.ONE], architecture=HOST, Cmd=['/app'])
         del files['1/layer.tar']
         entries = [entry(name, data) for name, data in files.items()]
-        for link in (symlink('1/layer.tar', '../0/layer.tar'), hardlink('1/layer.tar', '0/layer.tar')):
+        for link in (symlink('1/layer.tar', '../0/layer.tar'),
+                     hardlink('1/layer.tar', '0/layer.tar')):
             with self.subTest(link[0].type):
                 path = self.file('image.tar', layer(link, *entries))
                 self.assertIn('rootfs/app', self.good('--oci', path))
@@ -317,7 +326,8 @@ class Images(ContainerTest):
         for arch in ('amd64', 'arm64'):
             image = ociwriter.manifest(files, [self.ONE], ociwriter.configuration(
                 [self.ONE], arch, Cmd=[f'/{arch}']))
-            items.append(ociwriter.descriptor(image, platform={'architecture': arch, 'os': 'linux'}))
+            items.append(ociwriter.descriptor(image, platform={'architecture': arch,
+                                                               'os': 'linux'}))
         inner = json.dumps({'manifests': items}).encode()
         files[ociwriter.blob_name(inner)] = inner
         files['index.json'] = json.dumps({'manifests': [ociwriter.descriptor(inner)]}).encode()
@@ -325,7 +335,8 @@ class Images(ContainerTest):
         for words, arch in (([], HOST), (['--arch', 'x86_64'], 'amd64'),
                             (['--arch', 'aarch64'], 'arm64')):
             with self.subTest(words):
-                self.assertEqual(self.good('--oci', path, *words)['cmd'].data.decode(), f'/{arch}\n')
+                self.assertEqual(self.good('--oci', path, *words)['cmd'].data.decode(),
+                                 f'/{arch}\n')
                 self.assertEqual(self.describe(self.out)['Architecture'],
                                  {'amd64': 'x86_64', 'arm64': 'aarch64'}[arch])
 
@@ -352,10 +363,10 @@ class Images(ContainerTest):
             self.assertEqual(self.ramdisks()[0]['init'].data, f.read())
         done = subprocess.run([TOOL, 'build', '--kernel', self.kernel, '--oci', self.archive(
             self.image(self.ONE, architecture=OTHER)), '--output', self.out], capture_output=True,
-            check=False, env={**os.environ, 'LC_ALL': 'C'})
+            check=False, env={**os.environ, 'LC_ALL': 'C', 'VIRT_EIF_INITDIR': self.path('out')})
         self.assertEqual(done.returncode, 1)
-        self.assertRegex(done.stderr.decode(), f"^error: there is no init for {name[OTHER]} here "
-                         r"\('.*'\): --init names one\n$")
+        self.assertEqual(done.stderr.decode(), f"error: there is no init for {name[OTHER]} here "
+                         f"('{self.path('out')}/init-{name[OTHER]}'): --init names one\n")
 
 
 class Configuration(ContainerTest):
@@ -403,7 +414,8 @@ class Configuration(ContainerTest):
 
     def test_user(self):
         for user, wanted in (('', '0 0 7 8'), ('app', '10 20 7'), ('app:wheel', '10 7'),
-                             ('app:99', '10 99'), ('10', '10 20 7'), ('5', '5 0'), ('5:app', '5 20'),
+                             ('app:99', '10 99'), ('10', '10 20 7'), ('5', '5 0'),
+                             ('5:app', '5 20'),
                              ('1000', '11 21'), ('4294967294:1', '4294967294 1')):
             with self.subTest(user):
                 self.assertEqual(self.config(User=user)['user'].data.decode(), f'{wanted}\n')
@@ -441,8 +453,8 @@ class Configuration(ContainerTest):
 
     def test_metadata(self):
         custom = self.file('custom', b'{"mine": [1, 2]}')
-        self.good('--oci', self.archive(self.image(self.ROOT, User='app', WorkingDir='/w')), '--name',
-                  'n\xe4me', '--version', '2', '--metadata', custom,
+        path = self.archive(self.image(self.ROOT, User='app', WorkingDir='/w'))
+        self.good('--oci', path, '--name', 'n\xe4me', '--version', '2', '--metadata', custom,
                   env={'SOURCE_DATE_EPOCH': '86400'})
         data = self.describe(self.out)['Metadata']
         self.assertEqual((data['ImageName'], data['ImageVersion']), ('n\xe4me', '2'))
@@ -474,8 +486,8 @@ class Configuration(ContainerTest):
         data = info + b'depends=' + depends + b'\0'
         body = data + names
         start = 64 + len(body) + -len(body) % 8
-        header = struct.pack('<16sHHIQQQIHHHHHH', b'\x7fELF\2\1\1', 1, 62, 1, 0, 0, start, 0, 64, 0, 0,
-                             64, 3, 2)
+        header = struct.pack('<16sHHIQQQIHHHHHH', b'\x7fELF\2\1\1', 1, 62, 1, 0, 0, start, 0, 64,
+                             0, 0, 64, 3, 2)
         sections = bytes(64) + struct.pack('<IIQQQQIIQQ', 1, 1, 0, 0, 64, len(data), 0, 0, 1, 0) + \
             struct.pack('<IIQQQQIIQQ', 10, 3, 0, 0, 64 + len(data), len(names), 0, 0, 1, 0)
         return header + body + bytes(-len(body) % 8) + sections
@@ -492,23 +504,26 @@ class Configuration(ContainerTest):
         words = ['--module-dir', where]
         self.config(*words, '--module', own, '--module', 'top_one', '--module', 'low')
         files = self.ramdisks()[0]
-        self.assertEqual(files['lib/modules/load-order'].data, b'own.ko\nlow.ko\nmid_two.ko\ntop-one.ko\n')
+        self.assertEqual(files['lib/modules/load-order'].data,
+                         b'own.ko\nlow.ko\nmid_two.ko\ntop-one.ko\n')
         self.assertEqual(files['lib/modules/mid_two.ko'].data, self.module(b'low'))
         os.unlink(self.out)
         self.file('modules/loop.ko', self.module(b'loop'))
         self.file('modules/lacks.ko', self.module(b'none'))
         good = self.module(b'low')
-        for number, wrong in enumerate([b'no ELF', good[:200], good[:40] + b'\xff' * 8 + good[48:],
-                                        good[:-64] + b'\xff' * 64, good.replace(b'depends', b'dopends')]):
+        for number, wrong in enumerate([
+                b'no ELF', good[:200], good[:40] + b'\xff' * 8 + good[48:],
+                good[:-64] + b'\xff' * 64, good.replace(b'depends', b'dopends')]):
             self.file(f'modules/wrong{number}.ko', wrong)
         path = self.archive(self.image(self.ROOT))
         for name, message in (('loop', "'loop' needs too many others, or itself"),
                               ('lacks', "there is no module 'none' in 'DIR/modules'"),
-                              *((f'wrong{number}', 'is no module of a kernel') for number in range(5))):
+                              *((f'wrong{number}', 'is no module of a kernel')
+                                for number in range(5))):
             with self.subTest(name):
                 self.bad(message, '--oci', path, *words, '--module', name)
-        self.bad("'low' is the name of a module: --module-dir says where", '--oci', path, '--module',
-                 'low')
+        self.bad("'low' is the name of a module: --module-dir says where", '--oci', path,
+                 '--module', 'low')
         self.bad('Error opening directory', '--oci', path, '--module', 'low', '--module-dir', own)
 
     def test_options(self):
@@ -643,8 +658,8 @@ class Directory(ContainerTest):
             kwargs = {}
         self.file('root/d/secret', b'x')
         os.chmod(self.path('root/d/secret'), 0)
-        self.bad("cannot open 'd/secret': Permission denied", '--rootfs', self.path('root'), '--cmd',
-                 'x', **kwargs)
+        self.bad("cannot open 'd/secret': Permission denied", '--rootfs', self.path('root'),
+                 '--cmd', 'x', **kwargs)
 
 
 class Hostile(ContainerTest):
@@ -658,7 +673,8 @@ class Hostile(ContainerTest):
                 ("hides no file", entry('.wh.')),
                 ("'h' is a hard link to 'none', which does not exist", hardlink('h', 'none')),
                 ("the path '../../etc/passwd' leads out", hardlink('h', '../../etc/passwd')),
-                ("'h' is a hard link to '/etc/passwd', which does not", hardlink('h', '/etc/passwd')),
+                ("'h' is a hard link to '/etc/passwd', which does not",
+                 hardlink('h', '/etc/passwd')),
                 ("'h' is a hard link to 'd', which is a directory", directory('d'),
                  hardlink('h', 'd')),
                 ("'a' is a hard link to 'b', which does not exist", hardlink('a', 'b'),
@@ -742,7 +758,8 @@ class Hostile(ContainerTest):
             for name, data in blobs.items():
                 wrong = bytearray(data)
                 wrong[10] ^= 1
-                self.bad('has the digest sha256:' if name != big else 'layer', *changed(name, wrong))
+                self.bad('has the digest sha256:' if name != big else 'layer',
+                         *changed(name, wrong))
         with self.subTest('too long'):
             self.bad('bytes that it should have', *changed(big, good[big] + b'x'))
         with self.subTest('too short'):
@@ -840,12 +857,9 @@ class Hostile(ContainerTest):
         for size in (1, 64):
             path = self.archive(self.image(layer(*(entry(f'f{number}', os.urandom(1 << 20))
                                                    for number in range(size))), how=None))
-            done = subprocess.run(['/usr/bin/python3', '-c', """
-import resource, subprocess, sys
-subprocess.run(sys.argv[1:], check=True)
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
-""", TOOL, 'build', '--kernel', self.kernel, '--init', self.init, '--output', self.out, '--oci', path],
-                capture_output=True, check=True)
+            done = subprocess.run(
+                ['/usr/bin/python3', '-c', PEAK, TOOL, 'build', '--kernel', self.kernel, '--init',
+                 self.init, '--output', self.out, '--oci', path], capture_output=True, check=True)
             used.append(int(done.stdout))
         if not SANITIZED:
             self.assertLess(used[1], 32 * 1024)

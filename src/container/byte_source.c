@@ -147,8 +147,8 @@ digestCheck(DigestSource *ds, GError **error)
     size_t i;
 
     if (ds->size >= 0 && ds->done != ds->size)
-        return containerFail(error, CONTAINER_ERROR_FORMAT, _("%s has %" PRId64 " bytes, and should "
-                             "have %" PRId64), ds->what, ds->done, ds->size);
+        return containerFail(error, CONTAINER_ERROR_FORMAT, _("%s has %" PRId64 " bytes, and "
+                             "should have %" PRId64), ds->what, ds->done, ds->size);
 
     ds->hash->digest(ds->context, ds->hash->digest_size, raw);
     text = g_string_new(ds->hash->name);

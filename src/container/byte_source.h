@@ -55,8 +55,8 @@ ByteSource *byteSourceNewDigest(ByteSource *lower, const char *what, const char 
                                 int64_t size);
 
 /*
- * @lower, which is taken, unpacked if it is compressed by gzip or zstd, else as it is; with @xz by xz as
- * well, which can be made to need a GiB of memory. Counted for @limits.
+ * @lower, which is taken, unpacked if it is compressed by gzip or zstd, else as it is; with @xz by
+ * xz as well, which can be made to need a GiB of memory. Counted for @limits.
  */
 ByteSource *byteSourceNewUnpacked(ByteSource *lower, const char *what, bool xz,
                                   ContainerLimits *limits);
@@ -79,7 +79,7 @@ int sourceArchiveOpen(SourceArchive *sa, const char *what, GError **error);
 int sourceArchiveFail(SourceArchive *sa, const char *what, GError **error);
 
 /*
- * The next entry of @archive. Names are bytes, the same in each locale. Returns ARCHIVE_OK, _EOF, or
- * another of libarchive's codes.
+ * The next entry of @archive. Names are bytes, the same in each locale. Returns ARCHIVE_OK, _EOF,
+ * or another of libarchive's codes.
  */
 int archiveNextEntry(struct archive *archive, struct archive_entry **entry);

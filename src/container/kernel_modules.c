@@ -5,8 +5,8 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Flow: listModules(): the directory -> name -> path. addModule(): a name -> its file -> ".modinfo" ->
- * what it depends on, first -> the list.
+ * Flow: listModules(): the directory -> name -> path. addModule(): a name -> its file -> ".modinfo"
+ * -> what it depends on, first -> the list.
  */
 
 #include "kernel_modules.h"
@@ -182,8 +182,8 @@ addModule(Finder *finder, const char *wanted, size_t depth)
     size_t i;
 
     if (!path)
-        return containerFail(finder->error, CONTAINER_ERROR_IO, _("there is no module '%s' in '%s'"),
-                             wanted, finder->directory);
+        return containerFail(finder->error, CONTAINER_ERROR_IO,
+                             _("there is no module '%s' in '%s'"), wanted, finder->directory);
     if (g_ptr_array_find_with_equal_func(finder->found, path, g_str_equal, NULL))
         return 0;
     if (depth > DEPTH_MAX)

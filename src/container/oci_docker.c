@@ -71,8 +71,8 @@ selectImage(yajl_val manifest, const char *tag, const char *what, char **name, G
     if (count == 1)
         return found;
     if (count > 1)
-        containerFail(error, CONTAINER_ERROR_FORMAT, _("%s has %zu images, name one by its tag: %s"),
-                      what, count, shown);
+        containerFail(error, CONTAINER_ERROR_FORMAT,
+                      _("%s has %zu images, name one by its tag: %s"), what, count, shown);
     else
         containerFail(error, CONTAINER_ERROR_FORMAT, _("%s has no image%s%s, but: %s"), what,
                       tag ? " " : "", tag ? tag : "", shown);

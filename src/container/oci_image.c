@@ -97,8 +97,8 @@ ociDescriptorRead(yajl_val value, const char *what, OciDescriptor *descriptor, G
                              "SHA-256 nor a SHA-512"), shown, what);
     }
     if (size && (!YAJL_IS_INTEGER(size) || YAJL_GET_INTEGER(size) < 0))
-        return containerFail(error, CONTAINER_ERROR_FORMAT, _("the size of %s in %s is not a number "
-                             "of bytes"), digest, what);
+        return containerFail(error, CONTAINER_ERROR_FORMAT, _("the size of %s in %s is not a "
+                             "number of bytes"), digest, what);
 
     descriptor->digest = digest;
     descriptor->size = size ? YAJL_GET_INTEGER(size) : -1;
@@ -125,8 +125,8 @@ readDiffIds(OciImage *image, yajl_val config, const char *what, GError **error)
         if (!byteSourceDigestIsValid(ids[i])) {
             g_autofree char *shown = containerPrintable(ids[i]);
 
-            return containerFail(error, CONTAINER_ERROR_FORMAT, _("the digest '%s' in %s is neither "
-                                 "a SHA-256 nor a SHA-512"), shown, what);
+            return containerFail(error, CONTAINER_ERROR_FORMAT, _("the digest '%s' in %s is "
+                                 "neither a SHA-256 nor a SHA-512"), shown, what);
         }
         layer->diffId = g_strdup(ids[i]);
     }
@@ -188,8 +188,8 @@ readFirst(OciStore *store, bool *index, GError **error)
             return value;
     }
     if (missing)
-        containerFail(error, CONTAINER_ERROR_FORMAT, _("'%s' is no container image: it has neither a "
-                      "file '%s' nor '%s'"), ociStoreGetPath(store), INDEX, MANIFEST);
+        containerFail(error, CONTAINER_ERROR_FORMAT, _("'%s' is no container image: it has "
+                      "neither a file '%s' nor '%s'"), ociStoreGetPath(store), INDEX, MANIFEST);
     else
         g_propagate_error(error, g_steal_pointer(&local));
     return NULL;

@@ -19,8 +19,8 @@ struct _OciDescriptor {
 };
 
 /*
- * Reads the descriptor @value of a manifest or index; @what names where it is. Returns 0, or -1 with
- * @error set.
+ * Reads the descriptor @value of a manifest or index; @what names where it is. Returns 0, or -1
+ * with @error set.
  */
 int ociDescriptorRead(yajl_val value, const char *what, OciDescriptor *descriptor, GError **error);
 
@@ -28,9 +28,9 @@ int ociDescriptorRead(yajl_val value, const char *what, OciDescriptor *descripto
 char *ociBlobName(const char *digest);
 
 /*
- * Reads the JSON file @name; its digest must be @digest and its size @size, unless these are NULL and
- * negative. Returns the value (yajl_tree_free()), or NULL with @error set, or with *@missing set as
- * well.
+ * Reads the JSON file @name; its digest must be @digest and its size @size, unless these are NULL
+ * and negative. Returns the value (yajl_tree_free()), or NULL with @error set, or with *@missing
+ * set as well.
  */
 yajl_val ociReadJson(OciStore *store, const char *name, const char *digest, int64_t size,
                      bool *missing, GError **error);

@@ -50,8 +50,8 @@ ociStoreOpen(const char *path, ContainerLimits *limits, GError **error)
         return NULL;
     }
     if (!S_ISDIR(sb.st_mode) && !S_ISREG(sb.st_mode)) {
-        containerFail(error, CONTAINER_ERROR_IO, _("'%s' is neither a directory nor a regular file"),
-                      path);
+        containerFail(error, CONTAINER_ERROR_IO,
+                      _("'%s' is neither a directory nor a regular file"), path);
         close(fd);
         return NULL;
     }
@@ -240,8 +240,8 @@ memberNew(OciStore *store, struct archive *archive)
 }
 
 /*
- * One attempt to open *@name of the archive. Returns its source; or NULL with *@name changed when it
- * is a link, else with @error set.
+ * One attempt to open *@name of the archive. Returns its source; or NULL with *@name changed when
+ * it is a link, else with @error set.
  */
 static ByteSource *
 openMember(OciStore *store, char **name, bool *missing, GError **error)
@@ -287,8 +287,8 @@ ociStoreOpenFile(OciStore *store, const char *name, bool *missing, GError **erro
     for (hops = 0; !source && !local && hops < HOPS_MAX; hops++)
         source = openMember(store, &where, missing, &local);
     if (!source && !local)
-        containerFail(&local, CONTAINER_ERROR_FORMAT, _("'%s' in '%s' is a link that leads nowhere"),
-                      name, store->path);
+        containerFail(&local, CONTAINER_ERROR_FORMAT,
+                      _("'%s' in '%s' is a link that leads nowhere"), name, store->path);
     if (local)
         g_propagate_error(error, g_steal_pointer(&local));
     return source;
@@ -311,8 +311,8 @@ ociStoreReadFile(OciStore *store, const char *name, const char *digest, int64_t 
     text = g_string_new(NULL);
     while ((n = byteSourceNext(source, &data, error)) > 0) {
         if (text->len + (size_t)n > max) {
-            containerFail(error, CONTAINER_ERROR_LIMIT, _("'%s' in '%s' has more than the %zu bytes "
-                          "that are read"), name, store->path, max);
+            containerFail(error, CONTAINER_ERROR_LIMIT, _("'%s' in '%s' has more than the %zu "
+                          "bytes that are read"), name, store->path, max);
             n = -1;
             break;
         }

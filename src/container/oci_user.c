@@ -7,7 +7,8 @@
  *
  * Source of the rules: the OCI Image Format Specification, config.md, "User".
  *
- * Flow: "user:group" -> findUser() in /etc/passwd -> the group given, or findGroups() in /etc/group.
+ * Flow: "user:group" -> findUser() in /etc/passwd -> the group given, or findGroups() in
+ * /etc/group.
  */
 
 #include "oci_user.h"
@@ -98,8 +99,8 @@ findUser(RootfsTree *tree, const char *user, OciUser *result, char **name, GErro
         result->home = g_strdup(fields[5][0] ? fields[5] : "/");
         if (parseNumber(fields[3], &result->gid))
             return 0;
-        return containerFail(error, CONTAINER_ERROR_FORMAT, _("the user '%s' has no number of a group "
-                             "in the image's /etc/passwd"), *name);
+        return containerFail(error, CONTAINER_ERROR_FORMAT, _("the user '%s' has no number of a "
+                             "group in the image's /etc/passwd"), *name);
     }
 
     result->home = g_strdup("/");

@@ -21,8 +21,8 @@ struct _OciUser {
 /*
  * Looks @user ("", or a name or number, and perhaps a colon and a group's) up in /etc/passwd and
  * /etc/group of @tree. Without a group, it is that of /etc/passwd, and those of /etc/group that the
- * user is in. Returns 0, or -1 with @error set; call ociUserClear() in either case. @result is zeroed
- * by the caller.
+ * user is in. Returns 0, or -1 with @error set; call ociUserClear() in either case. @result is
+ * zeroed by the caller.
  */
 int ociUserResolve(RootfsTree *tree, const char *user, OciUser *result, GError **error);
 void ociUserClear(OciUser *user);

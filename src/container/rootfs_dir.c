@@ -107,7 +107,8 @@ addLink(Reader *reader, const struct stat *sb)
     key = g_strdup_printf("%llx:%llx", (unsigned long long)sb->st_dev,
                           (unsigned long long)sb->st_ino);
     if ((first = g_hash_table_lookup(reader->links, key)))
-        return rootfsTreeLink(reader->tree, reader->path->str, first, 0, reader->error) < 0 ? -1 : 1;
+        return rootfsTreeLink(reader->tree, reader->path->str, first, 0,
+                              reader->error) < 0 ? -1 : 1;
     g_hash_table_insert(reader->links, g_steal_pointer(&key), g_strdup(reader->path->str));
     return 0;
 }

@@ -12,9 +12,8 @@
 
 /*
  * Puts all that is below the directory @fd, which stays the caller's and open as long as @tree
- * lives, into the empty @tree. Links are not followed. All files get the owner root; sockets are left
- * out. Contents stay where they are.
- * Returns 0, or -1 with @error set (_IO, _LIMIT).
+ * lives, into the empty @tree. Links are not followed. All files get the owner root; sockets are
+ * left out. Contents stay where they are. Returns 0, or -1 with @error set (_IO, _LIMIT).
  */
 int rootfsReadDirectory(RootfsTree *tree, int fd, ContainerLimits *limits, GError **error);
 

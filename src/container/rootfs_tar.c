@@ -88,7 +88,8 @@ readContent(Reader *reader, RootfsInode *inode, const char *path, GError **error
 
     inode->offset = spool->size;
     spool->size += inode->size;
-    while ((ret = archive_read_data_block(reader->sa.archive, &data, &len, &offset)) == ARCHIVE_OK) {
+    while ((ret = archive_read_data_block(reader->sa.archive, &data, &len,
+                                          &offset)) == ARCHIVE_OK) {
         if (offset < 0 || (uint64_t)offset > inode->size || len > inode->size - (uint64_t)offset)
             return failEntry(reader, path, _("has more bytes than its size"), error);
         if (rootfsSpoolWrite(spool, inode->offset + (uint64_t)offset, data, len, error) < 0)
@@ -154,7 +155,8 @@ applyFile(Reader *reader, struct archive_entry *entry, const char *path, GError 
     if (!inode)
         return -1;
     if (inode->size > ROOTFS_FILE_MAX)
-        return failEntry(reader, path, _("is larger than the 4 GiB that a ramdisk can hold"), error);
+        return failEntry(reader, path, _("is larger than the 4 GiB that a ramdisk can hold"),
+                         error);
     if (containerCountContent(reader->limits, inode->size, shown, error) < 0)
         return prefixError(reader, error);
     if (archive_entry_xattr_count(entry) > 0 && tree->lostXattrs++ == 0)

@@ -135,9 +135,9 @@ int rootfsTreeAddData(RootfsTree *tree, const char *path, uint32_t mode, const v
                       size_t len, GError **error);
 
 /*
- * Reads up to @len bytes at @offset of the regular file @inode, whose path below the image's root is
- * @path. Returns 0, or -1 with @error set (_IO, also when it has become shorter).
- * @fd is -1 at first, and a descriptor to close behind the last call when it no longer is.
+ * Reads up to @len bytes at @offset of the regular file @inode, whose path below the image's root
+ * is @path. Returns 0, or -1 with @error set (_IO, also when it has become shorter). @fd is -1 at
+ * first, and a descriptor to close behind the last call when it no longer is.
  */
 int rootfsTreeReadContent(const RootfsTree *tree, const RootfsInode *inode, const char *path,
                           int *fd, uint64_t offset, void *buf, size_t len, GError **error);

@@ -6,8 +6,9 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * Flow: options -> EifBuilder with the opened parts, or with the ramdisks of a container
- * (virt_eif_container.c) -> a temporary file beside the output -> rename. Whatever goes wrong, or a signal that ends the program,
- * removes the temporary file, so the output is there as a whole or as it was.
+ * (virt_eif_container.c) -> a temporary file beside the output -> rename. Whatever goes wrong, or a
+ * signal that ends the program, removes the temporary file, so the output is there as a whole or as
+ * it was.
  */
 
 #include "virt_eif_container.h"
@@ -371,7 +372,7 @@ writeAndRename(Build *build, const char *output)
     return renamed ? 0 : -1;
 }
 
-/* The ramdisks of a container, and the architecture of all. @arch is that of --arch, or this machine's. */
+/* The ramdisks of a container, and the architecture; @arch is that of --arch, or this machine's. */
 static int
 readContainer(Build *build, const BuildOptions *options, EifArch arch)
 {

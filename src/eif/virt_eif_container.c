@@ -8,9 +8,9 @@
  * The ramdisks are as those of AWS's images. Bootstrap: /init, modules. Application: /rootfs, /cmd,
  * /env; and /workdir and /user, which are for this project's init (src/init/application.h).
  *
- * Flow: virtEifContainerRead(): readOci() or readRootfs() -> the application's tree -> addDirectories(),
- * addCommand(); addInit(), addModules() -> the bootstrap's tree. virtEifContainerAdd(): each tree ->
- * its size -> a generated part of the image -> cpioWrite().
+ * Flow: virtEifContainerRead(): readOci() or readRootfs() -> the application's tree ->
+ * addDirectories(), addCommand(); addInit(), addModules() -> the bootstrap's tree.
+ * virtEifContainerAdd(): each tree -> its size -> a generated part of the image -> cpioWrite().
  */
 
 #include "virt_eif_container.h"
@@ -98,7 +98,8 @@ checkArchitecture(VirtEifContainer *container, const char *archName, EifArch arc
     } else {
         g_autofree char *shown = containerPrintable(name ? name : "");
 
-        virtEifError("the image is for the architecture '%s': enclaves are of amd64 or arm64", shown);
+        virtEifError("the image is for the architecture '%s': enclaves are of amd64 or arm64",
+                     shown);
         return -1;
     }
     if (!archName || container->arch == arch)
@@ -109,8 +110,8 @@ checkArchitecture(VirtEifContainer *container, const char *archName, EifArch arc
 }
 
 /*
- * Splits LAYOUT[:TAG]: the path is what exists of it up to a colon. Returns the path (g_free), and the
- * tag, or NULL, in *@tag, a part of @oci.
+ * Splits LAYOUT[:TAG]: the path is what exists of it up to a colon. Returns the path (g_free), and
+ * the tag, or NULL, in *@tag, a part of @oci.
  */
 static char *
 splitTag(const char *oci, const char **tag)
@@ -252,7 +253,8 @@ chooseCommand(VirtEifContainer *container, const char *cmd)
     container->cmd = (char **)g_ptr_array_free(words, FALSE);
     if (container->cmd[0])
         return 0;
-    virtEifError(image ? N_("the image has neither an Entrypoint nor a Cmd: --cmd says what to run") :
+    virtEifError(image ?
+                 N_("the image has neither an Entrypoint nor a Cmd: --cmd says what to run") :
                  N_("a root directory has no command: --cmd says what to run"));
     return -1;
 }
@@ -325,8 +327,8 @@ addItems(RootfsTree *tree, const char *name, char **items, bool ownInit, GError 
     int ret;
 
     if (end == '\0' && !ownInit)
-        return containerFail(error, CONTAINER_ERROR_FORMAT, _("a word for the file /%s has a newline, "
-                             "which other inits than the default one cannot read"), name);
+        return containerFail(error, CONTAINER_ERROR_FORMAT, _("a word for the file /%s has a "
+                             "newline, which other inits than the default one cannot read"), name);
 
     text = g_string_new(NULL);
     for (; *items; items++) {

@@ -60,8 +60,8 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(VirtEifContainer, virtEifContainerClear)
 int virtEifContainerTime(uint32_t *mtime);
 
 /*
- * Reads the image or root directory that @options names. @archName is that of --arch, or NULL; @arch is
- * what it says, or this machine's. Temporary files go to the directory @scratch. Sets
+ * Reads the image or root directory that @options names. @archName is that of --arch, or NULL;
+ * @arch is what it says, or this machine's. Temporary files go to the directory @scratch. Sets
  * @container->arch. Returns 0, or -1 when an error was printed.
  */
 int virtEifContainerRead(VirtEifContainer *container, const VirtEifContainerOptions *options,
@@ -74,8 +74,8 @@ int virtEifContainerRead(VirtEifContainer *container, const VirtEifContainerOpti
 int virtEifContainerAdd(VirtEifContainer *container, EifBuilder *builder);
 
 /*
- * The metadata that nitro-cli writes, as JSON (g_free): @name and @version (NULL: defaults), what has
- * built the image, of which @image (NULL: none), and @custom (NULL: none), a JSON object that
+ * The metadata that nitro-cli writes, as JSON (g_free): @name and @version (NULL: defaults), what
+ * has built the image, of which @image (NULL: none), and @custom (NULL: none), a JSON object that
  * virtEifJsonCheck() has accepted. @kernel is the kernel's descriptor. Its time is @mtime.
  */
 char *virtEifMetadata(const char *name, const char *version, uint32_t mtime, int kernel,

@@ -5,8 +5,9 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Members as nitro-cli writes them (and "nitro-cli describe-eif" wants all of BuildMetadata), but for
- * DockerInfo, where that has Docker's answer to "inspect": here it is what the image itself says.
+ * Members as nitro-cli writes them (and "nitro-cli describe-eif" wants all of BuildMetadata), but
+ * for DockerInfo, where that has Docker's answer to "inspect": here it is what the image itself
+ * says.
  *
  * Flow: virtEifMetadata() -> one function for each member -> a yajl generator -> text.
  */

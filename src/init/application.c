@@ -5,7 +5,8 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Flow: /cmd, /env, /workdir, /user -> readFile -> splitItems -> applicationStart: fork -> runCommand.
+ * Flow: /cmd, /env, /workdir, /user -> readFile -> splitItems -> applicationStart: fork ->
+ * runCommand.
  */
 
 #include "application.h"
@@ -29,8 +30,8 @@
 
 
 /*
- * Reads all of @path and removes it. Returns a string, with one NUL more at its end than it has itself,
- * and sets *@len; NULL with errno set.
+ * Reads all of @path and removes it. Returns a string, with one NUL more at its end than it has
+ * itself, and sets *@len; NULL with errno set.
  */
 static char *
 readFile(const char *path, size_t *len)

@@ -5,9 +5,9 @@
 #
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """
-An OCI archive with busybox becomes an image by virt-eif, with the sample's kernel and the init that the
-project has for containers. Its application tells who and where it is, and then is the sample's program,
-which tests talk to over vsock.
+An OCI archive with busybox becomes an image by virt-eif, with the sample's kernel and the init that
+the project has for containers. Its application tells who and where it is, and then is the sample's
+program, which tests talk to over vsock.
 """
 
 import os
@@ -16,9 +16,9 @@ import subprocess
 
 import ociwriter
 import taprunner
-from daemon import HELLO_EIF, HELLO_KERNEL, SOURCE, wait_until
-from e2etest import (BOOT_SECONDS, BOOTED, CRASHED, RUNNING, STARTED, StreamConsole, boot_image,
-                     domain_xml)
+from daemon import HELLO_AARCH64, HELLO_EIF, HELLO_KERNEL, SOURCE, wait_until
+from e2etest import (BOOT_SECONDS, BOOTED, CRASHED, RUNNING, SHUTDOWN, STARTED, StreamConsole,
+                     boot_image, domain_xml)
 from test_services import ServicesTest, inbound_unix, log, outbound, with_services
 from vsockclient import COMMANDS
 
@@ -72,23 +72,25 @@ def image_files(**config):
 
 class Container(ServicesTest):
 
-    def build(self, files, *extra):
-        """Makes an image of the OCI layout @files; returns its path."""
+    def build(self, files, *extra, suffix=""):
+        """Makes an image of the OCI layout @files; returns its path. @suffix: of the sample's"""
         directory = os.path.join(self.daemon.dir, "run")
         archive = os.path.join(directory, "image.tar")
         ociwriter.write_archive(archive, files)
         image = os.path.join(directory, "image.eif")
-        subprocess.run([TOOL, "build", "--oci", archive, "--kernel", HELLO_KERNEL, "--module-dir",
-                        MODULES, "--module", "virtio_mmio", "--module", "vmw_vsock_virtio_transport",
-                        "--output", image, *extra], check=True, timeout=BOOT_SECONDS)
+        subprocess.run([
+            TOOL, "build", "--oci", archive, "--kernel", HELLO_KERNEL + suffix, "--module-dir",
+            os.path.join(HELLO, "kernel" + suffix, "tree"), "--module", "virtio_mmio", "--module",
+            "vmw_vsock_virtio_transport", "--output", image, *extra], check=True,
+            timeout=BOOT_SECONDS)
         return image
 
-    def start(self, name, image, devices="", services=""):
-        xml = domain_xml(name, boot_image(image), devices=devices)
+    def start(self, name, image, devices="", services="", **kwargs):
+        xml = domain_xml(name, boot_image(image), devices=devices, **kwargs)
         return self.conn.createXML(with_services(xml, services) if services else xml, 0)
 
     def test_boot(self):
-        """Command, environment, user and directory of the image; vsock in and out, log, exit code"""
+        """Command, environment, user, directory of the image; vsock in and out, log, exit code"""
         image = self.build(image_files(), "--cmdline", "console=ttyS0 quiet reboot=t panic=-1 "
                            f"init.log={LOG} init.exit={EXIT} hello.heartbeat=no hello.seed=5")
         file = os.path.join(self.daemon.dir, "run", "application.log")
@@ -104,8 +106,9 @@ class Container(ServicesTest):
                 text = lines.read()
             return "enclave ready" in text and text
         text = wait_until(logged, BOOT_SECONDS, "the application's words")
-        for line in ("app: uid 1234 gid 2345 groups 2345 77", "app: in /srv/work, says good day, home "
-                     "/home/app", "argument of 1", "app: /tmp is mine", "app: /etc is not",
+        for line in ("app: uid 1234 gid 2345 groups 2345 77",
+                     "app: in /srv/work, says good day, home /home/app", "argument of 1",
+                     "app: /tmp is mine", "app: /etc is not",
                      "app: no /cmd", "hello: enclave ready, check number 26"):
             with self.subTest(line):
                 self.assertIn(line, text)
@@ -116,6 +119,28 @@ class Container(ServicesTest):
         console.wait("init: the command has ended with 42")
         # what has told another exit code than 0 has crashed
         self.events.check("container", [STARTED, CRASHED], seconds=BOOT_SECONDS)
+
+
+class Aarch64(Container):
+    """As much on the other architecture; there is no shell for it here"""
+
+    def test_boot(self):
+        with open(os.path.join(HELLO, f"hello-init{HELLO_AARCH64}"), "rb") as program:
+            layer = ociwriter.layer(ociwriter.entry("hello", program.read(), mode=0o755))
+        files = ociwriter.layout([layer], architecture="arm64", Cmd=["/hello"], User="1234:5")
+        image = self.build(files, "--cmdline", "quiet reboot=t panic=-1 hello.heartbeat=no "
+                           f"hello.seed=7 init.exit={EXIT}", suffix=HELLO_AARCH64)
+        dom = self.start("arm", image, "<console type='pty'/>" + inbound_unix(COMMANDS),
+                         f"<nitro:exit port='{EXIT}'/>", arch="aarch64",
+                         elements="<on_reboot>destroy</on_reboot>")
+        self.assertEqual(dom.state(), [RUNNING, BOOTED])
+        console = StreamConsole(self.conn, dom)
+        self.addCleanup(console.close)
+        console.wait("hello: enclave ready, check number 50", 2 * BOOT_SECONDS)
+        conn = self.connect(self.path_of(dom, COMMANDS))
+        conn.sendall(b"exit\n")
+        console.wait("init: the command has ended with 0")
+        self.events.check("arm", [STARTED, SHUTDOWN], seconds=BOOT_SECONDS)
 
 
 def commands(path):
@@ -133,7 +158,8 @@ class Documentation(ServicesTest):
 
     # there is no network: what comes from a registry is here
     SKOPEO = """#!/bin/sh
-[ "$*" = "copy docker://registry.example.com/app:1.0 oci-archive:app.tar" ] && cp registry.tar app.tar
+[ "$*" = "copy docker://registry.example.com/app:1.0 oci-archive:app.tar" ] &&
+    cp registry.tar app.tar
 """
 
     def test_commands(self):

@@ -23,6 +23,7 @@ import attestwriter  # noqa: E402
 import eifsigner  # noqa: E402
 import eifwriter  # noqa: E402
 import nsmclient  # noqa: E402
+import ociwriter  # noqa: E402
 
 
 def desc(address, size, flags=0, following=0):
@@ -250,11 +251,37 @@ def connects():
     yield b'host:1\nGET / HTTP/1.0\r\n\r\n'
 
 
+def short(archive):
+    """A tar archive with no more zeros at its end than have to be there"""
+    used = len(archive.rstrip(b'\0'))
+    return archive[:used + -used % 512 + 1024]
+
+
+def containers():
+    info, data = ociwriter.entry('x', b'content')
+    info.pax_headers = {'SCHILY.xattr.security.capability': 'a', 'path': 'p' * 200}
+    layers = [short(ociwriter.layer(*entries)) for entries in (
+        [ociwriter.directory('d', uid=5), ociwriter.entry('d/f', b'new'),
+         ociwriter.entry('l/g', b'1'), ociwriter.symlink('s', '../l'), ociwriter.hardlink('h', 's'), ociwriter.device('c', 1, 3)],
+        [ociwriter.entry('d/.wh.f'), ociwriter.entry('.wh..wh..opq'),
+         ociwriter.entry('d/.wh..wh..opq')],
+        [(info, data), ociwriter.entry('../x'), ociwriter.hardlink('x', 'x')],
+        [ociwriter.symlink('a', 'b'), ociwriter.symlink('b', 'a'), ociwriter.entry('a/f')],
+        [ociwriter.entry('etc/passwd', b'app:x:1:2::/:\n'),
+         ociwriter.entry('etc/group', b'more:x:7:\n')])]
+    for layer in layers:
+        yield b'\0' + layer
+        yield b'\0' + ociwriter.compress(layer, 'gzip')
+    for files in (ociwriter.docker(layers[:2], Cmd=['/app'], architecture='amd64', User='app'),
+                  ociwriter.layout(layers[:1], tag='1.0', Entrypoint=['/e'], Env=['A=1'])):
+        yield b'\1' + short(ociwriter.layer(*(ociwriter.entry(*file) for file in files.items())))
+
+
 def main():
     for name, inputs in (('vring', vrings()), ('vsock', vsocks()), ('eif', eifs()),
                          ('check', checks()), ('attest', attests()), ('nsm', nsms()), ('vhostuser', vhostusers()),
                          ('monitor', monitors()), ('control', controls()), ('qmp', qmps()), ('broker', brokers()),
-                         ('connect', connects())):
+                         ('connect', connects()), ('container', containers())):
         directory = os.path.join(sys.argv[1], name)
         os.makedirs(directory, exist_ok=True)
         for i, data in enumerate(inputs):
