@@ -291,6 +291,7 @@ static const TestCase tests[] = {
     { "memory-discard", true },
     { "memtune", true },
     { "hugepages-64k", true },
+    { "hugepages-6m", true },
     { "hugepages-1g-small", true },
     { "hugepages-two", true },
     { "hugepages-nodeset", true },

@@ -73,6 +73,13 @@ nitroDomainDefValidateHugepages(const virDomainDef *def)
         return -1;
     }
 
+    if ((page & (page - 1)) != 0) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("huge pages of %llu KiB are not supported: the size must be a power of two"),
+                       page);
+        return -1;
+    }
+
     if (page > 0 && memory % page != 0) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
                        _("memory of %llu KiB is not a multiple of the huge page size of %llu KiB"),

@@ -254,9 +254,9 @@ class Pool(HostTest):
         self.refuse(FAILED, "1048576 MiB of huge pages on NUMA node 0", "of 2 MiB",
                     "allocpages 2048", "--cellno 0 --add", machine="nitro",
                     vcpu="<vcpu>2</vcpu>", memory="1048576")
-        pages = "<memoryBacking><hugepages><page size='6' unit='MiB'/></hugepages></memoryBacking>"
-        self.refuse(CONFIG, "huge pages of 6 MiB", machine="nitro", vcpu="<vcpu>2</vcpu>",
-                    memory="120", elements=pages)
+        pages = "<memoryBacking><hugepages><page size='4' unit='MiB'/></hugepages></memoryBacking>"
+        self.refuse(CONFIG, "huge pages of 4 MiB", machine="nitro", vcpu="<vcpu>2</vcpu>",
+                    memory="64", elements=pages)
         self.assertEqual(self.mocked.transcript(), [])
 
 
