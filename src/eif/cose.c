@@ -6,14 +6,13 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * Flow: CBOR bytes -> an array of protected and unprotected header, payload, signature
- * -> the algorithm in the protected header; and the bytes that were signed.
+ * -> the algorithm in the protected header; and the bytes that were signed. Or these parts
+ * -> CBOR bytes.
  */
 
 #include "cose.h"
+#include "cbor_writer.h"
 #include "nitro_gettext.h"
-
-#include <cbor.h>
-#include <string.h>
 
 /* The labels in a protected header, and what a signature is over */
 #define LABEL_ALGORITHM 1
@@ -135,33 +134,39 @@ coseSign1Read(const uint8_t *data, size_t len, CborSetError setError, CoseSign1 
     return 0;
 }
 
-static void
-appendBytes(GByteArray *out, const CborItem *item)
-{
-    uint8_t head[9];
-
-    g_byte_array_append(out, head, cbor_encode_bytestring_start(item->len, head, sizeof(head)));
-    g_byte_array_append(out, item->data, item->len);
-}
-
 GByteArray *
-coseMakeSignedBytes(const CborItem *header, const CborItem *payload)
+coseMakeHeader(int64_t algorithm)
 {
-    const CborItem external = { .data = (const uint8_t *)"" };
     GByteArray *out = g_byte_array_new();
-    uint8_t head[9];
 
-    g_byte_array_append(out, head, cbor_encode_array_start(4, head, sizeof(head)));
-    g_byte_array_append(out, head, cbor_encode_string_start(strlen(CONTEXT), head, sizeof(head)));
-    g_byte_array_append(out, (const uint8_t *)CONTEXT, strlen(CONTEXT));
-    appendBytes(out, header);
-    appendBytes(out, &external);
-    appendBytes(out, payload);
+    cborPutMap(out, 1);
+    cborPutUint(out, LABEL_ALGORITHM);
+    cborPutInt(out, algorithm);
     return out;
 }
 
 GByteArray *
 coseSign1GetSignedBytes(const CoseSign1 *message)
 {
-    return coseMakeSignedBytes(&message->header, &message->payload);
+    GByteArray *out = g_byte_array_new();
+
+    cborPutArray(out, 4);
+    cborPutText(out, CONTEXT);
+    cborPutBytes(out, message->header.data, message->header.len);
+    cborPutBytes(out, "", 0); /* no external data */
+    cborPutBytes(out, message->payload.data, message->payload.len);
+    return out;
+}
+
+GByteArray *
+coseSign1Write(const CoseSign1 *message)
+{
+    GByteArray *out = g_byte_array_new();
+
+    cborPutArray(out, 4);
+    cborPutBytes(out, message->header.data, message->header.len);
+    cborPutMap(out, 0);
+    cborPutBytes(out, message->payload.data, message->payload.len);
+    cborPutBytes(out, message->signature.data, message->signature.len);
+    return out;
 }

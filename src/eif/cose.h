@@ -7,7 +7,8 @@
  *
  * What signs images and attestation documents of Nitro Enclaves. Flow: bytes ->
  * coseSign1Read() -> CoseSign1 -> coseSign1GetSignedBytes() -> coseVerify() of
- * cose_verify.h.
+ * cose_verify.h. Or, to sign: coseMakeHeader() and a payload -> coseSign1GetSignedBytes() ->
+ * their signature -> coseSign1Write() -> bytes.
  */
 
 #pragma once
@@ -35,11 +36,19 @@ struct _CoseSign1 {
 int coseSign1Read(const uint8_t *data, size_t len, CborSetError setError, CoseSign1 *message,
                   GError **error);
 
-/* What the signature is over: the Sig_structure of RFC 9052, section 4.4, with no external data */
+/* The content of a protected header that names @algorithm, COSE's number (g_byte_array_unref) */
+GByteArray *coseMakeHeader(int64_t algorithm);
+
+/*
+ * What the signature is over, also for who is to make it: the Sig_structure of RFC 9052, section
+ * 4.4, with no external data. Of @message only @data and @len of header and payload are looked at
+ * (g_byte_array_unref).
+ */
 GByteArray *coseSign1GetSignedBytes(const CoseSign1 *message);
 
 /*
- * The same of a protected header and a payload: also what a signer signs. Both are bytes; of
- * the items only @data and @len are looked at.
+ * The message as AWS's tools write one: not tagged, and with an empty unprotected header. Of
+ * @message only @data and @len of header, payload and signature are looked at
+ * (g_byte_array_unref).
  */
-GByteArray *coseMakeSignedBytes(const CborItem *header, const CborItem *payload);
+GByteArray *coseSign1Write(const CoseSign1 *message);

@@ -9,6 +9,7 @@
  * its reply or says which error there is -> the reply.
  */
 
+#include "cbor_writer.h"
 #include "nsm_internal.h"
 
 #include <nettle/sha2.h>
@@ -97,9 +98,9 @@ nsmMeasureText(const char *text, uint8_t value[NSM_PCR_SIZE])
 static void
 putReply(GByteArray *reply, const char *name, size_t pairs)
 {
-    nsmPutMap(reply, 1);
-    nsmPutText(reply, name);
-    nsmPutMap(reply, pairs);
+    cborPutMap(reply, 1);
+    cborPutText(reply, name);
+    cborPutMap(reply, pairs);
 }
 
 static bool
@@ -114,24 +115,24 @@ describeNsm(const Nsm *nsm, GByteArray *reply)
     unsigned int i;
 
     putReply(reply, "DescribeNSM", 7);
-    nsmPutText(reply, "version_major");
-    nsmPutUint(reply, VERSION_MAJOR);
-    nsmPutText(reply, "version_minor");
-    nsmPutUint(reply, VERSION_MINOR);
-    nsmPutText(reply, "version_patch");
-    nsmPutUint(reply, VERSION_PATCH);
-    nsmPutText(reply, "module_id");
-    nsmPutText(reply, nsm->moduleId);
-    nsmPutText(reply, "max_pcrs");
-    nsmPutUint(reply, NSM_PCR_COUNT);
-    nsmPutText(reply, "locked_pcrs");
-    nsmPutArray(reply, __builtin_popcount(nsm->locked));
+    cborPutText(reply, "version_major");
+    cborPutUint(reply, VERSION_MAJOR);
+    cborPutText(reply, "version_minor");
+    cborPutUint(reply, VERSION_MINOR);
+    cborPutText(reply, "version_patch");
+    cborPutUint(reply, VERSION_PATCH);
+    cborPutText(reply, "module_id");
+    cborPutText(reply, nsm->moduleId);
+    cborPutText(reply, "max_pcrs");
+    cborPutUint(reply, NSM_PCR_COUNT);
+    cborPutText(reply, "locked_pcrs");
+    cborPutArray(reply, __builtin_popcount(nsm->locked));
     for (i = 0; i < NSM_PCR_COUNT; i++) {
         if (isLocked(nsm, i))
-            nsmPutUint(reply, i);
+            cborPutUint(reply, i);
     }
-    nsmPutText(reply, "digest");
-    nsmPutText(reply, "SHA384");
+    cborPutText(reply, "digest");
+    cborPutText(reply, "SHA384");
     return NULL;
 }
 
@@ -142,10 +143,10 @@ describePcr(const Nsm *nsm, const NsmRequest *request, GByteArray *reply)
         return ERROR_INDEX;
 
     putReply(reply, "DescribePCR", 2);
-    nsmPutText(reply, "lock");
-    nsmPutBool(reply, isLocked(nsm, request->number));
-    nsmPutText(reply, "data");
-    nsmPutBytes(reply, nsm->pcr[request->number], NSM_PCR_SIZE);
+    cborPutText(reply, "lock");
+    cborPutBool(reply, isLocked(nsm, request->number));
+    cborPutText(reply, "data");
+    cborPutBytes(reply, nsm->pcr[request->number], NSM_PCR_SIZE);
     return NULL;
 }
 
@@ -162,8 +163,8 @@ extendPcr(Nsm *nsm, const NsmRequest *request, GByteArray *reply)
     pcr = nsm->pcr[request->number];
     extend(pcr, request->data.data, request->data.len, pcr);
     putReply(reply, "ExtendPCR", 1);
-    nsmPutText(reply, "data");
-    nsmPutBytes(reply, pcr, NSM_PCR_SIZE);
+    cborPutText(reply, "data");
+    cborPutBytes(reply, pcr, NSM_PCR_SIZE);
     return NULL;
 }
 
@@ -176,7 +177,7 @@ lockPcr(Nsm *nsm, const NsmRequest *request, GByteArray *reply)
         return ERROR_READ_ONLY;
 
     nsm->locked |= 1U << request->number;
-    nsmPutText(reply, "LockPCR");
+    cborPutText(reply, "LockPCR");
     return NULL;
 }
 
@@ -188,7 +189,7 @@ lockPcrs(Nsm *nsm, const NsmRequest *request, GByteArray *reply)
         return ERROR_INDEX;
 
     nsm->locked |= (uint32_t)((1ULL << request->number) - 1);
-    nsmPutText(reply, "LockPCRs");
+    cborPutText(reply, "LockPCRs");
     return NULL;
 }
 
@@ -201,8 +202,8 @@ getRandom(const Nsm *nsm, GByteArray *reply)
         return ERROR_INTERNAL;
 
     putReply(reply, "GetRandom", 1);
-    nsmPutText(reply, "random");
-    nsmPutBytes(reply, random, sizeof(random));
+    cborPutText(reply, "random");
+    cborPutBytes(reply, random, sizeof(random));
     return NULL;
 }
 
@@ -221,8 +222,8 @@ attest(const Nsm *nsm, const NsmRequest *request, GByteArray *reply)
         return ERROR_INTERNAL;
 
     putReply(reply, "Attestation", 1);
-    nsmPutText(reply, "document");
-    nsmPutBytes(reply, document->data, document->len);
+    cborPutText(reply, "document");
+    cborPutBytes(reply, document->data, document->len);
     return NULL;
 }
 
@@ -267,9 +268,9 @@ nsmHandle(Nsm *nsm, const uint8_t *request, size_t len)
 
     if (error) {
         g_byte_array_set_size(reply, 0);
-        nsmPutMap(reply, 1);
-        nsmPutText(reply, "Error");
-        nsmPutText(reply, error);
+        cborPutMap(reply, 1);
+        cborPutText(reply, "Error");
+        cborPutText(reply, error);
     }
     return g_steal_pointer(&reply);
 }

@@ -9,11 +9,9 @@
  * signed (cose.h) -> COSE_Sign1, not tagged, as AWS's. See attest.h for the format.
  */
 
+#include "cbor_writer.h"
 #include "cose.h"
 #include "nsm_internal.h"
-
-/* The protected header {1: -35}: ES384 */
-static const uint8_t header[] = {0xa1, 0x01, 0x38, 0x22};
 
 /* Registers that are locked, by their numbers */
 static void
@@ -21,12 +19,12 @@ putPcrs(GByteArray *out, const Nsm *nsm)
 {
     unsigned int i;
 
-    nsmPutMap(out, __builtin_popcount(nsm->locked));
+    cborPutMap(out, __builtin_popcount(nsm->locked));
     for (i = 0; i < NSM_PCR_COUNT; i++) {
         if (!(nsm->locked & (1U << i)))
             continue;
-        nsmPutUint(out, i);
-        nsmPutBytes(out, nsm->pcr[i], NSM_PCR_SIZE);
+        cborPutUint(out, i);
+        cborPutBytes(out, nsm->pcr[i], NSM_PCR_SIZE);
     }
 }
 
@@ -36,7 +34,7 @@ putCertificate(GByteArray *out, GBytes *certificate)
     gsize len;
     const void *data = g_bytes_get_data(certificate, &len);
 
-    nsmPutBytes(out, data, len);
+    cborPutBytes(out, data, len);
 }
 
 static void
@@ -44,7 +42,7 @@ putBundle(GByteArray *out, GPtrArray *bundle)
 {
     size_t i;
 
-    nsmPutArray(out, bundle->len);
+    cborPutArray(out, bundle->len);
     for (i = 0; i < bundle->len; i++)
         putCertificate(out, g_ptr_array_index(bundle, i));
 }
@@ -55,8 +53,8 @@ putOptional(GByteArray *out, const char *key, const CborItem *value)
 {
     if (value->kind != CBOR_ITEM_BYTES)
         return;
-    nsmPutText(out, key);
-    nsmPutBytes(out, value->data, value->len);
+    cborPutText(out, key);
+    cborPutBytes(out, value->data, value->len);
 }
 
 static GByteArray *
@@ -70,18 +68,18 @@ makePayload(const Nsm *nsm, const NsmRequest *request, uint64_t now)
     for (i = 0; i < G_N_ELEMENTS(optional); i++)
         pairs += optional[i]->kind == CBOR_ITEM_BYTES;
 
-    nsmPutMap(out, pairs);
-    nsmPutText(out, "module_id");
-    nsmPutText(out, nsm->moduleId);
-    nsmPutText(out, "digest");
-    nsmPutText(out, "SHA384");
-    nsmPutText(out, "timestamp");
-    nsmPutUint(out, now);
-    nsmPutText(out, "pcrs");
+    cborPutMap(out, pairs);
+    cborPutText(out, "module_id");
+    cborPutText(out, nsm->moduleId);
+    cborPutText(out, "digest");
+    cborPutText(out, "SHA384");
+    cborPutText(out, "timestamp");
+    cborPutUint(out, now);
+    cborPutText(out, "pcrs");
     putPcrs(out, nsm);
-    nsmPutText(out, "certificate");
+    cborPutText(out, "certificate");
     putCertificate(out, nsm->certificate);
-    nsmPutText(out, "cabundle");
+    cborPutText(out, "cabundle");
     putBundle(out, nsm->cabundle);
     putOptional(out, "public_key", &request->publicKey);
     putOptional(out, "user_data", &request->userData);
@@ -92,27 +90,22 @@ makePayload(const Nsm *nsm, const NsmRequest *request, uint64_t now)
 GByteArray *
 nsmMakeDocument(const Nsm *nsm, const NsmRequest *request)
 {
+    g_autoptr(GByteArray) header = coseMakeHeader(COSE_ALGORITHM_ES384);
     g_autoptr(GByteArray) payload = NULL;
     g_autoptr(GByteArray) toSign = NULL;
-    g_autoptr(GByteArray) out = g_byte_array_new();
     uint8_t signature[NSM_SIGNATURE_SIZE];
+    CoseSign1 message = {0};
     uint64_t now;
-    CborItem headerItem = {.data = header, .len = sizeof(header)};
-    CborItem payloadItem = {0};
 
     if (!nsm->calls.now(nsm->calls.opaque, &now))
         return NULL;
     payload = makePayload(nsm, request, now);
-    payloadItem.data = payload->data;
-    payloadItem.len = payload->len;
-    toSign = coseMakeSignedBytes(&headerItem, &payloadItem);
+    message.header = (CborItem){.data = header->data, .len = header->len};
+    message.payload = (CborItem){.data = payload->data, .len = payload->len};
+    toSign = coseSign1GetSignedBytes(&message);
     if (!nsm->calls.sign(nsm->calls.opaque, toSign->data, toSign->len, signature))
         return NULL;
 
-    nsmPutArray(out, 4);
-    nsmPutBytes(out, header, sizeof(header));
-    nsmPutMap(out, 0);
-    nsmPutBytes(out, payload->data, payload->len);
-    nsmPutBytes(out, signature, sizeof(signature));
-    return g_steal_pointer(&out);
+    message.signature = (CborItem){.data = signature, .len = sizeof(signature)};
+    return coseSign1Write(&message);
 }

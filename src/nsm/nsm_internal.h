@@ -6,7 +6,7 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * Flow: nsm_request.c reads a request; nsm.c does what it asks for; nsm_document.c makes the
- * document; nsm_encode.c writes CBOR.
+ * document.
  */
 
 #pragma once
@@ -56,11 +56,3 @@ struct _Nsm {
  * document (g_byte_array_unref).
  */
 GByteArray *nsmMakeDocument(const Nsm *nsm, const NsmRequest *request);
-
-/* CBOR, as short as can be, to the end of @out */
-void nsmPutUint(GByteArray *out, uint64_t value);
-void nsmPutBool(GByteArray *out, bool value);
-void nsmPutText(GByteArray *out, const char *text);
-void nsmPutBytes(GByteArray *out, const void *data, size_t len);
-void nsmPutArray(GByteArray *out, size_t items); /* the items follow */
-void nsmPutMap(GByteArray *out, size_t pairs);   /* keys and values follow */

@@ -1,5 +1,5 @@
 /*
- * nsm_encode.c: writing CBOR (RFC 8949), each length as short as can be
+ * cbor_writer.c: writing CBOR (RFC 8949), each length as short as can be
  *
  * Copyright (C) 2026 The libvirt-nitro authors
  *
@@ -8,7 +8,7 @@
  * Flow: a value -> libcbor's encoder -> the end of an array of bytes.
  */
 
-#include "nsm_internal.h"
+#include "cbor_writer.h"
 
 #include <cbor.h>
 #include <string.h>
@@ -17,7 +17,7 @@
 #define HEAD_MAX 9
 
 void
-nsmPutUint(GByteArray *out, uint64_t value)
+cborPutUint(GByteArray *out, uint64_t value)
 {
     uint8_t head[HEAD_MAX];
 
@@ -25,7 +25,18 @@ nsmPutUint(GByteArray *out, uint64_t value)
 }
 
 void
-nsmPutBool(GByteArray *out, bool value)
+cborPutInt(GByteArray *out, int64_t value)
+{
+    uint8_t head[HEAD_MAX];
+
+    if (value >= 0)
+        cborPutUint(out, value);
+    else
+        g_byte_array_append(out, head, cbor_encode_negint(-1 - value, head, sizeof(head)));
+}
+
+void
+cborPutBool(GByteArray *out, bool value)
 {
     uint8_t head[HEAD_MAX];
 
@@ -33,7 +44,7 @@ nsmPutBool(GByteArray *out, bool value)
 }
 
 void
-nsmPutText(GByteArray *out, const char *text)
+cborPutText(GByteArray *out, const char *text)
 {
     uint8_t head[HEAD_MAX];
     size_t len = strlen(text);
@@ -43,7 +54,7 @@ nsmPutText(GByteArray *out, const char *text)
 }
 
 void
-nsmPutBytes(GByteArray *out, const void *data, size_t len)
+cborPutBytes(GByteArray *out, const void *data, size_t len)
 {
     uint8_t head[HEAD_MAX];
 
@@ -52,7 +63,7 @@ nsmPutBytes(GByteArray *out, const void *data, size_t len)
 }
 
 void
-nsmPutArray(GByteArray *out, size_t items)
+cborPutArray(GByteArray *out, size_t items)
 {
     uint8_t head[HEAD_MAX];
 
@@ -60,7 +71,7 @@ nsmPutArray(GByteArray *out, size_t items)
 }
 
 void
-nsmPutMap(GByteArray *out, size_t pairs)
+cborPutMap(GByteArray *out, size_t pairs)
 {
     uint8_t head[HEAD_MAX];
 
