@@ -70,8 +70,8 @@ class CompletionTest(unittest.TestCase):
         return set(re.findall(r"(?m)^ +(?:-\w, )?(--[a-z-]+)", text))
 
     def test_options(self):
-        for words in (["virt-eif"], ["virt-eif", "build"], ["virt-eif", "describe"],
-                      ["virt-eif", "verify"], ["virt-eif", "attest"],
+        commands = ("attest", "build", "convert", "describe", "extract", "pcr", "sign", "verify")
+        for words in (["virt-eif"], *(["virt-eif", command] for command in commands),
                       ["virt-eif", "attest", "verify"], ["virt-nitro-validate"]):
             with self.subTest(words):
                 options = self.long_options(*words)
@@ -98,6 +98,9 @@ class CompletionTest(unittest.TestCase):
                                 (["virt-eif", "attest", "verify", "--image", "h"], {"hello.eif"}),
                                 (["virt-eif", "attest", "verify", "--pcr", ""], set()),
                                 (["virt-eif", "attest", "verify", "--time", ""], {"now"}),
+                                (["virt-eif", "convert", "--eif-version", ""], {"2", "3", "4"}),
+                                (["virt-eif", "sign", "--key", "h"], {"hello.eif"}),
+                                (["virt-eif", "sign", "--key", "pkcs11:h"], set()),
                                 (["virt-nitro-validate", ""], {"nitro", "nitro-enclave"}),
                                 (["virt-nitro-validate", "--try", ""], {"nitro", "nitro-enclave"}),
                                 (["virt-nitro-validate", "--image", ""], {"hello.eif", "images"}),

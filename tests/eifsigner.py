@@ -61,6 +61,12 @@ class Signer:
         self.start, self.end = (now + datetime.timedelta(days=day) for day in days)
         self.pem = make_certificate(self.key, subject, self.start, self.end)
 
+    def private_pem(self):
+        """The key as a file of it: not encrypted"""
+        return self.key.private_bytes(serialization.Encoding.PEM,
+                                      serialization.PrivateFormat.PKCS8,
+                                      serialization.NoEncryption())
+
     def signature(self, data):
         """The signature over @data as COSE has it: both numbers, each of full length."""
         r, s = utils.decode_dss_signature(self.key.sign(data, ec.ECDSA(self.hash)))

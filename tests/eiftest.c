@@ -837,6 +837,8 @@ testBuildGenerated(void)
     g_autofree uint8_t *generated = NULL;
     g_autofree uint8_t *read = NULL;
     g_autofree uint8_t *buf = NULL;
+    EifMeasurements measured = { 0 };
+    EifMeasurements expected = { 0 };
     size_t len;
     size_t otherLen;
 
@@ -852,6 +854,13 @@ testBuildGenerated(void)
     eifBuilderWriteBuffer(builder, buf, len, NULL, NULL, &error);
     g_assert_no_error(error);
     g_assert_cmpmem(buf, len, read, otherLen);
+
+    /* Who signs measures before it writes, so it is generated again. */
+    eifBuilderMeasure(builder, &measured, NULL, NULL, &error);
+    g_assert_no_error(error);
+    eifBuilderMeasure(other, &expected, NULL, NULL, &error);
+    g_assert_no_error(error);
+    g_assert_cmpmem(&measured, sizeof(measured), &expected, sizeof(expected));
 }
 
 /* What does not keep its word is not written over what is behind it. */
@@ -872,10 +881,13 @@ testBuildGeneratedErrors(void)
         g_autoptr(EifBuilder) builder = newBuilder(newTextFile("a kernel"));
         g_autoptr(GError) error = NULL;
         TestPieces data = cases[i].data;
+        EifMeasurements measured;
 
         eifBuilderAddGenerated(builder, 15, "pieces", testGenerate, &data, &error);
         g_assert_no_error(error);
         expectBuildError(builder, newTextFile(""), NULL, cases[i].code);
+        g_assert_cmpint(eifBuilderMeasure(builder, &measured, NULL, NULL, &error), ==, -1);
+        g_assert_error(error, EIF_ERROR, (int)cases[i].code);
     }
 }
 
@@ -938,6 +950,120 @@ testBuildChangedPart(void)
     close(kernel);
 }
 
+/* A copy of the image in @fd, as @change says */
+static int
+rewriteImage(int fd, const EifChange *change)
+{
+    g_autoptr(GError) error = NULL;
+    int out = memfd_create("eiftest-copy", MFD_CLOEXEC);
+    EifImage image;
+
+    eifImageRead(fd, &image, &error);
+    g_assert_no_error(error);
+    eifImageRewrite(&image, fd, change, out, NULL, NULL, &error);
+    g_assert_no_error(error);
+    return out;
+}
+
+static void
+assertSameBytes(int fd, int other)
+{
+    size_t len;
+    size_t otherLen;
+    g_autofree uint8_t *data = fileBytes(fd, &len);
+    g_autofree uint8_t *otherData = fileBytes(other, &otherLen);
+
+    g_assert_cmpmem(data, len, otherData, otherLen);
+}
+
+/* A section that is added, replaced and taken away again: the first image, and its measurements */
+static void
+testRewrite(void)
+{
+    g_autoptr(EifBuilder) builder = newBuilder(newLargeFile());
+    EifChange change = { .version = EIF_VERSION, .type = EIF_SECTION_SIGNATURE };
+    EifMeasurements expected;
+    EifMeasurements found;
+    g_autoptr(GError) error = NULL;
+    EifImage image;
+    int fds[4];
+
+    addRamdisk(builder, newTextFile("a ramdisk"));
+    fds[0] = writeImage(builder);
+    change.content = "signature";
+    change.len = 9;
+    fds[1] = rewriteImage(fds[0], &change);
+    change.content = "another";
+    change.len = 7;
+    fds[2] = rewriteImage(fds[1], &change);
+    change.content = NULL;
+    fds[3] = rewriteImage(fds[2], &change);
+    assertSameBytes(fds[0], fds[3]);
+
+    eifBuilderMeasure(builder, &expected, NULL, NULL, &error);
+    g_assert_no_error(error);
+    eifImageRead(fds[2], &image, &error);
+    g_assert_no_error(error);
+    g_assert_cmpuint(image.sections[image.nsections - 1].size, ==, 7);
+    eifImageMeasure(&image, fds[2], &found, NULL, NULL, NULL, &error);
+    g_assert_no_error(error);
+    g_assert_cmpmem(expected.pcr, 3 * EIF_PCR_SIZE, found.pcr, 3 * EIF_PCR_SIZE);
+
+    /* What the builder makes at once is the same. */
+    eifBuilderSetSignature(builder, "another", 7, &error);
+    g_assert_no_error(error);
+    assertSameBytes(fds[2], writeImage(builder));
+}
+
+/* An image that is damaged is not copied to a good one. */
+static void
+testRewriteDamaged(void)
+{
+    EifChange change = { .version = EIF_VERSION, .type = EIF_SECTION_SIGNATURE, .content = "x",
+                         .len = 1 };
+    g_autoptr(GError) error = NULL;
+    int out = memfd_create("eiftest-copy", MFD_CLOEXEC);
+    int fd = newImage();
+    EifImage image;
+
+    poke(fd, EIF_HEADER_SIZE + EIF_SECTION_HEADER_SIZE, 'A');
+    eifImageRead(fd, &image, &error);
+    g_assert_no_error(error);
+    g_assert_cmpint(eifImageRewrite(&image, fd, &change, out, NULL, NULL, &error), ==, -1);
+    g_assert_error(error, EIF_ERROR, EIF_ERROR_CHECKSUM);
+    close(out);
+    close(fd);
+}
+
+/* With a signature there is room for one ramdisk less, whichever comes first. */
+static void
+testBuildSignatureRoom(void)
+{
+    g_autoptr(EifBuilder) builder = newBuilder(newTextFile("a kernel"));
+    g_autoptr(EifBuilder) full = newBuilder(newTextFile("a kernel"));
+    TestPieces none = { 0 };
+    g_autoptr(GError) error = NULL;
+    int ramdisk = newTextFile("a ramdisk");
+    size_t i;
+
+    for (i = 0; i < 29; i++)
+        addRamdisk(full, ramdisk);
+    g_assert_cmpint(eifBuilderSetSignature(full, "x", 1, &error), ==, -1);
+    g_assert_error(error, EIF_ERROR, EIF_ERROR_ARGUMENT);
+    g_clear_error(&error);
+
+    g_assert_cmpint(eifBuilderSetSignature(builder, "x", 1, &error), ==, 0);
+    for (i = 0; i < 28; i++)
+        addRamdisk(builder, ramdisk);
+    g_assert_cmpint(eifBuilderAddRamdisk(builder, ramdisk, "ramdisk", &error), ==, -1);
+    g_assert_error(error, EIF_ERROR, EIF_ERROR_ARGUMENT);
+    g_clear_error(&error);
+    g_assert_cmpint(eifBuilderAddGenerated(builder, 0, "ramdisk", testGenerate, &none, &error),
+                    ==, -1);
+    g_assert_error(error, EIF_ERROR, EIF_ERROR_ARGUMENT);
+    close(writeImage(builder));
+}
+
 int
 main(int argc, char **argv)
 {
@@ -966,6 +1092,9 @@ main(int argc, char **argv)
     g_test_add_func("/eif/build/generated-errors", testBuildGeneratedErrors);
     g_test_add_func("/eif/build/write-errors", testBuildWriteErrors);
     g_test_add_func("/eif/build/changed-part", testBuildChangedPart);
+    g_test_add_func("/eif/build/signature-room", testBuildSignatureRoom);
+    g_test_add_func("/eif/rewrite/good", testRewrite);
+    g_test_add_func("/eif/rewrite/damaged", testRewriteDamaged);
 
     return g_test_run();
 }

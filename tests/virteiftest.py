@@ -408,6 +408,17 @@ class Describe(ToolTest):
                 shown = self.good('describe', path).decode().split('\nMetadata:\n')[1]
                 self.assertEqual(json.loads(shown, parse_float=str, parse_int=str), plain)
 
+    def test_names(self):
+        """Beside the metadata, as nitro-cli has them, when they are texts"""
+        for metadata, name, version in (
+                ('{"ImageName": "a\\u00e9", "ImageVersion": "1.0"}', 'a\u00e9', '1.0'),
+                ('{"ImageName": 5, "o": {"ImageVersion": "2"}}', None, None), ('[]', None, None)):
+            with self.subTest(metadata):
+                path = eifwriter.simple(metadata=metadata.encode()).write(self.path('image.eif'))
+                described = self.describe(path)
+                self.assertEqual((described.get('ImageName'), described.get('ImageVersion')),
+                                 (name, version))
+
     def test_wrong_metadata_is_described(self):
         path = eifwriter.simple(metadata=b'nonsense').write(self.path('image.eif'))
         described = self.describe(path)
@@ -665,15 +676,260 @@ class Signature(ToolTest):
         self.assertNotIn('\x1b', text)
 
 
+class Pcr(ToolTest):
+    def test_image(self):
+        image = eifsigner.Signer().sign(eifwriter.simple(ramdisks=(b'boot', b'app')))
+        path = image.write(self.path('image.eif'))
+        pcrs = dict(sorted(image.pcrs().items()))
+        self.assertEqual(self.good('pcr', path).decode(),
+                         ''.join(f'PCR{number}: {value}\n' for number, value in pcrs.items()))
+        self.assertEqual(json.loads(self.good('pcr', '--json', path)), {'Measurements': {
+            'HashAlgorithm': 'SHA384', **{f'PCR{n}': value for n, value in pcrs.items()}}})
+
+    def test_file(self):
+        """Each by itself, as nitro-cli pcr --input; also what comes from a pipe"""
+        for data in b'', b'x', os.urandom(200001):
+            with self.subTest(len(data)):
+                expected = eifwriter.extend(data)
+                path = self.file('file', data)
+                self.assertEqual(self.good('pcr', '--input', path).decode(), f'PCR: {expected}\n')
+                self.assertEqual(json.loads(self.good('pcr', '-j', '-i', path)), {'PCR': expected})
+                piped = self.good('pcr', '-i', '/dev/stdin', input=data)
+                self.assertEqual(piped.decode(), f'PCR: {expected}\n')
+
+    def test_certificate(self):
+        """The first of a chain, whether or not images can be signed with it"""
+        signers = [eifsigner.Signer(), eifsigner.Signer(days=(-9, -2))]
+        for pem in (*(signer.pem for signer in signers), eifsigner.rsa_certificate(),
+                    b'text\n' + signers[0].pem + signers[1].pem, eifwriter.CERTIFICATE_PEM):
+            with self.subTest(pem[:40]):
+                expected = eifwriter.extend(eifwriter.certificate_der(pem))
+                path = self.file('pem', pem)
+                for option in '-s', '--signing-certificate':
+                    self.assertEqual(self.good('pcr', option, path).decode(),
+                                     f'PCR8: {expected}\n')
+                self.assertEqual(json.loads(self.good('pcr', '-j', '-s', path)),
+                                 {'PCR8': expected})
+
+    def test_refused(self):
+        image = eifwriter.simple(crc=0x1234)
+        path = image.write(self.path('image.eif'))
+        one = "exactly one of an image, --input and --signing-certificate is needed; see " \
+              "'virt-eif pcr --help'"
+        empty = self.file('empty', b'')
+        for message, args in (
+                (one, []), (one, [path, path]), (one, [path, '-i', path]),
+                (one, ['-i', path, '-s', path]),
+                (f"cannot open '{path}x': No such file or directory", ['-i', path + 'x']),
+                (f"cannot read '{self.dir}': Is a directory", ['-i', self.dir])):
+            with self.subTest((message.replace(self.dir, ''), len(args))):
+                self.bad(message, 'pcr', *args)
+        for pattern, args in (
+                (f'{path}: EIF header: checksum is 0x00001234, but that of the content is '
+                 '0x[0-9a-f]{8}: the image is damaged', [path]),
+                (f"'{empty}' is no certificate in PEM form: .*", ['-s', empty])):
+            with self.subTest(pattern.replace(self.dir, '')):
+                done = self.run_tool('pcr', *args)
+                self.assertRegex(done.stderr.decode(), f'^error: {pattern}\n$')
+                self.assertEqual((done.returncode, done.stdout), (1, b''))
+
+
+class Extract(ToolTest):
+    NAMES = {eifwriter.KERNEL: 'kernel', eifwriter.CMDLINE: 'cmdline',
+             eifwriter.SIGNATURE: 'signature', eifwriter.METADATA: 'metadata'}
+
+    def extracted(self, name='new'):
+        files = {}
+        for entry in os.scandir(self.path(name)):
+            self.assertTrue(entry.is_file(follow_symlinks=False))
+            files[entry.name] = self.read(f'{name}/{entry.name}')
+        return files
+
+    def expected(self, image):
+        files = {self.NAMES[section.kind]: section.data for section in image.sections
+                 if section.kind in self.NAMES}
+        ramdisks = [section.data for section in image.sections
+                    if section.kind == eifwriter.RAMDISK]
+        return {**files, **{f'ramdisk{i}': data for i, data in enumerate(ramdisks)}}
+
+    def test_sections(self):
+        for image in (eifwriter.simple(), eifwriter.signed(kernel=os.urandom(200000)),
+                      eifwriter.simple(ramdisks=[b'%d' % i for i in range(29)]),
+                      eifwriter.simple(cmdline=b'', ramdisks=(b'', b'app'))):
+            with self.subTest(len(image.sections)):
+                path = image.write(self.path('image.eif'))
+                self.assertEqual(self.good('extract', path, self.path('new'), umask=0o027), b'')
+                self.assertEqual(self.extracted(), self.expected(image))
+                self.assertEqual(stat.S_IMODE(os.stat(self.path('new')).st_mode), 0o750)
+                self.assertEqual(stat.S_IMODE(os.stat(self.path('new/kernel')).st_mode), 0o640)
+                shutil.rmtree(self.path('new'))
+
+    def test_built_again(self):
+        """What was extracted makes the same image"""
+        image = eifwriter.simple(ramdisks=(b'boot', b'app'), metadata=b'{"a": 1}')
+        self.good('extract', image.write(self.path('image.eif')), self.path('new'))
+        part = {name: self.path(f'new/{name}') for name in self.extracted()}
+        self.good('build', '-k', part['kernel'], '-c', self.read('new/cmdline'), '-r',
+                  part['ramdisk0'], '-r', part['ramdisk1'], '-m', part['metadata'], '-a', 'x86_64',
+                  '-o', self.path('again.eif'))
+        self.assertEqual(self.read('again.eif'), image.to_bytes())
+
+    def test_nothing_is_overwritten(self):
+        """No file, and no link; other files of the directory stay"""
+        image = eifwriter.simple()
+        path = image.write(self.path('image.eif'))
+        os.mkdir(self.path('new'))
+        self.file('new/other', b'other')
+        for make in (lambda name: self.file(name, b'old'),
+                     lambda name: os.symlink('/nonexistent', self.path(name)),
+                     lambda name: os.symlink('../image.eif', self.path(name)),
+                     lambda name: os.mkdir(self.path(name))):
+            for name in 'kernel', 'metadata':
+                with self.subTest(name):
+                    make(f'new/{name}')
+                    self.bad(f"'{self.path('new')}/{name}' exists, and is not overwritten: name "
+                             'another directory', 'extract', path, self.path('new'))
+                    self.assertEqual(sorted(os.listdir(self.path('new'))), sorted([name, 'other']))
+                    self.assertEqual(self.read('image.eif'), image.to_bytes())
+                    os.rename(self.path(f'new/{name}'), self.path('gone'))
+                    subprocess.run(['rm', '-r', self.path('gone')], check=True)
+        self.good('extract', path, self.path('new'))
+        self.assertEqual(self.extracted(), {**self.expected(image), 'other': b'other'})
+
+    def test_bad_image_leaves_nothing(self):
+        for name, data, message in (
+                eifmalformed.HEADER[0],
+                ('checksum', eifwriter.simple(crc=0x1234).to_bytes(), None),
+                ('NUL', eifwriter.simple(metadata=b'{}\0').to_bytes(), None)):
+            for there in False, True:
+                with self.subTest((name, there)):
+                    path = self.file('image.eif', data)
+                    if there:
+                        os.mkdir(self.path('new'))
+                    done = self.run_tool('extract', path, self.path('new'))
+                    self.assertRegex(done.stderr.decode(), f'^error: {path}: [^\n]*\n$')
+                    self.assertIn(message or '', done.stderr.decode())
+                    self.assertEqual(done.returncode, 1)
+                    self.assertEqual(os.path.exists(self.path('new')), there)
+                    if there:
+                        os.rmdir(self.path('new'))
+
+    def test_refused(self):
+        path = eifwriter.simple().write(self.path('image.eif'))
+        for message, args in (
+                ("no directory is named; see 'virt-eif extract --help'", [path]),
+                (f"cannot open the directory '{path}': Not a directory", [path, path]),
+                (f"cannot create the directory '{self.dir}/no/x': No such file or directory",
+                 [path, self.path('no/x')])):
+            with self.subTest(message.replace(self.dir, '')):
+                self.bad(message, 'extract', *args)
+
+    def test_full_disk(self):
+        path = eifwriter.simple(kernel=bytes(2 << 20)).write(self.path('image.eif'))
+        done = subprocess.run(['bash', '-c', 'ulimit -f 1024; exec "$0" "$@"', TOOL, 'extract',
+                               path, self.path('new')], capture_output=True, timeout=60)
+        self.assertEqual(done.stderr.decode(), f"error: {path}: cannot write '{self.path('new')}/"
+                                               "kernel': File too large\n")
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual(os.listdir(self.dir), ['image.eif'])
+
+    def test_signal_leaves_nothing(self):
+        # Sparse, as in Build; the terabyte is given up long before its end
+        image = eifwriter.simple(ramdisks=())
+        image.sections[0].size = image.sections[0].table_size = 1 << 40
+        image.sections[1].offset = 560 + (1 << 40)
+        image.sections[2].offset = image.sections[1].offset + 12 + len(image.sections[1].data)
+        rest = b''.join(section.to_bytes() for section in image.sections[1:])
+        path = self.file('image.eif', image.to_bytes()[:560])
+        with open(path, 'r+b') as file:
+            file.seek(image.sections[1].offset)
+            file.write(rest)
+        child = subprocess.Popen([TOOL, 'extract', path, self.path('new')], stderr=subprocess.PIPE)
+        deadline = time.monotonic() + 60
+        while not os.path.exists(self.path('new/kernel')) and time.monotonic() < deadline:
+            time.sleep(0.005)
+        self.assertTrue(os.path.exists(self.path('new/kernel')))
+        child.send_signal(signal.SIGTERM)
+        child.communicate(timeout=60)
+        self.assertEqual(child.returncode, -signal.SIGTERM)
+        self.assertEqual(os.listdir(self.dir), ['image.eif'])
+
+
+class Convert(ToolTest):
+    def test_versions(self):
+        """Each to each; older ones have no metadata, measurements and signature stay"""
+        signer = eifsigner.Signer()
+        for old in 2, 3, 4:
+            for new in 2, 3, 4:
+                with self.subTest((old, new)):
+                    image = eifwriter.simple(
+                        version=old, metadata=b'{"a": 1}' if old == 4 else None)
+                    signed = signer.sign(image)
+                    signed.version = old
+                    path = signed.write(self.path('image.eif'))
+                    self.good('convert', '--eif-version', str(new), path, '-o',
+                              self.path('new.eif'))
+                    sections = signed.sections
+                    if new < 4:
+                        sections = [s for s in sections if s.kind != eifwriter.METADATA]
+                    elif old < 4:
+                        sections = sections + [eifwriter.Section(eifwriter.METADATA, b'{}')]
+                    expected = eifwriter.Image(sections, version=new, pem=signer.pem)
+                    self.assertEqual(self.read('new.eif'), expected.to_bytes())
+                    self.assertEqual(expected.pcrs(), signed.pcrs())
+                    self.good('verify', self.path('new.eif'))
+                    self.assertEqual(self.read('image.eif'), signed.to_bytes())
+
+    def test_in_place(self):
+        path = eifwriter.simple().write(self.path('image.eif'))
+        os.chmod(path, 0o600)
+        self.good('convert', '-e', '3', path)
+        self.assertEqual(self.read('image.eif'),
+                         eifwriter.simple(version=3, metadata=None).to_bytes())
+        self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o600)
+        self.assertEqual(os.listdir(self.dir), ['image.eif'])
+
+    def test_odd_bytes_stay(self):
+        """And the entry that is not used any more is zero"""
+        S = eifwriter.Section
+        parts = [S(eifwriter.METADATA, b'{}', gap=b'gone'), S(eifwriter.KERNEL, b'k', gap=b'gap'),
+                 S(eifwriter.CMDLINE, b'c', flags=7)]
+        fields = {'flags': 0xff00, 'reserved': 3, 'unused': 4, 'default_memory': 5}
+        path = eifwriter.Image(parts, extra_offsets=[8, 9], **fields).write(self.path('image.eif'))
+        self.good('convert', '-e', '2', path)
+        expected = eifwriter.Image(parts[1:], version=2, extra_offsets=[0, 8, 9], **fields)
+        self.assertEqual(self.read('image.eif'), expected.to_bytes())
+
+    def test_refused(self):
+        path = eifwriter.simple().write(self.path('image.eif'))
+        full = eifwriter.simple(ramdisks=[b'r'] * 30, version=3, metadata=None)
+        full.write(self.path('full.eif'))
+        broken = eifwriter.simple(crc=0x1234).write(self.path('broken.eif'))
+        version = 'option --eif-version is missing or wrong: it takes a number from 2 to 4'
+        for message, args in (
+                (version, [path]), (version, ['-e', '1', path]), (version, ['-e', '5', path]),
+                (f'{broken}: EIF header: checksum is 0x00001234, which is not that of the content: '
+                 'the image is damaged', ['-e', '3', broken]),
+                (f'{self.path("full.eif")}: there is no room for a metadata section: the image has '
+                 '32 sections already, and none has more', ['-e', '4', self.path('full.eif')])):
+            with self.subTest(message.replace(self.dir, '')):
+                before = {name: self.read(name) for name in os.listdir(self.dir)}
+                self.bad(message, 'convert', *args)
+                self.assertEqual({name: self.read(name) for name in os.listdir(self.dir)}, before)
+
+
 class Usage(ToolTest):
     def test_help(self):
         for args in (['--help'], ['-h']):
             text = self.good(*args).decode()
             self.assertIn('Usage:\n  virt-eif [OPTION…] COMMAND [ARGUMENT…]\n', text)
-            for command in 'build', 'describe', 'verify':
+            for command in ('build', 'convert', 'describe', 'extract', 'pcr', 'sign', 'verify'):
                 self.assertIn(f'\n  {command} ', text)
         for command, words in (('build', '--kernel FILE --output FILE'), ('describe', 'FILE'),
-                               ('verify', 'FILE')):
+                               ('convert', '--eif-version NUMBER FILE'),
+                               ('extract', 'FILE DIRECTORY'),
+                               ('pcr', 'FILE | --input FILE | --signing-certificate FILE'),
+                               ('sign', '--certificate FILE FILE'), ('verify', 'FILE')):
             self.assertIn(f'Usage:\n  virt-eif {command} [OPTION…] {words}\n',
                           self.good(command, '--help').decode())
 
@@ -685,7 +941,7 @@ class Usage(ToolTest):
         image = eifwriter.simple().write(self.path('image.eif'))
         for message, args in (
                 ("no command is named; see 'virt-eif --help'", []),
-                ("unknown command 'sign'; see 'virt-eif --help'", ['sign', image]),
+                ("unknown command 'run'; see 'virt-eif --help'", ['run', image]),
                 ("Unknown option --json; see 'virt-eif --help'", ['--json', 'describe', image]),
                 ("no image file is named; see 'virt-eif describe --help'", ['describe']),
                 ("no image file is named; see 'virt-eif verify --help'", ['verify', '--']),
@@ -711,8 +967,11 @@ class Usage(ToolTest):
 
 
 class Progress(ToolTest):
-    def measure(self, seconds):
-        """Runs verify on a sparse image for some seconds; returns what the terminal got."""
+    def measure(self, seconds, command=('verify',)):
+        """
+        Runs a command on a sparse image for some seconds, or until it says something when that is
+        None; returns what the terminal got.
+        """
         size = 1 << 40
         image = eifwriter.simple()
         image.sections[2].size = image.sections[2].table_size = size
@@ -726,12 +985,15 @@ class Progress(ToolTest):
             f.write(data[eifmalformed.METADATA_AT:])
 
         master, slave = pty.openpty()
-        child = subprocess.Popen([TOOL, 'verify', path], stderr=slave, stdout=slave)
+        child = subprocess.Popen([TOOL, *command, path], stderr=slave, stdout=slave)
         os.close(slave)
-        time.sleep(seconds)
+        got = b''
+        if seconds is None:
+            got = os.read(master, 65536)
+        else:
+            time.sleep(seconds)
         child.kill()
         child.wait()
-        got = b''
         try:
             while piece := os.read(master, 65536):
                 got += piece
@@ -741,7 +1003,9 @@ class Progress(ToolTest):
         return got
 
     def test_terminal(self):
-        self.assertRegex(self.measure(2.5), rb'^\rMeasuring: \[  \d %\]')
+        for command in ('verify',), ('pcr',), ('pcr', '--input'), ('convert', '-e', '3'):
+            with self.subTest(command):
+                self.assertRegex(self.measure(None, command), rb'^\rMeasuring: \[  \d %\]')
 
     def test_short(self):
         self.assertEqual(self.measure(0.4), b'')

@@ -33,6 +33,29 @@ coseAlgorithmFind(int64_t number)
     return NULL;
 }
 
+const CoseAlgorithm *
+coseAlgorithmOfKey(PublicKey *key)
+{
+    gnutls_ecc_curve_t curve;
+    size_t i;
+
+    if (gnutls_pubkey_get_pk_algorithm(key, NULL) != GNUTLS_PK_ECDSA ||
+        gnutls_pubkey_export_ecc_raw2(key, &curve, NULL, NULL, 0) < 0)
+        return NULL;
+
+    for (i = 0; i < G_N_ELEMENTS(algorithms); i++) {
+        if (algorithms[i].curve == curve)
+            return &algorithms[i];
+    }
+    return NULL;
+}
+
+size_t
+coseAlgorithmGetLength(const CoseAlgorithm *algorithm)
+{
+    return gnutls_ecc_curve_get_size(algorithm->curve);
+}
+
 /* One number of the signature, without the zeros before it, which DER does not have */
 static gnutls_datum_t
 numberOf(const GByteArray *signature, size_t offset, size_t len)
@@ -50,17 +73,14 @@ char *
 coseVerify(PublicKey *key, const CoseAlgorithm *algorithm, const GByteArray *signature,
            const GByteArray *bytes)
 {
-    size_t len = gnutls_ecc_curve_get_size(algorithm->curve); /* of the field, bytes */
-    gnutls_ecc_curve_t curve;
+    size_t len = coseAlgorithmGetLength(algorithm);
     gnutls_datum_t data = { bytes->data, bytes->len };
     g_auto(gnutls_datum_t) encoded = { 0 };
     gnutls_datum_t r;
     gnutls_datum_t s;
     int rc;
 
-    if (gnutls_pubkey_get_pk_algorithm(key, NULL) != GNUTLS_PK_ECDSA ||
-        gnutls_pubkey_export_ecc_raw2(key, &curve, NULL, NULL, 0) < 0 ||
-        curve != algorithm->curve)
+    if (coseAlgorithmOfKey(key) != algorithm)
         return g_strdup_printf(_("it is an %s one, and the certificate's key is not for that"),
                                algorithm->name);
     if (signature->len != 2 * len)

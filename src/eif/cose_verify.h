@@ -40,6 +40,12 @@ struct _CoseAlgorithm {
 /* Returns ES256, ES384 or ES512 by its number, static; NULL: @number is that of another. */
 const CoseAlgorithm *coseAlgorithmFind(int64_t number);
 
+/* Returns the one that the public @key verifies, static; NULL: it is for none of them. */
+const CoseAlgorithm *coseAlgorithmOfKey(PublicKey *key);
+
+/* The length of each of the two numbers of a signature, which is that of the field, in bytes */
+size_t coseAlgorithmGetLength(const CoseAlgorithm *algorithm);
+
 /*
  * Whether @key has made @signature (r and s, each of full length) over @bytes. Returns NULL if
  * so, else why not: the rest of a sentence that starts with what is wrong (g_free).

@@ -320,7 +320,7 @@ typedef int (*EifGenerate)(EifWrite write, void *output, void *opaque, GError **
 
 /*
  * As eifBuilderAddRamdisk, for a ramdisk of @size bytes that @generate, called with @opaque, makes
- * when the image is written.
+ * whenever the image is written or measured: the same bytes each time.
  */
 int eifBuilderAddGenerated(EifBuilder *builder, uint64_t size, const char *name,
                            EifGenerate generate, void *opaque, GError **error);
@@ -367,3 +367,40 @@ int eifBuilderWriteBuffer(EifBuilder *builder, void *buf, size_t len,
 
 /* The table of contents of the image as things stand, but for its checksum. */
 void eifBuilderGetImage(const EifBuilder *builder, EifImage *image);
+
+/*
+ * Adds a signature section with @len bytes of @content (copied) as the last one. There is then
+ * room for one ramdisk less. Returns 0, or -1 with @error set (EIF_ERROR_ARGUMENT: too many
+ * sections).
+ */
+int eifBuilderSetSignature(EifBuilder *builder, const void *content, size_t len, GError **error);
+
+/*
+ * Reads the parts and measures the image that eifBuilderWrite() makes of them if they stay
+ * as they are. @progress may be NULL. Returns 0, or -1 with @error set (EIF_ERROR_ARGUMENT: no
+ * kernel; EIF_ERROR_IO, _CANCELLED).
+ */
+int eifBuilderMeasure(EifBuilder *builder, EifMeasurements *measurements, EifProgress progress,
+                      void *opaque, GError **error);
+
+/* How an image is to differ from another: in its version, and in one section */
+typedef struct _EifChange EifChange;
+struct _EifChange {
+    uint16_t version;
+    EifSectionType type; /* not of ramdisks; 0: all sections stay */
+    const void *content; /* of the section, which becomes the last if there is none; NULL: leave
+                          * it out, with the gap before it */
+    size_t len;          /* of @content, bytes */
+};
+
+/*
+ * Copies @image from @fd to the empty regular file @out with @change. All other bytes stay as they
+ * are, and in their order: gaps, and fields and bits without a meaning, as well. The table of the
+ * header and the checksum are those of the new image. @progress may be NULL.
+ *
+ * Returns 0, or -1 with @error set (EIF_ERROR_ARGUMENT: there is no room for one more section;
+ * EIF_ERROR_IO; EIF_ERROR_CHECKSUM: the old image is damaged; _CANCELLED). What was written until
+ * then stays in the file.
+ */
+int eifImageRewrite(const EifImage *image, int fd, const EifChange *change, int out,
+                    EifProgress progress, void *opaque, GError **error);

@@ -9,7 +9,7 @@
  * checksum, sections piece by piece, checksum last -> a descriptor. Or, for a buffer:
  * everything but the files, then these in parallel (eif_fill.c), checksum last.
  * The sections follow each other without padding, in QEMU's order: kernel,
- * command line, ramdisks, metadata.
+ * command line, ramdisks, metadata; a signature is the last one, as AWS's tools have it.
  */
 
 #include "eif_internal.h"
@@ -21,7 +21,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Kernel, command line and metadata take a section each. */
+/* Kernel, command line and metadata take a section each; a signature leaves room for one less. */
 #define MAX_RAMDISKS (EIF_MAX_SECTIONS - 3)
 
 #define DEFAULT_METADATA "{}"
@@ -46,15 +46,20 @@ struct _EifBuilder {
     bool requireRamdisk;
     char *cmdline;  /* may be NULL */
     char *metadata; /* may be NULL */
+    GByteArray *signature; /* content of the section; may be NULL */
 };
 
-/* Where the image goes: to @buf when that is not NULL, else to @fd from @start on */
+/*
+ * Where the image goes: to @buf when that is not NULL, else to @fd from @start on. Or contents
+ * alone, to @measurer
+ */
 typedef struct _EifOutput EifOutput;
 struct _EifOutput {
     int fd;
     uint64_t start;
-    uint8_t *piece; /* EIF_PIECE_SIZE bytes, used for @fd only */
+    uint8_t *piece; /* EIF_PIECE_SIZE bytes, not used for @buf */
     uint8_t *buf;
+    EifMeasurer *measurer;
     EifFilePart files[EIF_MAX_SECTIONS]; /* that are still to be read into @buf */
     size_t nfiles;
     uint64_t pos;   /* in the image */
@@ -89,6 +94,8 @@ eifBuilderFree(EifBuilder *builder)
         g_free(builder->ramdisks[i].what);
     g_free(builder->cmdline);
     g_free(builder->metadata);
+    if (builder->signature)
+        g_byte_array_unref(builder->signature);
     g_free(builder);
 }
 
@@ -115,6 +122,12 @@ builderGetParts(const EifBuilder *builder, EifPart parts[EIF_MAX_SECTIONS])
         parts[n++] = textPart(EIF_SECTION_RAMDISK, "");
     parts[n++] = textPart(EIF_SECTION_METADATA,
                           builder->metadata ? builder->metadata : DEFAULT_METADATA);
+    if (builder->signature) {
+        parts[n++] = (EifPart){
+            .type = EIF_SECTION_SIGNATURE, .fd = -1,
+            .text = (const char *)builder->signature->data, .size = builder->signature->len,
+        };
+    }
 
     return n;
 }
@@ -214,11 +227,13 @@ eifBuilderSetKernel(EifBuilder *builder, int fd, const char *name, GError **erro
 static int
 checkRoom(const EifBuilder *builder, const char *name, GError **error)
 {
-    if (builder->nramdisks < MAX_RAMDISKS)
+    size_t max = builder->signature ? MAX_RAMDISKS - 1 : MAX_RAMDISKS;
+
+    if (builder->nramdisks < max)
         return 0;
 
     g_set_error(error, EIF_ERROR, EIF_ERROR_ARGUMENT,
-                _("ramdisk '%s' is one too many: an image holds at most %d"), name, MAX_RAMDISKS);
+                _("ramdisk '%s' is one too many: an image holds at most %zu"), name, max);
     return -1;
 }
 
@@ -272,10 +287,30 @@ eifBuilderRequireRamdisk(EifBuilder *builder)
     builder->requireRamdisk = true;
 }
 
+int
+eifBuilderSetSignature(EifBuilder *builder, const void *content, size_t len, GError **error)
+{
+    EifPart parts[EIF_MAX_SECTIONS];
+
+    if (!builder->signature && builderGetParts(builder, parts) == EIF_MAX_SECTIONS) {
+        g_set_error(error, EIF_ERROR, EIF_ERROR_ARGUMENT,
+                    _("with %zu ramdisks there is no room for a signature: a signed image holds "
+                      "at most %d"), builder->nramdisks, MAX_RAMDISKS - 1);
+        return -1;
+    }
+
+    if (builder->signature)
+        g_byte_array_unref(builder->signature);
+    builder->signature = g_byte_array_append(g_byte_array_new(), content, len);
+    return 0;
+}
+
 static int
 outputBytes(EifOutput *output, const void *data, size_t len, GError **error)
 {
-    if (output->buf) {
+    if (output->measurer) {
+        eifMeasurerUpdate(output->measurer, data, len);
+    } else if (output->buf) {
         if (len > 0)
             memcpy(output->buf + output->pos, data, len);
     } else {
@@ -363,14 +398,25 @@ outputGenerate(EifOutput *output, const EifPart *part, GError **error)
     return -1;
 }
 
+/* What is before the content: the header of the section, or for a measurer its type */
 static int
-outputPart(EifOutput *output, const EifPart *part, GError **error)
+outputBegin(EifOutput *output, const EifPart *part, GError **error)
 {
     EifSectionHeader header = { .type = part->type, .size = part->size };
     uint8_t raw[EIF_SECTION_HEADER_SIZE];
 
+    if (output->measurer) {
+        eifMeasurerBeginSection(output->measurer, part->type);
+        return 0;
+    }
     eifSectionHeaderEncode(&header, raw);
-    if (outputBytes(output, raw, sizeof(raw), error) < 0)
+    return outputBytes(output, raw, sizeof(raw), error);
+}
+
+static int
+outputPart(EifOutput *output, const EifPart *part, GError **error)
+{
+    if (outputBegin(output, part, error) < 0)
         return -1;
 
     if (part->fd >= 0)
@@ -549,4 +595,33 @@ eifBuilderWriteBuffer(EifBuilder *builder, void *buf, size_t len, EifProgress pr
         return -1;
     }
     return outputImage(&output, builder, error);
+}
+
+int
+eifBuilderMeasure(EifBuilder *builder, EifMeasurements *measurements, EifProgress progress,
+                  void *opaque, GError **error)
+{
+    g_autoptr(EifMeasurer) measurer = eifMeasurerNew();
+    g_autofree uint8_t *piece = g_malloc(EIF_PIECE_SIZE);
+    EifPart parts[EIF_MAX_SECTIONS];
+    size_t nparts = builderGetParts(builder, parts);
+    EifOutput output = {
+        .fd = -1,
+        .piece = piece,
+        .measurer = measurer,
+        .total = eifBuilderGetSize(builder),
+        .progress = progress,
+        .opaque = opaque,
+    };
+    size_t i;
+
+    if (checkHasKernel(builder, error) < 0)
+        return -1;
+
+    for (i = 0; i < nparts; i++) {
+        if (outputPart(&output, &parts[i], error) < 0)
+            return -1;
+    }
+    eifMeasurerFinish(measurer, measurements);
+    return 0;
 }

@@ -88,26 +88,33 @@ verify(X509 *crt, const EifSignature *signature, EifCertificate *certificate, GE
 }
 
 int
-eifCertificateRead(int fd, const EifImage *image, EifCertificate *certificate, GError **error)
+eifCertificateReadSection(const void *content, size_t len, EifCertificate *certificate,
+                          GError **error)
 {
-    const EifSection *section = eifImageFindSection(image, EIF_SECTION_SIGNATURE);
     g_auto(EifSignature) signature = { 0 };
-    g_autofree char *content = NULL;
     g_autoptr(X509) crt = NULL;
     int rc;
 
-    if (!(content = eifImageReadSection(fd, section, EIF_SIGNATURE_MAX, error)) ||
-        eifSignatureRead((const uint8_t *)content, section->size, &signature, error) < 0)
+    if (eifSignatureRead(content, len, &signature, error) < 0)
         return -1;
     memcpy(certificate->summary.pcr0, signature.pcr0->data, EIF_PCR_SIZE);
     eifExtend(signature.certificate, signature.certificateLen, certificate->summary.pcr8);
-    eifDigest(content, section->size, certificate->summary.section);
+    eifDigest(content, len, certificate->summary.section);
 
     if ((rc = gnutls_x509_crt_init(&crt)) < 0)
         return setGnutlsError(error, rc);
     if (readCertificate(crt, &signature, certificate, error) < 0)
         return -1;
     return verify(crt, &signature, certificate, error);
+}
+
+int
+eifCertificateRead(int fd, const EifImage *image, EifCertificate *certificate, GError **error)
+{
+    const EifSection *section = eifImageFindSection(image, EIF_SECTION_SIGNATURE);
+    g_autofree char *content = eifImageReadSection(fd, section, EIF_SIGNATURE_MAX, error);
+
+    return content ? eifCertificateReadSection(content, section->size, certificate, error) : -1;
 }
 
 void

@@ -39,6 +39,11 @@ struct _EifCertificate {
  */
 int eifCertificateRead(int fd, const EifImage *image, EifCertificate *certificate,
                        GError **error);
+
+/* The same of the content of a signature section, @len bytes */
+int eifCertificateReadSection(const void *content, size_t len, EifCertificate *certificate,
+                              GError **error);
+
 void eifCertificateClear(EifCertificate *certificate);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(EifCertificate, eifCertificateClear)
 

@@ -97,16 +97,22 @@ eifHeaderDecode(const uint8_t raw[EIF_HEADER_SIZE], EifHeader *header)
 void
 eifHeaderEncode(const EifHeader *header, uint8_t raw[EIF_HEADER_SIZE])
 {
+    memset(raw, 0, EIF_HEADER_SIZE);
+    eifHeaderUpdate(header, raw);
+}
+
+void
+eifHeaderUpdate(const EifHeader *header, uint8_t raw[EIF_HEADER_SIZE])
+{
     size_t i;
 
-    memset(raw, 0, EIF_HEADER_SIZE);
     memcpy(raw + OFFSET_MAGIC, header->magic, sizeof(header->magic));
     putU16(raw + OFFSET_VERSION, header->version);
     putU16(raw + OFFSET_FLAGS, header->flags);
     putU64(raw + OFFSET_DEFAULT_MEMORY, header->defaultMemory);
     putU64(raw + OFFSET_DEFAULT_CPUS, header->defaultCpus);
     putU16(raw + OFFSET_NSECTIONS, header->nsections);
-    for (i = 0; i < header->nsections && i < EIF_MAX_SECTIONS; i++) {
+    for (i = 0; i < EIF_MAX_SECTIONS; i++) {
         putU64(raw + OFFSET_OFFSETS + i * 8, header->offsets[i]);
         putU64(raw + OFFSET_SIZES + i * 8, header->sizes[i]);
     }

@@ -8,7 +8,8 @@
  * Flow: eif_io.c moves bytes; eif_header.c turns them into fields and back;
  * eif_read.c checks and streams; eif_measure.c and eif_signature.c measure;
  * eif_certificate.c checks who has signed; eif_remarks.c says what is unusual;
- * eif_build.c assembles; eif_fill.c reads into a buffer.
+ * eif_build.c assembles; eif_fill.c reads into a buffer; eif_signature_write.c says what
+ * to sign, and eif_rewrite.c copies an image with one section changed.
  */
 
 #pragma once
@@ -57,6 +58,9 @@ struct _EifSectionHeader {
 
 void eifHeaderDecode(const uint8_t raw[EIF_HEADER_SIZE], EifHeader *header);
 void eifHeaderEncode(const EifHeader *header, uint8_t raw[EIF_HEADER_SIZE]);
+
+/* Stores the fields of @header, the whole table among them, in @raw; what has no meaning stays. */
+void eifHeaderUpdate(const EifHeader *header, uint8_t raw[EIF_HEADER_SIZE]);
 void eifSectionHeaderDecode(const uint8_t raw[EIF_SECTION_HEADER_SIZE], EifSectionHeader *header);
 void eifSectionHeaderEncode(const EifSectionHeader *header, uint8_t raw[EIF_SECTION_HEADER_SIZE]);
 
@@ -163,3 +167,16 @@ int eifSignatureRead(const uint8_t *section, size_t len, EifSignature *signature
                      GError **error);
 void eifSignatureClear(EifSignature *signature);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(EifSignature, eifSignatureClear)
+
+/*
+ * What has to be signed with @algorithm (COSE's number, which is negative) for an image that
+ * measures to @pcr0: see coseSign1GetSignedBytes() (g_byte_array_unref).
+ */
+GByteArray *eifSignatureMakeToSign(int64_t algorithm, const uint8_t pcr0[EIF_PCR_SIZE]);
+
+/*
+ * The content of the signature section for that, with the certificate @pem and the @signature: r
+ * and s, each as long as the key's field (g_byte_array_unref).
+ */
+GByteArray *eifSignatureMakeSection(int64_t algorithm, const uint8_t pcr0[EIF_PCR_SIZE],
+                                    const GByteArray *pem, const GByteArray *signature);

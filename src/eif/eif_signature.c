@@ -17,13 +17,10 @@
 #include "cbor_reader.h"
 #include "cose.h"
 #include "eif_internal.h"
+#include "eif_signature_format.h"
 
 #include <string.h>
 
-#define CERTIFICATE_KEY "signing_certificate"
-#define SIGNATURE_KEY "signature"
-#define INDEX_KEY "register_index"
-#define VALUE_KEY "register_value"
 #define PEM_BEGIN "-----BEGIN CERTIFICATE-----"
 #define PEM_END "-----END CERTIFICATE-----"
 

@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <locale.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,7 +32,11 @@ struct _Command {
 static const Command commands[] = {
     { "attest", virtEifAttest, N_("verify what an enclave proves of itself") },
     { "build", virtEifBuild, N_("assemble an image from a kernel, its command line and ramdisks") },
+    { "convert", virtEifConvert, N_("write an image in another version of the format") },
     { "describe", virtEifDescribe, N_("show what is in an image, and its measurements") },
+    { "extract", virtEifExtract, N_("write each section of an image to a file") },
+    { "pcr", virtEifPcr, N_("print what an image, a file or a certificate measures to") },
+    { "sign", virtEifSign, N_("sign an image, or prepare that for a key that is elsewhere") },
     { "verify", virtEifVerify, N_("check that an image is whole") },
 };
 
@@ -86,8 +91,11 @@ virtEifParseOptions(int *argc, char ***argv, const GOptionEntry *entries, const 
         (*argc)--;
     }
 
+    if (noperands < 0)
+        return 0;
     if (*argc - 1 < noperands) {
-        virtEifError("no image file is named; see '%s --help'", command);
+        virtEifError(*argc > 1 ? N_("no directory is named; see '%s --help'") :
+                     N_("no image file is named; see '%s --help'"), command);
         return -1;
     }
     if (*argc - 1 > noperands) {
@@ -127,6 +135,35 @@ virtEifPrintSafely(const char *text, size_t len, bool keepLines)
         }
         text += n;
     }
+}
+
+char *
+virtEifReadSmall(const char *path, size_t *len)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    g_autofree char *content = g_malloc(VIRT_EIF_SMALL_MAX + 1);
+    ssize_t got = 1;
+
+    if (fd < 0) {
+        virtEifError("cannot open '%s': %s", path, g_strerror(errno));
+        return NULL;
+    }
+
+    for (*len = 0; got != 0 && *len <= VIRT_EIF_SMALL_MAX; *len += got > 0 ? got : 0) {
+        got = read(fd, content + *len, VIRT_EIF_SMALL_MAX + 1 - *len);
+        if (got < 0 && errno != EINTR) {
+            virtEifError("cannot read '%s': %s", path, g_strerror(errno));
+            close(fd);
+            return NULL;
+        }
+    }
+    close(fd);
+
+    if (*len > VIRT_EIF_SMALL_MAX) {
+        virtEifError("'%s' has more than the %d bytes that are accepted", path, VIRT_EIF_SMALL_MAX);
+        return NULL;
+    }
+    return g_steal_pointer(&content);
 }
 
 VirtEifProgress
@@ -224,6 +261,9 @@ main(int argc, char **argv)
 {
     gboolean version = FALSE;
     int status;
+
+    /* Beyond the limit of a file's size let write fail, so that the file is removed. */
+    signal(SIGXFSZ, SIG_IGN);
 
     setlocale(LC_ALL, "");
     nitroGettextInitialize(NULL);

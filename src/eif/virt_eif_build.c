@@ -6,21 +6,17 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * Flow: options -> EifBuilder with the opened parts, or with the ramdisks of a container
- * (virt_eif_container.c) -> a temporary file beside the output -> rename. Whatever goes wrong, or a
- * signal that ends the program, removes the temporary file, so the output is there as a whole or as
- * it was.
+ * (virt_eif_container.c), and a signature of what they measure to -> a file that is there as a
+ * whole, or as it was (virt_eif_output.c).
  */
 
 #include "virt_eif_container.h"
+#include "virt_eif_output.h"
+#include "virt_eif_sign.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <glib/gstdio.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -35,6 +31,8 @@ struct _BuildOptions {
     char *name;
     char *version;
     VirtEifContainerOptions container;
+    char *signKey;
+    char *signCertificate;
 };
 
 /* The parts' descriptors must live as long as the builder. */
@@ -45,46 +43,6 @@ struct _Build {
     int kernel; /* one of them */
     VirtEifContainer container;
 };
-
-/* The signal that asked to stop, or 0 */
-static volatile sig_atomic_t caught;
-
-static void
-onSignal(int sig)
-{
-    caught = sig;
-}
-
-static const int stopSignals[] = { SIGHUP, SIGINT, SIGTERM };
-
-static void
-catchSignals(void)
-{
-    struct sigaction action = { .sa_handler = onSignal };
-    struct sigaction old;
-    size_t i;
-
-    for (i = 0; i < G_N_ELEMENTS(stopSignals); i++) {
-        sigaction(stopSignals[i], NULL, &old);
-        /* Whoever started this may have wanted it ignored, as nohup does. */
-        if (old.sa_handler != SIG_IGN)
-            sigaction(stopSignals[i], &action, NULL);
-    }
-}
-
-/* Ends the program by the signal that was caught, as if it had not been. */
-static void
-dieBySignal(void)
-{
-    signal(caught, SIG_DFL);
-    raise(caught);
-}
-
-static bool
-showProgress(uint64_t done, uint64_t total, void *opaque)
-{
-    return !caught && virtEifProgressShow(done, total, opaque);
-}
 
 static void
 optionsClear(BuildOptions *options)
@@ -106,6 +64,8 @@ optionsClear(BuildOptions *options)
     g_strfreev(options->container.env);
     g_free(options->container.workdir);
     g_free(options->container.user);
+    g_free(options->signKey);
+    g_free(options->signCertificate);
 }
 
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(BuildOptions, optionsClear)
@@ -160,6 +120,11 @@ checkOptions(const BuildOptions *options)
     if (!options->kernel || !options->output) {
         virtEifError("option --%s is missing; see 'virt-eif build --help'",
                      options->kernel ? "output" : "kernel");
+        return -1;
+    }
+    if (!options->signKey != !options->signCertificate) {
+        virtEifError("option --sign-%s is missing; see 'virt-eif build --help'",
+                     options->signKey ? "certificate" : "key");
         return -1;
     }
     if (container->oci && container->rootfs) {
@@ -277,99 +242,60 @@ addMetadata(Build *build, const BuildOptions *options)
     return 0;
 }
 
-/*
- * The file that is replaced or made: what a symbolic link points to, else @path
- * itself. Returns NULL when an error was printed.
- */
-static char *
-resolveOutput(const char *path)
-{
-    g_autofree char *base = g_path_get_basename(path);
-    g_autofree char *target = realpath(path, NULL);
-    struct stat sb;
-
-    if (!target) {
-        int err = errno;
-
-        /* A dangling link is there for lstat(), and nothing that a rename should replace. */
-        if (err == ENOENT && lstat(path, &sb) < 0 && !g_str_has_suffix(path, "/") &&
-            strcmp(base, ".") != 0)
-            return g_strdup(path);
-        virtEifError("cannot write '%s': %s", path, g_strerror(err));
-        return NULL;
-    }
-
-    /* The rename would replace a device node, for one, by a file. */
-    if (stat(target, &sb) < 0 || !S_ISREG(sb.st_mode)) {
-        virtEifError("cannot write '%s': it exists and is not a regular file", path);
-        return NULL;
-    }
-    return g_steal_pointer(&target);
-}
-
-/* The mode that open() would have given a new file */
-static mode_t
-defaultMode(void)
-{
-    mode_t mask = umask(0);
-
-    umask(mask);
-    return 0666 & ~mask;
-}
-
-/* Writes the image to @fd, safely on disk. Returns 0, or -1 when an error was printed. */
+/* Measures the image that is to be made, and adds a signature for that. */
 static int
-writeImage(Build *build, int fd, const char *output)
+signParts(Build *build, const EifSigner *signer, const char *output)
 {
-    VirtEifProgress progress = virtEifProgressBegin("Writing");
+    VirtEifProgress progress = virtEifProgressBegin("Measuring");
+    g_autoptr(GByteArray) section = NULL;
     g_autoptr(GError) error = NULL;
-    int ret = eifBuilderWrite(build->builder, fd, showProgress, &progress, &error);
+    EifMeasurements measurements;
+    int ret = eifBuilderMeasure(build->builder, &measurements, virtEifOutputProgress, &progress,
+                                &error);
 
     virtEifProgressEnd(&progress);
-    if (ret < 0) {
+    if (ret < 0 || !(section = eifSignerSign(signer, measurements.pcr[0], &error)) ||
+        eifBuilderSetSignature(build->builder, section->data, section->len, &error) < 0) {
         virtEifError("%s: %s", output, error->message);
-        return -1;
-    }
-
-    if (fchmod(fd, defaultMode()) < 0 || fsync(fd) < 0) {
-        virtEifError("cannot write '%s': %s", output, g_strerror(errno));
         return -1;
     }
     return 0;
 }
 
+/* Writes the image to @fd. Returns 0, or -1 when an error was printed. */
 static int
-writeAndRename(Build *build, const char *output)
+writeImage(Build *build, int fd, const char *output)
 {
-    g_autofree char *temporary = NULL;
-    g_autofree char *target = resolveOutput(output);
-    bool renamed = false;
-    int fd;
+    VirtEifProgress progress = virtEifProgressBegin("Writing");
+    g_autoptr(GError) error = NULL;
+    int ret = eifBuilderWrite(build->builder, fd, virtEifOutputProgress, &progress, &error);
 
-    if (!target)
+    virtEifProgressEnd(&progress);
+    if (ret < 0)
+        virtEifError("%s: %s", output, error->message);
+    return ret;
+}
+
+static int
+writeAndRename(Build *build, const EifSigner *signer, const char *path)
+{
+    VirtEifOutput output;
+    int ret;
+
+    if (virtEifOutputBegin(&output, path, -1) < 0)
         return -1;
 
-    temporary = g_strdup_printf("%s.XXXXXX", target);
-    catchSignals();
-
-    if ((fd = g_mkstemp_full(temporary, O_RDWR | O_CLOEXEC, 0600)) < 0) {
-        virtEifError("cannot create a file beside '%s': %s", output, g_strerror(errno));
+    ret = signer ? signParts(build, signer, path) : 0;
+    if (ret == 0)
+        ret = writeImage(build, output.fd, path);
+    if (ret == 0 && signer)
+        ret = virtEifSignCheck(output.fd, path);
+    if (virtEifOutputEnd(&output, ret, false) < 0)
         return -1;
-    }
 
-    if (writeImage(build, fd, output) == 0 && !caught) {
-        renamed = rename(temporary, target) == 0;
-        if (!renamed)
-            virtEifError("cannot rename '%s' to '%s': %s", temporary, target, g_strerror(errno));
-    }
-
-    if (!renamed)
-        unlink(temporary);
-    close(fd);
-
-    if (caught)
-        dieBySignal();
-    return renamed ? 0 : -1;
+    if (signer)
+        virtEifSignReport(signer);
+    return 0;
 }
 
 /* The ramdisks of a container, and the architecture; @arch is that of --arch, or this machine's. */
@@ -392,13 +318,13 @@ static int
 buildImage(const BuildOptions *options)
 {
     g_auto(Build) build = { 0 };
+    g_autoptr(EifSigner) signer = NULL;
     EifArch arch;
-
-    /* Beyond the limit of a file's size let write fail, so that the file is removed. */
-    signal(SIGXFSZ, SIG_IGN);
 
     virtEifContainerInit(&build.container);
     if (parseArch(options->arch, &arch) < 0 ||
+        (options->signKey &&
+         !(signer = virtEifSignerOpen(options->signCertificate, options->signKey))) ||
         readContainer(&build, options, arch) < 0)
         return -1;
 
@@ -408,7 +334,7 @@ buildImage(const BuildOptions *options)
         return -1;
     if (addParts(&build, options) < 0 || addMetadata(&build, options) < 0)
         return -1;
-    return writeAndRename(&build, options->output);
+    return writeAndRename(&build, signer, options->output);
 }
 
 static int
@@ -454,6 +380,10 @@ parseOptions(int *argc, char ***argv, BuildOptions *options)
           N_("Architecture, x86_64 or aarch64 (default: this machine's)"), "ARCH" },
         { "output", 'o', 0, G_OPTION_ARG_FILENAME, &options->output,
           N_("Image to write (required)"), "FILE" },
+        { "sign-key", 0, 0, G_OPTION_ARG_FILENAME, &options->signKey,
+          N_("Sign the image with this key, as the command sign does"), "KEY" },
+        { "sign-certificate", 0, 0, G_OPTION_ARG_FILENAME, &options->signCertificate,
+          N_("The certificate of that key"), "FILE" },
         { NULL },
     };
 

@@ -88,34 +88,46 @@ readSignature(int fd, Description *description)
         description->signatureWrong = g_strdup(error->message);
 }
 
-/* Fills in @description from the image at @path. Returns 0, or -1 when an error was printed. */
+/*
+ * Fills in @description from the image @fd, which is @path in messages; of its signature nothing
+ * unless @signature. Returns 0, or -1 when an error was printed.
+ */
 static int
-readDescription(const char *path, Description *description)
+readImage(int fd, const char *path, bool signature, EifProgress show, Description *description)
 {
     VirtEifProgress progress = virtEifProgressBegin("Measuring");
     g_autoptr(GError) error = NULL;
-    int fd = virtEifOpen(path);
     int ret;
-
-    if (fd < 0)
-        return -1;
 
     ret = eifImageRead(fd, &description->image, &error);
     if (ret == 0)
         ret = readTexts(fd, description, &error);
     if (ret == 0)
         ret = eifImageMeasure(&description->image, fd, &description->measurements,
-                              &description->checksumOk, virtEifProgressShow, &progress, &error);
-    if (ret == 0)
+                              &description->checksumOk, show, &progress, &error);
+    if (ret == 0 && signature)
         ret = eifImageMeasureCertificate(&description->image, fd, &description->measurements,
                                          &error);
-    if (ret == 0)
+    if (ret == 0 && signature)
         readSignature(fd, description);
-    close(fd);
 
     virtEifProgressEnd(&progress);
     if (ret < 0)
         virtEifError("%s: %s", path, error->message);
+    return ret;
+}
+
+/* The same of the image at @path */
+static int
+readDescription(const char *path, Description *description)
+{
+    int fd = virtEifOpen(path);
+    int ret;
+
+    if (fd < 0)
+        return -1;
+    ret = readImage(fd, path, true, virtEifProgressShow, description);
+    close(fd);
     return ret;
 }
 
@@ -196,12 +208,11 @@ printRemarks(const EifImage *image)
         printf("%s\n", remarks[i]);
 }
 
-static void
-printMeasurements(const EifMeasurements *measurements)
+void
+virtEifPrintMeasurements(const EifMeasurements *measurements)
 {
     size_t i;
 
-    putchar('\n');
     for (i = 0; i < EIF_PCR_COUNT; i++) {
         g_autofree char *hex = eifPcrToString(measurements->pcr[i]);
 
@@ -245,7 +256,8 @@ printText(const Description *description)
     printSignature(description);
     printSections(&description->image);
     printRemarks(&description->image);
-    printMeasurements(&description->measurements);
+    putchar('\n');
+    virtEifPrintMeasurements(&description->measurements);
 
     printf("\nCommand line:\n");
     virtEifPrintSafely(description->cmdline, strlen(description->cmdline), false);
@@ -320,8 +332,8 @@ genRemarks(yajl_gen gen, const EifImage *image)
     yajl_gen_array_close(gen);
 }
 
-static void
-genMeasurements(yajl_gen gen, const EifMeasurements *measurements)
+void
+virtEifGenMeasurements(yajl_gen gen, const EifMeasurements *measurements)
 {
     size_t i;
 
@@ -365,9 +377,22 @@ genSignature(yajl_gen gen, const Description *description)
         genText(gen, "SignatureError", description->signatureWrong);
 }
 
+/* Of the metadata, what nitro-cli has a name for beside them */
+static void
+genName(yajl_gen gen, const Description *description, const char *key)
+{
+    g_autofree char *value = NULL;
+
+    if (description->metadata && !description->metadataWrong &&
+        (value = virtEifJsonGetString(description->metadata, key)))
+        genText(gen, key, value);
+}
+
 static void
 genMetadata(yajl_gen gen, const Description *description)
 {
+    genName(gen, description, "ImageName");
+    genName(gen, description, "ImageVersion");
     genString(gen, "Metadata");
     if (description->metadata && !description->metadataWrong)
         virtEifJsonCopy(gen, description->metadata, strlen(description->metadata));
@@ -379,21 +404,11 @@ genMetadata(yajl_gen gen, const Description *description)
 }
 
 static void
-printRaw(void *opaque, const char *text, size_t len)
-{
-    fwrite(text, 1, len, stdout);
-}
-
-static void
 printJson(const Description *description)
 {
     const EifImage *image = &description->image;
     g_autofree char *crc = g_strdup_printf("%08x", image->crc32);
-    yajl_gen gen = yajl_gen_alloc(NULL);
-
-    yajl_gen_config(gen, yajl_gen_beautify, 1);
-    yajl_gen_config(gen, yajl_gen_indent_string, "  ");
-    yajl_gen_config(gen, yajl_gen_print_callback, printRaw, NULL);
+    yajl_gen gen = virtEifJsonPrinter();
 
     yajl_gen_map_open(gen);
     genUint(gen, "EifVersion", image->version);
@@ -407,7 +422,7 @@ printJson(const Description *description)
     genSignature(gen, description);
     genSections(gen, image);
     genRemarks(gen, image);
-    genMeasurements(gen, &description->measurements);
+    virtEifGenMeasurements(gen, &description->measurements);
     genText(gen, "CommandLine", description->cmdline);
     genMetadata(gen, description);
     yajl_gen_map_close(gen);
@@ -456,6 +471,21 @@ checkDescription(const char *path, const Description *description)
         virtEifError("%s: %s", path, description->signatureWrong);
         return -1;
     }
+    return 0;
+}
+
+int
+virtEifCheckImage(int fd, const char *path, bool signature, EifProgress show, EifImage *image,
+                  EifMeasurements *measurements)
+{
+    g_auto(Description) description = { 0 };
+
+    if (readImage(fd, path, signature, show, &description) < 0 ||
+        checkDescription(path, &description) < 0)
+        return -1;
+
+    *image = description.image;
+    *measurements = description.measurements;
     return 0;
 }
 

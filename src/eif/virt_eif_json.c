@@ -12,8 +12,10 @@
 #include "virt_eif.h"
 #include "nitro_json_position.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <yajl/yajl_parse.h>
+#include <yajl/yajl_tree.h>
 
 /*
  * Levels of nesting that are accepted. yajl's generator has room for 128, and
@@ -207,10 +209,41 @@ virtEifJsonCheck(const char *text, size_t len)
     return message;
 }
 
+static void
+printRaw(void *opaque, const char *text, size_t len)
+{
+    fwrite(text, 1, len, stdout);
+}
+
+yajl_gen
+virtEifJsonPrinter(void)
+{
+    yajl_gen gen = yajl_gen_alloc(NULL);
+
+    yajl_gen_config(gen, yajl_gen_beautify, 1);
+    yajl_gen_config(gen, yajl_gen_indent_string, "  ");
+    yajl_gen_config(gen, yajl_gen_print_callback, printRaw, NULL);
+    return gen;
+}
+
 void
 virtEifJsonCopy(yajl_gen gen, const char *text, size_t len)
 {
     g_autofree char *message = copyJson(gen, text, len);
 
     g_assert(!message);
+}
+
+char *
+virtEifJsonGetString(const char *text, const char *key)
+{
+    const char *path[] = { key, NULL };
+    char wrong[1];
+    yajl_val tree = yajl_tree_parse(text, wrong, sizeof(wrong));
+    char *value;
+
+    g_assert(tree);
+    value = g_strdup(YAJL_GET_STRING(yajl_tree_get(tree, path, yajl_t_string)));
+    yajl_tree_free(tree);
+    return value;
 }

@@ -14,11 +14,14 @@ the daemon a /sys with a CPU pool too.
 import contextlib
 import json
 import os
+import shutil
 import signal
+import struct
 import subprocess
 import time
 import unittest
 import xml.etree.ElementTree as ElementTree
+import zlib
 
 import daemon
 import eifsigner
@@ -728,6 +731,44 @@ class Signed(HostTest):
         verdict = subprocess.run([VIRT_EIF, "verify", path], check=False, capture_output=True,
                                  text=True)
         self.assertIn(sentence, verdict.stderr)
+
+    def sign(self, path, name):
+        """Has virt-eif sign an image, with a new key; returns the PCR8 that it tells."""
+        signer = eifsigner.Signer()
+        for suffix, content in (("key", signer.private_pem()), ("pem", signer.pem)):
+            with open(self.path(f"{name}.{suffix}"), "wb") as file:
+                file.write(content)
+        done = subprocess.run([VIRT_EIF, "sign", "--key", self.path(f"{name}.key"), "--certificate",
+                               self.path(f"{name}.pem"), path], check=False, capture_output=True,
+                              text=True)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        return done.stdout.removeprefix("PCR8: ").rstrip("\n")
+
+    def test_signed_by_virt_eif(self):
+        """boots with its PCR8 in the definition; not when tampered with, or signed by others"""
+        path = self.path("ours.eif")
+        shutil.copyfile(HELLO_EIF, path)
+        pcr8 = self.sign(path, "ours")
+        xml = domain_xml("ours", boot=boot_image(path)).replace(
+            "</domain>", f"<nitro:measurement pcr='8'>{pcr8}</nitro:measurement></domain>")
+        dom = self.conn.createXML(xml)
+        self.assertEqual(dom.launchSecurityInfo()["nitro-pcr8"], pcr8)
+        dom.destroy()
+
+        with open(path, "rb") as image:
+            data = bytearray(image.read())
+        at = data.index(b"console=")
+        data[at] ^= 1
+        data[544:548] = struct.pack(">I", zlib.crc32(data[:544] + data[548:]))
+        tampered = self.path("tampered.eif")
+        with open(tampered, "wb") as image:
+            image.write(data)
+        with self.refused(FAILED, tampered, "the image is not the one that was signed"):
+            self.conn.createXML(xml.replace(path, tampered))
+
+        other = self.sign(path, "other")
+        with self.soon(), self.refused(FAILED, path, other, pcr8):
+            self.conn.createXML(xml)
 
     def test_not_as_expected(self):
         """a definition that expects another image: known from what was signed"""

@@ -8,10 +8,12 @@
  * The first byte of the input says what the rest is: the content of a signature section
  * (odd), or a whole image. An image goes the way that every image goes: its table of
  * contents, its small sections, its certificate, its measurements, read as a file and
- * loaded into memory. The checksum, which no mutation would keep, is not insisted on.
+ * loaded into memory, and copied with one section changed, as for signing it. The checksum, which
+ * no mutation would keep, is not insisted on.
  */
 
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -90,6 +92,36 @@ fuzzCertificate(int fd, const EifImage *image)
         eifCertificateCheck(&certificate, 0, NULL);
 }
 
+/* A copy with another section is an image, and measures to the same but for what has changed. */
+static void
+fuzzRewrite(int fd, const EifImage *image, const EifMeasurements *before, bool checksumOk,
+            EifSectionType type, const char *content)
+{
+    EifChange change = {
+        /* only of the oldest an image needs no metadata */
+        .version = EIF_VERSION_MIN, .type = type, .content = content, .len = content ? strlen(content) : 0,
+    };
+    bool full = content && image->nsections == EIF_MAX_SECTIONS && !eifImageFindSection(image, type);
+    EifMeasurements after;
+    EifImage copy;
+    g_autoptr(GError) error = NULL;
+    int out = memfd_create("copy", MFD_CLOEXEC);
+    int rc = eifImageRewrite(image, fd, &change, out, NULL, NULL, &error);
+    bool ok;
+
+    if (out < 0 || (rc == 0) != (checksumOk && !full) || (rc < 0) != !!error)
+        abort();
+    if (!full) {
+        /* All is written before the checksum is known to be wrong. */
+        if (eifImageRead(out, &copy, NULL) < 0 ||
+            eifImageMeasure(&copy, out, &after, &ok, NULL, NULL, NULL) < 0 ||
+            memcmp(before->pcr, after.pcr, 3 * EIF_PCR_SIZE) != 0 || (rc == 0 && !ok) ||
+            !eifImageFindSection(&copy, type) != !content)
+            abort();
+    }
+    close(out);
+}
+
 static void
 fuzzImage(const uint8_t *data, size_t size)
 {
@@ -118,6 +150,8 @@ fuzzImage(const uint8_t *data, size_t size)
     if (eifImageMeasure(&image, fd, &fromFile, &checksumOk, NULL, NULL, NULL) < 0 ||
         eifImageMeasureCertificate(&image, fd, &fromFile, NULL) < 0)
         return;
+    fuzzRewrite(fd, &image, &fromFile, checksumOk, EIF_SECTION_SIGNATURE, "another");
+    fuzzRewrite(fd, &image, &fromFile, checksumOk, EIF_SECTION_METADATA, NULL);
     loaded = g_malloc(size);
     if ((eifImageLoad(&image, fd, loaded, NULL, NULL, NULL) == 0) != checksumOk)
         abort();
