@@ -20,6 +20,8 @@ import tempfile
 import time
 import unittest
 
+from cryptography import x509
+
 import eifmalformed
 import eifsigner
 import eifwriter
@@ -419,6 +421,24 @@ class Describe(ToolTest):
                 self.assertEqual((described.get('ImageName'), described.get('ImageVersion')),
                                  (name, version))
 
+    def test_build_metadata(self):
+        """As nitro-cli shows it: among the other members, which stay as they are"""
+        build = {'BuildTime': 'now', 'BuildTool': 'x\u00e9"', 'OperatingSystem': 'Linux', 'n': 5}
+        for metadata, more in (
+                ({'BuildMetadata': build, 'DockerInfo': {'a': [1]}},
+                 {'BuildTime': 'now', 'BuildTool': 'x\u00e9"', 'OperatingSystem': 'Linux'}),
+                ({'BuildTime': [], 'BuildMetadata': build, 'OperatingSystem': None},
+                 {'BuildTool': 'x\u00e9"'}),
+                ({'BuildMetadata': 'text'}, {}), ({'BuildMetadata': {}}, {})):
+            with self.subTest(metadata):
+                path = eifwriter.simple(metadata=json.dumps(metadata).encode()).write(
+                    self.path('image.eif'))
+                pairs = json.loads(self.good('describe', '--json', path),
+                                   object_pairs_hook=lambda pairs: pairs)
+                pairs = dict(pairs)['Metadata']
+                self.assertEqual(len(pairs), len(metadata) + len(more))
+                self.assertEqual(self.describe(path)['Metadata'], {**metadata, **more})
+
     def test_wrong_metadata_is_described(self):
         path = eifwriter.simple(metadata=b'nonsense').write(self.path('image.eif'))
         described = self.describe(path)
@@ -520,7 +540,9 @@ class Signature(ToolTest):
                         self.assertEqual(described['SigningCertificate'], {
                             'SubjectName': 'CN=who signs', 'IssuerName': 'CN=who signs',
                             'Algorithm': name, 'NotBefore': f'{signer.start} UTC',
-                            'NotAfter': f'{signer.end} UTC'})
+                            'NotAfter': f'{signer.end} UTC',
+                            'Signature': x509.load_pem_x509_certificate(signer.pem).signature.hex(
+                                ':').upper()})
                         for line in (
                                 'Signed:          yes', 'Signer:          CN=who signs',
                                 f'Algorithm:       {name}',

@@ -43,6 +43,25 @@ readNames(X509 *crt, EifCertificate *certificate, GError **error)
     return 0;
 }
 
+/* What the issuer has signed @crt with. Nothing depends on it: when it is odd, it is not shown. */
+static char *
+formatSignature(X509 *crt)
+{
+    GString *text = g_string_new(NULL);
+    g_autofree uint8_t *bytes = NULL;
+    size_t len = 0;
+    size_t i;
+
+    if (gnutls_x509_crt_get_signature(crt, NULL, &len) == GNUTLS_E_SHORT_MEMORY_BUFFER) {
+        bytes = g_malloc(len);
+        if (gnutls_x509_crt_get_signature(crt, (char *)bytes, &len) < 0)
+            len = 0;
+    }
+    for (i = 0; bytes && i < len; i++)
+        g_string_append_printf(text, i == 0 ? "%02X" : ":%02X", bytes[i]);
+    return g_string_free(text, FALSE);
+}
+
 static int
 readCertificate(X509 *crt, const EifSignature *signature, EifCertificate *certificate,
                 GError **error)
@@ -60,6 +79,7 @@ readCertificate(X509 *crt, const EifSignature *signature, EifCertificate *certif
                             _("the signing certificate cannot be read: it has no dates"));
         return -1;
     }
+    certificate->signature = formatSignature(crt);
     return readNames(crt, certificate, error);
 }
 
@@ -122,6 +142,7 @@ eifCertificateClear(EifCertificate *certificate)
 {
     g_clear_pointer(&certificate->subject, g_free);
     g_clear_pointer(&certificate->issuer, g_free);
+    g_clear_pointer(&certificate->signature, g_free);
     g_clear_pointer(&certificate->wrong, g_free);
 }
 

@@ -21,6 +21,7 @@ typedef struct _EifCertificate EifCertificate;
 struct _EifCertificate {
     char *subject;         /* distinguished names as in RFC 4514 */
     char *issuer;
+    char *signature;       /* of its issuer, as "30:65:..."; may be empty */
     int64_t notBefore;     /* seconds since 1970, UTC */
     int64_t notAfter;
     const char *algorithm; /* of COSE: "ES384" for ECDSA with SHA-384, ...; static */

@@ -98,6 +98,12 @@ char *virtEifJsonGetString(const char *text, const char *key);
 void virtEifJsonCopy(yajl_gen gen, const char *text, size_t len);
 
 /*
+ * The same, with the texts in the member @member, if that is an object, beside the others: but for
+ * those whose names are there already.
+ */
+void virtEifJsonCopyFlat(yajl_gen gen, const char *text, const char *member);
+
+/*
  * Checks the image @fd, which is @path in messages, as virt-eif verify does; its signature only
  * with @signature. @show is called with a VirtEifProgress. Returns 0 and what the image is, or -1
  * when an error was printed.

@@ -370,6 +370,7 @@ genSignature(yajl_gen gen, const Description *description)
         genText(gen, "Algorithm", certificate->algorithm);
         genText(gen, "NotBefore", before);
         genText(gen, "NotAfter", after);
+        genText(gen, "Signature", certificate->signature);
         yajl_gen_map_close(gen);
     }
     genBool(gen, "SignatureCheck", !description->signatureWrong);
@@ -395,7 +396,7 @@ genMetadata(yajl_gen gen, const Description *description)
     genName(gen, description, "ImageVersion");
     genString(gen, "Metadata");
     if (description->metadata && !description->metadataWrong)
-        virtEifJsonCopy(gen, description->metadata, strlen(description->metadata));
+        virtEifJsonCopyFlat(gen, description->metadata, "BuildMetadata");
     else
         yajl_gen_null(gen);
 

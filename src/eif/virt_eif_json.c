@@ -28,6 +28,7 @@ struct _CopyState {
     yajl_gen gen;
     size_t depth;
     bool isObject; /* the outermost value is one */
+    bool open;     /* its begin and end are the caller's to write */
     const char *refusal; /* static; NULL while all is well */
 };
 
@@ -101,7 +102,9 @@ onStartMap(void *opaque)
     CopyState *state = opaque;
 
     state->isObject = true;
-    return checkDepth(state) && checkGen(state, yajl_gen_map_open(state->gen));
+    if (!checkDepth(state))
+        return 0;
+    return (state->open && state->depth == 1) || checkGen(state, yajl_gen_map_open(state->gen));
 }
 
 static int
@@ -118,7 +121,7 @@ onEndMap(void *opaque)
     CopyState *state = opaque;
 
     state->depth--;
-    return checkGen(state, yajl_gen_map_close(state->gen));
+    return (state->open && state->depth == 0) || checkGen(state, yajl_gen_map_close(state->gen));
 }
 
 static int
@@ -162,11 +165,11 @@ formatPosition(const char *text, size_t offset, const char *reason)
     return g_strdup_printf("it is not JSON in line %u, column %u: %s", line, column, reason);
 }
 
-/* Returns NULL, or what is wrong with @text (g_free). */
+/* Returns NULL, or what is wrong with @text (g_free). With @open only the members are copied. */
 static char *
-copyJson(yajl_gen gen, const char *text, size_t len)
+copyJson(yajl_gen gen, const char *text, size_t len, bool open)
 {
-    CopyState state = { .gen = gen };
+    CopyState state = { .gen = gen, .open = open };
     yajl_handle parser = yajl_alloc(&copyCallbacks, NULL, &state);
     char *message = NULL;
     yajl_status status = yajl_parse(parser, (const unsigned char *)text, len);
@@ -204,7 +207,7 @@ virtEifJsonCheck(const char *text, size_t len)
     char *message;
 
     yajl_gen_config(gen, yajl_gen_print_callback, discard, NULL);
-    message = copyJson(gen, text, len);
+    message = copyJson(gen, text, len, false);
     yajl_gen_free(gen);
     return message;
 }
@@ -229,20 +232,63 @@ virtEifJsonPrinter(void)
 void
 virtEifJsonCopy(yajl_gen gen, const char *text, size_t len)
 {
-    g_autofree char *message = copyJson(gen, text, len);
+    g_autofree char *message = copyJson(gen, text, len, false);
 
     g_assert(!message);
+}
+
+/* A text that virtEifJsonCheck() has accepted (yajl_tree_free) */
+static yajl_val
+parseTree(const char *text)
+{
+    char wrong[1];
+    yajl_val tree = yajl_tree_parse(text, wrong, sizeof(wrong));
+
+    g_assert(tree);
+    return tree;
+}
+
+/* The texts in the object @from, but for those whose name is in @tree as well */
+static void
+copyTexts(yajl_gen gen, yajl_val tree, yajl_val from)
+{
+    size_t i;
+
+    for (i = 0; i < from->u.object.len; i++) {
+        const char *path[] = { from->u.object.keys[i], NULL };
+        const char *value = YAJL_GET_STRING(from->u.object.values[i]);
+
+        if (!value || yajl_tree_get(tree, path, yajl_t_any))
+            continue;
+        yajl_gen_string(gen, (const unsigned char *)path[0], strlen(path[0]));
+        yajl_gen_string(gen, (const unsigned char *)value, strlen(value));
+    }
+}
+
+void
+virtEifJsonCopyFlat(yajl_gen gen, const char *text, const char *member)
+{
+    const char *path[] = { member, NULL };
+    yajl_val tree = parseTree(text);
+    yajl_val from = yajl_tree_get(tree, path, yajl_t_object);
+    g_autofree char *message = NULL;
+
+    yajl_gen_map_open(gen);
+    message = copyJson(gen, text, strlen(text), true);
+    g_assert(!message);
+    if (from)
+        copyTexts(gen, tree, from);
+    yajl_gen_map_close(gen);
+    yajl_tree_free(tree);
 }
 
 char *
 virtEifJsonGetString(const char *text, const char *key)
 {
     const char *path[] = { key, NULL };
-    char wrong[1];
-    yajl_val tree = yajl_tree_parse(text, wrong, sizeof(wrong));
+    yajl_val tree = parseTree(text);
     char *value;
 
-    g_assert(tree);
     value = g_strdup(YAJL_GET_STRING(yajl_tree_get(tree, path, yajl_t_string)));
     yajl_tree_free(tree);
     return value;
