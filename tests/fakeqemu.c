@@ -20,7 +20,7 @@
  *     fork N            have N children, which go on with the next step; the parent stays
  *     sleep MS
  *     signal            wait for SIGUSR1, which the test sends from outside
- *     release           close serial port, monitor and vsock
+ *     release           close serial port, monitor, vsock and NSM
  *     escape            try what must not be possible, see escape.h
  *     exit N
  *     stay              for ever, also when asked to end by SIGTERM
@@ -46,6 +46,7 @@
 #define SERIAL_FD 12
 #define MONITOR_FD 13
 #define VSOCK_FD 14
+#define NSM_FD 15
 
 #define EXIT_BAD 99 /* the trailer, or the helper, is not as expected */
 
@@ -265,6 +266,7 @@ step(char *line)
         close(SERIAL_FD);
         close(MONITOR_FD);
         close(VSOCK_FD);
+        close(NSM_FD);
     } else if (strcmp(line, "escape") == 0) {
         escapeRunAll();
     } else if (strcmp(line, "exit") == 0) {

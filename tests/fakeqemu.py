@@ -15,7 +15,7 @@ import shutil
 BUILD = os.environ.get('LIBVIRT_NITRO_BUILD', '')
 FAKEQEMU = os.path.join(BUILD, 'tests', 'fakeqemu')
 
-SERIAL, MONITOR, VSOCK = 12, 13, 14  # its descriptors
+SERIAL, MONITOR, VSOCK, NSM = 12, 13, 14, 15  # its descriptors
 
 PIDFD_GETFD = 438  # the number of the system call, on all architectures
 

@@ -5,7 +5,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
 # Runs the built libvirt_nitro_nsm, speaks vhost-user to it, and plays Linux' driver in a memfd: one
-# split ring, in which a request and the buffer for its reply are two chains.
+# split ring, in which a request and the buffer for its reply are two chains. At last the helper runs
+# it, and this test is the QEMU that the helper runs.
 
 import array
 import fcntl
@@ -24,6 +25,8 @@ import unittest
 
 from cryptography import x509
 
+import fakeqemu
+import helpertest
 import nsmclient
 import taprunner
 import vsockdevicetest
@@ -141,8 +144,11 @@ class Guest:
         return nsmclient.decode(self.raw(encode({request: fields} if fields else request)))
 
     def idle(self):
-        """Nothing was answered, and all that was told before has been looked at"""
-        for _ in range(2):
+        """
+        Nothing was answered, and the ring has been looked at: that is after no more than so many
+        messages (VHOST_USER_BATCH), as they come.
+        """
+        for _ in range(32 + 1):
             self.front.number(GET_FEATURES)
         return self.ring.take() is None
 
@@ -548,6 +554,159 @@ class Options(DeviceCase):
         self.assertIn(f"'{self.dir}/nsm-root.key' is not the key of the emulated NSMs' root",
                       self.issued.stderr)
         self.assertEqual(os.fstat(identity).st_size, 0)
+
+
+class Helper(helpertest.HelperCase):
+    """What the helper does for its enclave's NSM"""
+
+    def setUp(self):
+        super().setUp()
+        self.keep = []
+
+    def tearDown(self):
+        for thing in self.keep:
+            thing.close()
+        super().tearDown()
+
+    def identity(self):
+        """The number of a new identity's descriptor"""
+        identity = open(os.memfd_create('identity'), 'r+b', buffering=0)
+        self.keep.append(identity)
+        fd = self.fd(self.dir, os.O_RDONLY | os.O_DIRECTORY)
+        subprocess.run([PROGRAM, '--issue', '--directory-fd', str(fd), '--directory', self.dir,
+                        '--module-id', MODULE, '--identity-fd', str(identity.fileno())],
+                       pass_fds=[fd, identity.fileno()], check=True, timeout=60)
+        identity.seek(0)
+        return identity.fileno()
+
+    def children(self):
+        with open(f'/proc/{self.process.pid}/task/{self.process.pid}/children', encoding='ascii') as f:
+            return [int(pid) for pid in f.read().split()]
+
+    def nsm(self):
+        """The process that is the NSM"""
+        for pid in self.children():
+            with open(f'/proc/{pid}/cmdline', 'rb') as f:
+                if f.read().split(b'\0')[0] == PROGRAM.encode():
+                    return pid
+        return None
+
+    def start_nsm(self, *args, program=PROGRAM, device='vhost-user-test-device'):
+        identity = self.identity()
+        return self.start(self.tiny(), '--qemu', self.fake(vsockdevicetest.FAKE_QEMU), '--nsm',
+                          program, '--nsm-device', device, '--nsm-identity-fd', str(identity), *args,
+                          fds=[identity])
+
+    def play(self):
+        """Takes the descriptors of QEMU; returns its command line, and the guest."""
+        helpertest.wait_for(lambda: 'QEMU: ready' in self.log())
+        qemu = self.qemu()
+        with open(f'/proc/{qemu}/cmdline', encoding='utf-8') as f:
+            command = f.read().split('\0')
+        serial, monitor, nsm = (fakeqemu.take_descriptor(qemu, fd)
+                                for fd in (fakeqemu.SERIAL, fakeqemu.MONITOR, fakeqemu.NSM))
+        os.kill(qemu, signal.SIGUSR1)
+        helpertest.wait_for(lambda: not os.path.lexists(f'/proc/{qemu}/fd/{fakeqemu.NSM}'))
+        self.keep.append(os.fdopen(serial, 'wb'))
+        qmp = socket.socket(fileno=monitor)
+        self.keep.append(qmp)
+        qmp.sendall(b'{"return": {}}\n{"return": {}, "id": 1}\n')
+        guest = Guest(vsockdevicetest.FrontEnd(nsm))
+        self.keep.append(guest)
+        guest.hello()
+        guest.set_up()
+        guest.enable()
+        return command, guest
+
+    def test_registers(self):
+        """They are what the helper has measured, and what it was told of the parent"""
+        client = self.start_nsm('--nsm-role', ROLE, '--nsm-instance', INSTANCE)
+        command, guest = self.play()
+        device = 'vhost-user-test-device,virtio-id=33,num_vqs=1,vq_size=16,chardev=nsm,bus=' + (
+            'virtio-mmio-bus.1' if os.uname().machine == 'aarch64' else 'virtio-mmio-bus.5')
+        self.assertIn(device, command)
+        self.assertIn('socket,id=nsm,fd=15', command)
+        self.assertIn('virtio-mmio.force-legacy=false', command)
+        self.assertTrue(any(word.startswith('memory-backend-memfd') and word.endswith('share=on')
+                            for word in command), command)
+        measured = self.query_measurements(client)
+        for number, name in ((0, 'pcr0'), (1, 'pcr1'), (2, 'pcr2')):
+            self.assertEqual(guest.ask('DescribePCR', index=number)['DescribePCR']['data'].hex(),
+                             measured[name])
+        self.assertNotEqual(measured['pcr0'], ZERO.hex())
+        self.assertEqual(guest.ask('DescribePCR', index=3)['DescribePCR']['data'],
+                         extend(ZERO, ROLE.encode()))
+        self.assertEqual(guest.ask('DescribePCR', index=4)['DescribePCR']['data'],
+                         extend(ZERO, INSTANCE.encode()))
+        nsm = self.nsm()
+        client.send(command='terminate', id=1)
+        self.process.wait(60)
+        helpertest.wait_for(lambda: not os.path.exists(f'/proc/{nsm}'))
+
+    def test_debug(self):
+        self.start_nsm('--debug', '--nsm-role', ROLE)
+        _, guest = self.play()
+        for index in range(16):
+            self.assertEqual(guest.ask('DescribePCR', index=index)['DescribePCR']['data'], ZERO)
+
+    def test_with_vsock(self):
+        """A machine with both devices, found without ACPI"""
+        self.start_nsm('--cid', '77', '--cmdline', 'acpi=off', device='vhost-user-device')
+        command, guest = self.play()
+        self.assertIn('DescribeNSM', guest.ask('DescribeNSM'))
+        self.assertTrue(any(word.startswith('vhost-user-device,virtio-id=33,') for word in command))
+        if os.uname().machine != 'aarch64':
+            self.assertIn('virtio_mmio.device=512@0xfeb00c00:11 virtio_mmio.device=512@0xfeb00a00:10',
+                          command[command.index('-append') + 1])
+
+    def test_ends_with_helper(self):
+        """However that ends"""
+        self.start_nsm()
+        self.play()
+        nsm = self.nsm()
+        self.process.kill()
+        self.process.wait(60)
+        helpertest.wait_for(lambda: not os.path.exists(f'/proc/{nsm}'))
+
+    def test_end_is_told(self):
+        self.start_nsm()
+        self.play()
+        os.kill(self.nsm(), signal.SIGKILL)
+        helpertest.wait_for(lambda: 'The NSM was killed by signal 9' in self.log())
+        self.assertIsNone(self.process.poll())
+
+    def test_cannot_run(self):
+        client = self.start_nsm(program=os.path.join(self.dir, 'missing'))
+        failed = client.event('failed')
+        self.assertEqual((failed['code'], failed['text']), (
+            'unsupported', f'The NSM of the emulated machine, {self.dir}/missing, cannot be run: No '
+            'such file or directory'))
+
+    def test_options(self):
+        device = ['--nsm-device', 'vhost-user-device']
+        nsm = ['--nsm', PROGRAM]
+        needed = 'Options --nsm-device, --nsm-identity-fd, --nsm-role and --nsm-instance need --nsm'
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(self.path('control'))
+            listener.listen()
+            with open(self.tiny(), 'rb') as image:
+                full = ['--name', 'x', '--uuid', self.uuid, '--machine', 'nitro-enclave', '--memory',
+                        str(64 * MIB), '--vcpus', '1', '--control-fd', str(listener.fileno()),
+                        '--image-fd', str(image.fileno())]
+                for words, error in (
+                        (device, needed), (['--nsm-role', 'x'], needed), (['--nsm-instance', 'x'], needed),
+                        (nsm, 'Option --nsm needs --nsm-device and --nsm-identity-fd'),
+                        (nsm + device, 'Option --nsm needs --nsm-device and --nsm-identity-fd'),
+                        (['--nsm', 'x'], "Value 'x' of option --nsm is not an absolute path"),
+                        (['--nsm-role', ''], "Value '' of option --nsm-role is empty"),
+                        (['--nsm-device', 'virtio-rng-device'], "Value 'virtio-rng-device' of option "
+                         "--nsm-device is neither 'vhost-user-test-device' nor 'vhost-user-device'")):
+                    with self.subTest(words):
+                        done = subprocess.run([helpertest.HELPER, *full, *words], capture_output=True,
+                                              text=True, check=False, timeout=60,
+                                              pass_fds=[listener.fileno(), image.fileno()])
+                        self.assertEqual((done.returncode, done.stderr),
+                                         (1, f'libvirt_nitro: {error}\n'))
 
 
 if __name__ == '__main__':

@@ -525,6 +525,56 @@ optionsSetAccel(void *opaque, const char *value)
 }
 
 static char *
+optionsSetNsm(void *opaque, const char *value)
+{
+    Options *options = opaque;
+
+    if (!g_path_is_absolute(value))
+        return g_strdup("is not an absolute path");
+    options->nsmProgram = g_strdup(value);
+    return NULL;
+}
+
+/* QEMU's names of the generic vhost-user device, of versions from 10.2 on and before */
+static char *
+optionsSetNsmDevice(void *opaque, const char *value)
+{
+    Options *options = opaque;
+
+    if (!g_str_equal(value, "vhost-user-test-device") && !g_str_equal(value, "vhost-user-device"))
+        return g_strdup("is neither 'vhost-user-test-device' nor 'vhost-user-device'");
+    options->nsmDevice = g_strdup(value);
+    return NULL;
+}
+
+static char *
+optionsSetNsmIdentityFd(void *opaque, const char *value)
+{
+    return optionsSetFd(&((Options *)opaque)->nsmIdentityFd, value);
+}
+
+static char *
+optionsSetNsmText(char **text, const char *value)
+{
+    if (!*value)
+        return g_strdup("is empty");
+    *text = g_strdup(value);
+    return NULL;
+}
+
+static char *
+optionsSetNsmRole(void *opaque, const char *value)
+{
+    return optionsSetNsmText(&((Options *)opaque)->nsmRole, value);
+}
+
+static char *
+optionsSetNsmInstance(void *opaque, const char *value)
+{
+    return optionsSetNsmText(&((Options *)opaque)->nsmInstance, value);
+}
+
+static char *
 optionsSetWithout(void *opaque, const char *value)
 {
     Options *options = opaque;
@@ -568,6 +618,11 @@ static const OptionsTableEntry optionTable[] = {
     {"--signature", true, optionsSetSignature},
     {"--qemu", true, optionsSetQemu},
     {"--accel", true, optionsSetAccel},
+    {"--nsm", true, optionsSetNsm},
+    {"--nsm-device", true, optionsSetNsmDevice},
+    {"--nsm-identity-fd", true, optionsSetNsmIdentityFd},
+    {"--nsm-role", true, optionsSetNsmRole},
+    {"--nsm-instance", true, optionsSetNsmInstance},
     {"--without", true, optionsSetWithout},
     {"--broker", false, optionsSetBroker},
     {"--listen-fd", true, optionsSetListenFd},
@@ -623,6 +678,23 @@ optionsCheckBroker(const Options *options)
     return NULL;
 }
 
+/* An NSM is a program, what QEMU has for it, and what it is given. */
+static char *
+optionsCheckNsm(const Options *options)
+{
+    bool needed = options->nsmDevice || options->nsmIdentityFd >= 0 || options->nsmRole ||
+                  options->nsmInstance;
+
+    if (!options->nsmProgram)
+        return needed ? g_strdup("Options --nsm-device, --nsm-identity-fd, --nsm-role and "
+                                 "--nsm-instance need --nsm") : NULL;
+    if (options->machine != OPTIONS_MACHINE_EMULATED)
+        return g_strdup("Option --nsm needs --machine nitro-enclave");
+    if (!options->nsmDevice || options->nsmIdentityFd < 0)
+        return g_strdup("Option --nsm needs --nsm-device and --nsm-identity-fd");
+    return NULL;
+}
+
 /* Nothing is ever moved to a backup without a limit. */
 static char *
 optionsCheckRotation(const Options *options)
@@ -663,6 +735,8 @@ optionsCheck(const Options *options, const bool *seen)
         return g_strdup("Options --no-heartbeat and --heartbeat-timeout exclude each other");
     error = optionsCheckRotation(options);
     if (!error)
+        error = optionsCheckNsm(options);
+    if (!error)
         error = optionsCheckDevice(options);
     if (!error)
         error = optionsCheckArch(options);
@@ -697,6 +771,7 @@ optionsParse(int argc, char **argv, char **error)
     options->controlFd = options->imageFd = options->initrdFd = options->consoleFd = -1;
     options->vsockDirFd = options->vsockListenFd = options->consoleLogFd = -1;
     options->servicesListenFd = options->brokerFd = options->listenFd = -1;
+    options->nsmIdentityFd = -1;
     options->heartbeat = true;
 
     *error = optionsTableParse(optionTable, seen, argc, argv, options);
@@ -733,6 +808,10 @@ optionsFree(Options *options)
     g_free(options->cmdline);
     g_free(options->signature);
     g_free(options->qemu);
+    g_free(options->nsmProgram);
+    g_free(options->nsmDevice);
+    g_free(options->nsmRole);
+    g_free(options->nsmInstance);
     if (options->cpus)
         g_array_unref(options->cpus);
     if (options->consoleBackupFds)
@@ -788,6 +867,11 @@ optionsHelp(void)
            "                           what was checked: refuse an image that it is not of\n"
            "  --qemu PATH              QEMU of the emulated machine\n"
            "  --accel KIND             auto, kvm or tcg\n"
+           "  --nsm PATH               libvirt_nitro_nsm, the machine's NSM\n"
+           "  --nsm-device NAME        vhost-user-test-device or vhost-user-device: as QEMU calls it\n"
+           "  --nsm-identity-fd FD     what that is given of itself\n"
+           "  --nsm-role ARN           the parent's IAM role, for register 3\n"
+           "  --nsm-instance ID        the parent's instance, for register 4\n"
            "  --without CODES          protections that this host lacks, as --probe prints them\n"
            "  --broker                 be the host's heartbeat broker, with --listen-fd alone\n"
            "  --listen-fd FD           listening UNIX stream socket for its clients\n"

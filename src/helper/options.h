@@ -89,6 +89,11 @@ struct _Options {
     EifSigned *signature;          /* of the image as it was checked; NULL: it is not signed */
     char *qemu; /* NULL: look for it in PATH */
     OptionsAccel accel;
+    char *nsmProgram;  /* path of libvirt_nitro_nsm; NULL: the machine has no NSM */
+    char *nsmDevice;   /* what QEMU calls the device of that */
+    int nsmIdentityFd; /* for the program */
+    char *nsmRole;     /* of the parent; NULL: none, likewise below */
+    char *nsmInstance;
     unsigned int without; /* UNPROTECTED_...: what this host lacks, and is done without */
 };
 

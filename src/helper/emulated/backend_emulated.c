@@ -28,6 +28,7 @@
 #include "emulated/kvm_probe.h"
 #include "emulated/launcher.h"
 #include "emulated/machine.h"
+#include "emulated/nsm_process.h"
 #include "common/log.h"
 #include "emulated/qmp.h"
 #include "image_linux.h"
@@ -76,6 +77,7 @@ typedef struct {
     ImageParts *parts;
 
     Launcher launcher; /* the process of QEMU: pid 0 when it has ended */
+    NsmProcess nsm;    /* pid 0: none */
     guint childWatch;
     guint killTimer;
     Qmp *qmp;
@@ -127,6 +129,7 @@ emulatedCreate(const Options *options, const BackendEvents *events, void *opaque
     emulated->events = events;
     emulated->opaque = opaque;
     emulated->launcher = LAUNCHER_NONE;
+    emulated->nsm = NSM_PROCESS_NONE;
     emulated->serialFd = emulated->messagesFd = -1;
     emulated->message = g_string_new(NULL);
     return emulated;
@@ -186,8 +189,15 @@ emulatedOpen(void *instance, Failure *failure)
     if (emulatedFindQemu(emulated, failure) < 0)
         return -1;
     emulatedChooseAccel(emulated);
-    return launcherFork(&emulated->launcher, emulated->options, emulated->qemu,
-                        g_str_equal(emulated->accel, "kvm"), failure);
+    if (nsmProcessStart(&emulated->nsm, emulated->options, failure) < 0 ||
+        launcherFork(&emulated->launcher, emulated->options, emulated->qemu,
+                     g_str_equal(emulated->accel, "kvm"), emulated->nsm.qemuFd, failure) < 0)
+        return -1;
+    /* It is QEMU's alone: its end is seen. */
+    if (emulated->nsm.qemuFd >= 0)
+        close(emulated->nsm.qemuFd);
+    emulated->nsm.qemuFd = -1;
+    return 0;
 }
 
 static int
@@ -653,6 +663,7 @@ emulatedStart(void *instance, Failure *failure)
 
     emulated->guestWatch = guestWatchNew(emulatedOnStopped, emulated);
     guestWatchSetBooting(emulated->guestWatch, emulated->options->heartbeat);
+    nsmProcessWatch(&emulated->nsm);
     emulated->childWatch = g_unix_fd_add(emulated->launcher.pidFd, G_IO_IN, emulatedOnChild,
                                          emulated);
     emulated->qmp = qmpNew(emulated->launcher.qmp, &emulatedQmpCallbacks, emulated);
@@ -676,6 +687,8 @@ emulatedMeasure(void *instance, const int *cancel, EifMeasurements *measurements
     Emulated *emulated = instance;
     int rc = imagePartsMeasure(emulated->parts, cancel, measurements, error);
 
+    if (rc == 0)
+        nsmProcessTell(&emulated->nsm, measurements);
     /* QEMU has its own descriptors of them. */
     imagePartsClose(emulated->parts);
     return rc;
@@ -706,6 +719,7 @@ emulatedDestroy(void *instance)
     }
 
     launcherClear(&emulated->launcher);
+    nsmProcessClear(&emulated->nsm);
     vsockDeviceFree(emulated->vsock);
     failureClear(&emulated->bootFailure);
     qmpFree(emulated->qmp);

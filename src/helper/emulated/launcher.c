@@ -62,7 +62,8 @@ typedef struct {
     int serial;
     int qmp;
     int messages;
-    int vsock; /* -1: none */
+    int vsock; /* -1: none, likewise below */
+    int nsm;
 } LauncherChild;
 
 /* In the new process. Its stderr is the pipe of messages by then, or still ours. */
@@ -108,7 +109,8 @@ launcherCompare(const void *a, const void *b)
 static void
 launcherKeepOwn(LauncherChild *child)
 {
-    int *const fds[] = {&child->request, &child->serial, &child->qmp, &child->vsock};
+    int *const fds[] = {&child->request, &child->serial, &child->qmp, &child->vsock,
+                         &child->nsm};
     int kept[G_N_ELEMENTS(fds)];
     int next = STDERR_FILENO + 1;
     size_t n = 0;
@@ -271,6 +273,7 @@ launcherServe(LauncherChild *child)
     launcherGive(child->serial, QEMU_FD_SERIAL);
     launcherGive(child->qmp, QEMU_FD_QMP);
     launcherGive(child->vsock, QEMU_FD_VSOCK);
+    launcherGive(child->nsm, QEMU_FD_NSM);
     launcherLimit(child->options);
 
     argv = qemuCommandBuild(&command);
@@ -431,11 +434,11 @@ launcherForkBound(Launcher *launcher, LauncherChild *child, Failure *failure)
 }
 
 int
-launcherFork(Launcher *launcher, const Options *options, const char *qemu, bool kvm,
+launcherFork(Launcher *launcher, const Options *options, const char *qemu, bool kvm, int nsm,
              Failure *failure)
 {
     LauncherChannels channels;
-    LauncherChild child = {.options = options, .qemu = qemu, .kvm = kvm};
+    LauncherChild child = {.options = options, .qemu = qemu, .kvm = kvm, .nsm = nsm};
     int rc = launcherOpenChannels(&channels, options->hasCid);
 
     *launcher = LAUNCHER_NONE;

@@ -37,10 +37,11 @@ struct _Launcher {
 
 /*
  * Forks the process, which is to run QEMU, the program @qemu, for the enclave of @options, bound to
- * their CPUs. There must be one thread. It is killed when this process ends. Returns 0, or -1 with
+ * their CPUs. @nsm is QEMU's end of the connection with the NSM (-1: none), which stays the
+ * caller's. There must be one thread. It is killed when this process ends. Returns 0, or -1 with
  * @failure set ("resource", "unsupported"); launcherClear() is to be called in either case.
  */
-int launcherFork(Launcher *launcher, const Options *options, const char *qemu, bool kvm,
+int launcherFork(Launcher *launcher, const Options *options, const char *qemu, bool kvm, int nsm,
                  Failure *failure);
 
 /*

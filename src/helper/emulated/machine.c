@@ -21,6 +21,7 @@
 
 /* What MACHINE_VSOCK_BUS is to a kernel without ACPI: size, address, interrupt */
 #define MACHINE_VSOCK_PARAMETER "virtio_mmio.device=512@0xfeb00c00:11"
+#define MACHINE_NSM_PARAMETER "virtio_mmio.device=512@0xfeb00a00:10"
 
 /* The serial port of QEMU's machine virt */
 #define MACHINE_PL011_PARAMETER "console=ttyAMA0"
@@ -111,11 +112,24 @@ machineTellFrequency(Machine *machine, const ImageParts *parts, const MachineWor
                                                             "its command line has no room for it";
 }
 
-/* Returns whether the kernel will find the vsock device on a machine without ACPI. */
-static bool
-machineTellVsock(Machine *machine, const ImageParts *parts, const Options *options)
+/* What tells a kernel of the devices on a machine without ACPI (static), "": there are none */
+static const char *
+machineDevices(const Options *options)
 {
-    return !options->hasCid || machineAddParameter(machine, parts, MACHINE_VSOCK_PARAMETER);
+    if (options->hasCid && options->nsmDevice)
+        return MACHINE_VSOCK_PARAMETER " " MACHINE_NSM_PARAMETER;
+    if (options->hasCid)
+        return MACHINE_VSOCK_PARAMETER;
+    return options->nsmDevice ? MACHINE_NSM_PARAMETER : "";
+}
+
+/* Returns whether the kernel will find its devices on a machine without ACPI. */
+static bool
+machineTellDevices(Machine *machine, const ImageParts *parts, const Options *options)
+{
+    const char *parameters = machineDevices(options);
+
+    return !*parameters || machineAddParameter(machine, parts, parameters);
 }
 
 /* The kernel cannot be told the frequency of its counter, of which @why says the cause. */
@@ -131,7 +145,7 @@ machineCureClock(Machine *machine, const ImageParts *parts, const Options *optio
     }
 
     machine->acpi = false;
-    if (machineTellVsock(machine, parts, options)) {
+    if (machineTellDevices(machine, parts, options)) {
         logInfo("The kernel cannot be told the frequency of its time stamp counter, as %s: its "
                 "machine has no ACPI", why);
         return 0;
@@ -140,7 +154,7 @@ machineCureClock(Machine *machine, const ImageParts *parts, const Options *optio
                "The command line has %zu bytes, of which this kernel takes no more than %" PRIu64
                ", and with %u vCPUs that are emulated without KVM it needs %zu more: make it "
                "shorter, or take one vCPU", parts->cmdline->len, parts->cmdlineMax,
-               options->vcpus, strlen(MACHINE_VSOCK_PARAMETER) + 1);
+               options->vcpus, strlen(machineDevices(options)) + 1);
     return -1;
 }
 
@@ -167,12 +181,12 @@ machineChooseX86(Machine *machine, const ImageParts *parts, const Options *optio
     machineForEachWord(parts->cmdline->str, machineOnWord, &words);
     machine->acpi = words.acpi;
 
-    if (!machine->acpi && !machineTellVsock(machine, parts, options)) {
+    if (!machine->acpi && !machineTellDevices(machine, parts, options)) {
         failureSet(failure, NITRO_FAILURE_IMAGE,
                    "The command line has %zu bytes, of which this kernel takes no more than %"
-                   PRIu64 ", and %zu more are needed for the vsock device, which a kernel with "
-                   "acpi=off does not find by itself: make it shorter, or leave acpi=off out",
-                   parts->cmdline->len, parts->cmdlineMax, strlen(MACHINE_VSOCK_PARAMETER) + 1);
+                   PRIu64 ", and %zu more are needed for its virtio devices, which a kernel "
+                   "with acpi=off does not find by itself: make it shorter, or leave acpi=off out",
+                   parts->cmdline->len, parts->cmdlineMax, strlen(machineDevices(options)) + 1);
         return -1;
     }
 

@@ -45,6 +45,9 @@
  */
 #define MACHINE_VSOCK_BUS "virtio-mmio-bus.6"
 
+/* The same for its NSM, with interrupt 10 */
+#define MACHINE_NSM_BUS "virtio-mmio-bus.5"
+
 typedef struct _Machine Machine;
 struct _Machine {
     EifArch arch;
@@ -55,7 +58,7 @@ struct _Machine {
 
 /*
  * Chooses the machine for the kernel of @parts, which imageLinuxCheck() has looked at;
- * with the vsock device if @options give it a CID. Parameters go before the image's command
+ * with the vsock device if @options give it a CID, and the NSM if they have one. Parameters go before the image's command
  * line: behind "--" they would be arguments of init. They are not part of the image and not
  * measured, as those are not that the Nitro Hypervisor adds for its devices.
  *

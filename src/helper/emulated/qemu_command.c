@@ -28,17 +28,20 @@ static const struct {
     const char *machine;
     const char *cpu; /* of TCG */
     const char *vsockBus;
+    const char *nsmBus;
 } qemuArchs[] = {
     [EIF_ARCH_X86_64] = {
         .machine = "microvm,auto-kernel-cmdline=off,isa-serial=on,rtc=on",
         .cpu = "max",
         .vsockBus = MACHINE_VSOCK_BUS,
+        .nsmBus = MACHINE_NSM_BUS,
     },
     [EIF_ARCH_AARCH64] = {
         /* the newest interrupt controller: an older one has eight vCPUs at most */
         .machine = "virt,gic-version=max",
         .cpu = "neoverse-n1",
         .vsockBus = "virtio-mmio-bus.0",
+        .nsmBus = "virtio-mmio-bus.1",
     },
 };
 
@@ -59,16 +62,22 @@ qemuAdd(GPtrArray *argv, const char *option, char *value)
         g_ptr_array_add(argv, value);
 }
 
-/* The memory is shared with us where there is a vsock device, whose buffers are in it. */
+/* Whether the memory is shared with whoever is a device's other side: its buffers are in it. */
+static bool
+qemuSharesMemory(const Options *options)
+{
+    return options->hasCid || options->nsmDevice;
+}
+
 static void
 qemuAddMemory(const Options *options, GPtrArray *argv)
 {
     g_autoptr(GString) object = g_string_new("memory-backend-memfd,id=memory,seal=on");
 
-    if (!options->hasCid && options->pageSize == 0)
+    if (!qemuSharesMemory(options) && options->pageSize == 0)
         return;
     g_string_append_printf(object, ",size=%" G_GUINT64_FORMAT ",share=%s", options->memory,
-                           options->hasCid ? "on" : "off");
+                           qemuSharesMemory(options) ? "on" : "off");
     if (options->pageSize > 0)
         g_string_append_printf(object, ",hugetlb=on,hugetlbsize=%" G_GUINT64_FORMAT ",prealloc=on",
                                options->pageSize);
@@ -82,10 +91,29 @@ qemuAddVsock(const Options *options, GPtrArray *argv)
 {
     if (!options->hasCid)
         return;
-    qemuAdd(argv, "-global", g_strdup("virtio-mmio.force-legacy=false"));
     qemuAdd(argv, "-chardev", g_strdup_printf("socket,id=vsock,fd=%d", QEMU_FD_VSOCK));
     qemuAdd(argv, "-device", g_strdup_printf("vhost-user-vsock-device,chardev=vsock,bus=%s",
                                              qemuArchs[options->arch].vsockBus));
+}
+
+/* QEMU knows no NSM by this: the generic device of another process, with an NSM's id and one queue */
+static void
+qemuAddNsm(const Options *options, GPtrArray *argv)
+{
+    if (!options->nsmDevice)
+        return;
+    qemuAdd(argv, "-chardev", g_strdup_printf("socket,id=nsm,fd=%d", QEMU_FD_NSM));
+    qemuAdd(argv, "-device", g_strdup_printf("%s,virtio-id=33,num_vqs=1,vq_size=16,chardev=nsm,bus=%s",
+                                             options->nsmDevice, qemuArchs[options->arch].nsmBus));
+}
+
+static void
+qemuAddDevices(const Options *options, GPtrArray *argv)
+{
+    if (qemuSharesMemory(options))
+        qemuAdd(argv, "-global", g_strdup("virtio-mmio.force-legacy=false"));
+    qemuAddVsock(options, argv);
+    qemuAddNsm(options, argv);
 }
 
 /*
@@ -101,7 +129,7 @@ qemuAddMachine(const QemuCommand *command, GPtrArray *argv)
     qemuAdd(argv, "-machine",
                 g_strdup_printf("%s,acpi=%s,dump-guest-core=off%s",
                                 qemuArchs[options->arch].machine, command->acpi ? "on" : "off",
-                                options->hasCid || options->pageSize > 0 ?
+                                qemuSharesMemory(options) || options->pageSize > 0 ?
                                     ",memory-backend=memory" : ""));
     qemuAdd(argv, "-accel", g_strdup(command->kvm ? "kvm" : "tcg"));
     if (command->icount)
@@ -145,7 +173,7 @@ qemuCommandBuild(const QemuCommand *command)
     qemuAdd(argv, "-serial", g_strdup("chardev:serial"));
     qemuAdd(argv, "-chardev", g_strdup_printf("socket,id=monitor,fd=%d", QEMU_FD_QMP));
     qemuAdd(argv, "-mon", g_strdup("chardev=monitor,mode=control"));
-    qemuAddVsock(options, argv);
+    qemuAddDevices(options, argv);
 
     g_ptr_array_add(argv, NULL);
     return argv;

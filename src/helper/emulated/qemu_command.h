@@ -20,6 +20,7 @@ enum {
     QEMU_FD_SERIAL,
     QEMU_FD_QMP,
     QEMU_FD_VSOCK,
+    QEMU_FD_NSM,
     QEMU_FD_FILTER, /* which bubblewrap reads and closes */
 };
 

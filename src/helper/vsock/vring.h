@@ -98,7 +98,7 @@ bool vringPublish(Vring *vring);
 void vringWantKicks(Vring *vring, bool want);
 
 /*
- * Asks it to notify us of the chain that is @ahead behind the next one, for who has a use only for so
- * many together. Look again with vringPeek(), too.
+ * Asks it to notify us of the chain that is @ahead behind the next one, for who has a use only for
+ * so many together. Look again with vringPeek(), too.
  */
 void vringWantKickAhead(Vring *vring, unsigned int ahead);
