@@ -191,12 +191,17 @@ class NitroDriver(driver.ComputeDriver):
         domain = self._find(instance)
         if domain is None:
             return
-        gone = (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID)
-        for call in (domain.destroy, domain.undefine)[:2 if undefine else 1]:
+        calls = [domain.destroy]
+        if undefine:
+            calls.append(domain.undefine)
+        for call in calls:
             try:
                 call()
             except libvirt.libvirtError as error:
-                if error.get_error_code() not in gone:
+                # it does not run, or another call was first
+                if error.get_error_code() not in (
+                        libvirt.VIR_ERR_NO_DOMAIN,
+                        libvirt.VIR_ERR_OPERATION_INVALID):
                     raise
 
     @staticmethod
@@ -227,22 +232,28 @@ class NitroDriver(driver.ComputeDriver):
             if power_on:
                 self._start(instance, image_meta)
         except Exception as error:
-            with excutils.save_and_reraise_exception() as reraise:
+            from_libvirt = isinstance(error, libvirt.libvirtError)
+            with excutils.save_and_reraise_exception(
+                    reraise=not from_libvirt):
                 self._end(instance)
                 self._remove_files(instance)
-                if isinstance(error, libvirt.libvirtError):
-                    reraise.reraise = False
             # another host would say the same of it
             raise exception.BuildAbortException(
                 instance_uuid=instance.uuid, reason=error.get_error_message())
 
     def rebuild(self, context, instance, image_meta, *args, **kwargs):
+        """Leave it to nova: end the enclave, spawn anew.
+
+        What can be known to fail fails before it ends anything.
         """
-        Nova's own way does it: end, spawn anew. What can be known to fail
-        fails before it ends anything.
-        """
-        nitro_spec.from_instance(instance)
-        images.prepare(context, instance, image_meta)
+        try:
+            nitro_spec.from_instance(instance)
+            images.prepare(context, instance, image_meta)
+        except exception.NovaException as error:
+            if kwargs.get('evacuate'):
+                raise
+            # the enclave runs on, so that the server is as it was
+            raise exception.InstanceFaultRollback(error)
         raise NotImplementedError()
 
     def power_on(self, context, instance, network_info,

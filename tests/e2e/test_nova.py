@@ -276,8 +276,11 @@ class Life(NovaTest):
             self.driver.rebuild(self.context, instance, instance.image_meta)
         instance.image_ref = self.upload(HELLO_EIF)
         instance.system_metadata["image_nitro:pcr9"] = "00"
-        with self.assertRaisesRegex(exception.InvalidInput, "nitro:pcr9"):
+        with self.assertRaises(exception.InstanceFaultRollback) as raised:
             self.driver.rebuild(self.context, instance, instance.image_meta)
+        self.assertIn("nitro:pcr9", str(raised.exception.inner_exception))
+        with self.assertRaisesRegex(exception.InvalidInput, "nitro:pcr9"):
+            self.driver.rebuild(self.context, instance, instance.image_meta, evacuate=True)
         self.assertEqual(self.driver.get_info(instance).internal_id, before)
         del instance.system_metadata["image_nitro:pcr9"]
         # nova then does it by itself
@@ -286,6 +289,23 @@ class Life(NovaTest):
         self.driver.destroy(self.context, instance, None)
         self.spawn(instance)
         self.assertIn(instance.image_ref, self.fetched)
+
+    def test_destroyed_while_it_starts(self):
+        """a server is deleted while it is built: nothing is left, whoever is first"""
+        instance = self.kernel_instance("hello.heartbeat=no")
+        built = eventlet.spawn(self.driver.spawn, self.context, instance, instance.image_meta, [],
+                               None, {})
+
+        def starting():
+            eventlet.sleep(0.1)
+            return (self.driver.instance_exists(instance) and
+                    self.state(instance) == power_state.PAUSED)
+
+        wait_until(starting, 30, "the start")
+        self.driver.destroy(self.context, instance, None)
+        with self.assertRaises(exception.BuildAbortException):
+            built.wait()
+        self.assertFalse(self.driver.instance_exists(instance))
 
     def test_daemon_restarted(self):
         instance = self.instance(specs={"nitro:heartbeat": "no"})
