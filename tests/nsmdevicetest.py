@@ -232,6 +232,9 @@ class Device(DeviceCase):
         offered, queues = guest.hello()
         self.assertEqual(queues, 1)
         self.assertEqual(offered & FEATURES, FEATURES)
+        # it has no configuration space, of which QEMU would warn
+        self.assertEqual(guest.front.number(GET_PROTOCOL_FEATURES) & 1 << 9, 0)
+        self.assertFalse(guest.front.acked(SET_PROTOCOL_FEATURES, struct.pack('<Q', 1 << 9)))
 
     def test_requests(self):
         guest = self.boot('--role', ROLE, '--instance', INSTANCE)

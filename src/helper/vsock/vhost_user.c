@@ -43,8 +43,7 @@
     (1ULL << VIRTIO_F_VERSION_1 | 1ULL << VIRTIO_RING_F_EVENT_IDX | \
      1ULL << VIRTIO_RING_F_INDIRECT_DESC | 1ULL << VHOST_USER_F_PROTOCOL_FEATURES)
 #define VHOST_USER_PROTOCOL_FEATURES \
-    (1ULL << VHOST_USER_PROTOCOL_F_MQ | 1ULL << VHOST_USER_PROTOCOL_F_REPLY_ACK | \
-     1ULL << VHOST_USER_PROTOCOL_F_CONFIG)
+    (1ULL << VHOST_USER_PROTOCOL_F_MQ | 1ULL << VHOST_USER_PROTOCOL_F_REPLY_ACK)
 
 /* In the u64 of SET_VRING_KICK, _CALL and _ERR: no descriptor comes with it. */
 #define VHOST_USER_RING_MASK 0xff
@@ -485,17 +484,26 @@ vhostUserSetVringErr(VhostUser *vhostUser, VhostUserMessage *message)
     return vhostUserSetNotifier(vhostUser, message, false);
 }
 
-static int
-vhostUserGetProtocolFeatures(VhostUser *vhostUser G_GNUC_UNUSED, VhostUserMessage *message)
+/* QEMU warns of a configuration space that is offered and that its device has not. */
+static uint64_t
+vhostUserOfferProtocol(const VhostUser *vhostUser)
 {
-    message->payload.u64 = VHOST_USER_PROTOCOL_FEATURES;
+    uint64_t config = vhostUser->configSize > 0 ? 1ULL << VHOST_USER_PROTOCOL_F_CONFIG : 0;
+
+    return VHOST_USER_PROTOCOL_FEATURES | config;
+}
+
+static int
+vhostUserGetProtocolFeatures(VhostUser *vhostUser, VhostUserMessage *message)
+{
+    message->payload.u64 = vhostUserOfferProtocol(vhostUser);
     return 0;
 }
 
 static int
 vhostUserSetProtocolFeatures(VhostUser *vhostUser, VhostUserMessage *message)
 {
-    if (message->payload.u64 & ~VHOST_USER_PROTOCOL_FEATURES)
+    if (message->payload.u64 & ~vhostUserOfferProtocol(vhostUser))
         return vhostUserRefuse(vhostUser, message, "a protocol feature was not offered");
     vhostUser->protocolFeatures = message->payload.u64;
     return 0;
