@@ -85,7 +85,8 @@ cross: source
 	scripts/install-deps --cross
 	$(MAKE) --no-print-directory $(BUILD_CROSS)/build.ninja
 	$(NINJA) $(BUILD_CROSS) --quiet src/nitro/virtnitrod src/nitro/libvirt_driver_nitro.so \
-		src/helper/libvirt_nitro src/check/libvirt_nitro_check src/eif/virt-eif src/init/init-aarch64 \
+		src/helper/libvirt_nitro src/check/libvirt_nitro_check src/services/libvirt_nitro_services \
+		src/nsm/libvirt_nitro_nsm src/eif/virt-eif src/init/init-aarch64 \
 		src/validate/virt-nitro-validate
 
 # Meson builds what these tests need, and no more
