@@ -524,6 +524,10 @@ testMeasure(void)
     g_assert_true(measurements.valid[0] && measurements.valid[1] && measurements.valid[2]);
     g_assert_false(measurements.valid[3] || measurements.valid[8]);
 
+    eifImageMeasureThreaded(&image, fd, &other, NULL, NULL, NULL, &error);
+    g_assert_no_error(error);
+    g_assert_cmpmem(&other, sizeof(other), &measurements, sizeof(measurements));
+
     /* A wrong checksum: an error, or a verdict beside the same measurements */
     poke(fd, 25, 1);
     g_assert_cmpint(eifImageMeasure(&image, fd, &other, NULL, NULL, NULL, &error), ==, -1);
@@ -552,6 +556,10 @@ testMeasureCancelled(void)
 
     g_assert_cmpint(eifImageMeasure(&image, fd, &measurements, NULL, stopProgress, NULL, &error),
                     ==, -1);
+    g_assert_error(error, EIF_ERROR, EIF_ERROR_CANCELLED);
+    g_clear_error(&error);
+    g_assert_cmpint(eifImageMeasureThreaded(&image, fd, &measurements, NULL, stopProgress, NULL,
+                                            &error), ==, -1);
     g_assert_error(error, EIF_ERROR, EIF_ERROR_CANCELLED);
     close(fd);
 }

@@ -733,6 +733,25 @@ class Hostile(ContainerTest):
             inner = ociwriter.compress(layer(entry('f')), 'gzip')
             self.bad_layers('is compressed more than once', inner)
 
+    def test_many(self):
+        """Limits of what needs memory or time"""
+        with self.subTest('names'):
+            info, _ = symlink('s', 'x' * 4000)
+            self.bad_layers('the names of all files have more than the 134217728 bytes', layer(
+                *([(info, b'')] * 33600), form=tarfile.GNU_FORMAT))
+        with self.subTest('layers'):
+            self.bad('the image has more than 500 layers', '--oci', self.archive(
+                ociwriter.docker([b''] * 501, architecture=HOST, Cmd=['/app'])))
+        with self.subTest('files of an archive'):
+            self.bad('has more than 20000 files, too many for an image', '--oci', self.archive(
+                {f'{number}': b'' for number in range(20001)}))
+        with self.subTest('hidden again and again'):
+            low = layer(*(entry(f'd/{number}') for number in range(20000)))
+            files = self.layers(low, layer(*(one for number in range(20000) for one in (
+                entry(f'd/n{number}'), entry('d/.wh..wh..opq')))))
+            self.assertEqual(len([name for name in files if name.startswith('rootfs/d/n')]), 20000)
+            self.assertEqual(len(files), 20000 + 12)
+
     def test_declared_size(self):
         """A size that is only said takes no room."""
         info, _ = entry('f')

@@ -36,7 +36,7 @@ GQuark containerErrorQuark(void);
 
 /*
  * What one image may take, and has taken: names in archives, bytes that are unpacked from
- * archives, bytes of the contents of files.
+ * archives, bytes of the contents of files, and bytes of the names.
  */
 typedef struct _ContainerLimits ContainerLimits;
 struct _ContainerLimits {
@@ -45,24 +45,28 @@ struct _ContainerLimits {
     uint64_t unpacked;
     uint64_t content;
     uint64_t entries;
+    uint64_t names;
 };
 
-/* The default of maxEntries; for each some hundred bytes of memory are needed */
+/* The default of maxEntries; for each some hundred bytes of memory are needed, and its name */
 #define CONTAINER_MAX_ENTRIES 1000000
+
+/* What all names, and the paths that links lead to, may have in bytes */
+#define CONTAINER_MAX_NAMES (128 * 1024 * 1024)
 
 /* Sets @error of @code. Returns -1. */
 int containerFail(GError **error, ContainerError code, const char *format, ...)
     G_GNUC_PRINTF(3, 4);
 
 /*
- * Count what was read for @limits; @what names it in errors. Each returns 0, or -1 with
- * @error set (_LIMIT).
+ * Count what was read for @limits; @what names it in errors, and the name of an entry has @name
+ * bytes. Each returns 0, or -1 with @error set (_LIMIT).
  */
 int containerCountUnpacked(ContainerLimits *limits, uint64_t bytes, const char *what,
                            GError **error);
 int containerCountContent(ContainerLimits *limits, uint64_t bytes, const char *what,
                           GError **error);
-int containerCountEntry(ContainerLimits *limits, const char *what, GError **error);
+int containerCountEntry(ContainerLimits *limits, size_t name, const char *what, GError **error);
 
 /*
  * @name in a form that is safe to print: valid UTF-8 without control characters, and not too

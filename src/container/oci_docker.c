@@ -115,8 +115,10 @@ ociDockerRead(OciStore *store, yajl_val manifest, const char *tag, OciImage *ima
         return -1;
     }
 
-    for (i = 0; layers && layers[i]; i++)
-        ociImageAddLayer(image, layers[i], NULL, -1);
+    for (i = 0; layers && layers[i]; i++) {
+        if (ociImageAddLayer(image, layers[i], NULL, -1, error) < 0)
+            return -1;
+    }
     image->id = getId(name);
     *config = ociReadJson(store, name, image->id, -1, NULL, error);
     return *config ? 0 : -1;

@@ -19,6 +19,8 @@
 #define INDEX "index.json"
 #define MANIFEST "manifest.json"
 
+#define LAYERS_MAX 500
+
 static void
 layerFree(void *opaque)
 {
@@ -48,15 +50,22 @@ ociImageFree(OciImage *image)
     g_free(image);
 }
 
-void
-ociImageAddLayer(OciImage *image, const char *name, const char *digest, int64_t size)
+int
+ociImageAddLayer(OciImage *image, const char *name, const char *digest, int64_t size,
+                 GError **error)
 {
-    OciLayer *layer = g_new0(OciLayer, 1);
+    OciLayer *layer;
 
+    if (image->layers->len == LAYERS_MAX)
+        return containerFail(error, CONTAINER_ERROR_LIMIT, _("the image has more than %d layers"),
+                             LAYERS_MAX);
+
+    layer = g_new0(OciLayer, 1);
     layer->name = g_strdup(name);
     layer->digest = g_strdup(digest);
     layer->size = size;
     g_ptr_array_add(image->layers, layer);
+    return 0;
 }
 
 char *

@@ -35,8 +35,12 @@ char *ociBlobName(const char *digest);
 yajl_val ociReadJson(OciStore *store, const char *name, const char *digest, int64_t size,
                      bool *missing, GError **error);
 
-/* Adds a layer to @image, all strings copied. */
-void ociImageAddLayer(OciImage *image, const char *name, const char *digest, int64_t size);
+/*
+ * Adds a layer to @image, all strings copied. Returns 0, or -1 with @error set (_LIMIT): container
+ * engines have a limit of 128 themselves.
+ */
+int ociImageAddLayer(OciImage *image, const char *name, const char *digest, int64_t size,
+                     GError **error);
 
 /*
  * Reads the manifest that the "index.json" in @index, or what that leads to, has for @tag and

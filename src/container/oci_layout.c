@@ -140,7 +140,8 @@ readLayers(OciImage *image, yajl_val manifest, const char *what, GError **error)
                                  _("layer '%s' is encrypted, decrypt the image first"),
                                  descriptor.digest);
         name = ociBlobName(descriptor.digest);
-        ociImageAddLayer(image, name, descriptor.digest, descriptor.size);
+        if (ociImageAddLayer(image, name, descriptor.digest, descriptor.size, error) < 0)
+            return -1;
     }
     return 0;
 }

@@ -23,8 +23,8 @@
 /* Links from file to file of an archive: Docker's older versions have one */
 #define HOPS_MAX 8
 
-/* Files of an archive: images have some hundred layers at most */
-#define MEMBERS_MAX 100000
+/* Files of an archive, which is gone through for each layer: some for each layer of each image */
+#define MEMBERS_MAX 20000
 
 #define FILTERS_MAX 2
 

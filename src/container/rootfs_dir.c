@@ -150,7 +150,8 @@ readFile(Reader *reader, int dir, const char *name)
     int fd;
     int ret;
 
-    if (containerCountEntry(reader->limits, reader->path->str, reader->error) < 0)
+    if (containerCountEntry(reader->limits, reader->path->len, reader->path->str,
+                            reader->error) < 0)
         return -1;
     if (fstatat(dir, name, &sb, AT_SYMLINK_NOFOLLOW) < 0)
         return failHere(reader, _("cannot examine"));

@@ -168,6 +168,16 @@ applyFile(Reader *reader, struct archive_entry *entry, const char *path, GError 
     return 0;
 }
 
+/* The bytes of memory that the names of @entry need */
+static size_t
+nameSize(struct archive_entry *entry)
+{
+    const char *path = archive_entry_pathname(entry);
+    const char *target = archive_entry_symlink(entry);
+
+    return (path ? strlen(path) : 0) + (target ? strlen(target) : 0);
+}
+
 static int
 applyEntry(Reader *reader, struct archive_entry *entry, GError **error)
 {
@@ -175,7 +185,7 @@ applyEntry(Reader *reader, struct archive_entry *entry, GError **error)
     const char *link = archive_entry_hardlink(entry);
     int whiteout;
 
-    if (containerCountEntry(reader->limits, reader->what, error) < 0)
+    if (containerCountEntry(reader->limits, nameSize(entry), reader->what, error) < 0)
         return -1;
     if (!path || !*path)
         return containerFail(error, CONTAINER_ERROR_FORMAT, _("a file in %s has no name"),

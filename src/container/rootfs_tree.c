@@ -379,7 +379,11 @@ hideBelow(RootfsNode *node, unsigned int layer)
 
     if (!node->children)
         return true;
+    /* once is enough: nothing of a lower layer comes again */
+    if (node->hidden == layer)
+        return g_hash_table_size(node->children) == 0;
 
+    node->hidden = layer;
     g_hash_table_iter_init(&iter, node->children);
     while (g_hash_table_iter_next(&iter, NULL, &child)) {
         if (hideBelow(child, layer) && ((RootfsNode *)child)->layer < layer)

@@ -58,6 +58,7 @@ struct _RootfsNode {
     RootfsNode *parent;   /* NULL: the top */
     GHashTable *children; /* name -> node; NULL while there are none */
     unsigned int layer;   /* that has made it or changed it last */
+    unsigned int hidden;  /* the layer that has hidden what lower ones have in it; 0: none */
 };
 
 /* Contents of many files behind each other, in a file that has no name */

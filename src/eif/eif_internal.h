@@ -6,7 +6,7 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * Flow: eif_io.c moves bytes; eif_header.c turns them into fields and back;
- * eif_read.c checks and streams; eif_measure.c and eif_signature.c measure;
+ * eif_read.c checks and streams; eif_measure.c, with eif_worker.c, and eif_signature.c measure;
  * eif_certificate.c checks who has signed; eif_remarks.c says what is unusual;
  * eif_build.c assembles; eif_fill.c reads into a buffer; eif_signature_write.c says what
  * to sign, and eif_rewrite.c copies an image with one section changed.
@@ -16,6 +16,8 @@
 
 #include "eif.h"
 #include "nitro_gettext.h"
+
+#include <nettle/sha2.h>
 
 /* Where the fields that are written or left out by themselves are in the header */
 #define EIF_HEADER_CRC_OFFSET 544
@@ -123,6 +125,17 @@ int eifCheckNoNul(const EifSection *section, uint64_t pos, const void *buf, size
  */
 int eifImageStreamCrc(const EifImage *image, int fd, EifSink sink, EifProgress progress,
                       void *opaque, uint32_t *crc, GError **error);
+
+/*
+ * A thread that adds to @digest what eifWorkerUpdate() is given, in this order. @digest is the
+ * worker's until eifWorkerFinish(). Returns NULL when there can be no thread.
+ */
+typedef struct _EifWorker EifWorker;
+EifWorker *eifWorkerNew(struct sha384_ctx *digest);
+void eifWorkerUpdate(EifWorker *worker, const void *buf, size_t len);
+
+/* Waits until all has been added, and frees @worker; NULL is nothing. */
+void eifWorkerFinish(EifWorker *worker);
 
 /* SHA-384 of the @len bytes at @buf */
 void eifDigest(const void *buf, size_t len, uint8_t digest[EIF_PCR_SIZE]);

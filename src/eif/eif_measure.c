@@ -29,6 +29,8 @@ struct _EifMeasurer {
     bool split;
     size_t nramdisks;
 
+    EifWorker *worker; /* has @app; or NULL */
+
     EifSectionType current; /* meaningless before the first section */
     bool isSigned;
     struct sha384_ctx signature;
@@ -48,6 +50,10 @@ eifMeasurerNew(void)
 void
 eifMeasurerFree(EifMeasurer *measurer)
 {
+    if (!measurer)
+        return;
+
+    eifWorkerFinish(measurer->worker);
     g_free(measurer);
 }
 
@@ -85,7 +91,9 @@ eifMeasurerUpdate(EifMeasurer *measurer, const void *buf, size_t len)
         break;
     case EIF_SECTION_RAMDISK:
         sha384_update(&measurer->image, len, buf);
-        if (measurer->nramdisks > 1)
+        if (measurer->nramdisks > 1 && measurer->worker)
+            eifWorkerUpdate(measurer->worker, buf, len);
+        else if (measurer->nramdisks > 1)
             sha384_update(&measurer->app, len, buf);
         break;
     case EIF_SECTION_SIGNATURE:
@@ -137,6 +145,8 @@ eifMeasurerFinish(EifMeasurer *measurer, EifMeasurements *measurements)
 {
     EifMeasurements result = { 0 };
 
+    eifWorkerFinish(measurer->worker);
+    measurer->worker = NULL;
     if (measurer->isSigned)
         sha384_digest(&measurer->signature, EIF_PCR_SIZE, result.signature);
 
@@ -178,11 +188,10 @@ measureProgress(uint64_t done, uint64_t total, void *opaque)
     return !data->progress || data->progress(done, total, data->opaque);
 }
 
-int
-eifImageMeasure(const EifImage *image, int fd, EifMeasurements *measurements, bool *checksumOk,
-                EifProgress progress, void *opaque, GError **error)
+static int
+measureImage(EifMeasurer *measurer, const EifImage *image, int fd, EifMeasurements *measurements,
+             bool *checksumOk, EifProgress progress, void *opaque, GError **error)
 {
-    g_autoptr(EifMeasurer) measurer = eifMeasurerNew();
     MeasureData data = {
         .measurer = measurer,
         .progress = progress,
@@ -202,6 +211,25 @@ eifImageMeasure(const EifImage *image, int fd, EifMeasurements *measurements, bo
     if (checksumOk)
         *checksumOk = crc == image->crc32;
     return 0;
+}
+
+int
+eifImageMeasure(const EifImage *image, int fd, EifMeasurements *measurements, bool *checksumOk,
+                EifProgress progress, void *opaque, GError **error)
+{
+    g_autoptr(EifMeasurer) measurer = eifMeasurerNew();
+
+    return measureImage(measurer, image, fd, measurements, checksumOk, progress, opaque, error);
+}
+
+int
+eifImageMeasureThreaded(const EifImage *image, int fd, EifMeasurements *measurements,
+                        bool *checksumOk, EifProgress progress, void *opaque, GError **error)
+{
+    g_autoptr(EifMeasurer) measurer = eifMeasurerNew();
+
+    measurer->worker = eifWorkerNew(&measurer->app);
+    return measureImage(measurer, image, fd, measurements, checksumOk, progress, opaque, error);
 }
 
 int

@@ -103,8 +103,8 @@ readImage(int fd, const char *path, bool signature, EifProgress show, Descriptio
     if (ret == 0)
         ret = readTexts(fd, description, &error);
     if (ret == 0)
-        ret = eifImageMeasure(&description->image, fd, &description->measurements,
-                              &description->checksumOk, show, &progress, &error);
+        ret = eifImageMeasureThreaded(&description->image, fd, &description->measurements,
+                                      &description->checksumOk, show, &progress, &error);
     if (ret == 0 && signature)
         ret = eifImageMeasureCertificate(&description->image, fd, &description->measurements,
                                          &error);
