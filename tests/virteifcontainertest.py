@@ -12,9 +12,11 @@ import io
 import json
 import lzma
 import os
+import pty
 import random
 import resource
 import shutil
+import signal
 import socket
 import stat
 import struct
@@ -660,6 +662,37 @@ class Directory(ContainerTest):
         os.chmod(self.path('root/d/secret'), 0)
         self.bad("cannot open 'd/secret': Permission denied", '--rootfs', self.path('root'),
                  '--cmd', 'x', **kwargs)
+
+
+class Progress(ContainerTest):
+    def test_terminal(self):
+        """A layer that takes long is told on a terminal; what is interrupted leaves nothing."""
+        size = 1 << 40
+        digest = 'sha256:' + '0' * 64
+        files = self.image(layer(entry('f')))
+        image = json.loads(next(data for data in files.values() if b'"layers": [' in data and
+                                b'"config"' in data))
+        image['layers'][0].update(digest=digest, size=size)
+        text = json.dumps(image).encode()
+        files[ociwriter.blob_name(text)] = text
+        files['index.json'] = json.dumps({'manifests': [ociwriter.descriptor(text)]}).encode()
+        ociwriter.write_directory(self.path('layout'), files)
+        # the end of an archive, and a terabyte behind it
+        with open(self.path('layout/blobs/' + digest.replace(':', '/')), 'wb') as f:
+            f.truncate(size)
+        before = self.snapshot()
+
+        terminal, slave = pty.openpty()
+        with subprocess.Popen([TOOL, 'build', '--kernel', self.kernel, '--output', self.out,
+                               '--max-size', '1048576', '--oci', self.path('layout')],
+                              stderr=slave, stdout=slave) as child:
+            os.close(slave)
+            got = os.read(terminal, 4096)
+            child.send_signal(signal.SIGINT)
+            self.assertEqual(child.wait(60), -signal.SIGINT)
+        os.close(terminal)
+        self.assertRegex(got, rb'^\rReading: \[  \d %\]')
+        self.assertEqual(self.snapshot(), before)
 
 
 class Hostile(ContainerTest):

@@ -304,6 +304,19 @@ unpackOpen(UnpackSource *us, GError **error)
     return 0;
 }
 
+/* Tells how much has been read, of this archive and those before. */
+static void
+unpackProgress(UnpackSource *us)
+{
+    ContainerLimits *limits = us->limits;
+    uint64_t done = limits->read + (uint64_t)archive_filter_bytes(us->sa.archive, -1);
+
+    if (us->ended)
+        limits->read = done;
+    if (limits->progress)
+        limits->progress(done, limits->total, limits->opaque);
+}
+
 static ssize_t
 unpackNext(ByteSource *source, const void **data, GError **error)
 {
@@ -314,6 +327,8 @@ unpackNext(ByteSource *source, const void **data, GError **error)
 
     if (!us->opened && unpackOpen(us, error) < 0)
         return -1;
+    if (us->ended)
+        return byteSourceDrain(us->sa.source, error);
 
     while (!us->ended && len == 0) {
         ret = archive_read_data_block(us->sa.archive, data, &len, &offset);
@@ -322,6 +337,7 @@ unpackNext(ByteSource *source, const void **data, GError **error)
         else if (ret != ARCHIVE_OK)
             return sourceArchiveFail(&us->sa, us->what, error);
     }
+    unpackProgress(us);
     if (us->ended)
         return byteSourceDrain(us->sa.source, error);
     if (containerCountUnpacked(us->limits, len, us->what, error) < 0)

@@ -46,6 +46,12 @@ struct _ContainerLimits {
     uint64_t content;
     uint64_t entries;
     uint64_t names;
+
+    /* Called now and then with the bytes of archives that have been read, and all; may be NULL */
+    void (*progress)(uint64_t done, uint64_t total, void *opaque);
+    void *opaque;
+    uint64_t read;
+    uint64_t total; /* 0: not known */
 };
 
 /* The default of maxEntries; for each some hundred bytes of memory are needed, and its name */

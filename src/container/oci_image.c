@@ -253,6 +253,11 @@ ociImageApply(OciStore *store, const OciImage *image, RootfsTree *tree, Containe
     unsigned int i;
 
     for (i = 0; i < image->layers->len; i++) {
+        const OciLayer *layer = g_ptr_array_index(image->layers, i);
+
+        limits->total += (uint64_t)MAX(layer->size, 0);
+    }
+    for (i = 0; i < image->layers->len; i++) {
         if (applyLayer(store, g_ptr_array_index(image->layers, i), i + 1, tree, limits, error) < 0)
             return -1;
     }

@@ -79,6 +79,29 @@ report(const GError *error)
     return -1;
 }
 
+static void
+showProgress(uint64_t done, uint64_t total, void *opaque)
+{
+    virtEifProgressShow(done, total, opaque);
+}
+
+/* Ends the line of what is shown, if anything is. */
+static void
+endProgress(VirtEifContainer *container)
+{
+    container->limits.progress = NULL;
+    virtEifProgressEnd(&container->progress);
+    container->progress.percent = -1;
+}
+
+/* As report(), while progress is shown */
+static int
+reportReading(VirtEifContainer *container, const GError *error)
+{
+    endProgress(container);
+    return report(error);
+}
+
 static const char *
 architectureOfGo(EifArch arch)
 {
@@ -149,7 +172,7 @@ readOci(VirtEifContainer *container, const char *oci, const char *archName, EifA
         return -1;
     if (ociImageApply(store, container->image, container->application, &container->limits,
                       &error) < 0)
-        return report(error);
+        return reportReading(container, error);
     return 0;
 }
 
@@ -163,7 +186,7 @@ readRootfsTar(VirtEifContainer *container, const char *path, int fd)
 
     source = byteSourceNewUnpacked(g_steal_pointer(&source), what, false, &container->limits);
     if (rootfsReadTar(container->application, source, what, 0, &container->limits, &error) < 0)
-        return report(error);
+        return reportReading(container, error);
     return 0;
 }
 
@@ -177,8 +200,10 @@ readRootfs(VirtEifContainer *container, const char *path, EifArch arch)
     if (fd < 0)
         return -1;
     container->arch = arch;
-    if (fstat(fd, &sb) == 0 && S_ISREG(sb.st_mode))
+    if (fstat(fd, &sb) == 0 && S_ISREG(sb.st_mode)) {
+        container->limits.total = (uint64_t)sb.st_size;
         return readRootfsTar(container, path, fd);
+    }
 
     container->directory = fd;
     if (!S_ISDIR(sb.st_mode)) {
@@ -190,6 +215,22 @@ readRootfs(VirtEifContainer *container, const char *path, EifArch arch)
         return -1;
     }
     return 0;
+}
+
+/* The files of the container, into the application's tree */
+static int
+readFiles(VirtEifContainer *container, const VirtEifContainerOptions *options,
+          const char *archName, EifArch arch)
+{
+    int ret;
+
+    container->progress = virtEifProgressBegin("Reading");
+    container->limits.progress = showProgress;
+    container->limits.opaque = &container->progress;
+    ret = options->oci ? readOci(container, options->oci, archName, arch) :
+        readRootfs(container, options->rootfs, arch);
+    endProgress(container);
+    return ret;
 }
 
 static void
@@ -483,7 +524,6 @@ virtEifContainerRead(VirtEifContainer *container, const VirtEifContainerOptions 
                      const char *archName, EifArch arch, const char *scratch)
 {
     g_autoptr(GError) error = NULL;
-    int ret;
 
     container->limits.maxBytes = (uint64_t)options->maxSize * 1024 * 1024;
     container->limits.maxEntries = CONTAINER_MAX_ENTRIES;
@@ -494,9 +534,8 @@ virtEifContainerRead(VirtEifContainer *container, const VirtEifContainerOptions 
     container->bootstrap = rootfsTreeNew(container->spool, NULL);
     container->application = rootfsTreeNew(container->spool, "rootfs");
 
-    ret = options->oci ? readOci(container, options->oci, archName, arch) :
-        readRootfs(container, options->rootfs, arch);
-    if (ret < 0 || addCommand(container, options) < 0 || addConsole(container->bootstrap) < 0 ||
+    if (readFiles(container, options, archName, arch) < 0 ||
+        addCommand(container, options) < 0 || addConsole(container->bootstrap) < 0 ||
         addInit(container, options->init) < 0 || addModules(container, options) < 0)
         return -1;
     warnOfLost(container->application);

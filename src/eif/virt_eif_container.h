@@ -37,6 +37,7 @@ struct _VirtEifContainerOptions {
 typedef struct _VirtEifContainer VirtEifContainer;
 struct _VirtEifContainer {
     ContainerLimits limits;
+    VirtEifProgress progress; /* of reading archives */
     uint32_t mtime; /* of all files, seconds since 1970 */
     EifArch arch;
     int directory; /* of --rootfs; -1: none */
