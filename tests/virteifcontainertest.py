@@ -753,15 +753,19 @@ class Hostile(ContainerTest):
             one = layer(entry('f', zeros[:1024 * 1024]))
             self.bad('--max-size sets another limit', '--oci', self.archive(
                 self.image(one, one, one)), *limit)
+        with self.subTest('behind the end of the archive'):
+            self.bad_layers('unpacks to more than the 2097152 bytes', layer(entry('f')) + zeros,
+                            extra=limit)
         with self.subTest('outside'):
             files = {'big': zeros, **self.image(layer(entry('f')))}
             self.bad('--max-size sets another limit', '--oci', self.archive(files, 'gzip'), *limit)
-        with self.subTest('sparse'):
-            info, _ = entry('f')
-            info.pax_headers = {'GNU.sparse.major': '1', 'GNU.sparse.minor': '0',
-                                'GNU.sparse.name': 'f', 'GNU.sparse.realsize': str(1 << 40)}
-            info.size = 512
-            self.bad_layers('4 GiB', layer((info, b'1\n0\n0\n' + bytes(506))))
+        for size, message in ((1 << 40, '4 GiB'), (1 << 30, "with f the files have more than")):
+            with self.subTest(f'sparse {size}'):
+                info, _ = entry('f')
+                info.pax_headers = {'GNU.sparse.major': '1', 'GNU.sparse.minor': '0',
+                                    'GNU.sparse.name': 'f', 'GNU.sparse.realsize': str(size)}
+                info.size = 512
+                self.bad_layers(message, layer((info, b'1\n0\n0\n' + bytes(506))), extra=limit)
         with self.subTest('twice'):
             inner = ociwriter.compress(layer(entry('f')), 'gzip')
             self.bad_layers('is compressed more than once', inner)
