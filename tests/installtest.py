@@ -243,6 +243,11 @@ class InstallTest(unittest.TestCase):
 
     def test_tools_run(self):
         self.assertIn("virt-eif", self.in_overlay("/usr/bin/virt-eif", "--version"))
+        # with the init that is installed
+        self.in_overlay("sh", "-ec", "unset VIRT_EIF_INITDIR; mount -t tmpfs tmpfs /tmp; cd /tmp; "
+                        "echo kernel > kernel; mkdir root; "
+                        "virt-eif build --kernel kernel --rootfs root --cmd x --output x.eif; "
+                        "virt-eif verify x.eif")
         self.assertIn("libvirt_nitro", self.in_overlay("/usr/libexec/libvirt_nitro", "--version"))
         self.assertIn("libvirt_nitro_check",
                       self.in_overlay("/usr/libexec/libvirt_nitro_check", "--version"))
