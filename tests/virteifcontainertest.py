@@ -725,6 +725,27 @@ class Hostile(ContainerTest):
             with self.subTest(message):
                 self.bad_layers(message, layer(*entries))
 
+    def test_docker_names(self):
+        """Names of files in a manifest stay inside, and cannot control a terminal."""
+        one = layer(entry('f'))
+        other = self.file('other.tar', one)
+        for name in (other, '../other.tar', 'x/../../other.tar'):
+            with self.subTest(name.replace(self.dir, 'DIR')):
+                files = ociwriter.docker([one], architecture=HOST, Cmd=['/app'])
+                manifest = json.loads(files['manifest.json'])
+                manifest[0]['Layers'] = [name]
+                files['manifest.json'] = json.dumps(manifest).encode()
+                shutil.rmtree(self.path('docker'), ignore_errors=True)
+                ociwriter.write_directory(self.path('docker'), files)
+                self.bad("which leads out of its directory", '--oci', self.path('docker'))
+                self.bad("has no file '", '--oci', self.archive(files))
+        manifest[0]['Layers'] = ['\x1b[31m\n']
+        self.bad(r"has no file '\x1b[31m\x0a'", '--oci', self.archive(
+            {**files, 'manifest.json': json.dumps(manifest).encode()}))
+        self.bad(r"has no user '\x1b[31m'", '--oci', self.archive(self.image(one, User='\x1b[31m')))
+        self.bad(r"the path '/a/\x07/..' leads out", '--oci', self.archive(
+            self.image(one, WorkingDir='/a/\x07/..')))
+
     def test_deep(self):
         """A path that grows by links"""
         deep = '/'.join(['x'] * 1000)

@@ -16,20 +16,56 @@
 /* Characters of a name that are shown */
 #define PRINTABLE_MAX 200
 
+/* Characters of a message */
+#define MESSAGE_MAX 2000
+
 GQuark
 containerErrorQuark(void)
 {
     return g_quark_from_static_string("container-error-quark");
 }
 
+/*
+ * @text as valid UTF-8, with characters that could control a terminal, and those of @also, as
+ * numbers, and no more than @max characters (g_free)
+ */
+static char *
+makePrintable(const char *text, const char *also, size_t max)
+{
+    g_autofree char *valid = g_utf8_make_valid(text, -1);
+    GString *result = g_string_new(NULL);
+    const char *p;
+    size_t n = 0;
+
+    for (p = valid; *p; p = g_utf8_next_char(p)) {
+        gunichar c = g_utf8_get_char(p);
+
+        if (n++ == max) {
+            g_string_append(result, "...");
+            break;
+        }
+        if (!g_unichar_isprint(c) || (c < 128 && strchr(also, (int)c)))
+            g_string_append_printf(result, "\\x%02x", c);
+        else
+            g_string_append_unichar(result, c);
+    }
+    return g_string_free(result, FALSE);
+}
+
 int
 containerFail(GError **error, ContainerError code, const char *format, ...)
 {
+    g_autofree char *message = NULL;
+    g_autofree char *printable = NULL;
     va_list args;
 
     va_start(args, format);
-    g_propagate_error(error, g_error_new_valist(CONTAINER_ERROR, code, format, args));
+    message = g_strdup_vprintf(format, args);
     va_end(args);
+
+    /* names of all kinds are in it */
+    printable = makePrintable(message, "", MESSAGE_MAX);
+    g_set_error_literal(error, CONTAINER_ERROR, code, printable);
     return -1;
 }
 
@@ -80,22 +116,5 @@ containerCountEntry(ContainerLimits *limits, size_t name, const char *what, GErr
 char *
 containerPrintable(const char *name)
 {
-    g_autofree char *valid = g_utf8_make_valid(name, -1);
-    GString *text = g_string_new(NULL);
-    const char *p;
-    size_t n = 0;
-
-    for (p = valid; *p; p = g_utf8_next_char(p)) {
-        gunichar c = g_utf8_get_char(p);
-
-        if (n++ == PRINTABLE_MAX) {
-            g_string_append(text, "...");
-            break;
-        }
-        if (c == '\\' || !g_unichar_isprint(c))
-            g_string_append_printf(text, "\\x%02x", c);
-        else
-            g_string_append_unichar(text, c);
-    }
-    return g_string_free(text, FALSE);
+    return makePrintable(name, "\\", PRINTABLE_MAX);
 }

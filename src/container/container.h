@@ -60,7 +60,10 @@ struct _ContainerLimits {
 /* What all names, and the paths that links lead to, may have in bytes */
 #define CONTAINER_MAX_NAMES (128 * 1024 * 1024)
 
-/* Sets @error of @code. Returns -1. */
+/*
+ * Sets @error of @code. What in the message could control a terminal is shown as a number. Returns
+ * -1.
+ */
 int containerFail(GError **error, ContainerError code, const char *format, ...)
     G_GNUC_PRINTF(3, 4);
 

@@ -80,13 +80,27 @@ ociStoreGetPath(const OciStore *store)
     return store->path;
 }
 
+/* Whether @name, which an image may have said, stays in a directory */
+static bool
+isInside(const char *name)
+{
+    g_auto(GStrv) parts = g_strsplit(name, "/", -1);
+
+    return name[0] != '/' && !g_strv_contains((const char *const *)parts, "..");
+}
+
 static ByteSource *
 openInDirectory(OciStore *store, const char *name, bool *missing, GError **error)
 {
-    int fd = openat(store->fd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     struct stat sb;
+    int fd;
 
-    if (fd < 0) {
+    if (!isInside(name)) {
+        containerFail(error, CONTAINER_ERROR_FORMAT, _("'%s' names a file '%s', which leads out of "
+                      "its directory"), store->path, name);
+        return NULL;
+    }
+    if ((fd = openat(store->fd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)) < 0) {
         *missing = errno == ENOENT;
         containerFail(error, CONTAINER_ERROR_IO, _("cannot open '%s' in '%s': %s"), name,
                       store->path, g_strerror(errno));

@@ -42,7 +42,7 @@ static void
 note(uint64_t *count, char **first, const char *path)
 {
     if ((*count)++ == 0)
-        *first = g_strdup(path);
+        *first = containerPrintable(path);
 }
 
 static bool
