@@ -469,6 +469,19 @@ class Configuration(ContainerTest):
                                                         'WorkingDir': '/w'})
         self.assertEqual({file.mtime for file in self.ramdisks()[1].values()}, {86400})
 
+    def test_metadata_alone(self):
+        """Name and version are for images of other ramdisks, too."""
+        custom = self.file('custom', b'{"mine": 1}')
+        for words, custom_metadata in ((['--name', 'x'], {}),
+                                       (['--version', '7', '--metadata', custom], {'mine': 1})):
+            with self.subTest(words[0]):
+                subprocess.run([TOOL, 'build', '-k', self.kernel, '-r', self.init, '-o', self.out,
+                                *words], check=True)
+                data = self.describe(self.out)['Metadata']
+                self.assertEqual((data['ImageName'], data['ImageVersion']),
+                                 ('x', '1.0') if len(words) == 2 else ('unnamed', '7'))
+                self.assertEqual((data['CustomMetadata'], data['DockerInfo']), (custom_metadata, {}))
+
     def test_modules(self):
         """Modules are unpacked, and listed in the order given; nsm.ko is where AWS's init looks."""
         paths = [self.file('b.ko', b'module b'), self.file('a.ko.xz', lzma.compress(b'module a')),
@@ -642,6 +655,15 @@ class Directory(ContainerTest):
             sock.bind(self.path('root/d/sock'))
             files = self.build(warning="sockets are left out: 1, 'd/sock' is the first")
         self.assertNotIn('rootfs/d/sock', files)
+
+    def test_xattrs(self):
+        self.file('root/d/f', b'')
+        try:
+            os.setxattr(self.path('root/d/f'), 'user.test', b'x')
+        except OSError as error:
+            self.skipTest(f'no extended attributes in {self.dir}: {error}')
+        self.build(warning="a ramdisk holds no extended attributes: 1 files lose theirs, 'd/f' is "
+                   'the first')
 
     def test_owner(self):
         if os.geteuid() != 0:
