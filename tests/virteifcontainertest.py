@@ -253,6 +253,31 @@ class Layers(ContainerTest):
         files = self.good('--rootfs', self.path('sparse.tar'), '--cmd', 'x')
         self.assertEqual(files['rootfs/sparse'].data, bytes(300000) + b'end' + bytes(199997))
 
+    def test_contents(self):
+        """Contents are the same, wherever they are kept."""
+        numbers = random.Random(7)
+        sizes = [0, 1, 511, 512, 513, 65535, 65536, 65537, 200000] + [
+            numbers.randrange(90000) for _ in range(150)]
+        wanted = {}
+        entries = []
+        for number, size in enumerate(sizes):
+            # long names have headers of their own, of all lengths
+            name = f'{number}-' + 'n' * numbers.randrange(200)
+            wanted[f'rootfs/{name}'] = numbers.randbytes(size)
+            info, data = entry(name, wanted[f'rootfs/{name}'])
+            info.pax_headers = {'comment': 'c' * numbers.randrange(3000)}
+            entries.append((info, data))
+        data = layer(*entries)
+        images = set()
+        for how in (None, 'gzip', 'zstd'):
+            with self.subTest(how):
+                files = self.good('--rootfs', self.file('root.tar', ociwriter.compress(data, how)),
+                                  '--cmd', 'x')
+                self.assertEqual({name: files[name].data for name in wanted}, wanted)
+                with open(self.out, 'rb') as image:
+                    images.add(image.read())
+        self.assertEqual(len(images), 1)
+
     def test_xattrs(self):
         info, data = entry('ping', b'x')
         info.pax_headers = {'SCHILY.xattr.security.capability': 'abc'}
@@ -480,7 +505,8 @@ class Configuration(ContainerTest):
                 data = self.describe(self.out)['Metadata']
                 self.assertEqual((data['ImageName'], data['ImageVersion']),
                                  ('x', '1.0') if len(words) == 2 else ('unnamed', '7'))
-                self.assertEqual((data['CustomMetadata'], data['DockerInfo']), (custom_metadata, {}))
+                self.assertEqual((data['CustomMetadata'], data['DockerInfo']),
+                                 (custom_metadata, {}))
 
     def test_modules(self):
         """Modules are unpacked, and listed in the order given; nsm.ko is where AWS's init looks."""

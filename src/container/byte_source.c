@@ -29,6 +29,12 @@ byteSourceNext(ByteSource *source, const void **data, GError **error)
     return source->next(source, data, error);
 }
 
+int64_t
+byteSourceLocate(ByteSource *source, const void *byte)
+{
+    return source->locate ? source->locate(source, byte) : -1;
+}
+
 int
 byteSourceDrain(ByteSource *source, GError **error)
 {
@@ -55,6 +61,8 @@ struct _FileSource {
     ByteSource source;
     int fd;
     char *what;
+    int64_t end; /* of the present piece, in the file */
+    size_t len;
     char piece[PIECE_SIZE];
 };
 
@@ -71,7 +79,19 @@ fileNext(ByteSource *source, const void **data, GError **error)
         return containerFail(error, CONTAINER_ERROR_IO, _("cannot read %s: %s"), file->what,
                              g_strerror(errno));
     *data = file->piece;
+    file->len = (size_t)n;
+    file->end += n;
     return n;
+}
+
+static int64_t
+fileLocate(ByteSource *source, const void *byte)
+{
+    FileSource *file = (FileSource *)source;
+    uintptr_t at = (uintptr_t)byte - (uintptr_t)file->piece;
+
+    /* elsewhere, this is a large number */
+    return at < file->len ? file->end - (int64_t)file->len + (int64_t)at : -1;
 }
 
 static void
@@ -89,7 +109,7 @@ byteSourceNewFile(int fd, const char *what)
 {
     FileSource *file = g_new0(FileSource, 1);
 
-    file->source = (ByteSource){ .next = fileNext, .free = fileFree };
+    file->source = (ByteSource){ .next = fileNext, .locate = fileLocate, .free = fileFree };
     file->fd = fd;
     file->what = g_strdup(what);
     return &file->source;
@@ -345,6 +365,16 @@ unpackNext(ByteSource *source, const void **data, GError **error)
     return (ssize_t)len;
 }
 
+static int64_t
+unpackLocate(ByteSource *source, const void *byte)
+{
+    UnpackSource *us = (UnpackSource *)source;
+
+    /* libarchive hands on what it does not unpack, and has copied of it what crosses pieces */
+    return archive_filter_count(us->sa.archive) < FILTERS_MAX ?
+        byteSourceLocate(us->sa.source, byte) : -1;
+}
+
 static void
 unpackFree(ByteSource *source)
 {
@@ -362,7 +392,7 @@ byteSourceNewUnpacked(ByteSource *lower, const char *what, bool xz, ContainerLim
 {
     UnpackSource *us = g_new0(UnpackSource, 1);
 
-    us->source = (ByteSource){ .next = unpackNext, .free = unpackFree };
+    us->source = (ByteSource){ .next = unpackNext, .locate = unpackLocate, .free = unpackFree };
     us->sa.archive = archive_read_new();
     if (xz)
         archive_read_support_filter_xz(us->sa.archive);

@@ -22,6 +22,8 @@ typedef struct _ByteSource ByteSource;
 struct _ByteSource {
     /* see byteSourceNext() */
     ssize_t (*next)(ByteSource *source, const void **data, GError **error);
+    /* see byteSourceLocate(); NULL: never */
+    int64_t (*locate)(ByteSource *source, const void *byte);
     void (*free)(ByteSource *source);
 };
 
@@ -30,6 +32,12 @@ struct _ByteSource {
  * or -1 with @error set.
  */
 ssize_t byteSourceNext(ByteSource *source, const void **data, GError **error);
+
+/*
+ * Where the byte at @byte, of what byteSourceNext() has returned last, is in the file that @source
+ * reads as it is. Returns its offset, or -1: it is in no file, or not in such a one.
+ */
+int64_t byteSourceLocate(ByteSource *source, const void *byte);
 
 /* Reads @source to its end, as what is behind an archive counts for a digest. Returns 0 or -1. */
 int byteSourceDrain(ByteSource *source, GError **error);

@@ -87,15 +87,18 @@ rootfsTreeReadContent(const RootfsTree *tree, const RootfsInode *inode, const ch
                       uint64_t offset, void *buf, size_t len, GError **error)
 {
     bool spooled = inode->content == ROOTFS_CONTENT_SPOOL;
-    uint64_t start = spooled ? inode->offset : 0;
+    int file = spooled ? tree->spool->fd : tree->archive;
     size_t done = 0;
 
-    if (!spooled && *fd < 0 && (*fd = rootfsOpenBelow(tree->directory, path, inode, error)) < 0)
-        return -1;
+    if (inode->content == ROOTFS_CONTENT_DIRECTORY) {
+        if (*fd < 0 && (*fd = rootfsOpenBelow(tree->directory, path, inode, error)) < 0)
+            return -1;
+        file = *fd;
+    }
 
     while (done < len) {
-        ssize_t got = pread(spooled ? tree->spool->fd : *fd, (char *)buf + done, len - done,
-                            (off_t)(start + offset + done));
+        ssize_t got = pread(file, (char *)buf + done, len - done,
+                            (off_t)(inode->offset + offset + done));
 
         if (got < 0 && errno == EINTR)
             continue;

@@ -6,13 +6,16 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * Flow: libarchive's entries, one by one -> applyEntry(): a whiteout, a hard link or a file -> the
- * tree; contents piece by piece -> the spool.
+ * tree; contents piece by piece -> the spool, unless they are in a file as they are.
  */
 
 #include "rootfs_tar.h"
 
 #include <string.h>
 #include <sys/stat.h>
+
+/* Bytes that are copied at once */
+#define COPY_SIZE (16 * 1024)
 
 #define WHITEOUT ".wh."
 #define WHITEOUT_META ".wh..wh."
@@ -76,26 +79,85 @@ applyWhiteout(Reader *reader, const char *path, GError **error)
     return 1;
 }
 
-/* Copies the content of the present entry to the spool, where @inode then has it. */
+/*
+ * The content of @inode, of which @len bytes have been found in the archive, is to be in the spool
+ * after all: copies these.
+ */
+static int
+moveToSpool(Reader *reader, RootfsInode *inode, uint64_t len, GError **error)
+{
+    RootfsSpool *spool = reader->tree->spool;
+    RootfsInode kept = *inode;
+    char piece[COPY_SIZE];
+    uint64_t done = 0;
+
+    inode->content = ROOTFS_CONTENT_SPOOL;
+    inode->offset = spool->size;
+    spool->size += inode->size;
+    while (done < len) {
+        size_t n = MIN(len - done, sizeof(piece));
+
+        if (rootfsTreeReadContent(reader->tree, &kept, reader->what, NULL, done, piece, n,
+                                  error) < 0 ||
+            rootfsSpoolWrite(spool, inode->offset + done, piece, n, error) < 0)
+            return -1;
+        done += n;
+    }
+    return 0;
+}
+
+/*
+ * Whether the bytes at @data, which are at @offset of the content of @inode, are in the archive
+ * behind those before; the first ones say where it is.
+ */
+static bool
+isInArchive(Reader *reader, RootfsInode *inode, const void *data, uint64_t offset)
+{
+    int64_t at = byteSourceLocate(reader->sa.source, data);
+
+    if (at >= 0 && offset == 0)
+        inode->offset = (uint64_t)at;
+    return at >= 0 && (uint64_t)at == inode->offset + offset;
+}
+
+/*
+ * Finds the content of the present entry, for @inode: it stays in the archive if that is kept and
+ * it is there as it is, else it is copied to the spool.
+ */
 static int
 readContent(Reader *reader, RootfsInode *inode, const char *path, GError **error)
 {
     RootfsSpool *spool = reader->tree->spool;
+    uint64_t found = 0;
     const void *data;
     la_int64_t offset;
     size_t len;
     int ret;
 
-    inode->offset = spool->size;
-    spool->size += inode->size;
+    inode->content = ROOTFS_CONTENT_ARCHIVE;
+    if (reader->tree->archive < 0 && moveToSpool(reader, inode, 0, error) < 0)
+        return -1;
     while ((ret = archive_read_data_block(reader->sa.archive, &data, &len,
                                           &offset)) == ARCHIVE_OK) {
         if (offset < 0 || (uint64_t)offset > inode->size || len > inode->size - (uint64_t)offset)
             return failEntry(reader, path, _("has more bytes than its size"), error);
+        if (inode->content == ROOTFS_CONTENT_ARCHIVE) {
+            if ((uint64_t)offset == found && isInArchive(reader, inode, data, found)) {
+                found += len;
+                continue;
+            }
+            if (moveToSpool(reader, inode, found, error) < 0)
+                return -1;
+        }
         if (rootfsSpoolWrite(spool, inode->offset + (uint64_t)offset, data, len, error) < 0)
             return -1;
     }
-    return ret == ARCHIVE_EOF ? 0 : sourceArchiveFail(&reader->sa, reader->what, error);
+    if (ret != ARCHIVE_EOF)
+        return sourceArchiveFail(&reader->sa, reader->what, error);
+    /* the last part can be a hole */
+    if (inode->content == ROOTFS_CONTENT_ARCHIVE && found < inode->size)
+        return moveToSpool(reader, inode, found, error);
+    return 0;
 }
 
 static int

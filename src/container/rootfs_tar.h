@@ -15,9 +15,9 @@
 
 /*
  * Puts the files of the tar archive @source (uncompressed; read to its end) into @tree, their
- * contents into its spool. @what names the archive in errors. @layer counts the layers of an image
- * from 1, whose ".wh." files hide those of layers below; 0: there are none, and such files are
- * files. Returns 0, or -1 with @error set.
+ * contents into its spool, unless @source reads @tree's archive as it is. @what names the archive
+ * in errors. @layer counts the layers of an image from 1, whose ".wh." files hide those of layers
+ * below; 0: there are none, and such files are files. Returns 0, or -1 with @error set.
  */
 int rootfsReadTar(RootfsTree *tree, ByteSource *source, const char *what, unsigned int layer,
                   ContainerLimits *limits, GError **error);

@@ -91,6 +91,7 @@ rootfsTreeNew(RootfsSpool *spool, const char *base)
         tree->root = nodeNew(tree->top, base, rootfsInodeNew(S_IFDIR | 0755, 0, 0), 0);
     tree->spool = spool;
     tree->directory = -1;
+    tree->archive = -1;
     return tree;
 }
 

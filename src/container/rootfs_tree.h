@@ -28,6 +28,7 @@
 typedef enum {
     ROOTFS_CONTENT_SPOOL,     /* at @offset of the spool */
     ROOTFS_CONTENT_DIRECTORY, /* in the file of the same path in the tree's directory */
+    ROOTFS_CONTENT_ARCHIVE,   /* at @offset of the tree's archive */
 } RootfsContent;
 
 typedef struct _RootfsInode RootfsInode;
@@ -74,6 +75,7 @@ struct _RootfsTree {
     RootfsNode *root;      /* of the image */
     RootfsSpool *spool;    /* the caller's */
     int directory;         /* for ROOTFS_CONTENT_DIRECTORY, or -1 */
+    int archive;           /* for ROOTFS_CONTENT_ARCHIVE, or -1: it keeps no contents */
     uint64_t lostXattrs;   /* files whose extended attributes a ramdisk cannot hold */
     uint64_t lostOwners;   /* files whose owner was not kept */
     uint64_t lostSockets;

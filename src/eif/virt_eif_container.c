@@ -184,6 +184,12 @@ readRootfsTar(VirtEifContainer *container, const char *path, int fd)
     g_autofree char *what = g_strdup_printf("'%s'", path);
     g_autoptr(ByteSource) source = byteSourceNewFile(fd, what);
 
+    /* what is not compressed stays where it is, and is read there when the image is written */
+    if ((container->directory = fcntl(fd, F_DUPFD_CLOEXEC, 0)) < 0) {
+        virtEifError("cannot open '%s': %s", path, g_strerror(errno));
+        return -1;
+    }
+    container->application->archive = container->directory;
     source = byteSourceNewUnpacked(g_steal_pointer(&source), what, false, &container->limits);
     if (rootfsReadTar(container->application, source, what, 0, &container->limits, &error) < 0)
         return reportReading(container, error);

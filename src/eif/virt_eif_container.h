@@ -40,7 +40,7 @@ struct _VirtEifContainer {
     VirtEifProgress progress; /* of reading archives */
     uint32_t mtime; /* of all files, seconds since 1970 */
     EifArch arch;
-    int directory; /* of --rootfs; -1: none */
+    int directory; /* or archive, of --rootfs; -1: none */
     RootfsSpool *spool;
     RootfsTree *bootstrap;
     RootfsTree *application;
