@@ -38,6 +38,8 @@ static const Case cases[] = {
     { "{\"failure\": {\"text\": \"a\", \"code\": \"internal\"}}\n", NULL, "internal", "a", NULL },
     /* what is shown can be */
     { FAILURE("a\\u001b[31mb\\nc\\u202ed \303\244"), NULL, "image", "a?[31mb c?d \303\244", NULL },
+    { FAILURE("\342\202\254 \\\\\303\244 \360\237\230\200"), NULL, "image",
+      "\342\202\254 \\\303\244 \360\237\230\200", NULL },
 
     /* no line */
     { "", NULL, NULL, NULL, "one line" },
@@ -57,6 +59,7 @@ static const Case cases[] = {
     { "{'signature': 1}\n", NULL, NULL, NULL, "JSON" },
     { "{\"signature\":\"\033[31m\"}\n", NULL, NULL, NULL, "JSON" },
     { "{\"a\xff\": 1}\n", NULL, NULL, NULL, "JSON" },
+    { FAILURE("\\\303\244"), NULL, NULL, NULL, "JSON" },
     { "{\"signature\":\"" SIGNATURE "\",\"signature\":\"" SIGNATURE "\"}\n",
       NULL, NULL, NULL, "JSON" },
 

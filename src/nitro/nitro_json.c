@@ -316,3 +316,40 @@ nitroJsonCheck(const char *text,
     g_free(json.member);
     return ret;
 }
+
+
+/* Appends the character @c, which is not ASCII, to @escaped: as \uXXXX, in UTF-16. */
+static void
+nitroJsonAppendEscape(GString *escaped,
+                      gunichar c)
+{
+    if (c > 0xffff)
+        g_string_append_printf(escaped, "\\u%04x\\u%04x", 0xd7c0 + (c >> 10), 0xdc00 + (c & 0x3ff));
+    else
+        g_string_append_printf(escaped, "\\u%04x", c);
+}
+
+
+virJSONValue *
+nitroJsonFromString(const char *text)
+{
+    g_autoptr(GString) escaped = NULL;
+    bool literal = false; /* a backslash is before this character */
+    const char *pos;
+
+    /* What is no UTF-8 is refused there. */
+    if (g_str_is_ascii(text) || !g_utf8_validate(text, -1, NULL))
+        return virJSONValueFromString(text);
+
+    escaped = g_string_new(NULL);
+    for (pos = text; *pos; pos = g_utf8_next_char(pos)) {
+        gunichar c = g_utf8_get_char(pos);
+
+        if (c < 0x80 || literal)
+            g_string_append_unichar(escaped, c);
+        else
+            nitroJsonAppendEscape(escaped, c);
+        literal = c == '\\' && !literal;
+    }
+    return virJSONValueFromString(escaped->str);
+}

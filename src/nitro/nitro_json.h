@@ -11,12 +11,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "virjson.h"
+
 /*
  * Checks that @text is one JSON object, that no object in it has a member twice, and that no name
  * of a member has a control character. With @plain also that no string has a control character or
  * half of a character, and that no integer is above ULLONG_MAX.
  *
- * To be asked before virJSONValueFromString(), which may take the last of two members and change
+ * To be asked before nitroJsonFromString(), which may take the last of two members and change
  * such an integer.
  *
  * Returns 0, or -1 with @why set to a new text that says what is wrong, and @offset to the bytes
@@ -26,3 +28,10 @@ int nitroJsonCheck(const char *text,
                    bool plain,
                    size_t *offset,
                    char **why);
+
+/*
+ * The value of the JSON @text, which was checked (virJSONValueFree); NULL with an error set. To be
+ * called in the place of virJSONValueFromString(), which takes nothing but ASCII with json-c 0.18,
+ * the one of Debian 13: strict as libvirt has it, it takes other bytes for control characters.
+ */
+virJSONValue *nitroJsonFromString(const char *text);

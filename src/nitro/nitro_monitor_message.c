@@ -190,7 +190,7 @@ nitroMonitorParseLarge(const char *line,
 
     if (!nitroMonitorScan(line, maxMembers, maxCommas) || nitroJsonCheck(line, false, &offset, &why) < 0)
         return NULL;
-    if (!(object = virJSONValueFromString(line)))
+    if (!(object = nitroJsonFromString(line)))
         virResetLastError();
     return g_steal_pointer(&object);
 }

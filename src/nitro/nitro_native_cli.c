@@ -345,7 +345,7 @@ nitroNativeParseCli(const char *config,
     size_t i;
 
     if (nitroNativeCliCheckText(config) < 0 ||
-        !(object = virJSONValueFromString(config)))
+        !(object = nitroJsonFromString(config)))
         return -1;
 
     if (nitroNativeCliCheckMembers(object) < 0 ||

@@ -12,6 +12,7 @@
 #include <config.h>
 
 #include "configmake.h"
+#include "nitro_json.h"
 #include "validate.h"
 #include "virarch.h"
 #include "vircommand.h"
@@ -118,7 +119,7 @@ validateProbe(const char *helper,
             return NULL;
         }
     }
-    return virJSONValueFromString(output);
+    return nitroJsonFromString(output);
 }
 
 
