@@ -15,7 +15,7 @@ TEST_JOBS ?= $(shell expr $$(nproc) + 1)
 TEST = meson test --no-rebuild --print-errorlogs --num-processes $(TEST_JOBS)
 
 .PHONY: all deps build demo check check-asan check-libvirt check-tsan check-slow cross check-cross
-.PHONY: check-guest fuzz-short install uninstall bench-% clean
+.PHONY: check-guest check-nova fuzz-short install uninstall bench-% clean
 
 all: build
 
@@ -78,7 +78,13 @@ check-slow: build
 	scripts/check-libvirt --boot $(BUILD)
 	$(MAKE) --no-print-directory check-packages rpm
 	scripts/check-in-root trixie
+	$(MAKE) --no-print-directory check-nova
 	$(MAKE) --no-print-directory check-guest
+
+# OpenStack nova with our compute driver, on a machine that is made for it
+check-nova: build
+	$(NINJA) $(BUILD) --quiet hello
+	scripts/check-nova $(BUILD)
 
 # For aarch64, on a machine of another architecture: without what libvirt has more
 cross: source
