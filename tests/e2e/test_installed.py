@@ -14,6 +14,7 @@ import glob
 import os
 import pathlib
 import pwd
+import re
 import shutil
 import signal
 import subprocess
@@ -311,10 +312,10 @@ class Uninstalled(InstalledTest):
         self.assertEqual([path for path in files if os.path.lexists(path)], [])
         self.assertTrue(conf.exists() and log.exists())
         # empty or not, the system's stay, and of libvirt's those with anything in them
+        ours = re.compile("/(libvirt-nitro|libexec/virt-eif|nova/virt/nitro)/")
         self.assertEqual([path for path in paths if path.endswith("/") and "/libvirt" not in path and
-                          not os.path.isdir(path)], [])
-        self.assertEqual([path for path in paths if "/libvirt-nitro/" in path and
-                          os.path.isdir(path)], [])
+                          not ours.search(path) and not os.path.isdir(path)], [])
+        self.assertEqual([path for path in paths if ours.search(path) and os.path.isdir(path)], [])
 
 
 def make_users():
