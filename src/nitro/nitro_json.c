@@ -12,7 +12,7 @@
  * error, and its strings end at a NUL. With yajl, which libvirt 9.0 uses, it refuses an object
  * that has a member twice, and keeps a number as it is written. With json-c, which 11.3 uses, the
  * last of these members counts, and an integer that has more than 64 bits becomes the nearest
- * that has not.
+ * that has not, or, from json-c 0.18 on, is no JSON.
  */
 
 #include <config.h>
@@ -98,16 +98,23 @@ nitroJsonNumber(void *opaque,
     nitroJson *json = opaque;
     g_autofree char *number = g_strndup(text, len);
     unsigned long long value;
+    long long negative;
 
     if (!nitroJsonCheckValue(json))
         return 0;
+    if (strpbrk(number, ".eE"))
+        return 1;
 
-    if (json->plain && *number != '-' && !strpbrk(number, ".eE") &&
-        virStrToLong_ullp(number, NULL, 10, &value) < 0)
+    if (*number != '-' && virStrToLong_ullp(number, NULL, 10, &value) < 0)
         return nitroJsonRefuse(json,
                                g_strdup_printf(_("the number %s is above the highest that is "
                                                  "supported, %llu"),
                                                number, ULLONG_MAX));
+    if (*number == '-' && virStrToLong_ll(number, NULL, 10, &negative) < 0)
+        return nitroJsonRefuse(json,
+                               g_strdup_printf(_("the number %s is below the lowest that is "
+                                                 "supported, %lld"),
+                                               number, LLONG_MIN));
     return 1;
 }
 

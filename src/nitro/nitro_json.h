@@ -14,12 +14,12 @@
 #include "virjson.h"
 
 /*
- * Checks that @text is one JSON object, that no object in it has a member twice, and that no name
- * of a member has a control character. With @plain also that no string has a control character or
- * half of a character, and that no integer is above ULLONG_MAX.
+ * Checks that @text is one JSON object, that no object in it has a member twice, that no name of a
+ * member has a control character, and that no integer is below LLONG_MIN or above ULLONG_MAX. With
+ * @plain also that no string has a control character or half of a character.
  *
- * To be asked before nitroJsonFromString(), which may take the last of two members and change
- * such an integer.
+ * To be asked before nitroJsonFromString(), which may take the last of two members, and change or
+ * refuse such an integer.
  *
  * Returns 0, or -1 with @why set to a new text that says what is wrong, and @offset to the bytes
  * of @text up to there. Sets no error of libvirt's.
