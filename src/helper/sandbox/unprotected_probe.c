@@ -14,10 +14,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -72,23 +74,41 @@ unprotectedJudge(int err)
     }
 }
 
+/* Makes a process with the namespaces that bubblewrap's has. Returns 0, or the error. */
+static int
+unprotectedClone(void)
+{
+    const unsigned long flags = CLONE_NEWNS | CLONE_NEWUSER | CLONE_NEWIPC | CLONE_NEWPID |
+                                CLONE_NEWNET | CLONE_NEWUTS | CLONE_NEWCGROUP;
+    /* fork() takes no flags, and clone() of the C library wants a stack */
+    long pid = syscall(SYS_clone, flags | SIGCHLD, NULL, NULL, NULL, NULL);
+
+    if (pid < 0)
+        return errno;
+    if (pid == 0)
+        _exit(0);
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+    return 0;
+}
+
 /*
- * What the last words of bubblewrap say, which ends with 1 whatever its reason is. It is run in
- * the language C, and ends its message with that of the error, or has one of its own for clone().
+ * Why bubblewrap has failed, which ends with 1 whatever its reason is, and whose last words are
+ * @text. It words the errors of clone() in its own way, which changes with its versions, so this
+ * is tried again. Other messages end with that of the error; it is run in the language C.
  */
 static UnprotectedResult
 unprotectedJudgeBubblewrap(const char *text)
 {
     static const int errors[] = {EPERM, EACCES, EINVAL, ENOSYS, ENOSPC};
+    int err;
     size_t i;
 
     if (!g_str_has_prefix(text, "bwrap: "))
         return UNPROTECTED_UNKNOWN;
-    if (strstr(text, "No permissions to create new namespace") ||
-        strstr(text, "kernel does not support user namespaces"))
-        return UNPROTECTED_LACKING;
-    if (strstr(text, "(ENOSPC)"))
-        return unprotectedJudge(ENOSPC);
+    err = unprotectedClone();
+    if (err != 0)
+        return unprotectedJudge(err);
     for (i = 0; i < G_N_ELEMENTS(errors); i++) {
         /* not g_strerror(), which translates */
         if (g_str_has_suffix(text, strerrordesc_np(errors[i])))
