@@ -24,7 +24,11 @@ from vsockclient import COMMANDS
 
 TOOL = os.environ["VIRT_EIF"]
 HELLO = os.path.dirname(HELLO_EIF)
-MODULES = os.path.join(HELLO, "kernel", "tree", "lib", "modules")
+TREE = os.path.join(HELLO, "kernel", "tree")
+# since Debian 13 in /usr
+MODULES = next(path for path in (os.path.join(TREE, "lib", "modules"),
+                                 os.path.join(TREE, "usr", "lib", "modules"))
+               if os.path.isdir(path))
 BUSYBOX = "/bin/busybox"
 
 TITLE = "From a container to a running enclave"
