@@ -76,6 +76,13 @@ HELPER = [
     ("/usr/bin/bwrap", "x"),
     ("/usr/bin/qemu-system-x86_64", "x"),
 ]
+# The NSM of an emulated enclave, under its helper's profile, and for a key under the daemon's
+NSM = [
+    ("/usr/lib/x86_64-linux-gnu/libgnutls.so.30", "rm"),
+    ("/usr/libexec/libvirt_nitro_nsm", "rm"),
+    ("/usr/libexec/libvirt_nitro_nsm", "x"),
+    ("/etc/gnutls/config", "r"),
+]
 CHECK = [
     ("/usr/lib/x86_64-linux-gnu/libcbor.so.0.8", "rm"),
     ("/usr/libexec/libvirt_nitro_check", "rm"),
@@ -117,6 +124,8 @@ DAEMON = [
     ("/run/libvirt/nitro/domain-1-hello/control", "rw"),
     ("/run/user/1000/libvirt/virtnitrod-sock", "rw"),
     ("/var/log/libvirt/nitro/hello.log", "rw"),
+    ("/var/lib/libvirt/nitro/", "rw"),
+    ("/var/lib/libvirt/nitro/nsm/nsm-root.key", "rwl"),
     ("/sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages", "rw"),
     ("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages", "rw"),
     ("/sys/kernel/mm/ksm/pages_to_scan", "rw"),
@@ -130,8 +139,8 @@ DAEMON = [
     ("/usr/libexec/libvirt_nitro_services", "x"),
 ]
 ALLOWED = {
-    "virtnitrod": DAEMON + HELPER + CHECK + SERVICES + QEMU,
-    "libvirt_nitro": HELPER + QEMU,
+    "virtnitrod": DAEMON + HELPER + CHECK + NSM + SERVICES + QEMU,
+    "libvirt_nitro": HELPER + NSM + QEMU,
     "libvirt_nitro//qemu": QEMU,
     "libvirt_nitro_check": CHECK,
     "libvirt_nitro_services": SERVICES,

@@ -123,11 +123,14 @@ PLACES = {
     'nitro:enclave': ('', "<nitro:enclave debug='yes'/>"),
     'nitro:heartbeat': ('', "<nitro:heartbeat enabled='yes'/>"),
     'nitro:vsock': ('', "<nitro:vsock directory='/directory'/>"),
+    'nitro:nsm': ('', "<nitro:nsm enabled='yes'/>"),
+    'nitro:parent': ('', "<nitro:parent id='i-0123456789abcdef0'/>"),
     'nitro:measurement': ('', f"<nitro:measurement pcr='0'>{'0a' * 48}</nitro:measurement>"),
 }
 
 # What stands for a value in running text
-PLACEHOLDERS = {'hex': '0a' * 48, 'path': '/path', 'seconds': '60'}
+PLACEHOLDERS = {'hex': '0a' * 48, 'path': '/path', 'seconds': '60', 'i-...': 'i-0123456789abcdef0',
+                'ARN': 'arn:aws:iam::123456789012:role/name'}
 
 # What looks like XML in running text: what it is, None for nothing to be checked
 EXCEPTIONS = {

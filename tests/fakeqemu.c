@@ -18,6 +18,7 @@
  *     join              wait until nobody reads any more what they write
  *     chatter MS HEX    write these bytes to the serial port for ever, so often
  *     fork N            have N children, which go on with the next step; the parent stays
+ *     nsm NAME          nothing; it has the device NAME, of which -device NAME,help tells
  *     sleep MS
  *     signal            wait for SIGUSR1, which the test sends from outside
  *     release           close serial port, monitor, vsock and NSM
@@ -273,9 +274,38 @@ step(char *line)
         _exit(atoi(args));
     } else if (strcmp(line, "stay") == 0) {
         stay();
-    } else if (strncmp(line, "escape-", 7) != 0) { /* what the acts are told, see escape.c */
+    } else if (strncmp(line, "escape-", 7) != 0 && strcmp(line, "nsm") != 0) { /* what the acts are told, see escape.c */
         bad("unknown step", line);
     }
+}
+
+/*
+ * Answers -device NAME,help as QEMU does: with the properties of what a user can create, and with a
+ * word on standard error for all else; the exit status is 0 in both cases.
+ */
+static void
+answerHelp(int argc, char **argv, const char *text)
+{
+    const char *name = NULL;
+    char line[128];
+    int i;
+
+    for (i = 1; i + 1 < argc && !name; i++) {
+        size_t len = strlen(argv[i + 1]);
+
+        if (strcmp(argv[i], "-device") == 0 && len > 5 && strcmp(argv[i + 1] + len - 5, ",help") == 0)
+            name = strndup(argv[i + 1], len - 5);
+    }
+    if (!name)
+        return;
+    snprintf(line, sizeof(line), "nsm %s\n", name);
+    if (strstr(text, line))
+        dprintf(STDOUT_FILENO, "%s options:\n  chardev=<str>          - ID of a chardev\n"
+                "  num_vqs=<uint32>       -  (default: 1)\n  virtio-id=<uint16>     -  (default: 0)\n"
+                "  vq_size=<uint32>       -  (default: 64)\n", name);
+    else
+        dprintf(STDERR_FILENO, "%s: -device %s,help: Device '%s' not found\n", argv[0], name, name);
+    _exit(EXIT_SUCCESS);
 }
 
 /* The value of the option -name guest=..., or "" */
@@ -318,9 +348,13 @@ findSteps(char *text, const char *name)
 int
 main(int argc, char **argv)
 {
-    char *steps = findSteps(trailerRead(), domainName(argc, argv));
+    char *text = trailerRead();
+    char *steps;
     sigset_t set;
     char *line, *state;
+
+    answerHelp(argc, argv, text);
+    steps = findSteps(text, domainName(argc, argv));
 
     sigemptyset(&set);
     sigaddset(&set, SIGUSR1);

@@ -59,6 +59,11 @@ def fork(count):
     return f'fork {count}\n'
 
 
+def nsm(name='vhost-user-test-device'):
+    """It has this device, and can have an NSM so."""
+    return f'nsm {name}\n'
+
+
 def sleep(seconds):
     return f'sleep {round(seconds * 1000)}\n'
 

@@ -217,6 +217,9 @@ class OptionsTest(HelperCase):
             (['--debug=yes'], "Option --debug takes no value, not 'yes'"),
             (['--name', 'a', '--name', 'b'], 'Option --name is given twice'),
             (['--probe', '--debug'], 'Option --probe goes with no other option'),
+            (['--probe-qemu', '/qemu', '--probe'], 'Option --probe goes with no other option'),
+            (['--probe-qemu', '/qemu', '--debug'], 'Option --probe-qemu goes with no other option'),
+            (['--probe-qemu', 'qemu'], "Value 'qemu' of option --probe-qemu is not an absolute path"),
         ]
         for words, text in cases:
             with self.subTest(words):

@@ -68,12 +68,13 @@ class InstallTest(unittest.TestCase):
 
     def test_what_is_needed_is_there(self):
         for name in ("sbin/virtnitrod", "libvirt_driver_nitro.so", "libvirt_nitro",
-                     "libvirt_nitro_check", "libvirt_nitro_services", "bin/virt-eif",
+                     "libvirt_nitro_check", "libvirt_nitro_nsm", "libvirt_nitro_services",
+                     "bin/virt-eif",
                      f"libexec/virt-eif/init-{os.uname().machine}", "libvirt.so.0", "domain.rng",
                      "virtnitrod.conf", "virtnitrod.service",
                      "virtnitrod.socket", "virtnitrod-ro.socket", "virtnitrod-admin.socket",
                      "virtnitrod.8", "libvirt_nitro.8", "libvirt_nitro_check.8",
-                     "libvirt_nitro_services.8",
+                     "libvirt_nitro_nsm.8", "libvirt_nitro_services.8",
                      "virt-eif.1",
                      "virt-nitro-validate.1", "nitrodomain.rng", "nitro.conf", "virtnitrod.aug",
                      "libvirtd_nitro.aug", "tests/test_virtnitrod.aug",

@@ -59,6 +59,7 @@ typedef struct {
     const char *machine;
     const char *virttype;
     bool other; /* not the architecture of the host */
+    virTristateBool nsm; /* QEMU can have one */
 } DomainCase;
 
 static const DomainCase domains[] = {
@@ -67,6 +68,10 @@ static const DomainCase domains[] = {
     { "domain-nitro-device", { 8, 2, 4, 1, "1-3,5-7" }, true, NULL, "nitro", "nitro" },
     { "domain-nitro-enclave", { 8, 2, 4, 1, "1-3,5-7" }, true, NULL, "nitro-enclave", NULL },
     { "domain-emulator", { 8, 2, 4, 1, NULL }, false, "/opt/helper", "nitro-enclave", "nitro" },
+    { "domain-nsm", { 8, 2, 4, 1, "1-3,5-7" }, true, NULL, "nitro-enclave", NULL,
+      .nsm = VIR_TRISTATE_BOOL_YES },
+    { "domain-no-nsm", { 8, 2, 4, 1, "1-3,5-7" }, true, NULL, "nitro-enclave", NULL,
+      .nsm = VIR_TRISTATE_BOOL_NO },
     { "domain-other-arch", { 8, 2, 4, 1, "1-3,5-7" }, true, NULL, NULL, NULL, .other = true },
 };
 
@@ -183,7 +188,7 @@ testDomain(const void *data)
                                       domain->other ? testGetOther() : NULL, domain->machine,
                                       domain->virttype);
     g_assert_nonnull(caps);
-    xml = virDomainCapsFormat(caps);
+    xml = nitroCapabilitiesFormatDomain(caps, domain->nsm);
     testCompare(domain->name, xml);
 }
 

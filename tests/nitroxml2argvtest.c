@@ -30,6 +30,7 @@ enum {
     TEST_BROKER_FD,
     TEST_CONSOLE_LOG_FD,
     TEST_SERVICES_LISTEN_FD,
+    TEST_NSM_IDENTITY_FD = 80,
     TEST_LOG_BACKUP_FD = 50,         /* and the next one, here and below */
     TEST_CONSOLE_BACKUP_FD = 60,
     TEST_CONSOLE_LOG_BACKUP_FD = 70,
@@ -42,6 +43,7 @@ typedef struct {
     bool rotation;     /* files have a largest size */
     bool without;      /* the host has no namespaces for users */
     bool services;     /* the helper is a switch */
+    bool nsm;          /* QEMU can have one */
 } TestCase;
 
 static virDomainXMLOption *xmlopt;
@@ -90,7 +92,7 @@ testFillContext(nitroCommandContext *ctxt,
     ctxt->consoleFd = nitroDomainDefIsDebug(def) ? TEST_CONSOLE_FD : -1;
     ctxt->outputs = testOpenOutputs(def, test->rotation);
     ctxt->vsockDirFd = ctxt->vsockListenFd = ctxt->deviceFd = ctxt->brokerFd = -1;
-    ctxt->servicesListenFd = -1;
+    ctxt->servicesListenFd = ctxt->nsmIdentityFd = -1;
     ctxt->pageSize = nitroDomainDefGetPageSize(def);
     ctxt->numaNode = nitroDomainDefGetNumaNode(def);
     ctxt->without = test->without ? (char **)testWithout : NULL;
@@ -109,6 +111,11 @@ testFillContext(nitroCommandContext *ctxt,
         ctxt->vsockListenFd = TEST_VSOCK_LISTEN_FD;
         if (test->services)
             ctxt->servicesListenFd = TEST_SERVICES_LISTEN_FD;
+        if (test->nsm && nitroDomainDefGetNsm(def) != VIR_TRISTATE_BOOL_NO) {
+            ctxt->nsm = "/usr/libexec/libvirt_nitro_nsm";
+            ctxt->nsmDevice = "vhost-user-test-device";
+            ctxt->nsmIdentityFd = TEST_NSM_IDENTITY_FD;
+        }
     }
 }
 
@@ -198,6 +205,13 @@ static const TestCase tests[] = {
     { "seclabel-none" },
     { "without", false, "tcg", .without = true },
     { "services-emulated", false, "tcg", .services = true },
+    { "nsm", false, "tcg", .nsm = true },
+    { "nsm-off", false, "tcg" },
+    { "nsm-parent", false, "tcg", .nsm = true },
+    { "nsm-parent-role", false, "tcg", .nsm = true },
+    { "nsm-parent-id", false, "tcg", .nsm = true },
+    { "nsm-parent-debug", false, "tcg", .nsm = true },
+    { "nsm-not-there", false, "tcg" },
     { "vsock" },
     { "vsock-address" },
     { "vsock-address-most" },
@@ -621,6 +635,25 @@ static const TestCase tests[] = {
     { "channel-controller-ports", true },
     { "channel-controller-index", true },
     { "channel-many", true },
+    { "nsm-nitro", true },
+    { "nsm-parent-nitro", true },
+    { "nsm-twice", true },
+    { "nsm-enabled", true },
+    { "nsm-no-enabled", true },
+    { "nsm-attribute", true },
+    { "nsm-content", true },
+    { "nsm-parent-off", true },
+    { "nsm-parent-twice", true },
+    { "nsm-parent-nothing", true },
+    { "nsm-parent-attribute", true },
+    { "nsm-parent-content", true },
+    { "nsm-parent-role-user", true },
+    { "nsm-parent-role-account", true },
+    { "nsm-parent-role-newline", true },
+    { "nsm-parent-role-empty", true },
+    { "nsm-parent-id-short", true },
+    { "nsm-parent-id-upper-case", true },
+    { "nsm-parent-id-newline", true },
     { "services-many", true },
     { "services-many-together", true },
     { "services-attribute", true },

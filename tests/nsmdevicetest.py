@@ -688,6 +688,32 @@ class Helper(helpertest.HelperCase):
             'unsupported', f'The NSM of the emulated machine, {self.dir}/missing, cannot be run: No '
             'such file or directory'))
 
+    def test_probe(self):
+        """What a QEMU says of its device counts; no word of it is no answer"""
+        def probe(qemu):
+            done = subprocess.run([helpertest.HELPER, '--probe-qemu', qemu], capture_output=True,
+                                  text=True, check=False, timeout=60)
+            return done.returncode, done.stdout, done.stderr
+
+        for name in ('vhost-user-test-device', 'vhost-user-device'):
+            qemu = self.fake(fakeqemu.nsm(name) + fakeqemu.leave(1))
+            self.assertEqual(probe(qemu), (0, f'{{"nsm-device":"{name}"}}\n', ''))
+        qemu = self.fake(fakeqemu.nsm('vhost-user-rng-device') + fakeqemu.leave(1))
+        self.assertEqual(probe(qemu), (0, f'{{"reason":"\'{qemu}\' can create neither '
+                                       "'vhost-user-test-device' nor 'vhost-user-device': use QEMU "
+                                       '10.2 or newer"}\n', ''))
+        for program, words in (('/bin/false', 'does not say whether it has that device'),
+                               (self.path('missing'), 'cannot be run')):
+            status, output, said = probe(program)
+            self.assertEqual((status, output), (2, ''))
+            self.assertIn(words, said)
+        # what speaks of the device and lacks what makes an NSM of it
+        script = self.path('other')
+        with open(script, 'w', encoding='ascii') as f:
+            f.write("#!/bin/sh\necho '  virtio-id=<uint16>'; echo '  vq_size=<uint16>'\n")
+        os.chmod(script, 0o755)
+        self.assertIn('"reason"', probe(script)[1])
+
     def test_options(self):
         device = ['--nsm-device', 'vhost-user-device']
         nsm = ['--nsm', PROGRAM]

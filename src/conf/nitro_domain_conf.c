@@ -102,6 +102,33 @@ nitroDomainDefGetMeasurement(const virDomainDef *def,
 }
 
 
+virTristateBool
+nitroDomainDefGetNsm(const virDomainDef *def)
+{
+    const nitroDomainXmlNsDef *ns = def->namespaceData;
+
+    return ns ? ns->nsm : VIR_TRISTATE_BOOL_ABSENT;
+}
+
+
+const char *
+nitroDomainDefGetParentRole(const virDomainDef *def)
+{
+    const nitroDomainXmlNsDef *ns = def->namespaceData;
+
+    return ns ? ns->parentRole : NULL;
+}
+
+
+const char *
+nitroDomainDefGetParentId(const virDomainDef *def)
+{
+    const nitroDomainXmlNsDef *ns = def->namespaceData;
+
+    return ns ? ns->parentId : NULL;
+}
+
+
 static bool
 nitroDomainDefHasVcpuPin(const virDomainDef *def)
 {

@@ -34,6 +34,9 @@ struct _nitroDomainXmlNsDef {
     virTristateBool heartbeat;     /* <nitro:heartbeat enabled=/> */
     unsigned int heartbeatTimeout; /* seconds; 0: the default */
     char *vsockDirectory;          /* <nitro:vsock directory=/>, of a running domain only */
+    virTristateBool nsm;           /* <nitro:nsm enabled=/>; absent: where it can be had */
+    char *parentRole;              /* <nitro:parent role=/>: an ARN; NULL: none */
+    char *parentId;                /* <nitro:parent id=/>: an instance; NULL: none */
     char *pcr[NITRO_PCR_COUNT];    /* <nitro:measurement>: 96 lower-case hex digits, or NULL */
     nitroServiceDef *services;     /* in <nitro:services>; numbers that are not there are 0 */
     size_t nservices;
@@ -68,6 +71,16 @@ unsigned int nitroDomainDefGetHeartbeatTimeout(const virDomainDef *def);
 
 /* The expected value of register @pcr (hex, owned by @def), or NULL when none is set. */
 const char *nitroDomainDefGetMeasurement(const virDomainDef *def, unsigned int pcr);
+
+/* Whether the emulated machine is to have an NSM; absent: where it can be had. */
+virTristateBool nitroDomainDefGetNsm(const virDomainDef *def);
+
+/*
+ * The IAM role and the id of the parent instance that the NSM tells of (owned by @def), or NULL where
+ * the definition names none.
+ */
+const char *nitroDomainDefGetParentRole(const virDomainDef *def);
+const char *nitroDomainDefGetParentId(const virDomainDef *def);
 
 /*
  * The host CPUs that the definition gives to its vCPUs, in the order of the vCPUs

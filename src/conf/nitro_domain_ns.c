@@ -21,6 +21,10 @@
 
 #define NITRO_PCR_HEX_LEN 96 /* SHA-384 */
 
+/* What AWS's resource names of roles, with their paths, and its ids of instances look like */
+#define NITRO_ROLE_REGEX "arn:[a-z-]+:iam::[0-9]{12}:role/[A-Za-z0-9_+=,.@/-]{1,576}\\z"
+#define NITRO_INSTANCE_REGEX "i-([0-9a-f]{8}|[0-9a-f]{17})\\z"
+
 
 static void
 nitroDomainXmlNsDefFree(nitroDomainXmlNsDef *ns)
@@ -35,6 +39,8 @@ nitroDomainXmlNsDefFree(nitroDomainXmlNsDef *ns)
 
     nitroDomainServicesClear(ns);
     g_free(ns->vsockDirectory);
+    g_free(ns->parentRole);
+    g_free(ns->parentId);
     g_free(ns);
 }
 
@@ -238,6 +244,67 @@ nitroDomainNsParseVsock(xmlNodePtr node,
 
 
 static int
+nitroDomainNsParseNsm(xmlNodePtr node,
+                      nitroDomainXmlNsDef *ns)
+{
+    const char *known[] = { "enabled", NULL };
+
+    if (ns->nsm != VIR_TRISTATE_BOOL_ABSENT) {
+        virReportError(VIR_ERR_XML_ERROR, "%s",
+                       _("element 'nitro:nsm' can only appear once"));
+        return -1;
+    }
+
+    if (nitroDomainNsCheckAttributes(node, known) < 0 ||
+        nitroDomainNsCheckContent(node, false) < 0)
+        return -1;
+
+    return virXMLPropTristateBool(node, "enabled", VIR_XML_PROP_REQUIRED, &ns->nsm);
+}
+
+
+static int
+nitroDomainNsParseParent(xmlNodePtr node,
+                         nitroDomainXmlNsDef *ns)
+{
+    const char *known[] = { "role", "id", NULL };
+
+    if (ns->parentRole || ns->parentId) {
+        virReportError(VIR_ERR_XML_ERROR, "%s",
+                       _("element 'nitro:parent' can only appear once"));
+        return -1;
+    }
+
+    if (nitroDomainNsCheckAttributes(node, known) < 0 ||
+        nitroDomainNsCheckContent(node, false) < 0)
+        return -1;
+
+    ns->parentRole = virXMLPropString(node, "role");
+    ns->parentId = virXMLPropString(node, "id");
+    if (!ns->parentRole && !ns->parentId) {
+        virReportError(VIR_ERR_XML_ERROR, "%s",
+                       _("element 'nitro:parent' says nothing: give it the attribute 'role', 'id', or both"));
+        return -1;
+    }
+    if (ns->parentRole &&
+        !g_regex_match_simple(NITRO_ROLE_REGEX, ns->parentRole, 0, G_REGEX_MATCH_ANCHORED)) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("role '%s' of element 'nitro:parent' is not the ARN of an IAM role, such as 'arn:aws:iam::123456789012:role/name'"),
+                       ns->parentRole);
+        return -1;
+    }
+    if (ns->parentId &&
+        !g_regex_match_simple(NITRO_INSTANCE_REGEX, ns->parentId, 0, G_REGEX_MATCH_ANCHORED)) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("id '%s' of element 'nitro:parent' is not that of an instance, 'i-' with 8 or 17 hexadecimal digits in lower case"),
+                       ns->parentId);
+        return -1;
+    }
+    return 0;
+}
+
+
+static int
 nitroDomainNsParseElement(xmlNodePtr node,
                           nitroDomainXmlNsDef *ns)
 {
@@ -252,6 +319,12 @@ nitroDomainNsParseElement(xmlNodePtr node,
 
     if (virXMLNodeNameEqual(node, "vsock"))
         return nitroDomainNsParseVsock(node, ns);
+
+    if (virXMLNodeNameEqual(node, "nsm"))
+        return nitroDomainNsParseNsm(node, ns);
+
+    if (virXMLNodeNameEqual(node, "parent"))
+        return nitroDomainNsParseParent(node, ns);
 
     if (virXMLNodeNameEqual(node, "services"))
         return nitroDomainServicesParse(node, ns);
@@ -288,6 +361,23 @@ nitroDomainNsParse(xmlXPathContextPtr ctxt,
 }
 
 
+static void
+nitroDomainNsFormatNsm(virBuffer *buf,
+                       const nitroDomainXmlNsDef *ns)
+{
+    if (ns->nsm != VIR_TRISTATE_BOOL_ABSENT)
+        virBufferAsprintf(buf, "<nitro:nsm enabled='%s'/>\n",
+                          virTristateBoolTypeToString(ns->nsm));
+
+    if (!ns->parentRole && !ns->parentId)
+        return;
+    virBufferAddLit(buf, "<nitro:parent");
+    virBufferEscapeString(buf, " role='%s'", ns->parentRole);
+    virBufferEscapeString(buf, " id='%s'", ns->parentId);
+    virBufferAddLit(buf, "/>\n");
+}
+
+
 static int
 nitroDomainNsFormat(virBuffer *buf,
                     void *data)
@@ -318,6 +408,7 @@ nitroDomainNsFormat(virBuffer *buf,
         }
     }
 
+    nitroDomainNsFormatNsm(buf, ns);
     nitroDomainServicesFormat(buf, ns);
     return 0;
 }

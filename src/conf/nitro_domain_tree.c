@@ -22,7 +22,8 @@
 #define NITRO_DOMAIN_NS_PREFIX "nitro"
 
 /* Without a namespace <vsock> is a device of libvirt's: it is told by its place alone. */
-static const char *ourNames[] = { "enclave", "heartbeat", "measurement", "services", NULL };
+static const char *ourNames[] = { "enclave", "heartbeat", "measurement", "nsm", "parent",
+                                  "services", NULL };
 
 /*
  * The elements of libvirt's schema in those that a domain of ours can have: what all versions to

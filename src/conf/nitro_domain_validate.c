@@ -397,6 +397,29 @@ nitroDomainDefValidateOther(const virDomainDef *def)
 }
 
 
+/* Whether QEMU can have an NSM only the start can tell. */
+static int
+nitroDomainDefValidateNsm(const virDomainDef *def)
+{
+    virTristateBool nsm = nitroDomainDefGetNsm(def);
+    bool parent = nitroDomainDefGetParentRole(def) || nitroDomainDefGetParentId(def);
+
+    if ((nsm != VIR_TRISTATE_BOOL_ABSENT || parent) &&
+        nitroDomainDefGetMachine(def) != NITRO_MACHINE_EMULATED) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("element 'nitro:%s' is for machine 'nitro-enclave' only: on machine 'nitro' each enclave has the NSM of the Nitro Hypervisor, which knows the parent"),
+                       parent ? "parent" : "nsm");
+        return -1;
+    }
+    if (parent && nsm == VIR_TRISTATE_BOOL_NO) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED, "%s",
+                       _("element 'nitro:parent' is what an NSM tells of, and 'nitro:nsm' has enabled='no': remove one of them"));
+        return -1;
+    }
+    return 0;
+}
+
+
 int
 nitroDomainDefValidate(const virDomainDef *def,
                        void *opaque G_GNUC_UNUSED,
@@ -411,6 +434,7 @@ nitroDomainDefValidate(const virDomainDef *def,
         nitroDomainDefValidateClock(def) < 0 ||
         nitroDomainDefValidateLifecycle(def) < 0 ||
         nitroDomainDefValidateOther(def) < 0 ||
+        nitroDomainDefValidateNsm(def) < 0 ||
         nitroDomainDefValidateDevices(def) < 0)
         return -1;
 

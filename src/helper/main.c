@@ -15,6 +15,7 @@
 #include "heartbeat/broker.h"
 #include "common/json.h"
 #include "emulated/kvm_probe.h"
+#include "emulated/qemu_probe.h"
 #include "helper_protocol.h"
 #include "lifecycle.h"
 #include "common/log.h"
@@ -42,6 +43,26 @@ mainProbe(void)
     jsonAddString(writer, "accel", kvmProbe(&reason) ? "kvm" : "tcg");
     jsonAddString(writer, "reason", reason);
     unprotectedAddTo(lacks, writer);
+    line = jsonWriterEnd(writer);
+    return fputs(line, stdout) < 0 || fflush(stdout) != 0 ? LIFECYCLE_EXIT_FAILED :
+                                                            LIFECYCLE_EXIT_ENDED;
+}
+
+static LifecycleExit
+mainProbeQemu(const char *qemu)
+{
+    JsonWriter *writer;
+    g_auto(Failure) failure = {0};
+    g_autofree char *reason = NULL;
+    g_autofree char *line = NULL;
+    const char *device;
+
+    if (qemuProbeNsm(qemu, &device, &reason, &failure) < 0) {
+        fprintf(stderr, "libvirt_nitro: %s\n", failure.text);
+        return LIFECYCLE_EXIT_FAILED;
+    }
+    writer = jsonWriterNew();
+    jsonAddString(writer, device ? "nsm-device" : "reason", device ? device : reason);
     line = jsonWriterEnd(writer);
     return fputs(line, stdout) < 0 || fflush(stdout) != 0 ? LIFECYCLE_EXIT_FAILED :
                                                             LIFECYCLE_EXIT_ENDED;
@@ -88,6 +109,8 @@ main(int argc, char **argv)
                                                                   LIFECYCLE_EXIT_ENDED;
     case OPTIONS_PROBE:
         return mainProbe();
+    case OPTIONS_PROBE_QEMU:
+        return mainProbeQemu(options->qemu);
     case OPTIONS_BROKER:
         return mainBroker(options);
     case OPTIONS_RUN:

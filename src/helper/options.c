@@ -509,6 +509,13 @@ optionsSetQemu(void *opaque, const char *value)
 }
 
 static char *
+optionsSetProbeQemu(void *opaque, const char *value)
+{
+    ((Options *)opaque)->action = OPTIONS_PROBE_QEMU;
+    return optionsSetQemu(opaque, value);
+}
+
+static char *
 optionsSetAccel(void *opaque, const char *value)
 {
     Options *options = opaque;
@@ -627,6 +634,7 @@ static const OptionsTableEntry optionTable[] = {
     {"--broker", false, optionsSetBroker},
     {"--listen-fd", true, optionsSetListenFd},
     {"--probe", false, optionsSetProbe},
+    {"--probe-qemu", true, optionsSetProbeQemu},
     {"--help", false, optionsSetHelp, .ends = true},
     {"--version", false, optionsSetVersion, .ends = true},
     {NULL},
@@ -743,6 +751,19 @@ optionsCheck(const Options *options, const bool *seen)
     return error ? error : optionsCheckBroker(options);
 }
 
+/* What finds something out goes alone. */
+static char *
+optionsCheckProbe(const char *probe, const bool *seen)
+{
+    size_t i;
+
+    for (i = 0; optionTable[i].name; i++) {
+        if (seen[i] && !g_str_equal(optionTable[i].name, probe))
+            return g_strdup_printf("Option %s goes with no other option", probe);
+    }
+    return NULL;
+}
+
 /* The broker has few options. */
 static char *
 optionsCheckBrokerOnly(const Options *options, const bool *seen)
@@ -783,8 +804,10 @@ optionsParse(int argc, char **argv, char **error)
     case OPTIONS_VERSION:
         break;
     case OPTIONS_PROBE:
-        if (argc > 2)
-            *error = g_strdup("Option --probe goes with no other option");
+        *error = optionsCheckProbe("--probe", seen);
+        break;
+    case OPTIONS_PROBE_QEMU:
+        *error = optionsCheckProbe("--probe-qemu", seen);
         break;
     case OPTIONS_BROKER:
         *error = optionsCheckBrokerOnly(options, seen);
@@ -877,6 +900,7 @@ optionsHelp(void)
            "  --listen-fd FD           listening UNIX stream socket for its clients\n"
            "  --probe                  print what --accel auto means here and which protections\n"
            "                           this host lacks, and exit\n"
+           "  --probe-qemu PATH        print whether this QEMU can have an NSM, and exit\n"
            "  --help                   print this text, and exit\n"
            "  --version                print the version, and exit\n";
 }

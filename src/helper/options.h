@@ -26,6 +26,7 @@ typedef enum {
     OPTIONS_HELP,    /* --help was given */
     OPTIONS_VERSION, /* --version was given */
     OPTIONS_PROBE,   /* --probe was given */
+    OPTIONS_PROBE_QEMU, /* --probe-qemu was given, with what is .qemu then */
     OPTIONS_BROKER,  /* --broker was given: be the heartbeat broker */
 } OptionsAction;
 

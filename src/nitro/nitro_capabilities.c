@@ -11,6 +11,7 @@
 #include "nitro_capabilities.h"
 #include "libvirt_compat.h"
 #include "nitro_domain_conf.h"
+#include "nitro_domain_ns.h"
 #include "nitro_domain_validate.h"
 #include "nitro_host.h"
 #include "nitro_pool.h"
@@ -283,4 +284,24 @@ nitroCapabilitiesNewDomain(const nitroDriverConfig *config,
 
     nitroCapabilitiesFillDomain(caps, maxvcpus);
     return caps;
+}
+
+
+char *
+nitroCapabilitiesFormatDomain(const virDomainCaps *caps,
+                              virTristateBool nsm)
+{
+    g_autofree char *xml = virDomainCapsFormat(caps);
+    static const char end[] = "</domainCapabilities>\n";
+
+    if (nsm == VIR_TRISTATE_BOOL_ABSENT)
+        return g_steal_pointer(&xml);
+    if (!g_str_has_suffix(xml, end)) {
+        virReportError(VIR_ERR_INTERNAL_ERROR, "%s",
+                       _("the capabilities of domains do not end as they should"));
+        return NULL;
+    }
+    xml[strlen(xml) - strlen(end)] = '\0';
+    return g_strdup_printf("%s  <nitro:nsm xmlns:nitro='%s' supported='%s'/>\n%s", xml,
+                           NITRO_DOMAIN_NS_URI, virTristateBoolTypeToString(nsm), end);
 }

@@ -51,3 +51,9 @@ virDomainCaps *nitroCapabilitiesNewDomain(const nitroDriverConfig *config,
                                           const char *arch,
                                           const char *machine,
                                           const char *virttype);
+
+/*
+ * The XML of @caps (g_free), with an element of the nitro namespace that says whether a definition can ask for
+ * an NSM, @nsm; absent: it need not, as with the hypervisor.
+ */
+char *nitroCapabilitiesFormatDomain(const virDomainCaps *caps, virTristateBool nsm);

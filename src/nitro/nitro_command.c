@@ -263,6 +263,25 @@ nitroCommandAddEmulation(virCommand *cmd,
 }
 
 
+static void
+nitroCommandAddNsm(virCommand *cmd,
+                   const virDomainDef *def,
+                   const nitroCommandContext *ctxt)
+{
+    const char *role = nitroDomainDefGetParentRole(def);
+    const char *id = nitroDomainDefGetParentId(def);
+
+    if (!ctxt->nsm)
+        return;
+    virCommandAddArgList(cmd, "--nsm", ctxt->nsm, "--nsm-device", ctxt->nsmDevice, NULL);
+    nitroCommandAddFd(cmd, "--nsm-identity-fd", ctxt->nsmIdentityFd);
+    if (role)
+        virCommandAddArgList(cmd, "--nsm-role", role, NULL);
+    if (id)
+        virCommandAddArgList(cmd, "--nsm-instance", id, NULL);
+}
+
+
 /* What this host lacks: the helper does without nothing else. */
 static void
 nitroCommandAddWithout(virCommand *cmd,
@@ -304,6 +323,7 @@ nitroCommandBuild(const virDomainDef *def,
     nitroCommandAddHeartbeat(cmd, def, ctxt);
     nitroCommandAddMeasurements(cmd, def, ctxt);
     nitroCommandAddEmulation(cmd, def, ctxt);
+    nitroCommandAddNsm(cmd, def, ctxt);
     nitroCommandAddWithout(cmd, ctxt);
 
     return g_steal_pointer(&cmd);

@@ -34,6 +34,9 @@ struct _nitroCommandContext {
     int numaNode;                  /* of the memory; -1: any */
     unsigned int heartbeatTimeout; /* seconds, of a definition that names none; 0: by size */
     char *const *without;   /* NITRO_UNPROTECTED_*: what of its confinement this host lacks; NULL: nothing */
+    const char *nsm;       /* path of libvirt_nitro_nsm; NULL: no NSM, and the next two mean nothing */
+    const char *nsmDevice; /* what QEMU calls it */
+    int nsmIdentityFd;     /* what its --issue has written */
     const char *signature; /* of the image, as in a verdict on it; NULL: not signed */
 };
 

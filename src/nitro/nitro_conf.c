@@ -43,6 +43,7 @@ nitroDriverConfigNew(bool privileged)
         config->configDir = g_strdup(SYSCONFDIR "/libvirt/nitro");
         config->stateDir = g_strdup(RUNSTATEDIR "/libvirt/nitro");
         config->logDir = g_strdup(LOCALSTATEDIR "/log/libvirt/nitro");
+        config->nsmDir = g_strdup(LOCALSTATEDIR "/lib/libvirt/nitro/nsm");
     } else {
         g_autofree char *confdir = virGetUserConfigDirectory();
         g_autofree char *rundir = virGetUserRuntimeDirectory();
@@ -51,6 +52,7 @@ nitroDriverConfigNew(bool privileged)
         config->configDir = g_strdup_printf("%s/nitro", confdir);
         config->stateDir = g_strdup_printf("%s/nitro/run", rundir);
         config->logDir = g_strdup_printf("%s/nitro/log", cachedir);
+        config->nsmDir = g_strdup_printf("%s/nitro/nsm", confdir);
     }
     config->autostartDir = g_strdup_printf("%s/autostart", config->configDir);
 
@@ -67,6 +69,10 @@ nitroDriverConfigNew(bool privileged)
                                                NITRO_BUILDDIR "/src/services",
                                                LIBEXECDIR,
                                                "LIBVIRT_NITRO_HELPER_DIR");
+    config->nsm = virFileFindResourceFull("libvirt_nitro_nsm", NULL, NULL,
+                                          NITRO_BUILDDIR "/src/nsm",
+                                          LIBEXECDIR,
+                                          "LIBVIRT_NITRO_HELPER_DIR");
     return config;
 }
 
@@ -84,6 +90,8 @@ nitroDriverConfigFree(nitroDriverConfig *config)
     g_free(config->helper);
     g_free(config->checker);
     g_free(config->services);
+    g_free(config->nsm);
+    g_free(config->nsmDir);
     g_free(config->device);
     virBitmapFree(config->poolCpus);
     g_free(config->poolPages);

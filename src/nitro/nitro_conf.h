@@ -49,6 +49,8 @@ struct _nitroDriverConfig {
     char *helper;       /* path of libvirt_nitro */
     char *checker;      /* path of libvirt_nitro_check */
     char *services;     /* path of libvirt_nitro_services */
+    char *nsm;          /* path of libvirt_nitro_nsm */
+    char *nsmDir;       /* the root key and certificate of emulated NSMs */
 
     /* nitro.conf */
     char *device;                  /* path of the Nitro Hypervisor's device */
@@ -126,6 +128,7 @@ struct _nitroDriver {
     char *accel; /* what --probe of the helper found; NULL: not asked yet */
     char **unprotected; /* likewise: what confines emulated enclaves, and is missing */
     gint64 probed;      /* us of the monotonic clock: when that was found */
+    GHashTable *nsmQemus; /* of nitro_nsm.c: what is known of QEMUs; NULL: nothing */
     char **told;        /* what of that, and of what runs lacked, the log has got already */
     size_t nholds; /* nitroDriverHold() */
     size_t autostartable; /* domains to be started with the daemon, */

@@ -37,6 +37,7 @@
 #include "nitro_gone.h"
 #include "nitro_host.h"
 #include "nitro_native.h"
+#include "nitro_nsm.h"
 #include "nitro_restart.h"
 #include "nitro_services_channel.h"
 #include "nitro_start.h"
@@ -164,6 +165,28 @@ nitroConnectGetCapabilities(virConnectPtr conn)
 }
 
 
+/* Whether the machine of @caps can be asked to have an NSM; absent: it has the hypervisor's anyway. */
+static int
+nitroConnectFindNsm(nitroDriver *driver,
+                    const virDomainCaps *caps,
+                    virTristateBool *nsm)
+{
+    g_autofree char *qemu = NULL;
+    g_autofree char *device = NULL;
+    g_autofree char *reason = NULL;
+    int rc;
+
+    *nsm = VIR_TRISTATE_BOOL_ABSENT;
+    if (nitroMachineTypeFromString(caps->machine) != NITRO_MACHINE_EMULATED)
+        return 0;
+    if (!(qemu = nitroHostRequireQemu(caps->arch)) ||
+        (rc = nitroNsmFind(driver, qemu, &device, &reason)) < 0)
+        return -1;
+    *nsm = virTristateBoolFromBool(rc == 1);
+    return 0;
+}
+
+
 static char *
 nitroConnectGetDomainCapabilities(virConnectPtr conn,
                                   const char *emulator,
@@ -174,6 +197,7 @@ nitroConnectGetDomainCapabilities(virConnectPtr conn,
 {
     nitroDriver *driver = conn->privateData;
     g_autoptr(virDomainCaps) caps = NULL;
+    virTristateBool nsm;
 
     virCheckFlags(0, NULL);
 
@@ -181,7 +205,9 @@ nitroConnectGetDomainCapabilities(virConnectPtr conn,
         return NULL;
     if (!(caps = nitroCapabilitiesNewDomain(driver->config, emulator, arch, machine, virttype)))
         return NULL;
-    return virDomainCapsFormat(caps);
+    if (nitroConnectFindNsm(driver, caps, &nsm) < 0)
+        return NULL;
+    return nitroCapabilitiesFormatDomain(caps, nsm);
 }
 
 
@@ -1094,6 +1120,7 @@ nitroStateCleanup(void)
     nitroUsesFree(nitro_driver->uses);
     nitroVsockDirsFree(nitro_driver->vsockDirs);
     g_free(nitro_driver->accel);
+    nitroNsmForget(nitro_driver->nsmQemus);
     g_strfreev(nitro_driver->unprotected);
     g_strfreev(nitro_driver->told);
     g_free(nitro_driver->sysinfo);

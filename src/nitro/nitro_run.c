@@ -49,6 +49,7 @@ nitroRunFdsClose(nitroRunFds *fds)
     VIR_FORCE_CLOSE(fds->servicesListen);
     g_clear_pointer(&fds->outputs, nitroOutputsFree);
     g_clear_pointer(&fds->signature, g_free);
+    nitroNsmClear(&fds->nsm);
 }
 
 

@@ -15,6 +15,7 @@
 #include "nitro_helper.h"
 #include "nitro_image.h"
 #include "nitro_monitor.h"
+#include "nitro_nsm.h"
 #include "nitro_outputs.h"
 #include "nitro_services.h"
 #include "vircgroup.h"
@@ -33,9 +34,11 @@ struct _nitroRunFds {
     int servicesListen; /* the helper's, for links of services */
     nitroOutputs *outputs; /* with the log, where the helper's own words go */
     char *signature; /* of the image, as in a verdict on it; NULL: it is not signed */
+    nitroNsm nsm;    /* likewise the helper's */
 };
 
-#define NITRO_RUN_FDS_INIT { -1, -1, NITRO_IMAGE_INIT, -1, -1, -1, -1, -1, -1, NULL, NULL }
+#define NITRO_RUN_FDS_INIT { -1, -1, NITRO_IMAGE_INIT, -1, -1, -1, -1, -1, -1, NULL, NULL, \
+                             NITRO_NSM_INIT }
 
 void nitroRunFdsClose(nitroRunFds *fds);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(nitroRunFds, nitroRunFdsClose);

@@ -40,6 +40,7 @@
 #include "virerror.h"
 #include "virfile.h"
 #include "virlog.h"
+#include "virtime.h"
 #include "virutil.h"
 
 #define VIR_FROM_THIS VIR_FROM_NITRO
@@ -160,6 +161,32 @@ nitroStartOpenImage(nitroDriver *driver,
 
 
 /*
+ * What an NSM needs, where there is to be one. The lock of @vm is released meanwhile, so that the run may
+ * be over then.
+ */
+static int
+nitroStartOpenNsm(nitroDriver *driver,
+                  virDomainObj *vm,
+                  const char *qemu,
+                  nitroRunFds *fds)
+{
+    g_autofree char *name = g_strdup(vm->def->name);
+    g_autofree char *module = nitroNsmGetModule(vm->def);
+    virTristateBool wanted = nitroDomainDefGetNsm(vm->def);
+    int id = vm->def->id;
+    int rc;
+
+    if (nitroDomainDefGetMachine(vm->def) != NITRO_MACHINE_EMULATED)
+        return 0;
+
+    virObjectUnlock(vm);
+    rc = nitroNsmOpen(driver, name, wanted, qemu, module, &fds->nsm);
+    virObjectLock(vm);
+    return nitroRunCheck(vm, id) < 0 ? -1 : rc;
+}
+
+
+/*
  * The emulated machine's helper has a port for the heartbeat of its own. The lock of @vm is
  * released meanwhile, so that the run may be over then.
  */
@@ -201,7 +228,23 @@ struct _nitroStartLaunching {
     virDomainObj *vm;
     virCommand *cmd;
     const nitroOutputs *outputs;
+    const char *noNsm; /* why there is no NSM, where it is missed; or NULL */
 };
+
+
+/* To the log of the domain, whose user may wait for an NSM */
+static void
+nitroStartTellNoNsm(const nitroStartLaunching *launching)
+{
+    g_autofree char *now = virTimeStringNow();
+    g_autofree char *line = NULL;
+
+    if (!launching->noNsm)
+        return;
+    line = g_strdup_printf("%s: this enclave has no NSM, as %s\n", NULLSTR(now), launching->noNsm);
+    if (safewrite(launching->outputs->log.fd, line, strlen(line)) < 0)
+        VIR_WARN("Unable to write to '%s': %s", launching->outputs->log.path, g_strerror(errno));
+}
 
 
 /*
@@ -226,6 +269,7 @@ nitroStartHelperReady(pid_t pid,
     if (nitroOutputsBegin(launching->outputs) < 0)
         return -1;
     virCommandWriteArgLog(launching->cmd, launching->outputs->log.fd);
+    nitroStartTellNoNsm(launching);
     return 0;
 }
 
@@ -303,10 +347,15 @@ nitroStartLaunch(nitroDriver *driver,
         .numaNode = nitroHostGetNumaNode(vm->def),
         .heartbeatTimeout = driver->config->heartbeatTimeout,
         .without = without,
+        .nsm = fds->nsm.device ? driver->config->nsm : NULL,
+        .nsmDevice = fds->nsm.device,
+        .nsmIdentityFd = fds->nsm.identityFd,
         .signature = fds->signature,
     };
     g_autofree char *what = g_strdup_printf(_("the helper of domain '%s'"), vm->def->name);
-    nitroStartLaunching launching = { .driver = driver, .vm = vm, .outputs = fds->outputs };
+    nitroStartLaunching launching = {
+        .driver = driver, .vm = vm, .outputs = fds->outputs, .noNsm = fds->nsm.reason,
+    };
     virCommand *cmd;
     int logfd = fds->outputs->log.fd;
 
@@ -603,7 +652,8 @@ nitroStartChecked(nitroDriver *driver,
                   const char *accel)
 {
     nitroQueueSetTime(driver->queue, place, nitroStartGetTime(driver, vm->def));
-    if (nitroStartPrepareCgroup(driver, vm) < 0 ||
+    if (nitroStartOpenNsm(driver, vm, qemu, fds) < 0 ||
+        nitroStartPrepareCgroup(driver, vm) < 0 ||
         nitroRunAcquire(driver, vm, fds) < 0 ||
         nitroServicesStart(driver, vm, fds->outputs, &fds->servicesListen) < 0 ||
         nitroStartOpenBroker(driver, vm, fds) < 0)

@@ -40,6 +40,8 @@ DAEMON = os.path.join(BUILD, "src/nitro/virtnitrod")
 HELPER = os.path.join(BUILD, "src/helper/libvirt_nitro")
 CHECKER = os.path.join(BUILD, "src/check/libvirt_nitro_check")
 SERVICES = os.path.join(BUILD, "src/services/libvirt_nitro_services")
+NSM = os.path.join(BUILD, "src/nsm/libvirt_nitro_nsm")
+PROGRAMS = (HELPER, CHECKER, SERVICES, NSM)
 
 # The sample enclave, see examples/hello
 HELLO_DIR = os.path.join(BUILD, "examples/hello")
@@ -84,7 +86,7 @@ AS_OUTSIDER = [SETPRIV, f"--reuid={OUTSIDER_ID}", f"--regid={OUTSIDER_ID}", "--c
 AS_HELPER = [SETPRIV, f"--reuid={HELPER_ID}", f"--regid={HELPER_ID}", "--clear-groups"]
 
 # Directories that a system daemon uses
-SYSTEM_DIRS = ["/run", "/etc/libvirt", "/var/log/libvirt"]
+SYSTEM_DIRS = ["/run", "/etc/libvirt", "/var/lib/libvirt", "/var/log/libvirt"]
 
 START_SECONDS = 20
 STOP_SECONDS = 10
@@ -305,7 +307,7 @@ class NitroDaemon:
     """
 
     def __init__(self, system=False, read_all=True, where="/tmp"):
-        for path in (DAEMON, HELPER, CHECKER, SERVICES):
+        for path in (DAEMON, *PROGRAMS):
             if not os.access(path, os.X_OK):
                 raise FileNotFoundError(f"{path} is not there: build first")
 
@@ -389,26 +391,25 @@ class NitroDaemon:
         """Helpers have no capability, so that those of others cannot reach the build tree."""
         directory = os.path.join(self.dir, "build")
         os.mkdir(directory, 0o755)
-        for program in (HELPER, CHECKER, SERVICES):
+        for program in PROGRAMS:
             os.chmod(shutil.copy(program, directory), 0o755)
         self.programs = directory
         self.daemon_env["LIBVIRT_NITRO_HELPER_DIR"] = directory
 
     def program(self, original):
-        """The path of HELPER, CHECKER or SERVICES, or of the copy of it"""
+        """The path of one of PROGRAMS, or of the copy of it"""
         return os.path.join(self.programs, os.path.basename(original)) if self.programs else original
 
     def wrap(self, program, script):
         """
-        From the next start on runs the lines @script of shell before @program, HELPER, CHECKER or
-        SERVICES;
+        From the next start on runs the lines @script of shell before @program, one of PROGRAMS;
         what ends with "exit" is all there is of it.
         """
         directory = os.path.join(self.dir, "helper")
         if not os.path.isdir(directory):
             os.mkdir(directory)
             os.chmod(directory, 0o755)
-            for other in (HELPER, CHECKER, SERVICES):
+            for other in PROGRAMS:
                 os.symlink(self.program(other), os.path.join(directory, os.path.basename(other)))
         path = os.path.join(directory, os.path.basename(program))
         with open(path + ".new", "w", encoding="utf-8") as wrapper:

@@ -27,7 +27,8 @@ from initrd import read_file, write_cpio
 FILES = ['/etc/group', '/etc/ld.so.cache', '/etc/nsswitch.conf', '/etc/passwd']
 PROGRAMS = ['bwrap', 'busybox', 'mount', 'setpriv', 'sh', 'virsh']
 BUILT = ['src/nitro/virtnitrod', 'src/nitro/libvirt_driver_nitro.so', 'src/helper/libvirt_nitro',
-         'src/check/libvirt_nitro_check', 'src/services/libvirt_nitro_services',
+         'src/check/libvirt_nitro_check', 'src/nsm/libvirt_nitro_nsm',
+         'src/services/libvirt_nitro_services',
          'tests/kernel/enclaves']
 # Parts of Python that no test uses
 LEFT_OUT = re.compile(r'/(test|tests|idlelib|lib2to3|tkinter|turtledemo|ensurepip|pydoc_data|'

@@ -1,0 +1,306 @@
+#
+# test_nsm.py: the NSM of an emulated enclave, from the definition to a document that is verified
+#
+# Copyright (C) 2026 The libvirt-nitro authors
+#
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""
+QEMU is one that says that it can have an NSM (fakeqemu.py), and this test is its guest: what it is
+told of the device is the daemon's own doing. The distribution's QEMU may have none, and one that has
+is used where LIBVIRT_NITRO_NSM_QEMU is its path.
+"""
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import unittest
+import xml.etree.ElementTree as ElementTree
+
+import daemon
+import fakeqemu
+import helpertest
+import taprunner
+import vsockdevicetest
+from daemon import HELLO_EIF, NSM, wait_until
+from e2etest import NAMESPACE, EnclaveTest, domain_xml, libvirt, quick_xml
+from nsmdevicetest import Guest
+from nsmtest import INSTANCE, ROLE, ZERO, extend
+
+CONFIG_UNSUPPORTED = libvirt.VIR_ERR_CONFIG_UNSUPPORTED
+OPERATION_FAILED = libvirt.VIR_ERR_OPERATION_FAILED
+TOOL = os.environ["VIRT_EIF"]
+QEMU = os.environ.get("LIBVIRT_NITRO_NSM_QEMU", "")
+
+YES = "<nitro:nsm enabled='yes'/>"
+NO = "<nitro:nsm enabled='no'/>"
+PARENT = f"<nitro:parent role='{ROLE}' id='{INSTANCE}'/>"
+
+# Why this process is in no private system; set before the tests
+outside = None
+
+STEPS = fakeqemu.RUN + fakeqemu.SIGNAL + fakeqemu.RELEASE + fakeqemu.SIGNAL
+
+
+class NsmCase(EnclaveTest):
+    """Domains whose start does not wait for a guest, in debug mode or not"""
+
+    def create(self, name, elements="", debug=True):
+        xml = quick_xml(name, elements=elements)
+        if not debug:
+            xml = xml.replace("<nitro:enclave debug='yes'/>", "")
+        return self.conn.createXML(xml, 0)
+
+    def log(self, name):
+        path = os.path.join(self.daemon.domain_log_dir, f"{name}.log")
+        with open(path, encoding="utf-8", errors="replace") as log:
+            return log.read()
+
+    def capability(self, machine="nitro-enclave"):
+        """What the capabilities of domains say: "yes", "no", or None when nothing"""
+        xml = self.conn.getDomainCapabilities(None, "x86_64", machine, "nitro")
+        element = ElementTree.fromstring(xml).find(f"{{{NAMESPACE}}}nsm")
+        return None if element is None else element.get("supported")
+
+    def nsm_of(self, dom):
+        """The PIDs of the NSMs of the running domain @dom"""
+        below = self.processes.descendants(self.helper_of(dom))
+        return [pid for pid, name in below.items() if name == os.path.basename(NSM)[:15]]
+
+
+class With(NsmCase):
+    """A QEMU that can have one"""
+
+    @classmethod
+    def before_start(cls):
+        cls.qemu = os.path.join(cls.daemon.dir, "qemu-system-x86_64")
+        fakeqemu.make(cls.qemu, fakeqemu.nsm() + STEPS)
+        cls.daemon.daemon_env["PATH"] = cls.daemon.dir + ":" + os.environ["PATH"]
+        cls.directory = ("/var/lib/libvirt/nitro/nsm" if cls.system else
+                         os.path.join(cls.daemon.config_dir, "nitro", "nsm"))
+        cls.key = os.path.join(cls.directory, "nsm-root.key")
+        cls.root = os.path.join(cls.directory, "nsm-root.pem")
+
+    def guest_of(self, dom):
+        """Takes the NSM from the fake QEMU of @dom."""
+        qemu = self.qemu_of(dom)
+        guest = Guest(vsockdevicetest.FrontEnd(fakeqemu.take_descriptor(qemu, fakeqemu.NSM)))
+        self.addCleanup(guest.close)
+        os.kill(qemu, signal.SIGUSR1)
+        helpertest.wait_for(lambda: not os.path.lexists(f"/proc/{qemu}/fd/{fakeqemu.NSM}"))
+        guest.hello()
+        guest.set_up()
+        guest.enable()
+        return guest
+
+    def register(self, guest, index):
+        return guest.ask("DescribePCR", index=index)["DescribePCR"]["data"]
+
+    def verify(self, document, *args):
+        """What virt-eif says of the attestation document @document, below this daemon's root"""
+        path = self.path("document")
+        with open(path, "wb") as file:
+            file.write(document)
+        return subprocess.run([TOOL, "attest", "verify", "--json", "--root", self.root, *args, path],
+                              capture_output=True, text=True, check=False)
+
+    def test_document(self):
+        """the whole way: a document of what was started, below the root of this daemon"""
+        dom = self.create("attested", YES + PARENT, debug=False)
+        guest = self.guest_of(dom)
+        self.assertEqual(self.register(guest, 3), extend(ZERO, ROLE.encode()))
+        self.assertEqual(self.register(guest, 4), extend(ZERO, INSTANCE.encode()))
+        document = guest.ask("Attestation", nonce=b"nonce")["Attestation"]["document"]
+        done = self.verify(document, "--image", HELLO_EIF, "--nonce", b"nonce".hex())
+        self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
+        self.assertIn(f"{INSTANCE}-enc{dom.UUIDString()}", json.dumps(json.loads(done.stdout)))
+        self.assertNotEqual(self.verify(document, "--nonce", "00").returncode, 0)
+        xml = dom.XMLDesc()
+        self.assertIn(YES, xml)
+        self.assertIn(PARENT, xml)
+
+    def test_debug(self):
+        """zero registers, as on the hypervisor"""
+        guest = self.guest_of(self.create("debugged", PARENT))
+        for index in (0, 3, 4):
+            self.assertEqual(self.register(guest, index), ZERO)
+
+    def test_default(self):
+        """there is one when nobody asks, and none is missed"""
+        dom = self.create("default")
+        self.assertEqual(len(self.nsm_of(dom)), 1)
+        self.assertNotIn("no NSM", self.log("default"))
+        dom.destroy()
+
+    def test_off(self):
+        dom = self.create("off", NO)
+        self.assertEqual(self.nsm_of(dom), [])
+        self.assertNotIn("NSM", self.log("off"))
+
+    def test_capabilities(self):
+        self.assertEqual(self.capability(), "yes")
+
+    def test_root_stays(self):
+        """it is made once, and nobody else reads its key"""
+        with open(self.root, encoding="ascii") as file:
+            before = file.read()
+        self.assertEqual(stat.S_IMODE(os.stat(self.key).st_mode), 0o600)
+        self.assertEqual(stat.S_IMODE(os.stat(self.root).st_mode), 0o644)
+        self.assertEqual(stat.S_IMODE(os.stat(self.directory).st_mode), 0o711)
+        self.daemon.restart()
+        self.reconnect()
+        self.create("again", YES)
+        with open(self.root, encoding="ascii") as file:
+            self.assertEqual(file.read(), before)
+
+    def test_root_unreadable(self):
+        """what is there and is no key is not replaced"""
+        with open(self.key, "r+b") as file:
+            content = file.read()
+            file.seek(0)
+            file.truncate()
+            file.write(b"precious\n")
+            file.flush()
+            with self.refused(OPERATION_FAILED, "--issue", self.key, "restore it"):
+                self.create("keyless")
+            with open(self.key, "rb") as now:
+                self.assertEqual(now.read(), b"precious\n")
+            # one that asks for none needs none
+            self.create("careless", NO)
+            file.seek(0)
+            file.truncate()
+            file.write(content)
+        self.create("keyed", YES)
+
+    def test_directory_of_all(self):
+        os.chmod(self.directory, 0o777)
+        with self.refused(OPERATION_FAILED, self.directory, "by others"):
+            self.create("shared")
+        os.chmod(self.directory, 0o711)
+        self.create("private", YES)
+
+    def test_other_qemu(self):
+        """QEMU is asked anew when it has changed, and the daemon runs on"""
+        fakeqemu.make(self.qemu, STEPS)
+        with self.refused(CONFIG_UNSUPPORTED, "enabled='yes'", self.qemu, "QEMU 10.2"):
+            self.create("older", YES)
+        self.assertEqual(self.capability(), "no")
+        fakeqemu.make(self.qemu, fakeqemu.nsm("vhost-user-device") + STEPS)
+        dom = self.create("other", YES)
+        self.assertIn("vhost-user-device", self.log("other"))
+        self.assertEqual(len(self.nsm_of(dom)), 1)
+        fakeqemu.make(self.qemu, fakeqemu.nsm() + STEPS)
+
+    def test_no_program(self):
+        """QEMU alone is no NSM"""
+        self.daemon.wrap_helper("")
+        link = os.path.join(self.daemon.daemon_env["LIBVIRT_NITRO_HELPER_DIR"], os.path.basename(NSM))
+        os.rename(link, link + ".not")
+        self.daemon.restart()
+        self.reconnect()
+        with self.refused(CONFIG_UNSUPPORTED, link, "install it"):
+            self.create("lacking", YES)
+        os.rename(link + ".not", link)
+        self.create("complete", YES)
+
+    def test_not_found_out(self):
+        """no answer is none: the start fails, and the next one asks"""
+        answer = self.path("broken")
+        self.daemon.wrap_helper(f'[ "$1" = --probe-qemu ] && [ -e {answer} ] && kill -9 $$')
+        with open(answer, "wb"):
+            pass
+        self.daemon.restart()
+        self.reconnect()
+        with self.refused(OPERATION_FAILED, "--probe-qemu", "signal 9"):
+            self.create("unsure")
+        self.create("sure", NO)
+        os.unlink(answer)
+        self.create("asked", YES)
+
+
+class WithSystem(With):
+    """The same of the system's daemon, whose helpers are another user's"""
+
+    system = True
+
+    @classmethod
+    def setUpClass(cls):
+        if outside:
+            raise unittest.SkipTest(f"no private system can be had: {outside}")
+        super().setUpClass()
+
+
+class Without(NsmCase):
+    """The distribution's QEMU, where that can have none"""
+
+    @classmethod
+    def setUpClass(cls):
+        done = subprocess.run(["qemu-system-x86_64", "-machine", "none", "-display", "none",
+                               "-device", "vhost-user-test-device,help"],
+                              capture_output=True, text=True, check=False)
+        if "virtio-id" in done.stdout:
+            raise unittest.SkipTest("the QEMU of this host can have an NSM")
+        super().setUpClass()
+
+    def test_refused(self):
+        with self.refused(CONFIG_UNSUPPORTED, "<nitro:nsm enabled='yes'/> of domain 'wanting'",
+                          "qemu-system-x86_64' can create neither", "use QEMU 10.2 or newer; or remove"):
+            self.create("wanting", YES)
+
+    def test_default(self):
+        """the log says that there is none, and why"""
+        self.create("plain", PARENT)
+        self.assertIn("this enclave has no NSM, as '", self.log("plain"))
+        self.assertIn("use QEMU 10.2 or newer", self.log("plain"))
+
+    def test_off(self):
+        """nobody misses what nobody wants"""
+        self.create("silent", NO)
+        self.assertNotIn("NSM", self.log("silent"))
+
+    def test_capabilities(self):
+        self.assertEqual(self.capability(), "no")
+
+
+class Device(NsmCase):
+    """Machine 'nitro' has the hypervisor's"""
+
+    def test_refused(self):
+        for elements in (YES, NO, PARENT):
+            with self.subTest(elements), self.refused(CONFIG_UNSUPPORTED, "'nitro-enclave' only"):
+                self.conn.defineXML(domain_xml("device", machine="nitro", elements=elements))
+
+    def test_capabilities(self):
+        if os.uname().machine != "x86_64":
+            self.skipTest("machine 'nitro' of x86_64 is not of this host")
+        self.assertIsNone(self.capability("nitro"))
+
+
+@unittest.skipUnless(QEMU, "LIBVIRT_NITRO_NSM_QEMU is not the path of a QEMU that can have an NSM")
+class Real(NsmCase):
+    """Such a QEMU, which has the device"""
+
+    @classmethod
+    def before_start(cls):
+        if os.path.basename(QEMU) != "qemu-system-x86_64":
+            raise unittest.SkipTest(f"LIBVIRT_NITRO_NSM_QEMU={QEMU} is no qemu-system-x86_64")
+        cls.daemon.daemon_env["PATH"] = os.path.dirname(QEMU) + ":" + os.environ["PATH"]
+
+    def test_boot(self):
+        dom = self.conn.createXML(domain_xml("real", elements=YES), 0)
+        self.assertEqual(len(self.nsm_of(dom)), 1)
+        wait_until(lambda: dom.state()[0] == libvirt.VIR_DOMAIN_RUNNING, 60, "the state")
+
+
+def main():
+    global outside  # pylint: disable=global-statement
+    try:
+        daemon.enter_private_system()
+    except OSError as error:
+        outside = error
+    taprunner.main()
+
+
+if __name__ == "__main__":
+    main()
