@@ -81,7 +81,7 @@ unprotectedClone(void)
     const unsigned long flags = CLONE_NEWNS | CLONE_NEWUSER | CLONE_NEWIPC | CLONE_NEWPID |
                                 CLONE_NEWNET | CLONE_NEWUTS | CLONE_NEWCGROUP;
     /* fork() takes no flags, and clone() of the C library wants a stack */
-    long pid = syscall(SYS_clone, flags | SIGCHLD, NULL, NULL, NULL, NULL);
+    pid_t pid = syscall(SYS_clone, flags | SIGCHLD, NULL, NULL, NULL, NULL);
 
     if (pid < 0)
         return errno;
