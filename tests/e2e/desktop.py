@@ -81,12 +81,17 @@ def elements(parent, visible):
             yield from elements(child, visible)
 
 
+def role_name(element):
+    """As AT-SPI has it; at-spi2-core 2.56, of Debian 13, calls "button" what was a "push button"."""
+    return "button" if element.getRole() == pyatspi.ROLE_PUSH_BUTTON else element.getRoleName()
+
+
 def describe(element):
     try:
         text = element.queryText().getText(0, -1)
     except NotImplementedError:
         text = ""
-    return {"role": element.getRoleName(), "name": element.name, "text": text,
+    return {"role": role_name(element), "name": element.name, "text": text,
             "sensitive": element.getState().contains(pyatspi.STATE_SENSITIVE)}
 
 
@@ -106,7 +111,7 @@ def main(command, *args):
     for element in elements(pyatspi.Registry.getDesktop(0), command == "tree"):
         if command == "tree":
             print(json.dumps(describe(element)))
-        elif (element.getRoleName(), element.name) == args:
+        elif (role_name(element), element.name) == args:
             element.queryAction().doAction(0)
             return
     if command == "click":

@@ -103,7 +103,7 @@ class VirtManager(EnclaveTest):
         self.wait_log("domain lifecycle event: domain=watched state=VIR_DOMAIN_EVENT_STARTED "
                       "reason=VIR_DOMAIN_EVENT_STARTED_BOOTED")
         self.wait_terminal(HELLO_BANNER)
-        self.wait_shown(role="push button", name="Shut Down", sensitive=True)
+        self.wait_shown(role="button", name="Shut Down", sensitive=True)
         self.screenshot("virt-manager-console.png")
 
         self.desktop.click("menu item", "View Manager")
