@@ -18,7 +18,7 @@
  *     join              wait until nobody reads any more what they write
  *     chatter MS HEX    write these bytes to the serial port for ever, so often
  *     fork N            have N children, which go on with the next step; the parent stays
- *     nsm NAME          nothing; it has the device NAME, of which -device NAME,help tells
+ *     nsm NAME          nothing; it has the device NAME, of which -device help and NAME,help tell
  *     sleep MS
  *     signal            wait for SIGUSR1, which the test sends from outside
  *     release           close serial port, monitor, vsock and NSM
@@ -279,6 +279,20 @@ step(char *line)
     }
 }
 
+/* Answers -device help as QEMU does: with a line for each device that a user can create. */
+static void
+answerList(const char *text)
+{
+    const char *step;
+
+    for (step = strstr(text, "nsm "); step; step = strstr(step + 1, "nsm ")) {
+        if (step == text || step[-1] == '\n')
+            dprintf(STDOUT_FILENO, "name \"%.*s\", bus virtio-bus\n", (int)strcspn(step + 4, "\n"),
+                    step + 4);
+    }
+    _exit(EXIT_SUCCESS);
+}
+
 /*
  * Answers -device NAME,help as QEMU does: with the properties of what a user can create, and with a
  * word on standard error for all else; the exit status is 0 in both cases.
@@ -293,6 +307,8 @@ answerHelp(int argc, char **argv, const char *text)
     for (i = 1; i + 1 < argc && !name; i++) {
         size_t len = strlen(argv[i + 1]);
 
+        if (strcmp(argv[i], "-device") == 0 && strcmp(argv[i + 1], "help") == 0)
+            answerList(text);
         if (strcmp(argv[i], "-device") == 0 && len > 5 && strcmp(argv[i + 1] + len - 5, ",help") == 0)
             name = strndup(argv[i + 1], len - 5);
     }

@@ -5,8 +5,8 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Flow: each name of the device -> QEMU's help for it, which it has for what a user can create
- * only -> its properties.
+ * Flow: each name of the device -> QEMU's list of what a user can create -> QEMU's help for it, which
+ * QEMU 10.0 has for other devices as well -> its properties.
  */
 
 #include "emulated/qemu_probe.h"
@@ -52,11 +52,19 @@ probeHasProperties(const char *help)
     return found == G_N_ELEMENTS(probeProperties);
 }
 
-/* Returns 1 when @qemu can create @device, 0 when it cannot, or -1 with @failure set. */
-static int
-probeDevice(const char *qemu, const char *device, Failure *failure)
+/* Whether @list, a line for each device, '  name "NAME", ...', has @device */
+static bool
+probeHasDevice(const char *list, const char *device)
 {
-    g_autofree char *option = g_strconcat(device, ",help", NULL);
+    g_autofree char *name = g_strdup_printf("name \"%s\"", device);
+
+    return strstr(list, name) != NULL;
+}
+
+/* What @qemu says to -device @option (g_free); NULL with @failure set */
+static char *
+probeAsk(const char *qemu, const char *option, Failure *failure)
+{
     const char *argv[] = {qemu, "-machine", "none", "-nodefaults", "-display", "none",
                           "-device", option, NULL};
     g_autofree char *help = NULL;
@@ -67,24 +75,40 @@ probeDevice(const char *qemu, const char *device, Failure *failure)
     if (!g_spawn_sync(NULL, (char **)argv, NULL, G_SPAWN_DEFAULT, probePrepare, NULL, &help, &said,
                       &status, &error)) {
         failureSet(failure, NITRO_FAILURE_RESOURCE, "'%s' cannot be run: %s", qemu, error->message);
-        return -1;
+        return NULL;
     }
     if (!g_spawn_check_wait_status(status, &error)) {
         failureSet(failure, NITRO_FAILURE_RESOURCE, "'%s -device %s' does not say whether it has "
                    "that device: %s: %s", qemu, option, error->message, g_strstrip(said));
-        return -1;
+        return NULL;
     }
-    return probeHasProperties(help);
+    return g_steal_pointer(&help);
+}
+
+/* Returns 1 when @device of @list is an NSM's, 0 when it is not, or -1 with @failure set. */
+static int
+probeDevice(const char *qemu, const char *list, const char *device, Failure *failure)
+{
+    g_autofree char *option = g_strconcat(device, ",help", NULL);
+    g_autofree char *help = NULL;
+
+    if (!probeHasDevice(list, device))
+        return 0;
+    help = probeAsk(qemu, option, failure);
+    return help ? probeHasProperties(help) : -1;
 }
 
 int
 qemuProbeNsm(const char *qemu, const char **device, char **reason, Failure *failure)
 {
+    g_autofree char *list = probeAsk(qemu, "help", failure);
     size_t i;
 
     *device = NULL;
+    if (!list)
+        return -1;
     for (i = 0; i < G_N_ELEMENTS(probeDevices); i++) {
-        int rc = probeDevice(qemu, probeDevices[i], failure);
+        int rc = probeDevice(qemu, list, probeDevices[i], failure);
 
         if (rc < 0)
             return -1;
