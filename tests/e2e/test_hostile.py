@@ -21,6 +21,7 @@ import subprocess
 import time
 
 import daemon
+import nitrodevmock
 import taprunner
 import test_device
 from daemon import wait_until
@@ -188,30 +189,40 @@ class Floods(HostileTest):
             took.append(time.monotonic() - begin)
         return took
 
+    def start_refused(self, dom):
+        with self.refused(libvirt.VIR_ERR_INTERNAL_ERROR, BROKEN):
+            dom.create()
+
+    def check_queries(self, kind, other):
+        """Starts the domain again and again: queries of @other take no longer than ever."""
+        end = time.monotonic() + 2
+
+        def starts(dom=libvirt.open(self.daemon.uri).lookupByName("hostile")):
+            count = 0
+            while time.monotonic() < end:
+                self.start_refused(dom)
+                count += 1
+            return count
+
+        flood = Background(starts)
+        took = self.measure(other.info, lambda: not flood.thread.is_alive())
+        self.assertGreater(flood.result(), 0)
+        print(f"{kind}: {len(took)} queries, median {statistics.median(took) * 1000:.1f} "
+              f"ms, longest {max(took) * 1000:.1f} ms")
+        self.assertLess(statistics.median(took), QUICK)
+        # of the daemon's own doing; a busy machine has its share in it
+        self.assertLess(max(took), 10 * QUICK)
+
     def test_floods(self):
-        """each kind, while it starts again and again: queries take no longer than ever"""
+        """each kind, while others are asked for, but for sanitizers"""
         other = self.start_good()
         for kind, data in self.FLOODS.items():
             with self.subTest(kind):
                 dom, _ = self.define("hostile", f"helper.greet()\nhelper.flood({data})")
-                end = time.monotonic() + 2
-
-                def starts(dom=libvirt.open(self.daemon.uri).lookupByName("hostile"), end=end):
-                    count = 0
-                    while time.monotonic() < end:
-                        with self.refused(libvirt.VIR_ERR_INTERNAL_ERROR, BROKEN):
-                            dom.create()
-                        count += 1
-                    return count
-
-                flood = Background(starts)
-                took = self.measure(other.info, lambda flood=flood: not flood.thread.is_alive())
-                self.assertGreater(flood.result(), 0)
-                print(f"{kind}: {len(took)} queries, median {statistics.median(took) * 1000:.1f} "
-                      f"ms, longest {max(took) * 1000:.1f} ms")
-                self.assertLess(statistics.median(took), QUICK)
-                # of the daemon's own doing; a busy machine has its share in it
-                self.assertLess(max(took), 10 * QUICK)
+                self.start_refused(dom)
+                # the child of a busy daemon can wait for ever for a lock of gcc 12's libasan
+                if not nitrodevmock.libasan_of(daemon.DAEMON):
+                    self.check_queries(kind, other)
                 self.forget(dom)
         self.assertState(other, RUNNING, BOOTED)
         other.destroy()

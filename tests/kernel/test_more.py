@@ -145,7 +145,7 @@ class More(KernelTest):
                     dom.destroy()
                     del dom
                 else:
-                    with self.refused(FAILED, '/dev/nitro_enclaves', 'ne'):
+                    with self.refused(libvirt.VIR_ERR_OPERATION_DENIED, '/dev/nitro_enclaves', 'usermod'):
                         conn.createXML(self.xml('own'), 0)
 
     @contextlib.contextmanager
