@@ -9,8 +9,6 @@
 # it, and this test is the QEMU that the helper runs.
 
 import array
-import fcntl
-import mmap
 import os
 import re
 import select
@@ -49,7 +47,7 @@ def registers(values=None, end='end\n'):
                    for number, value in (values or REGISTERS).items()).encode() + end.encode()
 
 
-class Guest:
+class Guest(vsockdevicetest.GuestMemory):
     """The guest's driver: one ring. Guest physical and QEMU's addresses differ on purpose."""
 
     SIZE = 4 * MIB
@@ -57,24 +55,12 @@ class Guest:
     BASE, REQUEST, BUFFER = 0x10000, 1 * MIB, 2 * MIB
 
     def __init__(self, front):
-        self.front = front
-        self.memfd = os.memfd_create('guest', os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        os.ftruncate(self.memfd, self.SIZE)
-        fcntl.fcntl(self.memfd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
-        self.memory = mmap.mmap(self.memfd, self.SIZE)
+        super().__init__(front)
         self.ring = vsockdevicetest.Ring(self, 0, self.BASE, 16)
 
     def close(self):
         self.ring.close()
-        self.memory.close()
-        os.close(self.memfd)
-        self.front.socket.close()
-
-    def write(self, address, data):
-        self.memory[address:address + len(data)] = data
-
-    def read(self, address, size):
-        return self.memory[address:address + size]
+        super().close()
 
     def hello(self):
         """What QEMU asks before the guest runs; returns features and the number of queues."""

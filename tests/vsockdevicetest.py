@@ -171,7 +171,29 @@ class Packet:
         self.data = data[HEADER.size:]
 
 
-class Guest:
+class GuestMemory:
+    """The memory of a guest that the front end @front shares, SIZE bytes, as QEMU makes it"""
+
+    def __init__(self, front):
+        self.front = front
+        self.memfd = os.memfd_create('guest', os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        os.ftruncate(self.memfd, self.SIZE)
+        fcntl.fcntl(self.memfd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
+        self.memory = mmap.mmap(self.memfd, self.SIZE)
+
+    def close(self):
+        self.memory.close()
+        os.close(self.memfd)
+        self.front.socket.close()
+
+    def write(self, address, data):
+        self.memory[address:address + len(data)] = data
+
+    def read(self, address, size):
+        return self.memory[address:address + size]
+
+
+class Guest(GuestMemory):
     """The guest's driver. Guest physical and front end's addresses differ on purpose."""
 
     SIZE = 16 * MIB
@@ -182,11 +204,7 @@ class Guest:
     TX_DATA = 8 * MIB
 
     def __init__(self, front):
-        self.front = front
-        self.memfd = os.memfd_create('guest', os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        os.ftruncate(self.memfd, self.SIZE)
-        fcntl.fcntl(self.memfd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
-        self.memory = mmap.mmap(self.memfd, self.SIZE)
+        super().__init__(front)
         self.rx = Ring(self, 0, self.RX_BASE, 256)
         self.tx = Ring(self, 1, self.TX_BASE, 256)
         self.features = FEATURES
@@ -196,15 +214,7 @@ class Guest:
     def close(self):
         self.rx.close()
         self.tx.close()
-        self.memory.close()
-        os.close(self.memfd)
-        self.front.socket.close()
-
-    def write(self, address, data):
-        self.memory[address:address + len(data)] = data
-
-    def read(self, address, size):
-        return self.memory[address:address + size]
+        super().close()
 
     def table(self):
         return struct.pack('<II', 2, 0) + \
