@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -221,14 +222,19 @@ class TapTest(unittest.TestCase):
 class SummaryTest(unittest.TestCase):
     """scripts/test-summary, by which .ci/run passes or fails"""
 
+    @staticmethod
+    def log(builddir, name, *tests):
+        """Writes a log of "meson test" for test programs that are (name, result, TAP)."""
+        logs = pathlib.Path(builddir) / 'meson-logs'
+        logs.mkdir(parents=True, exist_ok=True)
+        (logs / name).write_text(''.join(
+            json.dumps({'name': test, 'result': result, 'stdout': tap}) + '\n'
+            for test, result, tap in tests), encoding='utf-8')
+
     def summary(self, *tests):
-        """Its exit status and output for test programs that are (name, result, TAP)."""
+        """Its exit status and output for these test programs"""
         with tempfile.TemporaryDirectory() as directory:
-            logs = pathlib.Path(directory) / 'meson-logs'
-            logs.mkdir()
-            (logs / 'testlog.json').write_text(''.join(
-                json.dumps({'name': name, 'result': result, 'stdout': tap}) + '\n'
-                for name, result, tap in tests), encoding='utf-8')
+            self.log(directory, 'testlog.json', *tests)
             done = subprocess.run([SOURCE / 'scripts' / 'test-summary', directory],
                                   capture_output=True, text=True, check=False, timeout=60)
             self.assertEqual('', done.stderr)
@@ -268,11 +274,47 @@ class SummaryTest(unittest.TestCase):
     def test_nothing_ran(self):
         self.assertEqual((1, '0 passed, 0 failed, 0 skipped\n'), self.summary())
 
+    def test_fuzz(self):
+        """What make fuzz-short has reported counts as well."""
+        with tempfile.TemporaryDirectory() as directory:
+            self.log(directory, 'testlog.json', self.GOOD)
+            self.log(directory, 'fuzzlog.json', ('fuzz', 'FAIL', 'ok - a\nnot ok - b\n1..2\n'))
+            done = subprocess.run([SOURCE / 'scripts' / 'test-summary', directory],
+                                  capture_output=True, text=True, check=False, timeout=60)
+        self.assertEqual(1, done.returncode)
+        self.assertIn('3 passed, 1 failed, 0 skipped\n', done.stdout)
+
+    def ci(self, make):
+        """Runs .ci/run in a tree of its own, where make is this shell script."""
+        with tempfile.TemporaryDirectory() as directory:
+            tree = pathlib.Path(directory)
+            for name in ('.ci/run', 'scripts/test-summary'):
+                (tree / name).parent.mkdir()
+                shutil.copy(SOURCE / name, tree / name)
+            for name in ('build', 'build-asan', 'build-aarch64', 'build-11.3.0'):
+                self.log(tree / name, 'testlog.json', self.GOOD)
+            (tree / 'bin').mkdir()
+            (tree / 'bin' / 'make').write_text('#!/bin/sh\n' + make, encoding='utf-8')
+            (tree / 'bin' / 'make').chmod(0o755)
+            done = subprocess.run(
+                [tree / '.ci' / 'run'], capture_output=True, text=True, check=False, timeout=60,
+                env={'PATH': f'{tree / "bin"}:{os.environ["PATH"]}', 'HOME': directory})
+        return done.returncode, done.stdout
+
     def test_ci(self):
-        """.ci/run ends as the summary does."""
-        text = (SOURCE / '.ci' / 'run').read_text(encoding='utf-8')
-        self.assertTrue(text.endswith('\nscripts/test-summary build build-asan build-aarch64 '
-                                      'build-[0-9]* || rc=1\nexit $rc\n'), text)
+        """.ci/run ends as the summary and each of its steps do."""
+        self.assertEqual((0, '8 passed, 0 failed, 0 skipped\n'), self.ci('exit 0'))
+        for step in ('check', 'check-asan', 'check-libvirt', 'fuzz-short', 'check-cross'):
+            with self.subTest(step):
+                status, text = self.ci(f'[ "$1" != {step} ]')
+                self.assertEqual(1, status)
+                self.assertRegex(text, f'^failed: make {step}.*\n'
+                                       '8 passed, 0 failed, 0 skipped\n$')
+        status, text = self.ci('[ "$1" = deps ] && exit; '
+                               'printf "%s\\n" \'{"name": "x", "result": "FAIL"}\' '
+                               '>build/meson-logs/testlog.json')
+        self.assertEqual(1, status)
+        self.assertTrue(text.endswith('6 passed, 1 failed, 0 skipped\n'), text)
 
 
 class DirectoriesTest(unittest.TestCase):
