@@ -172,7 +172,8 @@ qemuCommandBuild(const QemuCommand *command)
     qemuAdd(argv, "-chardev", g_strdup("file,id=serial,path=" QEMU_PATH_SERIAL));
     qemuAdd(argv, "-serial", g_strdup("chardev:serial"));
     qemuAdd(argv, "-chardev", g_strdup_printf("socket,id=monitor,fd=%d", QEMU_FD_QMP));
-    qemuAdd(argv, "-mon", g_strdup("chardev=monitor,mode=control"));
+    /* not -mon, of which QEMU 11.1 says that it will go */
+    qemuAdd(argv, "-qmp", g_strdup("chardev:monitor"));
     qemuAddDevices(options, argv);
 
     g_ptr_array_add(argv, NULL);
