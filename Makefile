@@ -15,7 +15,7 @@ TEST_JOBS ?= $(shell expr $$(nproc) + 1)
 TEST = meson test --no-rebuild --print-errorlogs --num-processes $(TEST_JOBS)
 
 .PHONY: all deps build demo check check-asan check-libvirt check-tsan check-slow cross check-cross
-.PHONY: check-guest check-nova fuzz-short install uninstall bench-% clean
+.PHONY: check-guest check-nova check-nsm fuzz-short install uninstall bench-% clean
 
 all: build
 
@@ -79,12 +79,18 @@ check-slow: build
 	$(MAKE) --no-print-directory check-packages rpm
 	scripts/check-in-root trixie
 	$(MAKE) --no-print-directory check-nova
+	$(MAKE) --no-print-directory check-nsm
 	$(MAKE) --no-print-directory check-guest
 
 # OpenStack nova with our compute driver, on a machine that is made for it
 check-nova: build
 	$(NINJA) $(BUILD) --quiet hello
 	scripts/check-nova $(BUILD)
+
+# The emulated NSM with a QEMU that can have one, and Linux' own driver of it
+check-nsm: build
+	$(NINJA) $(BUILD) --quiet hello
+	scripts/check-nsm $(BUILD)
 
 # For aarch64, on a machine of another architecture: without what libvirt has more
 cross: source

@@ -7,31 +7,44 @@
 """
 QEMU is one that says that it can have an NSM (fakeqemu.py), and this test is its guest: what it is
 told of the device is the daemon's own doing. The distribution's QEMU may have none, and one that has
-is used where LIBVIRT_NITRO_NSM_QEMU is its path.
+is used where LIBVIRT_NITRO_NSM_QEMU is its path: "make check-nsm" gets one, and a kernel with the
+driver for each architecture, in LIBVIRT_NITRO_NSM_KERNELS.
 """
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import stat
+import struct
 import subprocess
 import unittest
 import xml.etree.ElementTree as ElementTree
 
 import daemon
+import eifsigner
 import fakeqemu
 import helpertest
+import nsmclient
+import ociwriter
 import taprunner
 import vsockdevicetest
-from daemon import HELLO_EIF, NSM, wait_until
-from e2etest import NAMESPACE, EnclaveTest, domain_xml, libvirt, quick_xml
+from daemon import BUILD, HELLO_AARCH64, HELLO_EIF, NSM, wait_until
+from e2etest import (BOOT_SECONDS, NAMESPACE, SHUTDOWN, STARTED, EnclaveTest, boot_image, domain_xml,
+                     libvirt, quick_xml)
+from liveprocess import LiveProcess
+from nsmclient import encode
 from nsmdevicetest import Guest
 from nsmtest import INSTANCE, ROLE, ZERO, extend
+from vsockclient import VsockClient
 
 CONFIG_UNSUPPORTED = libvirt.VIR_ERR_CONFIG_UNSUPPORTED
 OPERATION_FAILED = libvirt.VIR_ERR_OPERATION_FAILED
 TOOL = os.environ["VIRT_EIF"]
 QEMU = os.environ.get("LIBVIRT_NITRO_NSM_QEMU", "")
+KERNELS = os.environ.get("LIBVIRT_NITRO_NSM_KERNELS", "")
+PROGRAM = os.path.join(BUILD, "tests", "nsmguest")
 
 YES = "<nitro:nsm enabled='yes'/>"
 NO = "<nitro:nsm enabled='no'/>"
@@ -44,13 +57,22 @@ STEPS = fakeqemu.RUN + fakeqemu.SIGNAL + fakeqemu.RELEASE + fakeqemu.SIGNAL
 
 
 class NsmCase(EnclaveTest):
-    """Domains whose start does not wait for a guest, in debug mode or not"""
+    """Domains in debug mode or not; the start of some does not wait for a guest."""
 
-    def create(self, name, elements="", debug=True):
-        xml = quick_xml(name, elements=elements)
+    @classmethod
+    def before_start(cls):
+        cls.directory = ("/var/lib/libvirt/nitro/nsm" if cls.system else
+                         os.path.join(cls.daemon.config_dir, "nitro", "nsm"))
+        cls.key = os.path.join(cls.directory, "nsm-root.key")
+        cls.root = os.path.join(cls.directory, "nsm-root.pem")
+
+    def create_xml(self, xml, debug=True):
         if not debug:
             xml = xml.replace("<nitro:enclave debug='yes'/>", "")
         return self.conn.createXML(xml, 0)
+
+    def create(self, name, elements="", debug=True):
+        return self.create_xml(quick_xml(name, elements=elements), debug)
 
     def log(self, name):
         path = os.path.join(self.daemon.domain_log_dir, f"{name}.log")
@@ -68,6 +90,14 @@ class NsmCase(EnclaveTest):
         below = self.processes.descendants(self.helper_of(dom))
         return [pid for pid, name in below.items() if name == os.path.basename(NSM)[:15]]
 
+    def verify(self, document, *args):
+        """What virt-eif says of the attestation document @document, below this daemon's root"""
+        path = self.path("document")
+        with open(path, "wb") as file:
+            file.write(document)
+        return subprocess.run([TOOL, "attest", "verify", "--json", "--root", self.root, *args, path],
+                              capture_output=True, text=True, check=False)
+
 
 class With(NsmCase):
     """A QEMU that can have one"""
@@ -77,10 +107,7 @@ class With(NsmCase):
         cls.qemu = os.path.join(cls.daemon.dir, "qemu-system-x86_64")
         fakeqemu.make(cls.qemu, fakeqemu.nsm() + STEPS)
         cls.daemon.daemon_env["PATH"] = cls.daemon.dir + ":" + os.environ["PATH"]
-        cls.directory = ("/var/lib/libvirt/nitro/nsm" if cls.system else
-                         os.path.join(cls.daemon.config_dir, "nitro", "nsm"))
-        cls.key = os.path.join(cls.directory, "nsm-root.key")
-        cls.root = os.path.join(cls.directory, "nsm-root.pem")
+        super().before_start()
 
     def guest_of(self, dom):
         """Takes the NSM from the fake QEMU of @dom."""
@@ -96,14 +123,6 @@ class With(NsmCase):
 
     def register(self, guest, index):
         return guest.ask("DescribePCR", index=index)["DescribePCR"]["data"]
-
-    def verify(self, document, *args):
-        """What virt-eif says of the attestation document @document, below this daemon's root"""
-        path = self.path("document")
-        with open(path, "wb") as file:
-            file.write(document)
-        return subprocess.run([TOOL, "attest", "verify", "--json", "--root", self.root, *args, path],
-                              capture_output=True, text=True, check=False)
 
     def test_document(self):
         """the whole way: a document of what was started, below the root of this daemon"""
@@ -219,7 +238,7 @@ class With(NsmCase):
         self.create("asked", YES)
 
 
-class WithSystem(With):
+class OfSystem:
     """The same of the system's daemon, whose helpers are another user's"""
 
     system = True
@@ -229,6 +248,10 @@ class WithSystem(With):
         if outside:
             raise unittest.SkipTest(f"no private system can be had: {outside}")
         super().setUpClass()
+
+
+class WithSystem(OfSystem, With):
+    """A QEMU that can have one"""
 
 
 class Without(NsmCase):
@@ -277,20 +300,176 @@ class Device(NsmCase):
         self.assertIsNone(self.capability("nitro"))
 
 
-@unittest.skipUnless(QEMU, "LIBVIRT_NITRO_NSM_QEMU is not the path of a QEMU that can have an NSM")
+class Enclave:
+    """The NSM of the running domain @dom, whose program is tests/nsmguest.c"""
+
+    PORT = 5005
+
+    def __init__(self, dom):
+        self.client = VsockClient.of(dom)
+        self.conn = wait_until(self.connect, BOOT_SECONDS, "the enclave's program")
+
+    def connect(self):
+        # the heartbeat came before the program
+        with contextlib.suppress(ConnectionError):
+            return self.client.connect(self.PORT)
+        return None
+
+    def send(self, message):
+        self.conn.sendall(struct.pack("<I", len(message)) + message)
+
+    def ask(self, request, **fields):
+        self.send(encode({request: fields} if fields else request))
+        return self.reply()
+
+    def reply(self):
+        length, = struct.unpack("<i", self.receive(4))
+        if length < 0:
+            raise OSError(-length, os.strerror(-length))
+        return nsmclient.decode(self.receive(length))
+
+    def receive(self, count):
+        data = self.conn.recv(count, socket.MSG_WAITALL)
+        if len(data) != count:
+            raise ConnectionError(f"{len(data)} bytes in place of {count}")
+        return data
+
+    def register(self, index):
+        return self.ask("DescribePCR", index=index)["DescribePCR"]
+
+    def close(self):
+        self.conn.close()
+
+
+@unittest.skipUnless(QEMU, "no LIBVIRT_NITRO_NSM_QEMU that can have an NSM: make check-nsm gets one")
 class Real(NsmCase):
-    """Such a QEMU, which has the device"""
+    """Such a QEMU, Linux' own driver, and the init of images of containers, which loads it"""
+
+    seconds = 10 * BOOT_SECONDS
+
+    arch = "x86_64"
+    architecture = "amd64"  # the same for Debian and for containers
+    suffix = ""
 
     @classmethod
     def before_start(cls):
-        if os.path.basename(QEMU) != "qemu-system-x86_64":
-            raise unittest.SkipTest(f"LIBVIRT_NITRO_NSM_QEMU={QEMU} is no qemu-system-x86_64")
+        super().before_start()
         cls.daemon.daemon_env["PATH"] = os.path.dirname(QEMU) + ":" + os.environ["PATH"]
+        cls.image = os.path.join(cls.daemon.dir, "nsm.eif")
+        with open(PROGRAM + cls.suffix, "rb") as program:
+            layer = ociwriter.layer(ociwriter.entry("nsmguest", program.read(), mode=0o755))
+        archive, key, certificate = (os.path.join(cls.daemon.dir, name)
+                                     for name in ("nsm.tar", "signer.key", "signer.pem"))
+        ociwriter.write_archive(archive, ociwriter.layout(
+            [layer], architecture=cls.architecture, Entrypoint=["/nsmguest"],
+            Cmd=[str(Enclave.PORT)]))
+        kernel = os.path.join(KERNELS, cls.architecture)
+        signer = eifsigner.Signer()
+        for path, content in ((key, signer.private_pem()), (certificate, signer.pem)):
+            with open(path, "wb") as file:
+                file.write(content)
+        subprocess.run([
+            TOOL, "build", "--oci", archive, "--kernel", os.path.join(kernel, "vmlinuz"),
+            "--module-dir", os.path.join(kernel, "tree"), "--module", "virtio_mmio",
+            "--module", "vmw_vsock_virtio_transport", "--module", "nsm",
+            "--cmdline", "console=ttyS0 quiet reboot=t panic=-1", "--sign-key", key,
+            "--sign-certificate", certificate, "--output", cls.image], check=True)
+        described = subprocess.run([TOOL, "describe", "--json", cls.image], stdout=subprocess.PIPE,
+                                   check=True)
+        values = json.loads(described.stdout)["Measurements"]
+        cls.measured = {index: bytes.fromhex(values[f"PCR{index}"]) for index in (0, 1, 2, 8)}
+
+    def boot(self, name, elements, debug=True, **kwargs):
+        return self.create_xml(domain_xml(name, boot_image(self.image), arch=self.arch, memory="384",
+                                          elements=elements, **kwargs), debug)
+
+    def enclave(self, dom):
+        enclave = Enclave(dom)
+        self.addCleanup(enclave.close)
+        return enclave
+
+    def check_sandbox(self, dom):
+        """QEMU has a file system of its own, and QEMU and the NSM have filters."""
+        nsm, = self.nsm_of(dom)
+        qemu = self.qemu_of(dom)
+        for pid in (nsm, qemu):
+            self.assertEqual(LiveProcess(pid).of_threads("Seccomp"), {"2"})
+        self.assertEqual(os.listdir(f"/proc/{qemu}/root/etc"), ["ld.so.cache"])
 
     def test_boot(self):
-        dom = self.conn.createXML(domain_xml("real", elements=YES), 0)
-        self.assertEqual(len(self.nsm_of(dom)), 1)
-        wait_until(lambda: dom.state()[0] == libvirt.VIR_DOMAIN_RUNNING, 60, "the state")
+        """What an application does to attest itself, and what a verifier makes of it"""
+        dom = self.boot("real", YES + PARENT, debug=False)
+        self.check_sandbox(dom)
+        # nothing that a newer QEMU is to do without
+        self.assertNotIn("QEMU: ", self.log("real"))
+        enclave = self.enclave(dom)
+        expected = {**self.measured, 3: extend(ZERO, ROLE.encode()),
+                    4: extend(ZERO, INSTANCE.encode())}
+        for index in range(32):
+            self.assertEqual(enclave.register(index),
+                             {"lock": index < 16, "data": expected.get(index, ZERO)}, index)
+        first, second = (enclave.ask("GetRandom")["GetRandom"]["random"] for _ in range(2))
+        self.assertEqual(len(first), 256)
+        self.assertNotEqual(first, second)
+
+        value = extend(ZERO, b"configuration")
+        self.assertEqual(enclave.ask("ExtendPCR", index=16, data=b"configuration"),
+                         {"ExtendPCR": {"data": value}})
+        self.assertEqual(enclave.ask("LockPCR", index=16), "LockPCR")
+        self.assertEqual(enclave.ask("ExtendPCR", index=16, data=b"more"), {"Error": "ReadOnlyIndex"})
+        self.assertEqual(enclave.register(16), {"lock": True, "data": value})
+
+        # as long as they can be
+        data, key, nonce = os.urandom(1024), os.urandom(1024), os.urandom(1024)
+        reply = enclave.ask("Attestation", user_data=data, public_key=key, nonce=nonce)
+        document = reply["Attestation"]["document"]
+        arguments = ["--image", self.image, "--pcr", f"16={value.hex()}", "--time", "now"]
+        done = self.verify(document, *arguments, "--nonce", nonce.hex())
+        self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
+        self.assertIn(data.hex(), done.stdout)
+        self.assertIn(key.hex(), done.stdout)
+        self.assertNotEqual(self.verify(document, *arguments, "--nonce", "00").returncode, 0)
+
+        # the end of its program is that of the enclave, and the next one has registers of its own
+        enclave.send(b"")
+        wait_until(lambda: self.events.of("real").count(STARTED) == 2, BOOT_SECONDS, "the restart")
+        self.check_fresh(self.conn.lookupByName("real"))
+        self.conn.lookupByName("real").reboot()
+        self.check_fresh(self.conn.lookupByName("real"))
+
+    def check_fresh(self, dom):
+        enclave = self.enclave(dom)
+        self.assertEqual(enclave.register(16), {"lock": False, "data": ZERO})
+        self.assertEqual(enclave.register(0)["data"], self.measured[0])
+
+    def test_debug(self):
+        """zero registers, in the document as well: it proves no image"""
+        enclave = self.enclave(self.boot("debugged", YES + PARENT))
+        self.assertEqual([enclave.register(index) for index in range(16)],
+                         [{"lock": True, "data": ZERO}] * 16)
+        document = enclave.ask("Attestation", nonce=b"nonce")["Attestation"]["document"]
+        done = self.verify(document, "--image", self.image)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("debug mode", done.stderr)
+
+    def test_none(self):
+        """the driver finds none where there is none, and the enclave does without"""
+        path, console = self.console_file()
+        self.boot("lacking", NO + "<on_reboot>destroy</on_reboot>", devices=console)
+        self.events.wait("lacking", *SHUTDOWN, seconds=BOOT_SECONDS)
+        self.assertIn("/dev/nsm: No such file or directory", self.wait_text(path, "has ended with 1"))
+
+
+class RealSystem(OfSystem, Real):
+    """Such a QEMU, Linux' own driver"""
+
+
+class RealAarch64(Real):
+    """As much on the other architecture"""
+
+    arch = "aarch64"
+    architecture = "arm64"
+    suffix = HELLO_AARCH64
 
 
 def main():
