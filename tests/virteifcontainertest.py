@@ -885,6 +885,8 @@ class Hostile(ContainerTest):
                 wrong[10] ^= 1
                 self.bad('has the digest sha256:' if name != big else 'layer',
                          *changed(name, wrong))
+        with self.subTest('digest of nothing'):
+            self.bad_nothing()
         with self.subTest('too long'):
             self.bad('bytes that it should have', *changed(big, good[big] + b'x'))
         with self.subTest('too short'):
@@ -900,6 +902,20 @@ class Hostile(ContainerTest):
                 index['manifests'][0]['digest'] = digest
                 self.bad('is neither a SHA-256 nor', *changed('index.json',
                                                              json.dumps(index).encode()))
+
+    def bad_nothing(self):
+        """A layer of the digest that a hash function has when nothing, or no more, was put in"""
+        one = layer(entry('f', b'x'))
+        text = json.dumps(ociwriter.configuration([one], HOST, Cmd=['/app'])).encode()
+        for how in 'gzip', 'zstd', None:
+            packed = ociwriter.compress(one, how)
+            image = json.dumps({'config': ociwriter.descriptor(text), 'layers': [
+                {'digest': ociwriter.digest(b''), 'size': len(packed)}]}).encode()
+            files = {ociwriter.blob_name(data): data for data in (text, image)}
+            files[ociwriter.blob_name(b'')] = packed
+            files['index.json'] = json.dumps({'manifests': [ociwriter.descriptor(image)]}).encode()
+            self.bad(f'has the digest {ociwriter.digest(packed)}, and should have '
+                     + ociwriter.digest(b''), '--oci', self.archive(files))
 
     def test_truncated(self):
         """A layer that ends early, whose digest is that of what is there"""

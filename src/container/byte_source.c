@@ -127,7 +127,8 @@ struct _DigestSource {
     void *context;
     int64_t size;
     int64_t done;
-    bool ended; /* and it is what it should be */
+    bool ended;
+    bool good; /* at its end: it is what it should be */
 };
 
 /* The hash function of @digest, with *@hex set to its digits, or NULL */
@@ -189,13 +190,17 @@ digestNext(ByteSource *source, const void **data, GError **error)
     DigestSource *ds = (DigestSource *)source;
     ssize_t n = ds->ended ? 0 : byteSourceNext(ds->lower, data, error);
 
-    if (ds->ended || n < 0)
+    if (n < 0)
         return n;
     if (n == 0) {
-        if (digestCheck(ds, error) < 0)
-            return -1;
+        /* once: the hash function starts anew behind a digest */
+        if (!ds->ended)
+            ds->good = digestCheck(ds, error) == 0;
+        else if (!ds->good)
+            containerFail(error, CONTAINER_ERROR_FORMAT, _("%s is not what it should be"),
+                          ds->what);
         ds->ended = true;
-        return 0;
+        return ds->good ? 0 : -1;
     }
 
     /* what is too long is not read to its end, which may never come */
@@ -243,7 +248,8 @@ static la_ssize_t
 onRead(struct archive *archive, void *opaque, const void **data)
 {
     SourceArchive *sa = opaque;
-    ssize_t n = byteSourceNext(sa->source, data, sa->error ? NULL : &sa->error);
+    /* libarchive asks again where it takes an error for an end */
+    ssize_t n = sa->error ? -1 : byteSourceNext(sa->source, data, &sa->error);
 
     if (n < 0)
         archive_set_error(archive, EIO, "the source cannot be read");
@@ -337,6 +343,18 @@ unpackProgress(UnpackSource *us)
         limits->progress(done, limits->total, limits->opaque);
 }
 
+/*
+ * Reads what is behind the end. libarchive takes an error of the source, such as a wrong digest, for
+ * the end when it looks for another member of a gzip file. Returns 0, or -1 with @error set.
+ */
+static int
+unpackEnd(UnpackSource *us, GError **error)
+{
+    if (us->sa.error)
+        return sourceArchiveFail(&us->sa, us->what, error);
+    return byteSourceDrain(us->sa.source, error);
+}
+
 static ssize_t
 unpackNext(ByteSource *source, const void **data, GError **error)
 {
@@ -348,7 +366,7 @@ unpackNext(ByteSource *source, const void **data, GError **error)
     if (!us->opened && unpackOpen(us, error) < 0)
         return -1;
     if (us->ended)
-        return byteSourceDrain(us->sa.source, error);
+        return unpackEnd(us, error);
 
     while (!us->ended && len == 0) {
         ret = archive_read_data_block(us->sa.archive, data, &len, &offset);
@@ -359,7 +377,7 @@ unpackNext(ByteSource *source, const void **data, GError **error)
     }
     unpackProgress(us);
     if (us->ended)
-        return byteSourceDrain(us->sa.source, error);
+        return unpackEnd(us, error);
     if (containerCountUnpacked(us->limits, len, us->what, error) < 0)
         return -1;
     return (ssize_t)len;
