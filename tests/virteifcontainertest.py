@@ -952,6 +952,13 @@ class Hostile(ContainerTest):
                 ('is neither a SHA-256', 'index.json', b'{"manifests": [7]}'),
                 ("'digest' in 'DIR/image.tar' is not a string", 'index.json',
                  b'{"manifests": [{"digest": 7}]}'),
+                ("has 'a' twice in an object", 'index.json', b'{"b": [{"a": 1, "b": 2, "a": 1}]}'),
+                ("has 'manifests' twice in an object", 'index.json',
+                 b'{"manifests": [], "\\u006danifests": []}'),
+                ('an index of images that is a manifest as well', 'index.json',
+                 b'{"manifests": [], "layers": []}'),
+                ('an index of images that is a manifest as well', 'index.json',
+                 b'{"manifests": [], "config": {}}'),
                 ('has more than the 1048576 bytes', 'index.json', b' ' * 1048577)):
             with self.subTest(message + repr(text[:20])):
                 self.bad(message, '--oci', self.archive({**good, name: text}))
@@ -969,6 +976,18 @@ class Hostile(ContainerTest):
                 files['index.json'] = json.dumps(
                     {'manifests': [ociwriter.descriptor(image)]}).encode()
                 self.bad(message, '--oci', self.archive(files))
+
+    def test_two_kinds(self):
+        """What its descriptor calls a manifest, and is an index of another image as well"""
+        files = self.image(layer(entry('f')))
+        item = json.loads(files['index.json'])['manifests'][0]
+        both = json.loads(files['blobs/' + item['digest'].replace(':', '/')])
+        both['manifests'] = [item]
+        text = json.dumps(both).encode()
+        files[ociwriter.blob_name(text)] = text
+        files['index.json'] = json.dumps({'manifests': [ociwriter.descriptor(
+            text, 'application/vnd.oci.image.manifest.v1+json')]}).encode()
+        self.bad('an index of images that is a manifest as well', '--oci', self.archive(files))
 
     def test_index_loop(self):
         """Indexes without an end"""

@@ -6,7 +6,7 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * Flow: a text -> checkText(), as what yajl makes of it is freed by a function that calls itself
- * for each level -> yajl's tree -> members of it.
+ * for each level -> yajl's tree -> checkMembers() -> members of it.
  */
 
 #include "oci_json.h"
@@ -49,6 +49,37 @@ checkText(const char *text, size_t len, const char *what, GError **error)
     return 0;
 }
 
+/*
+ * Whether no object in @value has a member twice: of two, each program takes the one it likes.
+ * Returns 0, or -1 with @error set.
+ */
+static int
+checkMembers(yajl_val value, const char *what, GError **error)
+{
+    g_autoptr(GHashTable) names = NULL;
+    int ret = 0;
+    size_t i;
+
+    for (i = 0; YAJL_IS_ARRAY(value) && ret == 0 && i < value->u.array.len; i++)
+        ret = checkMembers(value->u.array.values[i], what, error);
+    if (!YAJL_IS_OBJECT(value))
+        return ret;
+
+    names = g_hash_table_new(g_str_hash, g_str_equal);
+    for (i = 0; ret == 0 && i < value->u.object.len; i++) {
+        const char *name = value->u.object.keys[i];
+
+        if (!g_hash_table_add(names, (char *)name)) {
+            g_autofree char *shown = containerPrintable(name);
+
+            return containerFail(error, CONTAINER_ERROR_FORMAT, _("%s has '%s' twice in an object"),
+                                 what, shown);
+        }
+        ret = checkMembers(value->u.object.values[i], what, error);
+    }
+    return ret;
+}
+
 yajl_val
 ociJsonParse(const char *text, size_t len, const char *what, GError **error)
 {
@@ -58,8 +89,11 @@ ociJsonParse(const char *text, size_t len, const char *what, GError **error)
 
     if (checkText(text, len, what, error) < 0)
         return NULL;
-    if ((value = yajl_tree_parse(copy, reason, sizeof(reason))))
+    if ((value = yajl_tree_parse(copy, reason, sizeof(reason)))) {
+        if (checkMembers(value, what, error) < 0)
+            g_clear_pointer(&value, yajl_tree_free);
         return value;
+    }
 
     /* only the first line of yajl's is a reason, the others show the text */
     reason[strcspn(reason, "\n")] = '\0';

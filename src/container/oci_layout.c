@@ -118,6 +118,19 @@ isIndex(yajl_val value)
     return ociJsonGet(value, "manifests") != NULL;
 }
 
+/*
+ * What can be read as an index and as a manifest is one image for one program and another for the
+ * next, with the same digest (CVE-2021-41190). Returns 0, or -1 with @error set.
+ */
+static int
+checkKind(yajl_val value, const char *what, GError **error)
+{
+    if (!isIndex(value) || (!ociJsonGet(value, "layers") && !ociJsonGet(value, "config")))
+        return 0;
+    return containerFail(error, CONTAINER_ERROR_FORMAT,
+                         _("%s has an index of images that is a manifest as well"), what);
+}
+
 static int
 readLayers(OciImage *image, yajl_val manifest, const char *what, GError **error)
 {
@@ -176,6 +189,8 @@ ociLayoutRead(OciStore *store, yajl_val index, const char *tag, const char *arch
     size_t hops;
     int ret = -1;
 
+    if (checkKind(index, what, error) < 0)
+        return -1;
     for (hops = 0; value && isIndex(value) && hops < INDEXES_MAX; hops++) {
         /* a tag is in the first one only */
         yajl_val item = selectManifest(value, hops == 0 ? tag : NULL, architecture, what, error);
@@ -189,6 +204,8 @@ ociLayoutRead(OciStore *store, yajl_val index, const char *tag, const char *arch
         if (value != index)
             yajl_tree_free(value);
         value = next;
+        if (value && checkKind(value, what, error) < 0)
+            g_clear_pointer(&value, yajl_tree_free);
     }
 
     if (value && isIndex(value))
