@@ -804,6 +804,9 @@ class Hostile(ContainerTest):
         self.bad_layers('is longer than the 4095 bytes', layer(
             directory(deep), directory(f'{deep}/y'), symlink('m', f'{deep}/y'),
             entry('m/' + deep + '/z/' + 'x/' * 60 + 'f')))
+        one = layer(directory(f'{deep}/y'), symlink('m', f'{deep}/y'))
+        self.bad(f"the path '/m/{'y/' * 98}y...' is longer than the 4095 bytes", '--oci',
+                 self.archive(self.image(one, WorkingDir='/m/' + '/'.join(['y'] * 1100))))
 
     def test_link_itself(self):
         """A second name of a file that takes its place is no harm."""
@@ -845,6 +848,10 @@ class Hostile(ContainerTest):
             info, _ = symlink('s', 'x' * 4000)
             self.bad_layers('the names of all files have more than the 134217728 bytes', layer(
                 *([(info, b'')] * 33600), form=tarfile.GNU_FORMAT))
+        with self.subTest('directories that are nowhere but in paths'):
+            paths = [f'{number}/' + 'd/' * 2040 + 'f' for number in range(40)]
+            self.bad_layers('the names of all files have more than the 134217728 bytes', layer(
+                *map(entry, paths), form=tarfile.GNU_FORMAT))
         with self.subTest('layers'):
             self.bad('the image has more than 500 layers', '--oci', self.archive(
                 ociwriter.docker([b''] * 501, architecture=HOST, Cmd=['/app'])))

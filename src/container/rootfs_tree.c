@@ -81,7 +81,7 @@ nodeFind(const RootfsNode *parent, const char *name)
 }
 
 RootfsTree *
-rootfsTreeNew(RootfsSpool *spool, const char *base)
+rootfsTreeNew(RootfsSpool *spool, const char *base, ContainerLimits *limits)
 {
     RootfsTree *tree = g_new0(RootfsTree, 1);
 
@@ -90,6 +90,7 @@ rootfsTreeNew(RootfsSpool *spool, const char *base)
     if (base)
         tree->root = nodeNew(tree->top, base, rootfsInodeNew(S_IFDIR | 0755, 0, 0), 0);
     tree->spool = spool;
+    tree->limits = limits;
     tree->directory = -1;
     tree->archive = -1;
     return tree;
@@ -185,6 +186,37 @@ followLink(Walk *walk, RootfsNode *at, const RootfsNode *link, GError **error)
     return target[0] == '/' ? walk->tree->root : at;
 }
 
+/* The length of @node's path below the top, with a NUL, as it is in a ramdisk */
+static size_t
+pathLength(const RootfsNode *node)
+{
+    size_t len = 0;
+
+    for (; node->parent; node = node->parent)
+        len += strlen(node->name) + 1;
+    return len;
+}
+
+/*
+ * The directory @name of @at, which no archive has named: of one path, there can be two thousand.
+ * Returns NULL with @error set when that is too much.
+ */
+static RootfsNode *
+makeDirectory(Walk *walk, RootfsNode *at, const char *name, unsigned int layer, GError **error)
+{
+    g_autofree char *shown = containerPrintable(walk->path);
+    size_t len = strlen(name);
+
+    if (len > ROOTFS_NAME_MAX) {
+        containerFail(error, CONTAINER_ERROR_LIMIT,
+                      _("a symbolic link has a name of more than %d bytes"), ROOTFS_NAME_MAX);
+        return NULL;
+    }
+    if (containerCountEntry(walk->tree->limits, pathLength(at) + len, shown, error) < 0)
+        return NULL;
+    return nodeNew(at, name, rootfsInodeNew(S_IFDIR | 0755, 0, 0), layer);
+}
+
 /* One name further from @at. Returns NULL, with @error set or not, when that does not exist. */
 static RootfsNode *
 step(Walk *walk, RootfsNode *at, const char *name, bool create, unsigned int layer,
@@ -208,14 +240,8 @@ step(Walk *walk, RootfsNode *at, const char *name, bool create, unsigned int lay
     child = nodeFind(at, name);
     if (child && child->inode->target)
         return followLink(walk, at, child, error);
-    if (!child && create) {
-        if (strlen(name) > ROOTFS_NAME_MAX) {
-            containerFail(error, CONTAINER_ERROR_LIMIT,
-                          _("a symbolic link has a name of more than %d bytes"), ROOTFS_NAME_MAX);
-            return NULL;
-        }
-        child = nodeNew(at, name, rootfsInodeNew(S_IFDIR | 0755, 0, 0), layer);
-    }
+    if (!child && create)
+        return makeDirectory(walk, at, name, layer, error);
     return child;
 }
 
@@ -233,15 +259,16 @@ walk(RootfsTree *tree, const char *path, bool create, unsigned int layer, GError
     return at;
 }
 
-/* The length of @node's path below the top, with a NUL, as it is in a ramdisk */
-static size_t
-pathLength(const RootfsNode *node)
+/* Whether a name of @len bytes in @directory has a path that a ramdisk can hold; @path led there. */
+static int
+checkLength(const RootfsNode *directory, size_t len, const char *path, GError **error)
 {
-    size_t len = 0;
+    g_autofree char *shown = containerPrintable(path);
 
-    for (; node->parent; node = node->parent)
-        len += strlen(node->name) + 1;
-    return len;
+    if (pathLength(directory) + len <= ROOTFS_PATH_MAX)
+        return 0;
+    return containerFail(error, CONTAINER_ERROR_LIMIT, _("the path '%s' is longer than the %d bytes "
+                         "that a ramdisk can hold"), shown, ROOTFS_PATH_MAX);
 }
 
 /*
@@ -279,13 +306,8 @@ splitPath(RootfsTree *tree, const char *path, unsigned int layer, char **name, G
                       _("the path '%s' leads through '%s', which is not a directory"), shown, file);
         return NULL;
     }
-    if (pathLength(parent) + strlen(slash ? slash : copy) > ROOTFS_PATH_MAX) {
-        g_autofree char *shown = containerPrintable(path);
-
-        containerFail(error, CONTAINER_ERROR_LIMIT, _("the path '%s' is longer than the %d bytes "
-                      "that a ramdisk can hold"), shown, ROOTFS_PATH_MAX);
+    if (checkLength(parent, strlen(slash ? slash : copy), path, error) < 0)
         return NULL;
-    }
     *name = g_strdup(slash ? slash : copy);
     return parent;
 }
@@ -424,7 +446,7 @@ rootfsTreeEnsureDirectory(RootfsTree *tree, const char *path, GError **error)
     if (checkPath(tree, path, error) < 0 || !(node = walk(tree, path, true, 0, error)))
         return -1;
     if (isDirectory(node))
-        return 0;
+        return node->parent ? checkLength(node->parent, strlen(node->name), path, error) : 0;
     return containerFail(error, CONTAINER_ERROR_FORMAT, _("'%s' in the image is not a directory"),
                          path);
 }

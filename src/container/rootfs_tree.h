@@ -74,6 +74,7 @@ struct _RootfsTree {
     RootfsNode *top;
     RootfsNode *root;      /* of the image */
     RootfsSpool *spool;    /* the caller's */
+    ContainerLimits *limits; /* the caller's */
     int directory;         /* for ROOTFS_CONTENT_DIRECTORY, or -1 */
     int archive;           /* for ROOTFS_CONTENT_ARCHIVE, or -1: it keeps no contents */
     uint64_t lostXattrs;   /* files whose extended attributes a ramdisk cannot hold */
@@ -98,9 +99,10 @@ int rootfsSpoolWrite(RootfsSpool *spool, uint64_t offset, const void *buf, size_
 
 /*
  * Returns an empty tree; the image's root is the directory @base of it, or the top when that
- * is NULL. @spool must live as long. Never NULL.
+ * is NULL. @spool and @limits must live as long; directories that are only on the way to others
+ * count for @limits here, all else where it is read. Never NULL.
  */
-RootfsTree *rootfsTreeNew(RootfsSpool *spool, const char *base);
+RootfsTree *rootfsTreeNew(RootfsSpool *spool, const char *base, ContainerLimits *limits);
 void rootfsTreeFree(RootfsTree *tree);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(RootfsTree, rootfsTreeFree)
 

@@ -537,8 +537,8 @@ virtEifContainerRead(VirtEifContainer *container, const VirtEifContainerOptions 
         return -1;
     if (!(container->spool = rootfsSpoolOpen(scratch, &error)))
         return report(error);
-    container->bootstrap = rootfsTreeNew(container->spool, NULL);
-    container->application = rootfsTreeNew(container->spool, "rootfs");
+    container->bootstrap = rootfsTreeNew(container->spool, NULL, &container->limits);
+    container->application = rootfsTreeNew(container->spool, "rootfs", &container->limits);
 
     if (readFiles(container, options, archName, arch) < 0 ||
         addCommand(container, options) < 0 || addConsole(container->bootstrap) < 0 ||

@@ -158,7 +158,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     mended = mendChecksums(data + 1, size - 1);
     spool = g_new0(RootfsSpool, 1);
     spool->fd = openMemory(NULL, 0);
-    tree = rootfsTreeNew(spool, "rootfs");
+    tree = rootfsTreeNew(spool, "rootfs", &limits);
     if (data[0] & 1)
         fuzzArchive(mended, size - 1, tree, &limits);
     else
