@@ -44,10 +44,12 @@ class Certificate:
     """
     A key and the certificate of it, which @issuer has signed (None: it itself). @ca is whether it
     is an authority's, with at most @depth of them below it. @signer signs instead of @issuer.
+    @extension, critical, is in it besides; @digest is what the signature is made with.
     """
 
     def __init__(self, name, issuer=None, *, ca=True, depth=None, uses=None, start=MADE - DAY,
-                 end=MADE + DAY, curve=ec.SECP384R1, signer=None, key=None):
+                 end=MADE + DAY, curve=ec.SECP384R1, signer=None, key=None, extension=None,
+                 digest=None):
         self.key = key or ec.generate_private_key(curve())
         self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         builder = (x509.CertificateBuilder().subject_name(self.name)
@@ -60,8 +62,10 @@ class Certificate:
             uses = ('key_cert_sign',) if ca else ('digital_signature',)
         if uses:
             builder = builder.add_extension(usage(*uses), critical=True)
+        if extension:
+            builder = builder.add_extension(extension, critical=True)
         signer = signer or issuer or self
-        self.certificate = builder.sign(signer.key, hashes.SHA384())
+        self.certificate = builder.sign(signer.key, digest or hashes.SHA384())
         self.der = self.certificate.public_bytes(serialization.Encoding.DER)
         self.pem = self.certificate.public_bytes(serialization.Encoding.PEM)
 

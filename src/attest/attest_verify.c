@@ -91,14 +91,29 @@ importCertificate(GBytes *bytes, GError **error)
     return g_steal_pointer(&crt);
 }
 
+/*
+ * The subject of @crt (g_free). Who has made a chain that is not good puts what he likes into it: it
+ * is valid UTF-8 here, and characters that could control a terminal are shown as numbers.
+ */
 static char *
 nameOf(X509 *crt)
 {
     g_auto(gnutls_datum_t) name = { 0 };
+    g_autofree char *valid = NULL;
+    GString *text = g_string_new(NULL);
+    const char *p;
 
-    if (gnutls_x509_crt_get_dn3(crt, &name, 0) < 0)
-        return g_strdup("");
-    return g_strndup((const char *)name.data, name.size);
+    if (gnutls_x509_crt_get_dn3(crt, &name, 0) == 0)
+        valid = g_utf8_make_valid((const char *)name.data, name.size);
+    for (p = valid; p && *p; p = g_utf8_next_char(p)) {
+        gunichar c = g_utf8_get_char(p);
+
+        if (g_unichar_isprint(c))
+            g_string_append_unichar(text, c);
+        else
+            g_string_append_printf(text, "\\x%02x", c);
+    }
+    return g_string_free(text, FALSE);
 }
 
 static int
@@ -165,6 +180,25 @@ checkRoot(const AttestDocument *document, const uint8_t expected[ATTEST_FINGERPR
     return -1;
 }
 
+/*
+ * Checks that the root is the first of the chain only. GnuTLS leaves out what is above a root that it
+ * finds further on, without a look at it.
+ */
+static int
+checkRootOnce(const AttestDocument *document, GError **error)
+{
+    GPtrArray *bundle = document->cabundle;
+    bool again = g_bytes_equal(document->certificate, g_ptr_array_index(bundle, 0));
+    size_t i;
+
+    for (i = 1; i < bundle->len; i++)
+        again = again || g_bytes_equal(g_ptr_array_index(bundle, i), g_ptr_array_index(bundle, 0));
+    if (!again)
+        return 0;
+    setUntrusted(error, _("the chain of certificates is wrong: the root is in it more than once"));
+    return -1;
+}
+
 static Chain *
 readChain(const AttestDocument *document, GError **error)
 {
@@ -201,16 +235,16 @@ checkDate(X509 *crt, int64_t when, GError **error)
     return -1;
 }
 
-/* Checks that each certificate has signed the one before it, and was allowed to. */
+/* Checks that @issuer has signed the last of the @n certificates at @crts, and each the one before. */
 static int
-checkChain(const Chain *chain, GError **error)
+checkPart(X509 *const *crts, size_t n, X509 *issuer, GError **error)
 {
     g_auto(gnutls_datum_t) text = { 0 };
     unsigned int status = 0;
     int rc;
 
-    rc = gnutls_x509_crt_list_verify(chain->crts, chain->len - 1, &chain->crts[chain->len - 1], 1,
-                                     NULL, 0, GNUTLS_VERIFY_DISABLE_TIME_CHECKS, &status);
+    rc = gnutls_x509_crt_list_verify(crts, n, &issuer, 1, NULL, 0,
+                                     GNUTLS_VERIFY_DISABLE_TIME_CHECKS, &status);
     if (rc < 0) {
         setUntrusted(error, _("the chain of certificates cannot be verified: %s"),
                      gnutls_strerror(rc));
@@ -224,6 +258,23 @@ checkChain(const Chain *chain, GError **error)
         setUntrusted(error, _("the chain of certificates is wrong: %s"),
                      g_strchomp((char *)text.data));
     return -1;
+}
+
+/*
+ * Checks that each certificate has signed the one before it, and was allowed to: in the whole, for
+ * how many may be below each other, and two by two, as GnuTLS leaves out a last one that names
+ * itself as its issuer.
+ */
+static int
+checkChain(const Chain *chain, GError **error)
+{
+    size_t i;
+
+    for (i = 0; i + 1 < chain->len; i++) {
+        if (checkPart(&chain->crts[i], 1, chain->crts[i + 1], error) < 0)
+            return -1;
+    }
+    return checkPart(chain->crts, chain->len - 1, chain->crts[chain->len - 1], error);
 }
 
 /* Checks that the certificate @crt is one to sign documents with: no authority's, no other use. */
@@ -277,7 +328,8 @@ attestDocumentVerify(const AttestDocument *document,
     g_autoptr(Chain) chain = NULL;
     size_t i;
 
-    if (checkRoot(document, fingerprint, error) < 0 || !(chain = readChain(document, error)))
+    if (checkRoot(document, fingerprint, error) < 0 || checkRootOnce(document, error) < 0 ||
+        !(chain = readChain(document, error)))
         return -1;
     for (i = chain->len; i > 0; i--) {
         if (checkDate(chain->crts[i - 1], when, error) < 0)

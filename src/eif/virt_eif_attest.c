@@ -91,6 +91,23 @@ parseHex(const char *text)
     return g_byte_array_free_to_bytes(g_steal_pointer(&bytes));
 }
 
+/* The nonce @text, of at least a byte. Returns 0, or -1 when an error was printed. */
+static int
+parseNonce(const char *text, Expected *expected)
+{
+    if (!text)
+        return 0;
+    /* A script whose variable is not set must not have checked anything. */
+    if (!*text) {
+        virtEifError("--nonce is empty, which no request is known by: give the one that was sent");
+        return -1;
+    }
+    if ((expected->nonce = parseHex(text)))
+        return 0;
+    virtEifError("--nonce '%s' is not made of pairs of hexadecimal digits", text);
+    return -1;
+}
+
 /* Reads up to @len bytes, fewer only at the end. Returns how many, or -1. */
 static ssize_t
 readUpTo(int fd, uint8_t *buf, size_t len)
@@ -261,12 +278,8 @@ parseTime(const char *text, Expected *expected)
 static int
 makeExpected(const Options *options, Expected *expected)
 {
-    if (options->nonce && !(expected->nonce = parseHex(options->nonce))) {
-        virtEifError("--nonce '%s' is not made of pairs of hexadecimal digits", options->nonce);
-        return -1;
-    }
-    if (parseTime(options->time, expected) < 0 || parsePcrs(options->pcrs, expected) < 0 ||
-        readRoot(options->root, expected) < 0)
+    if (parseNonce(options->nonce, expected) < 0 || parseTime(options->time, expected) < 0 ||
+        parsePcrs(options->pcrs, expected) < 0 || readRoot(options->root, expected) < 0)
         return -1;
     return measureImage(options->image, expected);
 }
