@@ -351,6 +351,33 @@ class Authority(NsmTest):
         self.start()
         self.assertEqual(self.attest()['cabundle'], first['cabundle'])
 
+    def test_renewed(self):
+        """A root in place of one that was removed is the one that everybody gets to see"""
+        self.start()
+        old = self.attest()['cabundle']
+        pem = self.path('nsm-root.pem')
+        with open(pem, 'rb') as f:
+            stale = f.read()
+        os.unlink(self.path('nsm-root.key'))
+        for name in 'stale', 'longer', 'link':
+            with self.subTest(name):
+                with open(pem, 'rb') as f:
+                    content = stale if name == 'stale' else f.read() + b'x'
+                os.unlink(pem)
+                target = self.path('target') if name == 'link' else pem
+                with open(target, 'wb') as f:
+                    f.write(content)
+                if name == 'link':
+                    os.symlink('target', pem)
+                self.start()
+                # verified with the certificate in the file
+                self.assertNotEqual(self.attest()['cabundle'], old)
+                self.assertEqual(stat.S_IFMT(os.lstat(pem).st_mode), stat.S_IFREG)
+                self.assertEqual(stat.S_IMODE(os.stat(pem).st_mode), 0o644)
+        with open(self.path('target'), 'rb') as f:
+            self.assertEqual(f.read(), content)
+        self.assertEqual(sorted(os.listdir(self.dir)), ['nsm-root.key', 'nsm-root.pem', 'target'])
+
     def fails(self):
         done = subprocess.run([SERVER, self.dir, MODULE], stdin=subprocess.DEVNULL, timeout=60,
                               capture_output=True, check=False)

@@ -228,31 +228,37 @@ parse(const GByteArray *content, const char *path, GError **error)
 }
 
 /*
- * Writes @content to the new file @name in the directory @dirfd, with @mode, complete or not at all.
- * Returns 0, also when there is a file of that name: it stays.
+ * Writes @content to the file @name in the directory @dirfd, with @mode, complete or not at all. Returns
+ * 0; when there is a file of that name, it is replaced or, unless @replace, stays.
  */
 static int
-writeNew(int dirfd, const char *path, const char *name, const GString *content, mode_t mode,
-         GError **error)
+writeFile(int dirfd, const char *path, const char *name, const GString *content, mode_t mode,
+          bool replace, GError **error)
 {
     g_autofree char *temporary = g_strdup_printf(".%s.%d-%08x", name, (int)getpid(),
                                                  g_random_int());
     int fd = openat(dirfd, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+    ssize_t n;
     int err = 0;
 
     if (fd < 0)
         return setFileError(error, path, temporary, errno);
     if (fchmod(fd, mode) < 0)
         err = errno;
-    else if (TEMP_FAILURE_RETRY(write(fd, content->str, content->len)) != (ssize_t)content->len)
-        err = errno ? errno : ENOSPC;
+    else if ((n = TEMP_FAILURE_RETRY(write(fd, content->str, content->len))) !=
+             (ssize_t)content->len)
+        err = n < 0 ? errno : ENOSPC;
     else if (fsync(fd) < 0)
         err = errno;
     if (close(fd) < 0 && err == 0)
         err = errno;
-    if (err == 0 && linkat(dirfd, temporary, dirfd, name, 0) < 0 && errno != EEXIST)
+    if (err == 0 && replace && renameat(dirfd, temporary, dirfd, name) < 0)
         err = errno;
-    unlinkat(dirfd, temporary, 0);
+    else if (err == 0 && !replace && linkat(dirfd, temporary, dirfd, name, 0) < 0 &&
+             errno != EEXIST)
+        err = errno;
+    if (err != 0 || !replace)
+        unlinkat(dirfd, temporary, 0);
     if (err == 0 && fsync(dirfd) < 0)
         err = errno;
     return err == 0 ? 0 : setFileError(error, path, name, err);
@@ -278,14 +284,32 @@ create(int dirfd, const char *path, GError **error)
 
     content = g_string_new_len((const char *)keyPem.data, keyPem.size);
     g_string_append_len(content, (const char *)crtPem.data, crtPem.size);
-    rc = writeNew(dirfd, path, NSM_AUTHORITY_KEY, content, S_IRUSR | S_IWUSR, error);
+    rc = writeFile(dirfd, path, NSM_AUTHORITY_KEY, content, S_IRUSR | S_IWUSR, false, error);
     explicit_bzero(content->str, content->len);
     explicit_bzero(keyPem.data, keyPem.size);
     g_string_free(content, TRUE);
     return rc;
 }
 
-/* Writes the certificate for everybody, unless it is there. Returns 0, or -1 with @error set. */
+/* Whether the file @name in the directory @dirfd has @content, and nothing else */
+static bool
+hasContent(int dirfd, const char *name, const GString *content)
+{
+    g_autofree char *found = g_malloc(content->len + 1);
+    int fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    ssize_t n;
+
+    if (fd < 0)
+        return false;
+    n = TEMP_FAILURE_RETRY(pread(fd, found, content->len + 1, 0));
+    close(fd);
+    return n == (ssize_t)content->len && memcmp(found, content->str, content->len) == 0;
+}
+
+/*
+ * Writes the certificate for everybody, unless it is there: that of a root which was removed since would
+ * have all documents refused. Returns 0, or -1 with @error set.
+ */
 static int
 publish(const NsmAuthority *authority, int dirfd, const char *path, GError **error)
 {
@@ -293,13 +317,13 @@ publish(const NsmAuthority *authority, int dirfd, const char *path, GError **err
     g_autoptr(GString) content = NULL;
     int rc;
 
-    if (faccessat(dirfd, NSM_AUTHORITY_CERTIFICATE, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
-        return 0;
     if ((rc = gnutls_x509_crt_export2(authority->certificate, GNUTLS_X509_FMT_PEM, &pem)) < 0)
         return setCryptoError(error, rc);
     content = g_string_new_len((const char *)pem.data, pem.size);
-    return writeNew(dirfd, path, NSM_AUTHORITY_CERTIFICATE, content,
-                    S_IRUSR | S_IWUSR | S_IRGRP | S_IROTH, error);
+    if (hasContent(dirfd, NSM_AUTHORITY_CERTIFICATE, content))
+        return 0;
+    return writeFile(dirfd, path, NSM_AUTHORITY_CERTIFICATE, content,
+                     S_IRUSR | S_IWUSR | S_IRGRP | S_IROTH, true, error);
 }
 
 NsmAuthority *

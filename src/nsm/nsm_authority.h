@@ -36,7 +36,8 @@ typedef struct _NsmAuthority NsmAuthority;
  * Opens the root in the directory @dirfd, which stays the caller's; @path names it in errors. When
  * there is none it is made, at once complete, so that of two who do so at the same time
  * both get the same. What is there and cannot be read, or others can read, is an error: it is never
- * replaced, as documents of before would not be good any more.
+ * replaced, as documents of before would not be good any more. The certificate for everybody is made
+ * again when it is not that of the root.
  *
  * Returns NULL with @error set (NSM_ERROR).
  */
