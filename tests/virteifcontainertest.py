@@ -9,6 +9,7 @@ has to end in one sentence, without a file where the output is or beside it.
 """
 
 import io
+import itertools
 import json
 import lzma
 import os
@@ -858,6 +859,13 @@ class Hostile(ContainerTest):
         with self.subTest('files of an archive'):
             self.bad('has more than 20000 files, too many for an image', '--oci', self.archive(
                 {f'{number}': b'' for number in range(20001)}))
+        with self.subTest('names with the same hash'):
+            # of GLib's g_str_hash(), as of any that multiplies by 33
+            names = [''.join(pair) for pair in itertools.product(('ab', 'bA'), repeat=16)]
+            files = self.layers(layer(*map(entry, names), form=tarfile.GNU_FORMAT),
+                                preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (30, 30)))
+            self.assertEqual(len(files), len(names) + 11)
+            os.unlink(self.out)
         with self.subTest('hidden again and again'):
             low = layer(*(entry(f'd/{number}') for number in range(20000)))
             files = self.layers(low, layer(*(one for number in range(20000) for one in (

@@ -38,6 +38,8 @@ struct _Writer {
     uint32_t inodes;
     uint32_t pass; /* inodes that have been written in it have this number */
     GString *path;
+    int ret; /* negative, with *@error set, when something could not be written */
+    GError **error;
 };
 
 static int
@@ -149,35 +151,31 @@ writeFile(Writer *writer, RootfsInode *inode, GError **error)
     return pad(writer, 4, error);
 }
 
-static int
-compareNames(const void *a, const void *b)
+static void
+writeNode(Writer *writer, const RootfsNode *node);
+
+/* A GTraverseFunc. Returns whether nothing more is to be written. */
+static gboolean
+writeChild(void *name, void *child, void *opaque)
 {
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
+    Writer *writer = opaque;
+    const RootfsNode *node = child;
+    size_t len = writer->path->len;
+
+    g_string_append_printf(writer->path, "%s%s", len > 0 ? "/" : "", node->name);
+    writer->ret = writeFile(writer, node->inode, writer->error);
+    if (writer->ret == 0)
+        writeNode(writer, node);
+    g_string_truncate(writer->path, len);
+    return writer->ret < 0;
 }
 
-/* All that is in the directory @node */
-static int
-writeNode(Writer *writer, const RootfsNode *node, GError **error)
+/* All that is in the directory @node, by names */
+static void
+writeNode(Writer *writer, const RootfsNode *node)
 {
-    g_autofree const char **names = NULL;
-    size_t len = writer->path->len;
-    unsigned int n;
-    unsigned int i;
-
-    if (!node->children)
-        return 0;
-
-    names = (const char **)g_hash_table_get_keys_as_array(node->children, &n);
-    qsort(names, n, sizeof(*names), compareNames);
-    for (i = 0; i < n; i++) {
-        RootfsNode *child = g_hash_table_lookup(node->children, names[i]);
-
-        g_string_append_printf(writer->path, "%s%s", len > 0 ? "/" : "", child->name);
-        if (writeFile(writer, child->inode, error) < 0 || writeNode(writer, child, error) < 0)
-            return -1;
-        g_string_truncate(writer->path, len);
-    }
-    return 0;
+    if (node->children)
+        g_tree_foreach(node->children, writeChild, writer);
 }
 
 static int
@@ -185,14 +183,14 @@ writeTree(Writer *writer, GError **error)
 {
     static uint32_t passes;
     const RootfsInode trailer = { .refs = 1 };
-    int ret;
 
     writer->pass = ++passes;
     writer->path = g_string_new(NULL);
-    ret = writeNode(writer, writer->tree->top, error);
+    writer->error = error;
+    writeNode(writer, writer->tree->top);
     g_string_free(writer->path, TRUE);
 
-    if (ret < 0 || writeHeader(writer, &trailer, TRAILER, 0, error) < 0 ||
+    if (writer->ret < 0 || writeHeader(writer, &trailer, TRAILER, 0, error) < 0 ||
         pad(writer, BLOCK_SIZE, error) < 0)
         return -1;
     return flush(writer, error);

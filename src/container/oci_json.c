@@ -11,6 +11,7 @@
 
 #include "oci_json.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define ERROR_MAX 256
@@ -49,6 +50,34 @@ checkText(const char *text, size_t len, const char *what, GError **error)
     return 0;
 }
 
+static int
+compareNames(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* A name that @object has twice, or NULL; the object's */
+static const char *
+findTwice(yajl_val object)
+{
+    size_t n = object->u.object.len;
+    g_autofree const char **names = NULL;
+    size_t i;
+
+    if (n < 2)
+        return NULL;
+    names = g_new(const char *, n);
+    for (i = 0; i < n; i++)
+        names[i] = object->u.object.keys[i];
+    /* not a hash table: a text can have many names with the same hash */
+    qsort(names, n, sizeof(*names), compareNames);
+    for (i = 1; i < n; i++) {
+        if (strcmp(names[i - 1], names[i]) == 0)
+            return names[i];
+    }
+    return NULL;
+}
+
 /*
  * Whether no object in @value has a member twice: of two, each program takes the one it likes.
  * Returns 0, or -1 with @error set.
@@ -56,27 +85,20 @@ checkText(const char *text, size_t len, const char *what, GError **error)
 static int
 checkMembers(yajl_val value, const char *what, GError **error)
 {
-    g_autoptr(GHashTable) names = NULL;
+    const char *twice = YAJL_IS_OBJECT(value) ? findTwice(value) : NULL;
     int ret = 0;
     size_t i;
 
+    if (twice) {
+        g_autofree char *shown = containerPrintable(twice);
+
+        return containerFail(error, CONTAINER_ERROR_FORMAT, _("%s has '%s' twice in an object"),
+                             what, shown);
+    }
+    for (i = 0; YAJL_IS_OBJECT(value) && ret == 0 && i < value->u.object.len; i++)
+        ret = checkMembers(value->u.object.values[i], what, error);
     for (i = 0; YAJL_IS_ARRAY(value) && ret == 0 && i < value->u.array.len; i++)
         ret = checkMembers(value->u.array.values[i], what, error);
-    if (!YAJL_IS_OBJECT(value))
-        return ret;
-
-    names = g_hash_table_new(g_str_hash, g_str_equal);
-    for (i = 0; ret == 0 && i < value->u.object.len; i++) {
-        const char *name = value->u.object.keys[i];
-
-        if (!g_hash_table_add(names, (char *)name)) {
-            g_autofree char *shown = containerPrintable(name);
-
-            return containerFail(error, CONTAINER_ERROR_FORMAT, _("%s has '%s' twice in an object"),
-                                 what, shown);
-        }
-        ret = checkMembers(value->u.object.values[i], what, error);
-    }
     return ret;
 }
 

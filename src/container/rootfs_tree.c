@@ -50,10 +50,16 @@ nodeFree(void *opaque)
     RootfsNode *node = opaque;
 
     if (node->children)
-        g_hash_table_unref(node->children);
+        g_tree_unref(node->children);
     rootfsInodeUnref(node->inode);
     g_free(node->name);
     g_free(node);
+}
+
+static int
+compareNames(const void *a, const void *b, void *opaque)
+{
+    return strcmp(a, b);
 }
 
 /* Takes @inode. */
@@ -69,15 +75,15 @@ nodeNew(RootfsNode *parent, const char *name, RootfsInode *inode, unsigned int l
         return node;
 
     if (!parent->children)
-        parent->children = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, nodeFree);
-    g_hash_table_replace(parent->children, node->name, node);
+        parent->children = g_tree_new_full(compareNames, NULL, NULL, nodeFree);
+    g_tree_replace(parent->children, node->name, node);
     return node;
 }
 
 static RootfsNode *
 nodeFind(const RootfsNode *parent, const char *name)
 {
-    return parent->children ? g_hash_table_lookup(parent->children, name) : NULL;
+    return parent->children ? g_tree_lookup(parent->children, name) : NULL;
 }
 
 RootfsTree *
@@ -393,26 +399,47 @@ rootfsTreeLink(RootfsTree *tree, const char *path, const char *target, unsigned 
     return rootfsTreeAdd(tree, path, file->inode, layer, error);
 }
 
+static bool
+hideBelow(RootfsNode *node, unsigned int layer);
+
+/* What hides all that layers before @layer have put into a directory */
+typedef struct _Hiding Hiding;
+struct _Hiding {
+    unsigned int layer;
+    GPtrArray *gone; /* names of nodes that are to go */
+};
+
+/* A GTraverseFunc: a tree does not change while it is gone through. */
+static gboolean
+hideChild(void *name, void *child, void *opaque)
+{
+    Hiding *hiding = opaque;
+
+    if (hideBelow(child, hiding->layer) && ((RootfsNode *)child)->layer < hiding->layer)
+        g_ptr_array_add(hiding->gone, name);
+    return FALSE;
+}
+
 /* Removes what is below @node of layers before @layer. Returns whether nothing is left. */
 static bool
 hideBelow(RootfsNode *node, unsigned int layer)
 {
-    GHashTableIter iter;
-    void *child;
+    Hiding hiding = { .layer = layer };
+    size_t i;
 
     if (!node->children)
         return true;
     /* once is enough: nothing of a lower layer comes again */
     if (node->hidden == layer)
-        return g_hash_table_size(node->children) == 0;
+        return g_tree_nnodes(node->children) == 0;
 
     node->hidden = layer;
-    g_hash_table_iter_init(&iter, node->children);
-    while (g_hash_table_iter_next(&iter, NULL, &child)) {
-        if (hideBelow(child, layer) && ((RootfsNode *)child)->layer < layer)
-            g_hash_table_iter_remove(&iter);
-    }
-    return g_hash_table_size(node->children) == 0;
+    hiding.gone = g_ptr_array_new();
+    g_tree_foreach(node->children, hideChild, &hiding);
+    for (i = 0; i < hiding.gone->len; i++)
+        g_tree_remove(node->children, g_ptr_array_index(hiding.gone, i));
+    g_ptr_array_unref(hiding.gone);
+    return g_tree_nnodes(node->children) == 0;
 }
 
 int
@@ -428,7 +455,7 @@ rootfsTreeHide(RootfsTree *tree, const char *path, bool inside, unsigned int lay
 
     node = name ? nodeFind(parent, name) : tree->root;
     if (node && hideBelow(node, layer) && !inside && name && node->layer < layer)
-        g_hash_table_remove(parent->children, name);
+        g_tree_remove(parent->children, name);
     return 0;
 }
 

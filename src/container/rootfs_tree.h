@@ -5,7 +5,8 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * A tree of names. Names of one file (hard links) share a RootfsInode. All names of an
+ * A tree of names. An image chooses them: no hash of theirs is used, as many names can have the
+ * same. Names of one file (hard links) share a RootfsInode. All names of an
  * image are looked up here and never on this machine: a link leads to another node of the
  * tree, ".." of the root is the root, as in a chroot.
  *
@@ -57,7 +58,7 @@ struct _RootfsNode {
     char *name;
     RootfsInode *inode;
     RootfsNode *parent;   /* NULL: the top */
-    GHashTable *children; /* name -> node; NULL while there are none */
+    GTree *children;      /* name -> node, by bytes; NULL while there are none */
     unsigned int layer;   /* that has made it or changed it last */
     unsigned int hidden;  /* the layer that has hidden what lower ones have in it; 0: none */
 };
