@@ -859,6 +859,12 @@ class Hostile(ContainerTest):
         with self.subTest('files of an archive'):
             self.bad('has more than 20000 files, too many for an image', '--oci', self.archive(
                 {f'{number}': b'' for number in range(20001)}))
+        with self.subTest('links to links to links'):
+            links = [symlink(f'l{number}', 'd/../' * 815 + (f'l{number + 1}' if number < 38 else 'd'))
+                     for number in range(39)]
+            self.bad_layers('the names of all files have more than the 134217728 bytes', layer(
+                directory('d'), *links, *(entry(f'l0/{number}') for number in range(1000)),
+                form=tarfile.GNU_FORMAT))
         with self.subTest('names with the same hash'):
             # of GLib's g_str_hash(), as of any that multiplies by 33
             names = [''.join(pair) for pair in itertools.product(('ab', 'bA'), repeat=16)]

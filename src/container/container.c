@@ -101,12 +101,19 @@ containerCountContent(ContainerLimits *limits, uint64_t bytes, const char *what,
 }
 
 int
+containerCountName(ContainerLimits *limits, size_t name, const char *what, GError **error)
+{
+    if (addUpTo(&limits->names, name, CONTAINER_MAX_NAMES))
+        return 0;
+    return containerFail(error, CONTAINER_ERROR_LIMIT, _("with %s the names of all files have "
+                         "more than the %d bytes that are accepted"), what, CONTAINER_MAX_NAMES);
+}
+
+int
 containerCountEntry(ContainerLimits *limits, size_t name, const char *what, GError **error)
 {
-    if (!addUpTo(&limits->names, name, CONTAINER_MAX_NAMES))
-        return containerFail(error, CONTAINER_ERROR_LIMIT, _("with %s the names of all files have "
-                             "more than the %d bytes that are accepted"), what,
-                             CONTAINER_MAX_NAMES);
+    if (containerCountName(limits, name, what, error) < 0)
+        return -1;
     if (addUpTo(&limits->entries, 1, limits->maxEntries))
         return 0;
     return containerFail(error, CONTAINER_ERROR_LIMIT, _("with %s there are more files than the %"

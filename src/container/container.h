@@ -57,7 +57,7 @@ struct _ContainerLimits {
 /* The default of maxEntries; for each some hundred bytes of memory are needed, and its name */
 #define CONTAINER_MAX_ENTRIES 1000000
 
-/* What all names, and the paths that links lead to, may have in bytes */
+/* What all names, and the paths of links each time that one is followed, may have in bytes */
 #define CONTAINER_MAX_NAMES (128 * 1024 * 1024)
 
 /*
@@ -68,13 +68,14 @@ int containerFail(GError **error, ContainerError code, const char *format, ...)
     G_GNUC_PRINTF(3, 4);
 
 /*
- * Count what was read for @limits; @what names it in errors, and the name of an entry has @name
- * bytes. Each returns 0, or -1 with @error set (_LIMIT).
+ * Count what was read for @limits; @what names it in errors, and the name, of an entry or alone, has
+ * @name bytes. Each returns 0, or -1 with @error set (_LIMIT).
  */
 int containerCountUnpacked(ContainerLimits *limits, uint64_t bytes, const char *what,
                            GError **error);
 int containerCountContent(ContainerLimits *limits, uint64_t bytes, const char *what,
                           GError **error);
+int containerCountName(ContainerLimits *limits, size_t name, const char *what, GError **error);
 int containerCountEntry(ContainerLimits *limits, size_t name, const char *what, GError **error);
 
 /*

@@ -172,13 +172,15 @@ nextName(Walk *walk)
 static RootfsNode *
 followLink(Walk *walk, RootfsNode *at, const RootfsNode *link, GError **error)
 {
+    g_autofree char *shown = containerPrintable(walk->path);
     const char *target = link->inode->target;
     char *rest;
 
+    /* what links lead to takes its time, and they can lead to others */
+    if (containerCountName(walk->tree->limits, strlen(target), shown, error) < 0)
+        return NULL;
     if (++walk->links > LINKS_MAX ||
         strlen(target) + strlen(walk->rest + walk->pos) > 2 * ROOTFS_PATH_MAX) {
-        g_autofree char *shown = containerPrintable(walk->path);
-
         containerFail(error, CONTAINER_ERROR_FORMAT,
                       _("the path '%s' leads through more than %d symbolic links"),
                       shown, LINKS_MAX);
