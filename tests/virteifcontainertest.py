@@ -1010,6 +1010,23 @@ class Hostile(ContainerTest):
             text, 'application/vnd.oci.image.manifest.v1+json')]}).encode()
         self.bad('an index of images that is a manifest as well', '--oci', self.archive(files))
 
+    def test_file_twice(self):
+        """Of what has no digest and is there twice, others may take the other one"""
+        one = layer(entry('f'))
+        for name, files in (('index.json', self.image(one)), ('manifest.json', ociwriter.docker(
+                [one], architecture=HOST, Cmd=['/app']))):
+            for how in None, 'gzip':
+                with self.subTest(f'{name} {how}'):
+                    entries = [entry(file, data) for file, data in files.items()]
+                    data = layer(*entries, entry('./' + name, files[name]))
+                    path = self.file('image.tar', ociwriter.compress(data, how))
+                    self.bad(f"'DIR/image.tar' has the file '{name}' twice", '--oci', path)
+            # what has a digest is the same wherever it is found
+            with self.subTest(f'all but {name}'):
+                entries += [entry(*item) for item in files.items() if item[0] != name]
+                self.good('--oci', self.file('image.tar', layer(*entries)))
+                os.unlink(self.out)
+
     def test_index_loop(self):
         """Indexes without an end"""
         files = {}

@@ -308,16 +308,44 @@ ociStoreOpenFile(OciStore *store, const char *name, bool *missing, GError **erro
     return source;
 }
 
+/*
+ * Whether the archive has no second file @name: of two, one program takes the first, and another, which
+ * unpacks them, the last. Returns 0, or -1 with @error set.
+ */
+static int
+checkOnce(OciStore *store, const char *name, GError **error)
+{
+    struct archive *archive;
+    struct archive_entry *entry;
+    int found;
+
+    if (store->isDirectory)
+        return 0;
+    if (!(archive = openArchive(store, error)))
+        return -1;
+    found = findMember(store, archive, name, &entry, error);
+    if (found > 0)
+        found = findMember(store, archive, name, &entry, error);
+    archive_read_free(archive);
+    if (found > 0)
+        return containerFail(error, CONTAINER_ERROR_FORMAT, _("'%s' has the file '%s' twice"),
+                             store->path, name);
+    return found;
+}
+
 char *
 ociStoreReadFile(OciStore *store, const char *name, const char *digest, int64_t size, size_t max,
                  size_t *len, bool *missing, GError **error)
 {
-    g_autoptr(ByteSource) source = ociStoreOpenFile(store, name, missing, error);
+    g_autoptr(ByteSource) source = NULL;
     GString *text;
     const void *data;
     ssize_t n;
 
-    if (!source)
+    if (missing)
+        *missing = false;
+    if ((!digest && checkOnce(store, name, error) < 0) ||
+        !(source = ociStoreOpenFile(store, name, missing, error)))
         return NULL;
     if (digest)
         source = byteSourceNewDigest(g_steal_pointer(&source), name, digest, size);

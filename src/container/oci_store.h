@@ -36,7 +36,7 @@ ByteSource *ociStoreOpenFile(OciStore *store, const char *name, bool *missing, G
 
 /*
  * Reads the file @name of at most @max bytes; its digest has to be @digest, and its size @size,
- * unless these are NULL and negative. Returns its content with a NUL behind it (g_free) and sets
+ * unless these are NULL and negative. Without a digest, an archive must have it only once. Returns its content with a NUL behind it (g_free) and sets
  * *@len, or NULL with @error set.
  */
 char *ociStoreReadFile(OciStore *store, const char *name, const char *digest, int64_t size,
