@@ -153,8 +153,11 @@ class Build(ToolTest):
             (f"ramdisk '{kernel}' is one too many: an image holds at most 29",
              ['-k', kernel] + ['-r', kernel] * 30 + [*end]),
             (f"metadata '{empty}' is refused: {json_error}", ['-k', kernel, '-m', empty, *end]),
-            (f"cannot read the metadata: Failed to open file “{missing}”: "
-             'No such file or directory', ['-k', kernel, '-m', missing, *end]),
+            (f"cannot open '{missing}': No such file or directory",
+             ['-k', kernel, '-m', missing, *end]),
+            # no more than that is read, be there an end or not
+            ("'/dev/zero' has more than the 1048576 bytes that are accepted",
+             ['-k', kernel, '-m', '/dev/zero', *end]),
             ("architecture 'riscv64' is not supported: use --arch x86_64 or --arch aarch64",
              ['-k', kernel, '-a', 'riscv64', *end]),
             (f"unexpected argument '{kernel}'; see 'virt-eif build --help'", [kernel, *end]),

@@ -138,10 +138,10 @@ virtEifPrintSafely(const char *text, size_t len, bool keepLines)
 }
 
 char *
-virtEifReadSmall(const char *path, size_t *len)
+virtEifReadSmall(const char *path, size_t max, size_t *len)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    g_autofree char *content = g_malloc(VIRT_EIF_SMALL_MAX + 1);
+    g_autofree char *content = g_malloc(max + 1);
     ssize_t got = 1;
 
     if (fd < 0) {
@@ -149,8 +149,8 @@ virtEifReadSmall(const char *path, size_t *len)
         return NULL;
     }
 
-    for (*len = 0; got != 0 && *len <= VIRT_EIF_SMALL_MAX; *len += got > 0 ? got : 0) {
-        got = read(fd, content + *len, VIRT_EIF_SMALL_MAX + 1 - *len);
+    for (*len = 0; got != 0 && *len <= max; *len += got > 0 ? got : 0) {
+        got = read(fd, content + *len, max + 1 - *len);
         if (got < 0 && errno != EINTR) {
             virtEifError("cannot read '%s': %s", path, g_strerror(errno));
             close(fd);
@@ -159,10 +159,11 @@ virtEifReadSmall(const char *path, size_t *len)
     }
     close(fd);
 
-    if (*len > VIRT_EIF_SMALL_MAX) {
-        virtEifError("'%s' has more than the %d bytes that are accepted", path, VIRT_EIF_SMALL_MAX);
+    if (*len > max) {
+        virtEifError("'%s' has more than the %zu bytes that are accepted", path, max);
         return NULL;
     }
+    content[*len] = '\0';
     return g_steal_pointer(&content);
 }
 

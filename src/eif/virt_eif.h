@@ -61,10 +61,10 @@ int virtEifOpen(const char *path);
 void virtEifPrintSafely(const char *text, size_t len, bool keepLines);
 
 /*
- * The content of a small file, which may be a pipe: of @len bytes (g_free), or NULL when an error
- * was printed.
+ * The content of a file of at most @max bytes, which may be a pipe: of *@len bytes and a NUL
+ * (g_free), or NULL when an error was printed.
  */
-char *virtEifReadSmall(const char *path, size_t *len);
+char *virtEifReadSmall(const char *path, size_t max, size_t *len);
 
 /*
  * A progress line on standard error, when that is a terminal, from one second

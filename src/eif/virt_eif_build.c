@@ -191,20 +191,12 @@ addParts(Build *build, const BuildOptions *options)
 static char *
 readMetadata(const char *path)
 {
-    g_autoptr(GError) error = NULL;
-    g_autofree char *text = NULL;
     g_autofree char *wrong = NULL;
-    gsize len;
+    size_t len;
+    g_autofree char *text = virtEifReadSmall(path, VIRT_EIF_TEXT_MAX, &len);
 
-    if (!g_file_get_contents(path, &text, &len, &error)) {
-        virtEifError("cannot read the metadata: %s", error->message);
+    if (!text)
         return NULL;
-    }
-    if (len > VIRT_EIF_TEXT_MAX) {
-        virtEifError("metadata '%s' has %zu bytes, more than the %d that are accepted",
-                     path, (size_t)len, VIRT_EIF_TEXT_MAX);
-        return NULL;
-    }
     if ((wrong = virtEifJsonCheck(text, len))) {
         virtEifError("metadata '%s' is refused: %s", path, wrong);
         return NULL;

@@ -135,7 +135,7 @@ measureCertificate(const char *path, bool json)
     uint8_t pcr8[EIF_PCR_SIZE];
     size_t len;
 
-    if (!(pem = virtEifReadSmall(path, &len)))
+    if (!(pem = virtEifReadSmall(path, VIRT_EIF_SMALL_MAX, &len)))
         return -1;
     if (!(signer = eifSignerNew(pem, len, path, &error))) {
         virtEifError("%s", error->message);

@@ -65,7 +65,7 @@ setKey(EifSigner *signer, const char *key)
         name = nameOfUrl(key);
         ret = eifSignerSetKeyUrl(signer, key, name, &error);
     } else {
-        if (!(pem = virtEifReadSmall(key, &len)))
+        if (!(pem = virtEifReadSmall(key, VIRT_EIF_SMALL_MAX, &len)))
             return -1;
         ret = eifSignerSetKey(signer, pem, len, key, &error);
         explicit_bzero(pem, len);
@@ -84,7 +84,7 @@ openCertificate(const char *path)
     g_autoptr(GError) error = NULL;
     size_t len;
 
-    if (!(pem = virtEifReadSmall(path, &len)))
+    if (!(pem = virtEifReadSmall(path, VIRT_EIF_SMALL_MAX, &len)))
         return NULL;
     if (!(signer = eifSignerNew(pem, len, path, &error)) ||
         eifSignerCheck(signer, g_get_real_time() / G_USEC_PER_SEC, &error) < 0) {
@@ -140,7 +140,7 @@ makeSection(const EifSigner *signer, const SignOptions *options, const uint8_t *
     if (!options->attach) {
         section = eifSignerSign(signer, pcr0, &error);
     } else {
-        if (!(signature = virtEifReadSmall(options->attach, &len)))
+        if (!(signature = virtEifReadSmall(options->attach, VIRT_EIF_SMALL_MAX, &len)))
             return NULL;
         section = eifSignerAttach(signer, pcr0, signature, len, options->attach, &error);
     }
