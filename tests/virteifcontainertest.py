@@ -976,6 +976,9 @@ class Hostile(ContainerTest):
                 ("has 'a' twice in an object", 'index.json', b'{"b": [{"a": 1, "b": 2, "a": 1}]}'),
                 ("has 'manifests' twice in an object", 'index.json',
                  b'{"manifests": [], "\\u006danifests": []}'),
+                # as Go's decoder folds names
+                ("has 'manifests' twice in an object", 'index.json',
+                 '{"manifests": [], "Manifeſts": []}'.encode()),
                 ('an index of images that is a manifest as well', 'index.json',
                  b'{"manifests": [], "layers": []}'),
                 ('an index of images that is a manifest as well', 'index.json',
@@ -998,6 +1001,20 @@ class Hostile(ContainerTest):
                     {'manifests': [ociwriter.descriptor(image)]}).encode()
                 self.bad(message, '--oci', self.archive(files))
 
+    def test_own_names(self):
+        """Names that are not of the format may differ in case only, but not be the same"""
+        one = layer(entry('f'))
+        free = {name: {'a': 'x', 'A': 'y'} for name in ('Labels', 'Volumes', 'ExposedPorts')}
+        self.good('--oci', self.archive(self.image(one, **free)))
+        os.unlink(self.out)
+        config = json.dumps(ociwriter.configuration([one], HOST, Cmd=['/app'], **free)).encode()
+        config = config.replace(b'"A": "y"', b'"a": "y"', 1)
+        image = json.dumps({'config': ociwriter.descriptor(config),
+                            'layers': [ociwriter.descriptor(one)]}).encode()
+        files = {ociwriter.blob_name(data): data for data in (one, config, image)}
+        files['index.json'] = json.dumps({'manifests': [ociwriter.descriptor(image)]}).encode()
+        self.bad("has 'a' twice in an object", '--oci', self.archive(files))
+
     def test_two_kinds(self):
         """What its descriptor calls a manifest, and is an index of another image as well"""
         files = self.image(layer(entry('f')))
@@ -1009,6 +1026,30 @@ class Hostile(ContainerTest):
         files['index.json'] = json.dumps({'manifests': [ociwriter.descriptor(
             text, 'application/vnd.oci.image.manifest.v1+json')]}).encode()
         self.bad('an index of images that is a manifest as well', '--oci', self.archive(files))
+
+    def test_wrong_kind(self):
+        """A manifest that is called an index, or an index that is called a manifest"""
+        one = layer(entry('f'))
+        files = self.image(one)
+        item = json.loads(files['index.json'])['manifests'][0]
+        image = json.loads(files['blobs/' + item['digest'].replace(':', '/')])
+        index = {'manifests': [item]}
+        oci, docker = 'application/vnd.oci.image.', 'application/vnd.docker.distribution.manifest.'
+        manifests = oci + 'manifest.v1+json', docker + 'v2+json'
+        indexes = oci + 'index.v1+json', docker + 'list.v2+json'
+        for content, kinds in (image, manifests), (index, indexes):
+            for kind, inside in itertools.product(manifests + indexes, (True, False)):
+                with self.subTest(kind, inside=inside, content=sorted(content)):
+                    text = json.dumps({**content, **({'mediaType': kind} if inside else {})})
+                    files[ociwriter.blob_name(text.encode())] = text.encode()
+                    files['index.json'] = json.dumps({'manifests': [ociwriter.descriptor(
+                        text.encode(), 'x' if inside else kind)]}).encode()
+                    args = '--oci', self.archive(files)
+                    if kind in kinds:
+                        self.good(*args)
+                        os.unlink(self.out)
+                    else:
+                        self.bad('an index of images that is a manifest as well', *args)
 
     def test_file_twice(self):
         """Of what has no digest and is there twice, others may take the other one"""

@@ -56,36 +56,54 @@ compareNames(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* A name that @object has twice, or NULL; the object's */
-static const char *
-findTwice(yajl_val object)
+/*
+ * A name that @object has twice (g_free), or NULL. Programs in Go take names of members that differ
+ * in case only for the same; with @exact these are others.
+ */
+static char *
+findTwice(yajl_val object, bool exact)
 {
     size_t n = object->u.object.len;
-    g_autofree const char **names = NULL;
+    g_auto(GStrv) names = g_new0(char *, n + 1);
+    const char *twice = NULL;
     size_t i;
 
-    if (n < 2)
-        return NULL;
-    names = g_new(const char *, n);
-    for (i = 0; i < n; i++)
-        names[i] = object->u.object.keys[i];
+    for (i = 0; i < n; i++) {
+        const char *name = object->u.object.keys[i];
+
+        names[i] = exact ? g_strdup(name) : g_utf8_casefold(name, -1);
+    }
     /* not a hash table: a text can have many names with the same hash */
     qsort(names, n, sizeof(*names), compareNames);
-    for (i = 1; i < n; i++) {
+    for (i = 1; i < n && !twice; i++) {
         if (strcmp(names[i - 1], names[i]) == 0)
-            return names[i];
+            twice = names[i];
     }
-    return NULL;
+    return g_strdup(twice);
+}
+
+/* Whether the names in the member @name are not of the format, but of who has made the image */
+static bool
+isFree(const char *name)
+{
+    static const char *const names[] = { "annotations", "Labels", "ExposedPorts", "Volumes" };
+    size_t i;
+
+    for (i = 0; i < G_N_ELEMENTS(names); i++) {
+        if (g_ascii_strcasecmp(name, names[i]) == 0)
+            return true;
+    }
+    return false;
 }
 
 /*
- * Whether no object in @value has a member twice: of two, each program takes the one it likes.
- * Returns 0, or -1 with @error set.
+ * Whether no object in @value, which is the member @name of another, or "", has a member twice: of
+ * two, each program takes the one it likes. Returns 0, or -1 with @error set.
  */
 static int
-checkMembers(yajl_val value, const char *what, GError **error)
+checkMembers(yajl_val value, const char *name, const char *what, GError **error)
 {
-    const char *twice = YAJL_IS_OBJECT(value) ? findTwice(value) : NULL;
+    g_autofree char *twice = YAJL_IS_OBJECT(value) ? findTwice(value, isFree(name)) : NULL;
     int ret = 0;
     size_t i;
 
@@ -96,9 +114,9 @@ checkMembers(yajl_val value, const char *what, GError **error)
                              what, shown);
     }
     for (i = 0; YAJL_IS_OBJECT(value) && ret == 0 && i < value->u.object.len; i++)
-        ret = checkMembers(value->u.object.values[i], what, error);
+        ret = checkMembers(value->u.object.values[i], value->u.object.keys[i], what, error);
     for (i = 0; YAJL_IS_ARRAY(value) && ret == 0 && i < value->u.array.len; i++)
-        ret = checkMembers(value->u.array.values[i], what, error);
+        ret = checkMembers(value->u.array.values[i], "", what, error);
     return ret;
 }
 
@@ -112,7 +130,7 @@ ociJsonParse(const char *text, size_t len, const char *what, GError **error)
     if (checkText(text, len, what, error) < 0)
         return NULL;
     if ((value = yajl_tree_parse(copy, reason, sizeof(reason)))) {
-        if (checkMembers(value, what, error) < 0)
+        if (checkMembers(value, "", what, error) < 0)
             g_clear_pointer(&value, yajl_tree_free);
         return value;
     }

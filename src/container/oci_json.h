@@ -20,7 +20,8 @@
 
 /*
  * Reads the @len bytes of @text. @what names it in errors. A NUL, also as \u0000, is refused, so
- * that all strings are C's, and so is an object with a member twice. Returns the value (yajl_tree_free()), or NULL with @error set
+ * that all strings are C's, and so is an object with a member twice, be it in another case: that is
+ * how programs in Go read them. Returns the value (yajl_tree_free()), or NULL with @error set
  * (_FORMAT).
  */
 yajl_val ociJsonParse(const char *text, size_t len, const char *what, GError **error);

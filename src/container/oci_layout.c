@@ -118,14 +118,37 @@ isIndex(yajl_val value)
     return ociJsonGet(value, "manifests") != NULL;
 }
 
+/* Whether @type, which may be NULL, is one that a file which is no index (or, with @index, is one) has */
+static bool
+isTypeOf(const char *type, bool index)
+{
+    static const char *const types[][2] = {
+        { "application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.index.v1+json" },
+        { "application/vnd.docker.distribution.manifest.v2+json",
+          "application/vnd.docker.distribution.manifest.list.v2+json" },
+    };
+    size_t i;
+
+    for (i = 0; i < G_N_ELEMENTS(types); i++) {
+        if (g_strcmp0(type, types[i][index]) == 0)
+            return true;
+    }
+    return false;
+}
+
 /*
  * What can be read as an index and as a manifest is one image for one program and another for the
- * next, with the same digest (CVE-2021-41190). Returns 0, or -1 with @error set.
+ * next, with the same digest (CVE-2021-41190). @type is what the descriptor says of it, or NULL.
+ * Returns 0, or -1 with @error set.
  */
 static int
-checkKind(yajl_val value, const char *what, GError **error)
+checkKind(yajl_val value, const char *type, const char *what, GError **error)
 {
-    if (!isIndex(value) || (!ociJsonGet(value, "layers") && !ociJsonGet(value, "config")))
+    bool index = isIndex(value);
+
+    if (!(index && (ociJsonGet(value, "layers") || ociJsonGet(value, "config"))) &&
+        !isTypeOf(type, !index) &&
+        !isTypeOf(ociJsonGetString(value, "mediaType", what, NULL), !index))
         return 0;
     return containerFail(error, CONTAINER_ERROR_FORMAT,
                          _("%s has an index of images that is a manifest as well"), what);
@@ -189,7 +212,7 @@ ociLayoutRead(OciStore *store, yajl_val index, const char *tag, const char *arch
     size_t hops;
     int ret = -1;
 
-    if (checkKind(index, what, error) < 0)
+    if (checkKind(index, NULL, what, error) < 0)
         return -1;
     for (hops = 0; value && isIndex(value) && hops < INDEXES_MAX; hops++) {
         /* a tag is in the first one only */
@@ -201,11 +224,12 @@ ociLayoutRead(OciStore *store, yajl_val index, const char *tag, const char *arch
             image->tag = g_strdup(getTag(item));
         if (item && ociDescriptorRead(item, what, &descriptor, error) == 0)
             next = readBlob(store, &descriptor, error);
+        if (next && checkKind(next, ociJsonGetString(item, "mediaType", what, NULL), what,
+                              error) < 0)
+            g_clear_pointer(&next, yajl_tree_free);
         if (value != index)
             yajl_tree_free(value);
         value = next;
-        if (value && checkKind(value, what, error) < 0)
-            g_clear_pointer(&value, yajl_tree_free);
     }
 
     if (value && isIndex(value))
