@@ -1121,6 +1121,14 @@ class LogTest(ServicesCase):
                           b'nul \\x00 del \\x7f c1 \\xc2\\x9b', b'cr \\x0d cr', b'\\xed\\xa0\\x80'],
                          self.texts())
 
+    def test_what_shows_otherwise(self):
+        """what turns the order of text around, is not seen, or begins a line in some programs"""
+        self.start_log()
+        self.say('turn \u202e \u2066 ends \u2028 \u2029 \u0085 not seen \u200b \ufeff\n'.encode())
+        self.assertEqual([b'turn \\xe2\\x80\\xae \\xe2\\x81\\xa6 ends \\xe2\\x80\\xa8 '
+                          b'\\xe2\\x80\\xa9 \\xc2\\x85 not seen \\xe2\\x80\\x8b \\xef\\xbb\\xbf'],
+                         self.texts())
+
     def test_long_lines(self):
         self.start_log()
         whole, long, longest = b'a' * 4096, b'b' * 4097, b'c' * 100000

@@ -48,7 +48,18 @@ logFill(LogState *state)
                        (double)LOG_SERVICE_BYTES * LOG_SERVICE_BURST);
 }
 
-/* Appends text from outside, in which what is not printable is written as \xNN. */
+/* Whether @c, a tab apart, shows as what it is: no control character, nothing that only changes how
+ * others are shown (as U+202E), and nothing that some programs take for the end of a line. */
+static bool
+logIsShown(gunichar c)
+{
+    GUnicodeType type = g_unichar_type(c);
+
+    return g_unichar_isprint(c) && type != G_UNICODE_LINE_SEPARATOR &&
+           type != G_UNICODE_PARAGRAPH_SEPARATOR;
+}
+
+/* Appends text from outside, in which what is not shown is written as \xNN. */
 static void
 logEscape(GString *out, const char *text, size_t len)
 {
@@ -59,7 +70,7 @@ logEscape(GString *out, const char *text, size_t len)
         bool valid = c != (gunichar)-1 && c != (gunichar)-2 && c != 0;
         size_t n = valid ? g_utf8_skip[(guchar)*text] : 1;
 
-        if (valid && (c == '\t' || !g_unichar_iscntrl(c))) {
+        if (valid && (c == '\t' || logIsShown(c))) {
             g_string_append_len(out, text, n);
             text += n;
             continue;
