@@ -1420,6 +1420,27 @@ class NameTest(NamesCase):
             conn.sendall(b'y')
         self.assertEqual({b'y'}, {conn.recv(1) for conn in conns})
 
+    def test_lookups_given_up(self):
+        """are not made once nobody waits for them: others do not wait behind them"""
+        self.names['db.example'] = ['127.0.0.1']
+        self.names['slow.example'] = None
+        destination = self.destination(echo)
+        self.start_named(f'[outbound 1000]\nhost=db.example\nservice={destination.port}\n'
+                         '[outbound 1001]\nhost=slow.example\nservice=1\n')
+        # of which eight at a time take a second
+        given_up = [self.dial(1001) for _ in range(400)]
+        for conn in given_up:
+            self.assert_closed(conn)
+        self.wait_service(1, failed=400, current=0)
+        self.assert_echo()
+
+    def test_search_domains(self):
+        """of resolv.conf are for the names of the definition"""
+        self.write_etc('resolv.conf', 'nameserver 127.53.0.1\nsearch inside.example\n')
+        self.names['db.prod.inside.example'] = ['127.0.0.1']
+        self.named('db.prod')
+        self.assert_echo()
+
     def test_end_within_lookup(self):
         self.names['slow.example'] = None
         self.named('slow.example')
@@ -1741,7 +1762,8 @@ class ProxyAllowTest(ProxyCase):
                         '[::ffff:169.254.169.254]', '[::127.0.0.1]', '[::169.254.169.254]',
                         '[64:ff9b::7f00:1]', '[64:ff9b::169.254.169.254]',
                         '[64:ff9b:1::169.254.169.254]', '[2002:7f00:1::]', '[2002:a9fe:a9fe::1]',
-                        '[64:ff9b::224.0.0.1]', '[2002:0:1::]'):
+                        '[64:ff9b::224.0.0.1]', '[2002:0:1::]', '[::ffff:0:127.0.0.1]',
+                        '[::ffff:0:169.254.169.254]'):
             with self.subTest(address=address):
                 self.assert_status(403, f'{address}:PORT')
         self.assertEqual(0, destination.accepted)
@@ -1772,6 +1794,61 @@ class ProxyAllowTest(ProxyCase):
         self.assert_connected(self.connect('meta.example:PORT'))
         self.assert_connected(self.connect('127.0.0.5:PORT'))
         self.assert_status(403, '127.0.0.6:PORT')
+
+    def test_networks_around(self):
+        """A network that has more than what leads to the host names nothing of that."""
+        destination = self.start_proxy(
+            '*:*', '0.0.0.0/1:*', '128.0.0.0/1:*', '126.0.0.0/7:*', '168.0.0.0/7:*',
+            '169.0.0.0/8:*', '169.254.0.0/15:*', '[::/1]:*', '[8000::/1]:*', '[fc00::/7]:*',
+            '[fd00::/8]:*', '[fe80::/9]:*', '[::/95]:*', '[::ffff:0.0.0.0/96]:*',
+            '[64:ff9b::/96]:*', '[2002::/16]:*', address='0.0.0.0')
+        for address in ('127.0.0.1', '169.254.169.254', '0.0.0.0', '[::1]', '[fd00:ec2::254]',
+                        '[fe80::1]', '[64:ff9b::169.254.169.254]', '[2002:a9fe:a9fe::1]',
+                        '[::ffff:127.0.0.1]'):
+            with self.subTest(address=address):
+                self.assert_status(403, f'{address}:PORT')
+        self.assertEqual(0, destination.accepted)
+
+    def test_networks_of_ipv6(self):
+        """have no addresses of IPv4, in whatever way these are written"""
+        self.start_proxy('[::/0]:*', '[::/8]:*')
+        for address in ('8.8.8.8', '[::ffff:8.8.8.8]'):
+            with self.subTest(address=address):
+                self.assert_status(403, f'{address}:PORT')
+
+    def test_named_in_parts(self):
+        self.start_proxy('127.0.0.0/8:PORT', address='0.0.0.0')
+        self.assert_connected(self.connect('127.0.0.1:PORT'))
+        self.assert_connected(self.connect('127.255.0.1:PORT'))
+
+    def test_search_domains(self):
+        """of resolv.conf make no other name of what was allowed"""
+        self.write_etc('resolv.conf', 'nameserver 127.53.0.1\n'
+                       'search inside.example\noptions ndots:3 timeout:1 attempts:1\n')
+        for name in ('none.example.com', 'none.example.com.inside.example', 'exact.example.net',
+                     'exact.example.net.inside.example'):
+            self.names[name] = ['127.0.0.1'] if name.endswith('inside.example') else []
+        destination = self.start_proxy('*.example.com:PORT', 'exact.example.net:PORT',
+                                       '127.0.0.1:PORT')
+        for name in ('none.example.com', 'exact.example.net', 'none.example.com.'):
+            with self.subTest(name=name):
+                self.assert_status(502, f'{name}:PORT')
+        self.assertEqual(0, destination.accepted)
+        self.assertNotIn('inside', ' '.join(self.server.asked))
+        # of another server as well
+        other = NameServer('127.53.0.2', {'none.example.com': ['127.0.0.1'],
+                                          'none.example.com.inside.example': ['127.0.0.3']})
+        self.stack.callback(other.close)
+        self.write_etc('resolv.conf', 'nameserver 127.53.0.2\nsearch inside.example\n')
+        self.assert_connected(self.connect('none.example.com:PORT'))
+        self.assertNotIn('inside', ' '.join(other.asked))
+
+    def test_search_domains_of_short_names(self):
+        """a name of one word is what the host takes it for"""
+        self.write_etc('resolv.conf', 'nameserver 127.53.0.1\nsearch inside.example\n')
+        self.names['db.inside.example'] = ['127.0.0.1']
+        self.start_proxy('db:PORT', '127.0.0.1:PORT')
+        self.assert_connected(self.connect('db:PORT'))
 
     def test_rebinding(self):
         """what was checked is connected to: the name is not looked up again"""

@@ -107,41 +107,78 @@ networkParse(const char *text, Network *network)
 bool
 networkHas(const Network *network, const Address *address)
 {
-    return addressHasPrefix(address, network->address.bytes, network->bits);
+    /* Of IPv6 the mapped addresses are a part in our way to write them alone. */
+    return addressHasPrefix(address, network->address.bytes, network->bits) &&
+           (network->bits >= ADDRESS_MAPPED_BITS ||
+            !addressHasPrefix(address, addressMapped, ADDRESS_MAPPED_BITS));
 }
 
-/* Of IPv4, as the first bytes of an address */
+typedef struct {
+    uint8_t bytes[16];
+    unsigned int bits;
+} AddressRange;
+
+/* Of IPv4 */
+static const AddressRange addressRanges4[] = {
+    {{0}, 8},         /* this host; "unspecified" */
+    {{127}, 8},       /* loopback */
+    {{169, 254}, 16}, /* link-local, the metadata service */
+    {{224}, 3},       /* multicast, reserved, broadcast */
+};
+
+/* Where IPv6 has those of IPv4 */
+static const AddressRange addressHomes4[] = {
+    {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff}, ADDRESS_MAPPED_BITS},
+    {{0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff}, 96}, /* translated (RFC 2765) */
+    {{0x00, 0x64, 0xff, 0x9b}, 96},             /* NAT64 */
+    {{0x20, 0x02}, 16},                         /* 6to4 */
+};
+
+static const AddressRange addressRanges6[] = {
+    {{0}, 96},                                  /* ::, ::1, and IPv4 in the way IPv6 had first */
+    {{0x00, 0x64, 0xff, 0x9b, 0x00, 0x01}, 48}, /* NAT64: where in it IPv4 is depends on the network */
+    {{0xff}, 8},                                /* multicast */
+    {{0xfe, 0x80}, 10},                         /* link-local */
+    /* The metadata service, the time and the names of an instance have no addresses but there. */
+    {{0xfd, 0x00, 0x0e, 0xc2}, 32},
+};
+
+/* Whether all of @network, at and behind the byte @at of its addresses, is in @range */
 static bool
-addressIsSensitiveIpv4(const uint8_t *bytes)
+networkIsIn(const Network *network, size_t at, const AddressRange *range)
 {
-    return bytes[0] == 0 ||                            /* this host; "unspecified" */
-           bytes[0] == 127 ||                          /* loopback */
-           (bytes[0] == 169 && bytes[1] == 254) ||     /* link-local, the metadata service */
-           bytes[0] >= 224;                            /* multicast, reserved, broadcast */
+    Address rest = {{0}};
+
+    memcpy(rest.bytes, network->address.bytes + at, sizeof(rest.bytes) - at);
+    return network->bits >= at * 8 + range->bits &&
+           addressHasPrefix(&rest, range->bytes, range->bits);
+}
+
+bool
+networkIsSensitive(const Network *network)
+{
+    size_t i;
+    size_t k;
+
+    for (i = 0; i < G_N_ELEMENTS(addressRanges6); i++) {
+        if (networkIsIn(network, 0, &addressRanges6[i]))
+            return true;
+    }
+    for (i = 0; i < G_N_ELEMENTS(addressHomes4); i++) {
+        const AddressRange *home = &addressHomes4[i];
+
+        for (k = 0; networkIsIn(network, 0, home) && k < G_N_ELEMENTS(addressRanges4); k++) {
+            if (networkIsIn(network, home->bits / 8, &addressRanges4[k]))
+                return true;
+        }
+    }
+    return false;
 }
 
 bool
 addressIsSensitive(const Address *address)
 {
-    static const uint8_t zero[12];
-    static const uint8_t nat64[12] = {0x00, 0x64, 0xff, 0x9b};
-    static const uint8_t nat64Local[6] = {0x00, 0x64, 0xff, 0x9b, 0x00, 0x01};
-    static const uint8_t linkLocal[2] = {0xfe, 0x80};
-    /* The metadata service, the time and the names of an instance have no addresses but there. */
-    static const uint8_t amazon[6] = {0xfd, 0x00, 0x0e, 0xc2};
-    const uint8_t *bytes = address->bytes;
+    const Network one = {*address, 128};
 
-    /* ::, ::1, and addresses of IPv4 in the way that IPv6 had first */
-    if (addressHasPrefix(address, zero, 96))
-        return true;
-    if (addressHasPrefix(address, addressMapped, 96) || addressHasPrefix(address, nat64, 96))
-        return addressIsSensitiveIpv4(bytes + 12);
-    /* Where in it the address of IPv4 is depends on the network. */
-    if (addressHasPrefix(address, nat64Local, 48))
-        return true;
-    if (bytes[0] == 0x20 && bytes[1] == 0x02) /* 6to4 */
-        return addressIsSensitiveIpv4(bytes + 2);
-    return bytes[0] == 0xff || /* multicast */
-           addressHasPrefix(address, linkLocal, 10) ||
-           addressHasPrefix(address, amazon, 32);
+    return networkIsSensitive(&one);
 }

@@ -43,6 +43,7 @@ socklen_t addressToSockaddr(const Address *address, uint16_t port, struct sockad
  * @text is none, or has bits behind its prefix. */
 bool networkParse(const char *text, Network *network);
 
+/* A network of IPv6 has no addresses of IPv4, however large it is. */
 bool networkHas(const Network *network, const Address *address);
 
 /*
@@ -50,3 +51,6 @@ bool networkHas(const Network *network, const Address *address);
  * link-local (with the metadata service), multicast and unspecified addresses, also within IPv6.
  */
 bool addressIsSensitive(const Address *address);
+
+/* Whether @network has nothing but such addresses, and of one kind. */
+bool networkIsSensitive(const Network *network);

@@ -270,7 +270,7 @@ dialStart(Poller *poller, const DialTarget *target)
     } else if (addressParse(target->host, &address)) {
         dialAddAddress(dial, &address);
     } else {
-        dial->resolve = resolveStart(target->host, dialOnAddresses, dial);
+        dial->resolve = resolveStart(target->host, target->search, dialOnAddresses, dial);
         deadlineSet(&dial->deadline, DIAL_MS, dialOnNoAddresses);
         return dial;
     }

@@ -34,6 +34,7 @@ typedef enum {
 typedef struct _DialTarget DialTarget;
 struct _DialTarget {
     const char *host; /* a name, or an address; NULL: @path. Copied, as is @path */
+    bool search;      /* the name may be one in the host's own domains, without these */
     uint16_t port;
     const char *path; /* of a UNIX socket */
     /* Asked for each address that was found; NULL: all may be connected to */

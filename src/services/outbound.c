@@ -57,6 +57,7 @@ outboundAccept(Service *service, int fd)
     Outbound *outbound = g_new0(Outbound, 1);
     const DialTarget target = {
         .host = service->config->host,
+        .search = true,
         .port = service->config->hostPort,
         .path = service->config->path,
         .done = outboundOnDialed,

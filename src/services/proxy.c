@@ -175,6 +175,8 @@ proxyServe(Proxy *proxy)
     Service *service = proxy->conn.service;
     const DialTarget target = {
         .host = proxy->request.host,
+        /* What is allowed is a whole name, and no beginning of others. */
+        .search = !strchr(proxy->request.host, '.'),
         .port = proxy->request.port,
         .allows = proxyOnAddress,
         .done = proxyOnDialed,

@@ -160,18 +160,15 @@ proxyAllowsName(const ProxyAllow *allow, const char *host, uint16_t port)
     return false;
 }
 
-/* A network of all addresses, of either family, names none of them. */
+/* Who allows a network that only has @address among others need not know that it is in there. */
 static bool
 proxyEntryNames(const ProxyEntry *entry, const Address *address, uint16_t port)
 {
-    static const Address ipv4 = {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff}};
-    bool all = entry->network.bits == 0 ||
-               (entry->network.bits == 96 && networkHas(&entry->network, &ipv4));
-
-    return entry->type == PROXY_NETWORK && !all && (entry->port == 0 || entry->port == port) &&
-           networkHas(&entry->network, address);
+    return entry->type == PROXY_NETWORK && networkIsSensitive(&entry->network) &&
+           (entry->port == 0 || entry->port == port) && networkHas(&entry->network, address);
 }
 
+/* Whether an entry names @address, which is sensitive */
 static bool
 proxyAllowNames(const ProxyAllow *allow, const Address *address, uint16_t port)
 {

@@ -36,6 +36,6 @@ bool proxyAllowsLiteral(const ProxyAllow *allow, const Address *address, uint16_
 
 /*
  * Whether @address, which a name that is allowed has, may be connected to: it is not sensitive, or
- * an entry names it, or a network that is not all addresses.
+ * an entry names it, or a network with nothing but sensitive addresses.
  */
 bool proxyAllowsAddress(const ProxyAllow *allow, const Address *address, uint16_t port);

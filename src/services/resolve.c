@@ -12,7 +12,8 @@
 
 #include <netdb.h>
 #include <nss.h>
-#include <sys/prctl.h>
+#include <resolv.h>
+#include <string.h>
 
 #include "helper_protocol.h"
 
@@ -24,7 +25,9 @@
 
 struct _Resolve {
     char *host;
-    ResolveDone done; /* NULL: nobody waits any more; the main thread's */
+    bool search;      /* in the host's domains as well */
+    gint givenUp;     /* nobody waits any more; atomic */
+    ResolveDone done; /* NULL: likewise; the main thread's */
     void *opaque;
     GArray *addresses; /* of Address */
     int error;         /* of getaddrinfo() */
@@ -52,14 +55,34 @@ resolveOnDone(gpointer opaque)
     return G_SOURCE_REMOVE;
 }
 
+/*
+ * Has this thread's lookups follow resolv.conf as it is now, with @search in its domains, too. The C
+ * library reads it anew by itself as long as nothing is set otherwise, and so not the next time.
+ */
 static int
-resolveLookUp(const char *host, GArray *addresses)
+resolveConfigure(bool search)
+{
+    if (_res.options & RES_INIT)
+        res_nclose(&_res);
+    memset(&_res, 0, sizeof(_res));
+    if (res_init() < 0)
+        return -1;
+    if (!search)
+        _res.options &= ~(RES_DNSRCH | RES_DEFNAMES);
+    return 0;
+}
+
+static int
+resolveLookUp(const char *host, bool search, GArray *addresses)
 {
     const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
     struct addrinfo *found = NULL;
     const struct addrinfo *one;
-    int rc = getaddrinfo(host, NULL, &hints, &found);
+    int rc;
 
+    if (resolveConfigure(search) < 0)
+        return EAI_MEMORY;
+    rc = getaddrinfo(host, NULL, &hints, &found);
     for (one = rc == 0 ? found : NULL; one; one = one->ai_next) {
         Address address;
 
@@ -77,7 +100,8 @@ resolveRun(gpointer data, gpointer opaque G_GNUC_UNUSED)
 {
     Resolve *resolve = data;
 
-    resolve->error = resolveLookUp(resolve->host, resolve->addresses);
+    if (!g_atomic_int_get(&resolve->givenUp))
+        resolve->error = resolveLookUp(resolve->host, resolve->search, resolve->addresses);
     g_idle_add_full(G_PRIORITY_DEFAULT, resolveOnDone, resolve, NULL);
 }
 
@@ -93,7 +117,7 @@ resolveBegin(Failure *failure)
         return -1;
     }
     /* It counts for nothing what comes of it. */
-    resolveLookUp("localhost", addresses);
+    resolveLookUp("localhost", true, addresses);
 
     resolvePool = g_thread_pool_new(resolveRun, NULL, RESOLVE_THREADS, TRUE, &error);
     if (!resolvePool) {
@@ -105,11 +129,12 @@ resolveBegin(Failure *failure)
 }
 
 Resolve *
-resolveStart(const char *host, ResolveDone done, void *opaque)
+resolveStart(const char *host, bool search, ResolveDone done, void *opaque)
 {
     Resolve *resolve = g_new0(Resolve, 1);
 
     resolve->host = g_strdup(host);
+    resolve->search = search;
     resolve->done = done;
     resolve->opaque = opaque;
     resolve->addresses = g_array_new(FALSE, FALSE, sizeof(Address));
@@ -121,6 +146,8 @@ resolveStart(const char *host, ResolveDone done, void *opaque)
 void
 resolveCancel(Resolve *resolve)
 {
-    if (resolve)
-        resolve->done = NULL;
+    if (!resolve)
+        return;
+    resolve->done = NULL;
+    g_atomic_int_set(&resolve->givenUp, 1);
 }

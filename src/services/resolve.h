@@ -13,6 +13,7 @@
 
 #include <glib.h>
 #include <netinet/in.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "address_check.h"
@@ -30,8 +31,13 @@ typedef void (*ResolveDone)(const GArray *addresses, const char *error, void *op
  */
 int resolveBegin(Failure *failure);
 
-/* Looks @host up; never from within this function @done is called, unless resolveCancel() was. */
-Resolve *resolveStart(const char *host, ResolveDone done, void *opaque);
+/*
+ * Looks @host up; never from within this function @done is called, unless resolveCancel() was. With
+ * @search what is found in the domains of resolv.conf counts as well, where @host is the beginning of
+ * another name.
+ */
+Resolve *resolveStart(const char *host, bool search, ResolveDone done, void *opaque);
 
-/* @resolve ends without a call; not after done() has been called. NULL is ignored. */
+/* @resolve ends without a call, and if it has not begun without a lookup; not after done() has been
+ * called. NULL is ignored. */
 void resolveCancel(Resolve *resolve);
