@@ -889,6 +889,41 @@ class InboundTest(ServicesCase):
             sock.close()
         self.wait_service(current=0)
 
+    def test_many_that_are_not_answered(self):
+        """those that wait for others fail in their time as well"""
+        self.inbound()
+        clients = [self.connect() for _ in range(64)]
+        self.wait_service(failed=64, current=0)
+        for client in clients:
+            self.assert_closed(client)
+
+    def test_limit(self):
+        """clients leave the enclave a quarter of the connections that there can be"""
+        listener = self.listen()
+        self.address = listener.getsockname()
+        destination = self.destination(echo)
+        self.start(f'[inbound 5000]\nfd={listener.fileno()}\n'
+                   f'[outbound 1000]\nhost=127.0.0.1\nservice={destination.port}\n',
+                   listener.fileno(), prefix=['prlimit', '--nofile=64:64'])
+        self.link()
+        self.assertIn('There can be 16 connections', self.log())
+        clients = [self.connect() for _ in range(12)]
+        enclaves = [self.switch.accept(5000) for _ in range(12)]
+        self.assert_closed(self.connect())
+        self.assertEqual((12, 1), (self.service()['current'], self.service()['refused']))
+        dialed = [self.dial() for _ in range(4)]
+        for conn in dialed:
+            conn.sendall(b'x')
+            self.assertEqual(b'x', conn.recv(1))
+        self.assert_closed(self.dial())
+        for conn in (*dialed, clients[0], enclaves[0]):
+            conn.close()
+        self.wait_service(0, current=11)
+        self.wait_service(1, current=0)
+        with self.connect() as client, self.switch.accept(5000) as enclave:
+            enclave.sendall(b'y')
+            self.assertEqual(b'y', client.recv(1))
+
     def test_unix_listener(self):
         path = os.path.join(self.dir, 'hello.sock')
         with socket.socket(socket.AF_UNIX) as listener:
@@ -1033,6 +1068,22 @@ class HealthTest(ServicesCase):
             self.switch.refuse(5002)
         self.assertEqual({'port': 5002, 'healthy': False}, self.control.event('health'))
         self.assertGreater(time.monotonic() - before, 1.5)
+
+    def test_others_wait(self):
+        """it does not wait behind connections that clients ask for"""
+        listener = self.listen()
+        self.start(f'[inbound 5000]\nfd={listener.fileno()}\n' + self.CONFIG, listener.fileno())
+        self.link()
+        self.switch.accept(5002).close()
+        self.control.event('health')
+        clients = [self.stack.enter_context(socket.create_connection(listener.getsockname()))
+                   for _ in range(64)]
+        self.wait_service(current=len(clients))
+        # which are not answered
+        asked = []
+        while 5002 not in asked:
+            asked.append(self.switch.request()['port'])
+        self.assertLess(len(asked), len(clients))
 
     def test_no_answer(self):
         self.start_linked(self.CONFIG)

@@ -300,12 +300,21 @@ serviceGetPoller(Service *service)
     return relaysGetPoller(service->services->relays);
 }
 
+/* Whoever can connect to an inbound service must not take all from the enclave, which logs, too. */
+static unsigned int
+serviceGetRoom(const Service *service)
+{
+    unsigned int max = service->services->max;
+
+    return service->config->type == SERVICE_INBOUND ? MAX(max - max / 4, 1) : max;
+}
+
 bool
 serviceConnBegin(ServiceConn *conn, Service *service, void (*destroy)(ServiceConn *conn))
 {
     Services *services = service->services;
 
-    if (services->open >= services->max) {
+    if (services->open >= serviceGetRoom(service)) {
         service->refused++;
         logLimited(&service->logLimit, "A connection of %s %u is refused: there are %u",
                    serviceTypeToString(service->config->type), service->config->port,
@@ -358,7 +367,9 @@ serviceConnect(Service *service, void (*done)(int fd, int err, void *opaque), vo
 {
     if (!service->services->link)
         return NULL;
-    return servicesLinkConnect(service->services->link, service->config->port, done, opaque);
+    /* What clients of the host ask for must not make an enclave look as if it did not answer. */
+    return servicesLinkConnect(service->services->link, service->config->port,
+                               service->config->type == SERVICE_HEALTH, done, opaque);
 }
 
 void

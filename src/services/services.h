@@ -22,7 +22,7 @@
 #include "relay.h"
 #include "services_config.h"
 
-/* Connections of all services together */
+/* Connections of all services together; those of inbound ones leave a quarter to the others */
 #define SERVICES_CONNECTIONS_MAX 4096
 
 typedef struct _Services Services;

@@ -91,7 +91,6 @@ linkSendRequest(LinkRequest *request)
 
     request->id = ++link->lastId;
     g_hash_table_insert(link->requests, &request->id, request);
-    deadlineSet(&request->deadline, LINK_REQUEST_MS, linkRequestOnTime);
 
     jsonAddString(writer, "command", NITRO_LINK_COMMAND_CONNECT);
     jsonAddInteger(writer, "id", request->id);
@@ -264,7 +263,7 @@ servicesLinkFree(ServicesLink *link)
 }
 
 LinkRequest *
-servicesLinkConnect(ServicesLink *link, uint32_t port,
+servicesLinkConnect(ServicesLink *link, uint32_t port, bool urgent,
                     void (*done)(int fd, int err, void *opaque), void *opaque)
 {
     LinkRequest *request = g_new0(LinkRequest, 1);
@@ -273,7 +272,12 @@ servicesLinkConnect(ServicesLink *link, uint32_t port,
     request->port = port;
     request->done = done;
     request->opaque = opaque;
-    g_queue_push_tail(&link->waiting, request);
-    linkSendRequests(link);
+    deadlineSet(&request->deadline, LINK_REQUEST_MS, linkRequestOnTime);
+    if (urgent && !link->ended) {
+        linkSendRequest(request);
+    } else {
+        g_queue_push_tail(&link->waiting, request);
+        linkSendRequests(link);
+    }
     return request;
 }

@@ -11,12 +11,13 @@
 #pragma once
 
 #include <glib.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef struct _ServicesLink ServicesLink;
 typedef struct _LinkRequest LinkRequest;
 
-/* The switch answers a request in this time, or it has failed (ms). */
+/* A request is answered in this time, with that in which it waits for others, or has failed (ms). */
 #define LINK_REQUEST_MS 15000
 
 typedef struct _ServicesLinkEvents ServicesLinkEvents;
@@ -33,8 +34,9 @@ ServicesLink *servicesLinkNew(int fd, const ServicesLinkEvents *events, void *op
 /* Requests that have not been answered fail. NULL is ignored. */
 void servicesLinkFree(ServicesLink *link);
 
-/* Asks for a connection with @port; services.h says the rest of serviceConnect(). */
-LinkRequest *servicesLinkConnect(ServicesLink *link, uint32_t port,
+/* Asks for a connection with @port; @urgent: it does not wait for others, so there must be few such.
+ * services.h says the rest of serviceConnect(). */
+LinkRequest *servicesLinkConnect(ServicesLink *link, uint32_t port, bool urgent,
                                  void (*done)(int fd, int err, void *opaque), void *opaque);
 
 /* Nobody waits any more; not after done() has been called. NULL is ignored. */
