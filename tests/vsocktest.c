@@ -215,11 +215,46 @@ testRowEndsPeer(void)
     peerFree(&peer);
 }
 
+static void *
+clientAccept(VsockConnection *connection G_GNUC_UNUSED, uint32_t port G_GNUC_UNUSED, void *opaque)
+{
+    return opaque;
+}
+
+static void
+clientClose(void *opaque)
+{
+    ++*(unsigned int *)opaque;
+}
+
+static const VsockPeerOps clientOps = {.accept = clientAccept, .close = clientClose};
+
+/* Clients of the host leave the guest some of the connections that there can be. */
+static void
+testClientsLeaveRoom(void)
+{
+    unsigned int closed = 0;
+    unsigned int n = 0;
+    Peer peer = {.vsock = vsockNew(GUEST_CID, VSOCK_BUFFER_SIZE, &clientOps, &closed)};
+
+    while (vsockConnect(peer.vsock, GUEST_PORT, &closed))
+        n++;
+    g_assert_cmpuint(n, ==, VSOCK_CONNECTIONS_MAX / 4 * 3);
+    while (guestReceive(&peer) == VIRTIO_VSOCK_OP_REQUEST)
+        ;
+    guestSend(&peer, VIRTIO_VSOCK_OP_REQUEST, NULL, 0);
+    vsockFlush(peer.vsock);
+    g_assert_cmpint(guestReceive(&peer), ==, VIRTIO_VSOCK_OP_RESPONSE);
+    vsockFree(peer.vsock);
+    g_assert_cmpuint(closed, ==, n + 1);
+}
+
 int
 main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/vsock/row-fills-peer", testRowFillsPeer);
     g_test_add_func("/vsock/row-ends-peer", testRowEndsPeer);
+    g_test_add_func("/vsock/clients-leave-room", testClientsLeaveRoom);
     return g_test_run();
 }

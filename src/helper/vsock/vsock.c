@@ -517,7 +517,7 @@ vsockConnect(Vsock *vsock, uint32_t port, void *peer)
     VsockKey key = {.guestPort = port, .hostCid = VSOCK_CID_PARENT};
     VsockConnection *connection;
 
-    if (vsockCount(vsock) >= VSOCK_CONNECTIONS_MAX)
+    if (vsockCount(vsock) >= VSOCK_CONNECTIONS_HOST_MAX)
         return NULL;
     do {
         key.hostPort = vsock->nextPort++;

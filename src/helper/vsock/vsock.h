@@ -33,6 +33,9 @@
 /* Connections at once, those included that only have something to deliver to their peer */
 #define VSOCK_CONNECTIONS_MAX 2048
 
+/* The host connects while there are fewer: clients of the host must not take all from the guest. */
+#define VSOCK_CONNECTIONS_HOST_MAX (VSOCK_CONNECTIONS_MAX / 4 * 3)
+
 /*
  * What the guest may send on one connection before its peer takes it, in bytes: at most
  * while there are few connections (see vsockNew()), while there are some more, and of all
