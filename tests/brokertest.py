@@ -986,6 +986,20 @@ class HostileLinkTest(LinkCase):
         link.send(command='serve', ports=[1])
         self.assertLess(self.log().count('\n'), 60)
 
+    def test_few_enclaves_flood(self):
+        """while one boots whose CID is not known yet: the flood costs itself, and not this one"""
+        self.start()
+        link = self.link(8443)
+        enclave = self.dial(16, 8443)
+        enclave.sendall(b'from the enclave')
+        for _ in range(40):
+            for cid in range(100, 108):
+                self.dial(cid, 8443)
+        link.send(command='enclave', cid=16)
+        sock = link.connection(8443)
+        self.open.append(sock)
+        self.assertEqual(b'from the enclave', sock.recv(100))
+
     def test_too_many_links(self):
         self.start()
         links = [self.link(8443, cid=100 + n) for n in range(64)]

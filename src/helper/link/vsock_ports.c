@@ -179,11 +179,10 @@ vsockHeldOnTime(gpointer opaque)
     return G_SOURCE_REMOVE;
 }
 
-/* Makes room for one more of @cid: the oldest one has to go, of this CID if it has many. */
-static void
-vsockPortsMakeRoom(VsockPorts *ports, uint32_t cid)
+/* How many are held of @cid; @oldest is the first one that came of them. */
+static guint
+vsockPortsCountHeld(const VsockPorts *ports, uint32_t cid, VsockHeld **oldest)
 {
-    VsockHeld *oldest = NULL; /* of @cid */
     guint count = 0;
     guint i;
 
@@ -191,16 +190,39 @@ vsockPortsMakeRoom(VsockPorts *ports, uint32_t cid)
         VsockHeld *held = g_ptr_array_index(ports->held, i - 1);
 
         if (held->cid == cid) {
-            oldest = held;
+            *oldest = held;
             count++;
         }
     }
-    if (count < VSOCK_HELD_PER_CID && ports->held->len < VSOCK_HELD_MAX)
+    return count;
+}
+
+/*
+ * Makes room for one more of @cid. When there is none the oldest one has to go of the CID that has
+ * the most: enclaves that flood cost those nothing that boot and have a few.
+ */
+static void
+vsockPortsMakeRoom(VsockPorts *ports, uint32_t cid)
+{
+    VsockHeld *oldest = NULL;
+    guint most = vsockPortsCountHeld(ports, cid, &oldest);
+    guint i;
+
+    if (most < VSOCK_HELD_PER_CID && ports->held->len < VSOCK_HELD_MAX)
         return;
+    for (i = 0; most < VSOCK_HELD_PER_CID && i < ports->held->len; i++) {
+        VsockHeld *first = NULL;
+        guint count = vsockPortsCountHeld(
+            ports, ((const VsockHeld *)g_ptr_array_index(ports->held, i))->cid, &first);
+
+        if (count > most || !oldest) {
+            most = count;
+            oldest = first;
+        }
+    }
     logLimited(&ports->logLimit, "There are too many connections of CIDs that no enclave with "
-               "services has: one of %u of CID %u is refused", count + 1, cid);
-    g_ptr_array_remove(ports->held, count >= VSOCK_HELD_PER_CID ? oldest :
-                                                                  ports->held->pdata[0]);
+               "services has: one of %u of CID %u is refused", most, oldest->cid);
+    g_ptr_array_remove(ports->held, oldest);
 }
 
 static void
