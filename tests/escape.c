@@ -12,6 +12,7 @@
 
 #include "escape.h"
 
+#include <asm/sockios.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/bpf.h>
@@ -252,6 +253,51 @@ static long
 killAll(void)
 {
     return syscall(SYS_tgkill, victim(), victim(), SIGCONT);
+}
+
+/* Whom the kernel is to send a signal, any, when there is something to read */
+static long
+ownerVictim(void)
+{
+    int fds[2];
+    long rc;
+
+    if (syscall(SYS_pipe2, fds, O_CLOEXEC) < 0)
+        return -1;
+    rc = syscall(SYS_fcntl, fds[0], F_SETOWN, victim());
+    close(fds[0]);
+    close(fds[1]);
+    return rc;
+}
+
+static long
+ownerVictimExtended(void)
+{
+    const struct f_owner_ex owner = { F_OWNER_PID, victim() };
+    int fds[2];
+    long rc;
+
+    if (syscall(SYS_pipe2, fds, O_CLOEXEC) < 0)
+        return -1;
+    rc = syscall(SYS_fcntl, fds[0], F_SETOWN_EX, &owner);
+    close(fds[0]);
+    close(fds[1]);
+    return rc;
+}
+
+static long
+ownerVictimIoctl(void)
+{
+    int owner = victim();
+    int fds[2];
+    long rc;
+
+    if (syscall(SYS_socketpair, AF_UNIX, SOCK_STREAM, 0, fds) < 0)
+        return -1;
+    rc = syscall(SYS_ioctl, fds[0], FIOSETOWN, &owner);
+    close(fds[0]);
+    close(fds[1]);
+    return rc;
 }
 
 static long
@@ -716,6 +762,9 @@ static const Act acts[] = {
     { "mknod", "mknodat", makeDevice },
     { "kill", "kill", killVictim, "victim" },
     { "tgkill", "tgkill", killAll, "victim" },
+    { "set-owner", "pipe2,fcntl", ownerVictim, "victim" },
+    { "set-owner-extended", "pipe2,fcntl", ownerVictimExtended, "victim" },
+    { "set-owner-ioctl", "socketpair,ioctl", ownerVictimIoctl, "victim" },
     { "ptrace", "ptrace", ptraceVictim, "victim" },
     { "process-vm-readv", "process_vm_readv", readVictim, "victim" },
     { "pidfd-open", "pidfd_open", pidfdVictim, "victim", EINVAL },

@@ -75,6 +75,12 @@ class LinuxTest(LinuxCase):
                 self.assert_exited(client, reason, LONG)
                 self.assertIn('9802', self.console())  # 99 * 99 + 1
 
+    def test_without_namespaces(self):
+        """QEMU with the filters that stand in for them: its threads have signals of their own"""
+        client = self.boot('poweroff', '--without', 'namespaces,qemu-namespaces', vcpus='2')
+        self.assert_exited(client, 'poweroff', LONG)
+        self.assertIn('9802', self.console())
+
     def test_panic_without_restart(self):
         """panic=0: the kernel stops for good, which only its console tells."""
         client = self.boot('panic', cmdline='console=ttyS0 reboot=t')

@@ -59,6 +59,11 @@ QEMU_MAY = {
     "open-init", "memfd-create", "mmap-exec", "mprotect-exec", "set-dumpable", "prctl-seccomp",
     "seccomp", "tiocsti", "personality", "quotactl", "fork", "clone", "execve-none"}
 
+# Of files: what is kept from QEMU by namespaces or Landlock alone
+FILE_ACTS = {
+    "open-shadow-path", "open-passwd", "open-victim", "open-image", "open-console", "open-pidfile",
+    "create-file", "openat2", "leaked-directory", "symlink", "execve"}
+
 # What a helper may do: the sockets that its work needs; those of the vsock only connect
 EMULATED_MAY = {"socket-unix", "socket-unix-datagram", "socket-vsock"}
 DEVICE_MAY = {"socket-vsock"}
@@ -502,6 +507,18 @@ class SessionLandlock(SessionSandbox, FakeQemu, EscapeTest):
         super().before_start()
         cls.daemon.wrap_helper('[ "$1" = --name ] && set -- "$@" '
                                '--without namespaces,qemu-namespaces')
+
+
+class SessionFilter(SessionSandbox, FakeQemu, EscapeTest):
+    """A host that has no Landlock either: other processes are still out of QEMU's reach"""
+
+    qemu_may = QEMU_MAY | FILE_ACTS
+
+    @classmethod
+    def before_start(cls):
+        super().before_start()
+        cls.daemon.wrap_helper('[ "$1" = --name ] && set -- "$@" '
+                               '--without namespaces,qemu-namespaces,landlock')
 
 
 if __name__ == "__main__":

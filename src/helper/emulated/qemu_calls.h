@@ -12,7 +12,9 @@
 
 #pragma once
 
+#include <asm/sockios.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/sched.h>
 
 #include "sandbox/filter_rule.h"
@@ -41,7 +43,8 @@ static const FilterRule qemuCalls[] = {
     QEMU_REFUSED("fsmount"),
     QEMU_REFUSED("mount_setattr"),
 
-    /* other processes, where there is no namespace of processes; threads get theirs by tgkill() */
+    /* other processes, where there is no namespace of processes; threads get theirs by tgkill():
+     * see qemuSignalCalls */
     QEMU_REFUSED("kill"),
     QEMU_REFUSED("tkill"),
     QEMU_REFUSED("rt_sigqueueinfo"),
@@ -49,6 +52,11 @@ static const FilterRule qemuCalls[] = {
     QEMU_REFUSED("pidfd_open"),
     QEMU_REFUSED("pidfd_send_signal"),
     QEMU_REFUSED("pidfd_getfd"),
+    /* whom the kernel sends a signal, any, for a descriptor */
+    {"fcntl", FILTER_RUN, {FILTER_IS(1, F_SETOWN)}, .error = EPERM},
+    {"fcntl", FILTER_RUN, {FILTER_IS(1, F_SETOWN_EX)}, .error = EPERM},
+    {"ioctl", FILTER_RUN, {FILTER_IS(1, FIOSETOWN)}, .error = EPERM},
+    {"ioctl", FILTER_RUN, {FILTER_IS(1, SIOCSPGRP)}, .error = EPERM},
     QEMU_REFUSED("setpriority"),
     /* whose limits: 0 is its own; any other number has one of these bits */
     QEMU_LIMIT(0), QEMU_LIMIT(1), QEMU_LIMIT(2), QEMU_LIMIT(3), QEMU_LIMIT(4), QEMU_LIMIT(5),
@@ -76,4 +84,9 @@ static const FilterRule qemuCalls[] = {
     QEMU_REFUSED("process_vm_writev"),
     QEMU_REFUSED("open_by_handle_at"),
     QEMU_REFUSED("kcmp"),
+};
+
+/* Without a namespace of processes. Where there is one QEMU's number is another one in it. */
+static const FilterRule qemuSignalCalls[] = {
+    {"tgkill", FILTER_RUN, {FILTER_IS_NOT(0, FILTER_SELF)}, .error = EPERM},
 };

@@ -73,6 +73,7 @@ static const struct {
     {"filterServicesUnix", SCMP_ACT_TRAP, FILTER_RUN,
      {TABLE(commonCalls), TABLE(servicesCalls), TABLE(servicesUnixCalls)}},
     {"filterQemu", SCMP_ACT_ALLOW, FILTER_RUN, {TABLE(qemuCalls)}},
+    {"filterQemuSignals", SCMP_ACT_ALLOW, FILTER_RUN, {TABLE(qemuSignalCalls)}},
 };
 
 static void __attribute__((noreturn, format(printf, 2, 3)))
@@ -102,7 +103,9 @@ generateRule(scmp_filter_ctx filter, const FilterRule *rule)
     for (i = 0; i < FILTER_CHECKS_MAX; i++) {
         const FilterCheck *check = &rule->checks[i];
 
-        if (check->mask != 0)
+        if (check->differs)
+            checks[n++] = SCMP_CMP64(check->argument, SCMP_CMP_NE, check->value);
+        else if (check->mask != 0)
             checks[n++] = SCMP_CMP64(check->argument, SCMP_CMP_MASKED_EQ, check->mask,
                                      check->value);
     }

@@ -13,6 +13,7 @@
 
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* When a call may be made. A process that has no second stage stays in the first one. */
@@ -27,6 +28,7 @@ typedef struct {
     unsigned int argument; /* the first one is 0 */
     uint64_t mask;
     uint64_t value;
+    bool differs;          /* the argument, all of it, is another value; @mask is not 0 */
 } FilterCheck;
 
 /* A call may stand in several rules: one that holds is enough. */
@@ -41,6 +43,11 @@ typedef struct {
 #define FILTER_INT 0xffffffffu
 #define FILTER_IS(argument, value) {(argument), FILTER_INT, (value)}
 #define FILTER_LACKS(argument, bits) {(argument), (bits), 0}
+#define FILTER_IS_NOT(argument, value) {(argument), FILTER_INT, (value), true}
+
+/* Stands for the number of the process, which puts that in its place when it uses the filter; no
+ * process of Linux has a number as large. */
+#define FILTER_SELF 0x73656c66
 
 /* Of the type of a socket, which has flags beside it */
 #define FILTER_STREAM(argument) {(argument), 0xf, SOCK_STREAM}

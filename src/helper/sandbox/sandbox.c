@@ -23,6 +23,7 @@
 
 #include "helper_protocol.h"
 #include "nitro_gettext.h"
+#include "sandbox/filter_rule.h"
 #include "sandbox/violation.h"
 #include "sandbox_filters.h"
 
@@ -256,8 +257,32 @@ sandboxGetQemuFilter(size_t *size)
     return filterQemu;
 }
 
+/* What @filter says of FILTER_SELF is about this process. Returns -1 with errno set. */
+static int
+sandboxSetFilterOfSelf(const struct sock_filter *filter, size_t n)
+{
+    g_autofree struct sock_filter *own = g_new(struct sock_filter, n);
+    size_t found = 0;
+    size_t i;
+
+    for (i = 0; i < n; i++) {
+        own[i] = filter[i];
+        if (BPF_CLASS(own[i].code) == BPF_JMP && own[i].k == FILTER_SELF) {
+            own[i].k = (uint32_t)getpid();
+            found++;
+        }
+    }
+    if (found == 0) {
+        errno = EINVAL;
+        return -1;
+    }
+    return sandboxSetFilter(own, n);
+}
+
 int
 sandboxFilterQemu(void)
 {
+    if (sandboxSetFilterOfSelf(filterQemuSignals, G_N_ELEMENTS(filterQemuSignals)) < 0)
+        return -1;
     return sandboxSetFilter(filterQemu, G_N_ELEMENTS(filterQemu));
 }

@@ -85,7 +85,8 @@ int sandboxTighten(SandboxProcess process, Failure *failure);
 
 /*
  * The filter of QEMU, as instructions of the kernel: an array of *@size bytes, static. In the process
- * that becomes QEMU, sandboxFilterQemu() has the kernel use it. Returns 0, or -1 with errno set.
+ * that becomes QEMU, and is in no namespace of processes, sandboxFilterQemu() has the kernel use it,
+ * and one that lets it send signals to its own threads alone. Returns 0, or -1 with errno set.
  */
 const void *sandboxGetQemuFilter(size_t *size);
 int sandboxFilterQemu(void);
