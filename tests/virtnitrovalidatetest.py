@@ -44,6 +44,8 @@ MACHINES = {"x86_64": "microvm", "aarch64": "virt"}
 CONFINEMENT = ("if helpers can have namespaces of their own",
                "if QEMU can have namespaces of its own",
                "if Landlock can stand in for namespaces")
+# and the real host itself
+SERVICES_LANDLOCK = "if Landlock can limit what vsock services read"
 
 SYS_POOL = "sys/module/nitro_enclaves/parameters/ne_cpus"
 SYS_PRESENT = "sys/devices/system/cpu/present"
@@ -139,7 +141,7 @@ class ValidateTest(unittest.TestCase):
         self.assertEqual(group, "WARN")
         self.assertEqual(results.pop(f"if it listens on {self.host.root}/run/libvirt/"
                                      "virtnitrod-sock"), "WARN")
-        for text in CONFINEMENT:
+        for text in (*CONFINEMENT, SERVICES_LANDLOCK):
             self.assertIn(results.pop(text), ("PASS", "WARN"))
         if os.geteuid() == 0:
             self.assertIn(results.pop("for the user 'libvirt-nitro', whom helpers run as"),

@@ -140,6 +140,7 @@
 /* The driver's own: never on the wire */
 #define NITRO_UNPROTECTED_USER "user"             /* helpers are root's, or of root's group */
 #define NITRO_UNPROTECTED_ACL "acl"               /* the state directory can have no ACLs */
+#define NITRO_UNPROTECTED_SERVICES "services-files" /* of the files that services can read */
 #define NITRO_UNPROTECTED_UNKNOWN "unknown"       /* the helper does not tell: an earlier version */
 
 /* codes at a time */

@@ -353,6 +353,23 @@ nitroRunTakeCpus(nitroDriver *driver,
 }
 
 
+/* What the helper does not tell. Returns 0, or -1 with an error set. */
+static int
+nitroRunFindUnprotected(nitroDriver *driver,
+                        virDomainObj *vm)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+    int rc = nitroServicesAreThere(vm->def) ? nitroUnprotectedFindLandlock() : 1;
+
+    nitroUnprotectedAddAll(&priv->run.unprotected, NULL);
+    if (driver->privileged && nitroDriverConfigIsRoot(driver->config))
+        nitroUnprotectedAdd(&priv->run.unprotected, NITRO_UNPROTECTED_USER);
+    if (rc == 0)
+        nitroUnprotectedAdd(&priv->run.unprotected, NITRO_UNPROTECTED_SERVICES);
+    return rc < 0 ? -1 : 0;
+}
+
+
 int
 nitroRunAcquire(nitroDriver *driver,
                 virDomainObj *vm,
@@ -361,12 +378,9 @@ nitroRunAcquire(nitroDriver *driver,
     nitroDomainObjPrivate *priv = vm->privateData;
     g_autofree char *rundir = nitroDomainGetRunDir(driver, vm->def);
 
-    nitroUnprotectedAddAll(&priv->run.unprotected, NULL);
-    if (driver->privileged && nitroDriverConfigIsRoot(driver->config))
-        nitroUnprotectedAdd(&priv->run.unprotected, NITRO_UNPROTECTED_USER);
-
     /* The directories may have been cleaned away since the daemon's start. */
-    if (nitroDriverConfigMakeDirs(driver->config) < 0 ||
+    if (nitroRunFindUnprotected(driver, vm) < 0 ||
+        nitroDriverConfigMakeDirs(driver->config) < 0 ||
         nitroRunTakeCpus(driver, vm) < 0 ||
         nitroRunOpenControl(driver, vm, fds) < 0 ||
         nitroRunOpenVsock(driver, vm, fds) < 0 ||

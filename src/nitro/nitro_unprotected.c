@@ -8,6 +8,10 @@
 
 #include <config.h>
 
+#include <linux/landlock.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include "helper_protocol.h"
 #include "nitro_unprotected.h"
 #include "virerror.h"
@@ -15,7 +19,7 @@
 #define VIR_FROM_THIS VIR_FROM_NITRO
 
 /* Of a helper's codes and the driver's own */
-#define NITRO_UNPROTECTED_LIST_MAX (NITRO_UNPROTECTED_MAX + 4)
+#define NITRO_UNPROTECTED_LIST_MAX (NITRO_UNPROTECTED_MAX + 5)
 
 static const struct {
     const char *code;
@@ -31,6 +35,8 @@ static const struct {
       N_("helpers run as root, or in root's group: name another 'user' or 'group' in nitro.conf") },
     { NITRO_UNPROTECTED_ACL,
       N_("the file system of the state directory has no access control lists, so any program of the helpers' group can connect to the sockets that programs make for the enclave") },
+    { NITRO_UNPROTECTED_SERVICES,
+      N_("the kernel has no Landlock, so the process of vsock services can read what its user can") },
     { NITRO_UNPROTECTED_UNKNOWN,
       N_("the helper is of an earlier version, and does not tell: restart the domain to have it confined, without an <emulator> that names such a helper") },
 };
@@ -100,5 +106,18 @@ nitroUnprotectedCheck(char *const *list,
     virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
                    _("a part of the enclave's confinement is missing ('%s'), and nitro.conf has security_required = 1: %s"),
                    list[0], text);
+    return -1;
+}
+
+
+int
+nitroUnprotectedFindLandlock(void)
+{
+    if (syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION) > 0)
+        return 1;
+    /* the kernel is without it, or it is switched off; or a filter, which the process has as well */
+    if (errno == ENOSYS || errno == EOPNOTSUPP || errno == EPERM || errno == EACCES)
+        return 0;
+    virReportSystemError(errno, "%s", _("cannot find out whether the kernel has Landlock"));
     return -1;
 }

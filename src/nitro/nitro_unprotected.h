@@ -39,3 +39,9 @@ char *nitroUnprotectedJoin(char *const *list);
  * says what is missing.
  */
 int nitroUnprotectedCheck(char *const *list, bool required);
+
+/*
+ * Whether this host has Landlock, by which the process of a domain's services gives up files
+ * (NITRO_UNPROTECTED_SERVICES). Returns 1, 0, or -1 with an error set: it is not known.
+ */
+int nitroUnprotectedFindLandlock(void);

@@ -129,6 +129,24 @@ validateAcl(const char *root)
 }
 
 
+/* What the process of vsock services is confined by; no other one needs it on all hosts. */
+static void
+validateServices(void)
+{
+    int rc;
+
+    validateCheck(VALIDATE_DAEMON, "%s", _("if Landlock can limit what vsock services read"));
+    if ((rc = nitroUnprotectedFindLandlock()) > 0) {
+        validatePass();
+    } else if (rc == 0) {
+        validateMissing(NITRO_UNPROTECTED_SERVICES);
+    } else {
+        validateWarn("%s", virGetLastErrorMessage());
+        virResetLastError();
+    }
+}
+
+
 void
 validateConfineUser(const char *root,
                     validateIds *ids)
@@ -171,6 +189,7 @@ validateConfine(const validateIds *ids)
     virJSONValue *array;
     size_t i;
 
+    validateServices();
     if (!object) {
         validateCheck(VALIDATE_DAEMON, "%s", _("what confines helpers"));
         validateFail(_("%s cannot be run: %s"), helper, virGetLastErrorMessage());

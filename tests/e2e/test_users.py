@@ -637,6 +637,45 @@ class Lacks(Configured, QuickTest):
             self.conn.createXML(self.xml("lacks", "quick.lacks=landlock"), 0)
 
 
+class LacksLandlock(Configured, QuickTest):
+    """A kernel without Landlock, which the process of services needs"""
+
+    system = True
+    CHANNEL = ("<channel type='tcp'><source mode='connect' host='127.0.0.1' service='1'/>"
+               "<target type='virtio' name='vsock.8443'/></channel>")
+
+    @classmethod
+    def setUpClass(cls):
+        skip_without_root(cls)
+        super().setUpClass()
+
+    @classmethod
+    def before_start(cls):
+        super().before_start()
+        cls.daemon.prefix = [sys.executable, refusecalls.__file__, "landlock=ENOSYS",
+                             *cls.daemon.prefix]
+
+    def test_required(self):
+        """security_required: a domain with services does not start, others do"""
+        self.configure("security_required = 1\n")
+        with self.refused(UNSUPPORTED, "'services-files'", "no Landlock", "security_required = 1"):
+            self.conn.createXML(self.xml("served", devices=self.CHANNEL), 0)
+        self.conn.createXML(self.xml("whole"), 0).destroy()
+
+    def test_unknown(self):
+        """that it is not known is no answer"""
+        before = self.daemon.prefix
+        self.addCleanup(self.restart_with, before)
+        self.restart_with([word.replace("ENOSYS", "ENOMEM") for word in before])
+        with self.refused(libvirt.VIR_ERR_SYSTEM_ERROR, "whether the kernel has Landlock"):
+            self.conn.createXML(self.xml("served", devices=self.CHANNEL), 0)
+
+    def restart_with(self, prefix):
+        self.daemon.prefix = prefix
+        self.daemon.restart()
+        self.reconnect()
+
+
 class Asked(QuickTest):
     """What the daemon makes of the helper's --probe, in a session"""
 
