@@ -17,6 +17,7 @@ import os
 import re
 import resource
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -678,6 +679,28 @@ class OutboundTest(ServicesCase):
         conn = self.dial()
         conn.sendall(b'y')
         self.assertEqual(b'y', conn.recv(1))
+
+    def test_limit_with_slow_readers(self):
+        """pipes leave descriptors for connections, without which the link would be closed"""
+        stop = threading.Event()
+        self.stack.callback(stop.set)
+        destination = self.destination(lambda conn: stop.wait(60))
+        self.start_linked(f'[outbound 1000]\nhost=127.0.0.1\nservice={destination.port}\n',
+                          prefix=['prlimit', '--nofile=64:64'])
+        conns = [self.dial() for _ in range(16)]
+        for conn in conns:
+            conn.settimeout(0.05)
+            with contextlib.suppress(TimeoutError):
+                while True:
+                    conn.send(bytes(65536))
+        # at once, so that they all wait to be refused
+        os.kill(self.process.pid, signal.SIGSTOP)
+        more = [self.dial() for _ in range(4)]
+        os.kill(self.process.pid, signal.SIGCONT)
+        for conn in more:
+            self.assert_closed(conn)
+        self.assertEqual((16, 4), (self.service()['current'], self.service()['refused']))
+        self.assertTrue(self.query()['link'], self.log())
 
     def test_refused_then_there(self):
         with socket.create_server(('127.0.0.1', 0)) as listener:

@@ -31,8 +31,7 @@
 #define RELAY_PIPE_SIZE (256 * 1024)
 #define RELAY_COPY_SIZE (64 * 1024)
 
-/* Pipes at all, and those that are kept for the next ones */
-#define RELAY_PIPES_MAX 512
+/* Pipes that are kept for the next ones */
 #define RELAY_PIPES_KEPT 8
 
 typedef struct {
@@ -69,7 +68,8 @@ struct _Relays {
     GQueue queue; /* of Relay, which can move something */
     GQueue all;   /* of Relay */
     GPtrArray *kept; /* of RelayPipe, empty ones */
-    unsigned int npipes; /* with those that are kept */
+    unsigned int npipes; /* with those that are kept, */
+    unsigned int maxPipes; /* and at most */
     uint8_t copy[RELAY_COPY_SIZE];
 };
 
@@ -98,7 +98,7 @@ relayPipeTake(Relays *relays)
 
     if (relays->kept->len > 0)
         return g_ptr_array_remove_index_fast(relays->kept, relays->kept->len - 1);
-    if (relays->npipes >= RELAY_PIPES_MAX || pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
+    if (relays->npipes >= relays->maxPipes || pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
         return NULL;
     /* Without it the pipe is smaller, which is good enough. */
     if (fcntl(fds[1], F_SETPIPE_SZ, RELAY_PIPE_SIZE) < 0)
@@ -393,7 +393,7 @@ relayOnReady(PollerWatch *watch, uint32_t events)
 }
 
 Relays *
-relaysNew(void)
+relaysNew(unsigned int maxPipes)
 {
     Relays *relays = g_new0(Relays, 1);
 
@@ -405,6 +405,7 @@ relaysNew(void)
     g_queue_init(&relays->queue);
     g_queue_init(&relays->all);
     relays->kept = g_ptr_array_new();
+    relays->maxPipes = MIN(maxPipes, RELAY_PIPES_MAX);
     return relays;
 }
 

@@ -21,8 +21,12 @@
 /* All relays of a process */
 typedef struct _Relays Relays;
 
-/* Returns NULL when the system is out of descriptors. */
-Relays *relaysNew(void);
+/* Pipes at all: a relay whose reader is slow has one for each way, or else copies. */
+#define RELAY_PIPES_MAX 512
+
+/* With up to @maxPipes pipes, which are two descriptors each. Returns NULL when the system is out of
+ * descriptors. */
+Relays *relaysNew(unsigned int maxPipes);
 
 /* Breaks all relays. NULL is ignored. */
 void relaysFree(Relays *relays);

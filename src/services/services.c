@@ -140,7 +140,7 @@ servicesNew(ServicesConfig *config, unsigned int max, const ServicesEvents *even
     services->opaque = opaque;
     g_queue_init(&services->conns);
     services->list = g_new0(Service, config->services->len);
-    services->relays = relaysNew();
+    services->relays = relaysNew(max / 2);
     if (!services->relays) {
         failureSet(failure, NITRO_FAILURE_RESOURCE, "The services' sockets cannot be waited for: %s",
                    g_strerror(errno));

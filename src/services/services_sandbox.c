@@ -52,6 +52,7 @@ servicesRaiseLimits(void)
     }
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= SERVICES_FDS)
         return SERVICES_CONNECTIONS_MAX;
+    /* Pipes of relays, half as many as connections, take another quarter of the descriptors. */
     each = limit.rlim_cur / 2 / SERVICES_FDS_EACH;
     logWarning("There can be %lu connections, not %d, as this process may have %lu descriptors: "
                "raise the limit (LimitNOFILE=)", (unsigned long)each, SERVICES_CONNECTIONS_MAX,
