@@ -78,6 +78,18 @@ class LogrotateTest(unittest.TestCase):
         self.assertEqual((log.stat().st_size, log.stat().st_ino), (0, inode))
         self.assertEqual((self.logs / "nitro" / names[1]).stat().st_size, 3 << 20)
 
+    def test_others(self):
+        """the broker's, which nobody else keeps small, and those of the processes of services"""
+        for name in ("heartbeat-broker", "hello.services"):
+            (self.logs / "nitro" / name).write_bytes(b"x" * (3 << 20))
+        (self.logs / "nitro/hello.services.0").write_bytes(b"older")
+        self.rotate()
+        names = self.names("nitro")
+        self.assertRegex(" ".join(names), r"^heartbeat-broker heartbeat-broker-\d{8}-\d+ "
+                         r"hello\.services hello\.services-\d{8}-\d+ hello\.services\.0$")
+        for name in (names[0], names[2]):
+            self.assertEqual((self.logs / "nitro" / name).stat().st_size, 0)
+
 
 if __name__ == "__main__":
     taprunner.main()
