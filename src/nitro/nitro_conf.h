@@ -98,6 +98,7 @@ struct _nitroDriver {
     virDomainObjList *domains;
     virObjectEventState *domainEventState;
     nitroCids *cids;
+    nitroCids *serviceCids; /* by which the broker gives connections to services */
     nitroCpus *cpus;
     nitroQueue *queue;
     nitroAsides *asides;

@@ -1116,6 +1116,7 @@ nitroStateCleanup(void)
     virObjectUnref(nitro_driver->xmlopt);
     virObjectUnref(nitro_driver->domainEventState);
     nitroCidsFree(nitro_driver->cids);
+    nitroCidsFree(nitro_driver->serviceCids);
     nitroCpusFree(nitro_driver->cpus);
     nitroUsesFree(nitro_driver->uses);
     nitroVsockDirsFree(nitro_driver->vsockDirs);
@@ -1182,6 +1183,7 @@ nitroStateNew(bool privileged,
 
     nitro_driver->config = nitroDriverConfigNew(privileged);
     nitro_driver->cids = nitroCidsNew();
+    nitro_driver->serviceCids = nitroCidsNew();
     nitro_driver->cpus = nitroCpusNew();
     nitro_driver->asides = nitroAsidesNew();
     nitro_driver->uses = nitroUsesNew();

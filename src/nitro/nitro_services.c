@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "nitro_cgroup.h"
+#include "nitro_cid.h"
 #include "nitro_domain.h"
 #include "nitro_domain_conf.h"
 #include "nitro_domain_services.h"
@@ -168,6 +169,25 @@ nitroServicesJoinCgroup(virDomainObj *vm)
 
 
 int
+nitroServicesTakeCid(nitroDriver *driver,
+                     virDomainObj *vm)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+    nitroServicesRun *run = &priv->run.services;
+    unsigned int cid = vm->def->vsock->guest_cid;
+
+    if (nitroDomainDefGetMachine(vm->def) != NITRO_MACHINE_NITRO || cid == 0 || cid == run->cid)
+        return 0;
+    nitroCidsRelease(driver->serviceCids, run->cid);
+    run->cid = 0;
+    if (nitroCidsTake(driver->serviceCids, vm->def->name, &cid) < 0)
+        return -1;
+    run->cid = cid;
+    return 0;
+}
+
+
+int
 nitroServicesFollowStart(nitroDriver *driver,
                          virDomainObj *vm)
 {
@@ -189,6 +209,8 @@ nitroServicesFollowStart(nitroDriver *driver,
     }
     if (run->linked || !priv->run.started)
         return 0;
+    if (nitroServicesTakeCid(driver, vm) < 0)
+        return -1;
 
     nitroServicesLinkingInit(&linking, driver, vm);
     link = run->link;
@@ -316,6 +338,7 @@ nitroServicesRelease(nitroDriver *driver,
     g_autofree char *rundir = nitroDomainGetRunDir(driver, vm->def);
 
     nitroServicesRemoveSockets(rundir);
+    nitroCidsRelease(driver->serviceCids, priv->run.services.cid);
     nitroServicesRunReset(&priv->run.services);
 }
 

@@ -25,6 +25,7 @@ struct _nitroServicesRun {
     bool met;                  /* this daemon has had a connection with this process */
     int link;     /* made by the start and not handed over yet; -1: none */
     bool linked;  /* the process has its link */
+    unsigned int cid; /* taken by nitroServicesTakeCid(); 0: none */
     char *down;   /* why they do not work; NULL: they do, or are not there */
     bool mending; /* a task is on its way that is to make them work again */
     unsigned int tries;  /* to do so, in a row, */
@@ -61,6 +62,14 @@ int nitroServicesStart(nitroDriver *driver,
 
 /* Puts the process into the cgroup of @vm, if both are there. Returns 0, or -1 with an error set. */
 int nitroServicesJoinCgroup(virDomainObj *vm);
+
+/*
+ * Takes the CID of the running enclave of the locked domain @vm, which its helper has told, for its
+ * services: on the device the broker gives them all connections of this CID, and there the helper alone
+ * knows it. Another domain with services that has it keeps it, so that a helper that lies gets nothing.
+ * Returns 0, or -1 with an error set that names that domain.
+ */
+int nitroServicesTakeCid(nitroDriver *driver, virDomainObj *vm);
 
 /*
  * Gives the link to the process, if the enclave of @vm, which starts, has started, and that was not done

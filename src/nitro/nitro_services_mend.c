@@ -334,7 +334,7 @@ nitroServicesMend(nitroDriver *driver,
     int id = vm->def->id;
     int rc;
 
-    if (nitroServicesMendProcess(driver, vm) < 0)
+    if (nitroServicesMendProcess(driver, vm) < 0 || nitroServicesTakeCid(driver, vm) < 0)
         return -1;
 
     nitroServicesLinkingInit(&linking, driver, vm);
@@ -420,6 +420,9 @@ nitroServicesTakeOver(nitroDriver *driver,
 
     if (!nitroServicesAreThere(vm->def) || priv->run.services.mon || priv->run.services.mending)
         return;
+    /* Before anybody can start a domain that claims it. If it cannot be had the task tells so. */
+    if (nitroServicesTakeCid(driver, vm) < 0)
+        virResetLastError();
     priv->run.services.mending = true;
     nitroDriverRun(driver->takeovers, nitroServicesMendTask, vm, 0);
 }

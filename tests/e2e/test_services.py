@@ -17,10 +17,12 @@ import signal
 import socket
 import stat
 import subprocess
+import tempfile
 import threading
 import xml.etree.ElementTree as ElementTree
 
 import daemon
+import hostilehelper
 import nitrodevmock
 import nitrodevmock_guest
 import taprunner
@@ -521,6 +523,41 @@ class Device(ServicesTest):
             self.agent.wait(name, CONNECTED, CHANNEL)
         for dom in (first, second):
             self.assertEqual(self.send(dom, 8443, b"again"), b"again")
+
+    def liar(self, cid):
+        """The path of a helper that claims that its enclave has this @cid"""
+        directory = tempfile.mkdtemp(prefix="nitro-liar-")
+        self.addCleanup(shutil.rmtree, directory)
+        os.chmod(directory, 0o755)
+        os.chmod(shutil.copy(hostilehelper.__file__, directory), 0o644)
+        path = os.path.join(directory, "libvirt_nitro")
+        with open(path, "w", encoding="utf-8") as script:
+            script.write("#!/usr/bin/python3 -B\nimport hostilehelper\n"
+                         f"helper = hostilehelper.Helper()\nhelper.cid = {cid}\n"
+                         "helper.boot()\nhelper.serve()\n")
+        os.chmod(path, 0o755)
+        return path
+
+    def test_helper_that_lies(self):
+        """One that claims another enclave's CID gets none of its connections."""
+        other = EchoServer()
+        self.addCleanup(other.close)
+        dom = self.create("victim", outbound(8443, "127.0.0.1", self.echo.port))
+        devices = (f"<emulator>{self.liar(self.cid_of(dom))}</emulator>" +
+                   outbound(8443, "127.0.0.1", other.port))
+        for number in (1, 2):
+            with self.assertRaisesRegex(libvirt.libvirtError, "in use by .* 'victim'"):
+                self.create("liar", devices)
+            self.assertEqual(self.send(dom, 8443, b"mine"), b"mine")
+            self.assertEqual(self.stats_of(dom)[8443]["connections.total"], number)
+            # nor does it with a daemon that has found both
+            self.daemon.restart()
+            self.reconnect()
+            dom = self.conn.lookupByName("victim")
+            self.wait_working(dom)
+        dom.destroy()
+        # when it is over the CID is anybody's
+        self.create("liar", devices).destroy()
 
     def broker_pid(self):
         for pid in self.processes.descendants():
