@@ -168,6 +168,16 @@ nitroServicesJoinCgroup(virDomainObj *vm)
 }
 
 
+/* The hypervisor may give the CID to another enclave from now on. */
+static void
+nitroServicesLeaveCid(nitroDriver *driver,
+                      nitroServicesRun *run)
+{
+    nitroCidsRelease(driver->serviceCids, run->cid);
+    run->cid = 0;
+}
+
+
 int
 nitroServicesTakeCid(nitroDriver *driver,
                      virDomainObj *vm)
@@ -178,8 +188,7 @@ nitroServicesTakeCid(nitroDriver *driver,
 
     if (nitroDomainDefGetMachine(vm->def) != NITRO_MACHINE_NITRO || cid == 0 || cid == run->cid)
         return 0;
-    nitroCidsRelease(driver->serviceCids, run->cid);
-    run->cid = 0;
+    nitroServicesLeaveCid(driver, run);
     if (nitroCidsTake(driver->serviceCids, vm->def->name, &cid) < 0)
         return -1;
     run->cid = cid;
@@ -316,6 +325,7 @@ nitroServicesEnd(nitroDriver *driver,
     nitroHelperState state = nitroServicesFind(vm);
     bool gone = state == NITRO_HELPER_GONE;
 
+    nitroServicesLeaveCid(driver, &priv->run.services);
     if (state == NITRO_HELPER_UNKNOWN)
         return -1;
     if (priv->run.services.mon)
@@ -338,7 +348,7 @@ nitroServicesRelease(nitroDriver *driver,
     g_autofree char *rundir = nitroDomainGetRunDir(driver, vm->def);
 
     nitroServicesRemoveSockets(rundir);
-    nitroCidsRelease(driver->serviceCids, priv->run.services.cid);
+    nitroServicesLeaveCid(driver, &priv->run.services);
     nitroServicesRunReset(&priv->run.services);
 }
 
