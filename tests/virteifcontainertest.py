@@ -245,14 +245,20 @@ class Layers(ContainerTest):
 
     def test_sparse(self):
         """The holes of a file are zeros."""
-        with open(self.path('sparse'), 'wb') as f:
-            f.seek(300000)
-            f.write(b'end')
-            f.truncate(500000)
-        subprocess.run(['tar', '-C', self.dir, '-S', '-cf', self.path('sparse.tar'), 'sparse'],
-                       check=True)
-        files = self.good('--rootfs', self.path('sparse.tar'), '--cmd', 'x')
-        self.assertEqual(files['rootfs/sparse'].data, bytes(300000) + b'end' + bytes(199997))
+        for start in (b'', os.urandom(81920)):
+            for form in ('gnu', 'posix'):
+                with self.subTest(len(start), form=form):
+                    with open(self.path('sparse'), 'wb') as f:
+                        f.write(start)
+                        f.seek(300000)
+                        f.write(b'end')
+                        f.truncate(500000)
+                    subprocess.run(['tar', '-C', self.dir, '-S', f'--format={form}', '-cf',
+                                    self.path('sparse.tar'), 'sparse', 'kernel'], check=True)
+                    files = self.good('--rootfs', self.path('sparse.tar'), '--cmd', 'x')
+                    self.assertEqual(files['rootfs/sparse'].data,
+                                     start.ljust(300000, b'\0') + b'end' + bytes(199997))
+                    self.assertEqual(files['rootfs/kernel'].data, b'a kernel')
 
     def test_contents(self):
         """Contents are the same, wherever they are kept."""
@@ -278,6 +284,33 @@ class Layers(ContainerTest):
                 with open(self.out, 'rb') as image:
                     images.add(image.read())
         self.assertEqual(len(images), 1)
+
+    def test_contents_of_two_sizes(self):
+        """The size that an entry says is not what it has in the archive."""
+        content = os.urandom(200000)
+
+        def root(size, length):
+            info, data = entry('f', content[:length])
+            info.pax_headers = {'SCHILY.realsize': str(size)}
+            return '--rootfs', self.file('root.tar', layer((info, data), entry('g', b'next')))
+
+        for length in (700, 70000, 200000):
+            for more in (1, 511, 512, 70000):
+                with self.subTest('a hole at the end', length=length, more=more):
+                    files = self.good(*root(length + more, length), '--cmd', 'x')
+                    self.assertEqual(files['rootfs/f'].data, content[:length] + bytes(more))
+                    self.assertEqual(files['rootfs/g'].data, b'next')
+            with self.subTest('too much', length=length):
+                self.bad("'f' in 'DIR/root.tar' has more bytes than its size",
+                         *root(length - 600, length), '--cmd', 'x')
+
+    def test_cut_off(self):
+        """An archive that ends early, in contents that are passed over as well"""
+        whole = layer(entry('f', os.urandom(300000)), entry('g', b'x'))
+        for size in (100, 1000, 70000, 131072, 200000, 300500, 300600, 301100, 301568 + 100):
+            with self.subTest(size):
+                self.bad("cannot unpack 'DIR/root.tar'", '--rootfs',
+                         self.file('root.tar', whole[:size]), '--cmd', 'x')
 
     def test_xattrs(self):
         info, data = entry('ping', b'x')
@@ -829,6 +862,9 @@ class Hostile(ContainerTest):
         with self.subTest('behind the end of the archive'):
             self.bad_layers('unpacks to more than the 2097152 bytes', layer(entry('f')) + zeros,
                             extra=limit)
+        with self.subTest('behind the end of an archive that stays where it is'):
+            path = self.file('root.tar', layer(entry('f', zeros[:1 << 20])) + zeros[:1 << 20])
+            self.bad('unpacks to more than the 2097152 bytes', '--rootfs', path, '--cmd', 'x', *limit)
         with self.subTest('outside'):
             files = {'big': zeros, **self.image(layer(entry('f')))}
             self.bad('--max-size sets another limit', '--oci', self.archive(files, 'gzip'), *limit)

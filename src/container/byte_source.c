@@ -16,6 +16,7 @@
 #include <nettle/nettle-meta.h>
 #include <nettle/sha2.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define PIECE_SIZE (64 * 1024)
@@ -33,6 +34,12 @@ int64_t
 byteSourceLocate(ByteSource *source, const void *byte)
 {
     return source->locate ? source->locate(source, byte) : -1;
+}
+
+uint64_t
+byteSourceSkip(ByteSource *source, const void *last, uint64_t len)
+{
+    return source->skip ? source->skip(source, last, len) : 0;
 }
 
 int
@@ -61,7 +68,8 @@ struct _FileSource {
     ByteSource source;
     int fd;
     char *what;
-    int64_t end; /* of the present piece, in the file */
+    int64_t size; /* 0: not known */
+    int64_t end;  /* of the present piece, in the file */
     size_t len;
     char piece[PIECE_SIZE];
 };
@@ -94,6 +102,21 @@ fileLocate(ByteSource *source, const void *byte)
     return at < file->len ? file->end - (int64_t)file->len + (int64_t)at : -1;
 }
 
+/* Only to the end of the file: a read is what tells that there is no more. */
+static uint64_t
+fileSkip(ByteSource *source, const void *last, uint64_t len)
+{
+    FileSource *file = (FileSource *)source;
+    uint64_t left = file->size > file->end ? (uint64_t)(file->size - file->end) : 0;
+    uint64_t n = MIN(len, left);
+
+    if (fileLocate(source, last) != file->end - 1 || lseek(file->fd, (off_t)n, SEEK_CUR) < 0)
+        return 0;
+    file->end += (int64_t)n;
+    file->len = 0;
+    return n;
+}
+
 static void
 fileFree(ByteSource *source)
 {
@@ -108,8 +131,13 @@ ByteSource *
 byteSourceNewFile(int fd, const char *what)
 {
     FileSource *file = g_new0(FileSource, 1);
+    struct stat sb;
 
-    file->source = (ByteSource){ .next = fileNext, .locate = fileLocate, .free = fileFree };
+    file->source = (ByteSource){
+        .next = fileNext, .locate = fileLocate, .skip = fileSkip, .free = fileFree,
+    };
+    if (fstat(fd, &sb) == 0 && S_ISREG(sb.st_mode))
+        file->size = sb.st_size;
     file->fd = fd;
     file->what = g_strdup(what);
     return &file->source;
@@ -253,7 +281,18 @@ onRead(struct archive *archive, void *opaque, const void **data)
 
     if (n < 0)
         archive_set_error(archive, EIO, "the source cannot be read");
+    else if (n > 0)
+        sa->last = (const char *)*data + n - 1;
     return n;
+}
+
+/* libarchive knows no error here: what is not skipped is read, and that fails. */
+static la_int64_t
+onSkip(struct archive *archive, void *opaque, la_int64_t request)
+{
+    SourceArchive *sa = opaque;
+
+    return sa->last ? (la_int64_t)byteSourceSkip(sa->source, sa->last, (uint64_t)request) : 0;
 }
 
 int
@@ -272,7 +311,7 @@ sourceArchiveFail(SourceArchive *sa, const char *what, GError **error)
 int
 sourceArchiveOpen(SourceArchive *sa, const char *what, GError **error)
 {
-    if (archive_read_open2(sa->archive, sa, NULL, onRead, NULL, NULL) == ARCHIVE_OK)
+    if (archive_read_open2(sa->archive, sa, NULL, onRead, onSkip, NULL) == ARCHIVE_OK)
         return 0;
     return sourceArchiveFail(sa, what, error);
 }
@@ -302,6 +341,7 @@ struct _UnpackSource {
     SourceArchive sa;
     char *what;
     ContainerLimits *limits;
+    uint64_t skipped;
     bool opened;
     bool ended;
 };
@@ -335,7 +375,8 @@ static void
 unpackProgress(UnpackSource *us)
 {
     ContainerLimits *limits = us->limits;
-    uint64_t done = limits->read + (uint64_t)archive_filter_bytes(us->sa.archive, -1);
+    uint64_t done = limits->read + us->skipped +
+        (uint64_t)archive_filter_bytes(us->sa.archive, -1);
 
     if (us->ended)
         limits->read = done;
@@ -383,14 +424,34 @@ unpackNext(ByteSource *source, const void **data, GError **error)
     return (ssize_t)len;
 }
 
+/* libarchive hands on what it does not unpack, and has copied of it what crosses pieces */
+static bool
+unpackIsAsItWas(UnpackSource *us)
+{
+    return archive_filter_count(us->sa.archive) < FILTERS_MAX;
+}
+
 static int64_t
 unpackLocate(ByteSource *source, const void *byte)
 {
     UnpackSource *us = (UnpackSource *)source;
 
-    /* libarchive hands on what it does not unpack, and has copied of it what crosses pieces */
-    return archive_filter_count(us->sa.archive) < FILTERS_MAX ?
-        byteSourceLocate(us->sa.source, byte) : -1;
+    return unpackIsAsItWas(us) ? byteSourceLocate(us->sa.source, byte) : -1;
+}
+
+static uint64_t
+unpackSkip(ByteSource *source, const void *last, uint64_t len)
+{
+    UnpackSource *us = (UnpackSource *)source;
+    uint64_t done;
+
+    /* with too many bytes, reading is what fails */
+    if (!unpackIsAsItWas(us) || containerCountUnpacked(us->limits, len, us->what, NULL) < 0)
+        return 0;
+    done = byteSourceSkip(us->sa.source, last, len);
+    us->limits->unpacked -= len - done;
+    us->skipped += done;
+    return done;
 }
 
 static void
@@ -410,7 +471,9 @@ byteSourceNewUnpacked(ByteSource *lower, const char *what, bool xz, ContainerLim
 {
     UnpackSource *us = g_new0(UnpackSource, 1);
 
-    us->source = (ByteSource){ .next = unpackNext, .locate = unpackLocate, .free = unpackFree };
+    us->source = (ByteSource){
+        .next = unpackNext, .locate = unpackLocate, .skip = unpackSkip, .free = unpackFree,
+    };
     us->sa.archive = archive_read_new();
     if (xz)
         archive_read_support_filter_xz(us->sa.archive);

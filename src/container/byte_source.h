@@ -24,6 +24,8 @@ struct _ByteSource {
     ssize_t (*next)(ByteSource *source, const void **data, GError **error);
     /* see byteSourceLocate(); NULL: never */
     int64_t (*locate)(ByteSource *source, const void *byte);
+    /* see byteSourceSkip(); NULL: never */
+    uint64_t (*skip)(ByteSource *source, const void *last, uint64_t len);
     void (*free)(ByteSource *source);
 };
 
@@ -38,6 +40,12 @@ ssize_t byteSourceNext(ByteSource *source, const void **data, GError **error);
  * reads as it is. Returns its offset, or -1: it is in no file, or not in such a one.
  */
 int64_t byteSourceLocate(ByteSource *source, const void *byte);
+
+/*
+ * Passes over at most @len bytes that come behind @last, the last byte that byteSourceNext() has
+ * returned, and does not read them. Returns how many; 0: here they have to be read.
+ */
+uint64_t byteSourceSkip(ByteSource *source, const void *last, uint64_t len);
 
 /* Reads @source to its end, as what is behind an archive counts for a digest. Returns 0 or -1. */
 int byteSourceDrain(ByteSource *source, GError **error);
@@ -74,6 +82,7 @@ typedef struct _SourceArchive SourceArchive;
 struct _SourceArchive {
     struct archive *archive;
     ByteSource *source;
+    const char *last; /* byte that @source has returned */
     GError *error;
 };
 

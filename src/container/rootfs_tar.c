@@ -17,6 +17,9 @@
 /* Bytes that are copied at once */
 #define COPY_SIZE (16 * 1024)
 
+/* What tar pads contents to */
+#define TAR_RECORD_SIZE 512
+
 #define WHITEOUT ".wh."
 #define WHITEOUT_META ".wh..wh."
 #define WHITEOUT_OPAQUE ".wh..wh..opq"
@@ -121,11 +124,33 @@ isInArchive(Reader *reader, RootfsInode *inode, const void *data, uint64_t offse
 }
 
 /*
+ * Passes over the content of the present entry, for @inode, whose first bytes have been found in the
+ * archive and which has no holes: the others are behind them.
+ */
+static int
+skipContent(Reader *reader, RootfsInode *inode, const char *path, GError **error)
+{
+    struct archive *archive = reader->sa.archive;
+    la_int64_t start = archive_filter_bytes(archive, 0);
+    uint64_t len;
+
+    if (archive_read_data_skip(archive) != ARCHIVE_OK)
+        return sourceArchiveFail(&reader->sa, reader->what, error);
+    len = (uint64_t)(archive_filter_bytes(archive, 0) - start);
+
+    /* up to the end of a record, unless the archive says two sizes */
+    if (len >= inode->size + TAR_RECORD_SIZE)
+        return failEntry(reader, path, _("has more bytes than its size"), error);
+    return len < inode->size ? moveToSpool(reader, inode, len, error) : 0;
+}
+
+/*
  * Finds the content of the present entry, for @inode: it stays in the archive if that is kept and
  * it is there as it is, else it is copied to the spool.
  */
 static int
-readContent(Reader *reader, RootfsInode *inode, const char *path, GError **error)
+readContent(Reader *reader, struct archive_entry *entry, RootfsInode *inode, const char *path,
+            GError **error)
 {
     RootfsSpool *spool = reader->tree->spool;
     uint64_t found = 0;
@@ -143,6 +168,8 @@ readContent(Reader *reader, RootfsInode *inode, const char *path, GError **error
             return failEntry(reader, path, _("has more bytes than its size"), error);
         if (inode->content == ROOTFS_CONTENT_ARCHIVE) {
             if ((uint64_t)offset == found && isInArchive(reader, inode, data, found)) {
+                if (archive_entry_sparse_count(entry) == 0)
+                    return skipContent(reader, inode, path, error);
                 found += len;
                 continue;
             }
@@ -223,7 +250,7 @@ applyFile(Reader *reader, struct archive_entry *entry, const char *path, GError 
         return prefixError(reader, error);
     if (archive_entry_xattr_count(entry) > 0 && tree->lostXattrs++ == 0)
         tree->firstXattr = g_strdup(shown);
-    if (S_ISREG(inode->mode) && readContent(reader, inode, path, error) < 0)
+    if (S_ISREG(inode->mode) && readContent(reader, entry, inode, path, error) < 0)
         return -1;
     if (rootfsTreeAdd(tree, path, g_steal_pointer(&inode), reader->layer, error) < 0)
         return prefixError(reader, error);
