@@ -258,7 +258,7 @@ int eifMeasurementsCheckSigned(const EifMeasurements *measurements,
 int eifImageMeasure(const EifImage *image, int fd, EifMeasurements *measurements,
                     bool *checksumOk, EifProgress progress, void *opaque, GError **error);
 
-/* As eifImageMeasure(), with a thread more, as most of an image is measured twice. */
+/* As eifImageMeasure(), with two threads more, as most of an image is measured twice. */
 int eifImageMeasureThreaded(const EifImage *image, int fd, EifMeasurements *measurements,
                             bool *checksumOk, EifProgress progress, void *opaque, GError **error);
 

@@ -23,7 +23,7 @@
 #define EIF_HEADER_CRC_OFFSET 544
 
 /* How much is read, hashed and written at once, in bytes: small enough for a CPU's cache */
-#define EIF_PIECE_SIZE (64 * 1024)
+#define EIF_PIECE_SIZE (256 * 1024)
 
 /* The flag of the header that says aarch64; no other is defined. */
 #define EIF_HEADER_FLAG_AARCH64 0x0001
@@ -121,18 +121,27 @@ int eifCheckNoNul(const EifSection *section, uint64_t pos, const void *buf, size
 
 /*
  * As eifImageStream(), but for the verdict: the checksum of what was read goes
- * to @crc and is not compared.
+ * to @crc and is not compared. All is read into the buffer *@piece of EIF_PIECE_SIZE
+ * bytes; @sink may put another one in its place.
  */
-int eifImageStreamCrc(const EifImage *image, int fd, EifSink sink, EifProgress progress,
-                      void *opaque, uint32_t *crc, GError **error);
+int eifImageStreamCrc(const EifImage *image, int fd, uint8_t **piece, EifSink sink,
+                      EifProgress progress, void *opaque, uint32_t *crc, GError **error);
 
 /*
- * A thread that adds to @digest what eifWorkerUpdate() is given, in this order. @digest is the
- * worker's until eifWorkerFinish(). Returns NULL when there can be no thread.
+ * Threads, one for each of @digests, that add to these what eifWorkerUpdate() is given, in this
+ * order. The digests are the worker's until eifWorkerFinish(). Returns NULL when there can be no
+ * thread: then nothing has been added.
  */
+#define EIF_WORKER_DIGESTS 2
 typedef struct _EifWorker EifWorker;
-EifWorker *eifWorkerNew(struct sha384_ctx *digest);
-void eifWorkerUpdate(EifWorker *worker, const void *buf, size_t len);
+EifWorker *eifWorkerNew(struct sha384_ctx *const digests[EIF_WORKER_DIGESTS]);
+
+/*
+ * Takes the buffer @data of EIF_PIECE_SIZE bytes (g_malloc), of which the first @len are added to the
+ * first @ndigests digests, 1 or more. Returns another such buffer, which is the caller's; or @data
+ * when @len is 0.
+ */
+uint8_t *eifWorkerUpdate(EifWorker *worker, size_t ndigests, uint8_t *data, size_t len);
 
 /* Waits until all has been added, and frees @worker; NULL is nothing. */
 void eifWorkerFinish(EifWorker *worker);

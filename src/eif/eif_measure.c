@@ -29,7 +29,10 @@ struct _EifMeasurer {
     bool split;
     size_t nramdisks;
 
-    EifWorker *worker; /* has @app; or NULL */
+    /* Of a file: what the present piece of it is in */
+    uint8_t *piece;
+    bool threaded;
+    EifWorker *worker; /* has @image and @app from @split on; or NULL */
 
     EifSectionType current; /* meaningless before the first section */
     bool isSigned;
@@ -54,17 +57,39 @@ eifMeasurerFree(EifMeasurer *measurer)
         return;
 
     eifWorkerFinish(measurer->worker);
+    g_free(measurer->piece);
     g_free(measurer);
 }
 
 static void
 measurerSplit(EifMeasurer *measurer)
 {
+    struct sha384_ctx *const digests[EIF_WORKER_DIGESTS] = { &measurer->image, &measurer->app };
+
     if (measurer->split)
         return;
 
     measurer->bootstrap = measurer->image;
     measurer->split = true;
+    if (measurer->threaded)
+        measurer->worker = eifWorkerNew(digests);
+}
+
+/*
+ * Adds to the image's digest, and to the application's if @app says so. A worker takes the piece
+ * itself, which @buf is then.
+ */
+static void
+measurerAdd(EifMeasurer *measurer, bool app, const void *buf, size_t len)
+{
+    if (measurer->worker) {
+        g_assert(buf == measurer->piece);
+        measurer->piece = eifWorkerUpdate(measurer->worker, app ? 2 : 1, measurer->piece, len);
+        return;
+    }
+    sha384_update(&measurer->image, len, buf);
+    if (app)
+        sha384_update(&measurer->app, len, buf);
 }
 
 void
@@ -85,16 +110,12 @@ eifMeasurerUpdate(EifMeasurer *measurer, const void *buf, size_t len)
     switch (measurer->current) {
     case EIF_SECTION_KERNEL:
     case EIF_SECTION_CMDLINE:
-        sha384_update(&measurer->image, len, buf);
         if (measurer->split)
             sha384_update(&measurer->bootstrap, len, buf);
+        measurerAdd(measurer, false, buf, len);
         break;
     case EIF_SECTION_RAMDISK:
-        sha384_update(&measurer->image, len, buf);
-        if (measurer->nramdisks > 1 && measurer->worker)
-            eifWorkerUpdate(measurer->worker, buf, len);
-        else if (measurer->nramdisks > 1)
-            sha384_update(&measurer->app, len, buf);
+        measurerAdd(measurer, measurer->nramdisks > 1, buf, len);
         break;
     case EIF_SECTION_SIGNATURE:
         sha384_update(&measurer->signature, len, buf);
@@ -145,12 +166,14 @@ eifMeasurerFinish(EifMeasurer *measurer, EifMeasurements *measurements)
 {
     EifMeasurements result = { 0 };
 
+    /* nothing more comes that a worker could do */
+    measurer->threaded = false;
+    measurerSplit(measurer);
     eifWorkerFinish(measurer->worker);
     measurer->worker = NULL;
     if (measurer->isSigned)
         sha384_digest(&measurer->signature, EIF_PCR_SIZE, result.signature);
 
-    measurerSplit(measurer);
     extend(&measurer->image, result.pcr[0]);
     extend(&measurer->bootstrap, result.pcr[1]);
     extend(&measurer->app, result.pcr[2]);
@@ -199,7 +222,9 @@ measureImage(EifMeasurer *measurer, const EifImage *image, int fd, EifMeasuremen
     };
     uint32_t crc;
 
-    if (eifImageStreamCrc(image, fd, measureSink, measureProgress, &data, &crc, error) < 0)
+    measurer->piece = g_malloc(EIF_PIECE_SIZE);
+    if (eifImageStreamCrc(image, fd, &measurer->piece, measureSink, measureProgress, &data, &crc,
+                          error) < 0)
         return -1;
 
     if (crc != image->crc32 && !checksumOk) {
@@ -228,7 +253,7 @@ eifImageMeasureThreaded(const EifImage *image, int fd, EifMeasurements *measurem
 {
     g_autoptr(EifMeasurer) measurer = eifMeasurerNew();
 
-    measurer->worker = eifWorkerNew(&measurer->app);
+    measurer->threaded = true;
     return measureImage(measurer, image, fd, measurements, checksumOk, progress, opaque, error);
 }
 

@@ -28,8 +28,8 @@ struct _EifStream {
     EifSink sink;
     EifProgress progress;
     void *opaque;
-    uint8_t *piece; /* EIF_PIECE_SIZE bytes */
-    uint32_t crc;   /* of all bytes so far, without the checksum field */
+    uint8_t **piece; /* EIF_PIECE_SIZE bytes */
+    uint32_t crc;    /* of all bytes so far, without the checksum field */
 };
 
 void
@@ -135,9 +135,9 @@ streamGap(EifStream *stream, const EifSection *section, GError **error)
     while (left > 0) {
         size_t len = MIN(left, EIF_PIECE_SIZE);
 
-        if (eifReadExact(stream->fd, stream->piece, len, end - left, IMAGE, error) < 0)
+        if (eifReadExact(stream->fd, *stream->piece, len, end - left, IMAGE, error) < 0)
             return -1;
-        stream->crc = libdeflate_crc32(stream->crc, stream->piece, len);
+        stream->crc = libdeflate_crc32(stream->crc, *stream->piece, len);
         left -= len;
         if (eifReportProgress(stream->progress, end - left, stream->image->fileSize,
                               stream->opaque, error) < 0)
@@ -169,13 +169,13 @@ streamSectionContent(EifStream *stream, const EifSection *section, GError **erro
     do {
         size_t len = MIN(section->size - done, EIF_PIECE_SIZE);
 
-        if (eifReadExact(stream->fd, stream->piece, len, section->offset + done,
+        if (eifReadExact(stream->fd, *stream->piece, len, section->offset + done,
                          IMAGE, error) < 0 ||
-            eifCheckNoNul(section, done, stream->piece, len, error) < 0)
+            eifCheckNoNul(section, done, *stream->piece, len, error) < 0)
             return -1;
 
-        stream->crc = libdeflate_crc32(stream->crc, stream->piece, len);
-        if (stream->sink && stream->sink(section, stream->piece, len, stream->opaque, error) < 0)
+        stream->crc = libdeflate_crc32(stream->crc, *stream->piece, len);
+        if (stream->sink && stream->sink(section, *stream->piece, len, stream->opaque, error) < 0)
             return -1;
 
         done += len;
@@ -188,10 +188,9 @@ streamSectionContent(EifStream *stream, const EifSection *section, GError **erro
 }
 
 int
-eifImageStreamCrc(const EifImage *image, int fd, EifSink sink, EifProgress progress, void *opaque,
-                  uint32_t *crc, GError **error)
+eifImageStreamCrc(const EifImage *image, int fd, uint8_t **piece, EifSink sink,
+                  EifProgress progress, void *opaque, uint32_t *crc, GError **error)
 {
-    g_autofree uint8_t *piece = g_malloc(EIF_PIECE_SIZE);
     EifStream stream = {
         .image = image,
         .fd = fd,
@@ -231,9 +230,10 @@ int
 eifImageStream(const EifImage *image, int fd, EifSink sink, EifProgress progress, void *opaque,
                GError **error)
 {
+    g_autofree uint8_t *piece = g_malloc(EIF_PIECE_SIZE);
     uint32_t crc;
 
-    if (eifImageStreamCrc(image, fd, sink, progress, opaque, &crc, error) < 0)
+    if (eifImageStreamCrc(image, fd, &piece, sink, progress, opaque, &crc, error) < 0)
         return -1;
 
     if (crc != image->crc32) {

@@ -179,8 +179,8 @@ virtEifProgressShow(uint64_t done, uint64_t total, void *opaque)
     VirtEifProgress *progress = opaque;
     int percent;
 
-    if (total == 0 || !isatty(STDERR_FILENO) ||
-        g_get_monotonic_time() - progress->start < G_USEC_PER_SEC)
+    if (total == 0 || g_get_monotonic_time() - progress->start < G_USEC_PER_SEC ||
+        !isatty(STDERR_FILENO))
         return true;
 
     /* A double holds no more than 2^53 exactly, which is enough for this. */
