@@ -543,10 +543,23 @@ nitroStartAwaitTurn(nitroDriver *driver,
     if (turn)
         return 0;
 
-    priv->run.place = NULL;
     virReportError(VIR_ERR_OPERATION_ABORTED,
                    _("virtnitrod ends while domain '%s' waits for its start"), vm->def->name);
     return -1;
+}
+
+
+/* Gives back @place. The run of @vm, which may be another one by now, is not to know it any more. */
+static void
+nitroStartLeaveQueue(nitroDriver *driver,
+                     virDomainObj *vm,
+                     nitroQueuePlace *place)
+{
+    nitroDomainObjPrivate *priv = vm->privateData;
+
+    if (priv->run.place == place)
+        priv->run.place = NULL;
+    nitroQueueLeave(driver->queue, place);
 }
 
 
@@ -695,7 +708,7 @@ nitroStartDomain(nitroDriver *driver,
     if (rc < 0 || nitroStartOpenImage(driver, vm, &fds) < 0 ||
         nitroStartChecked(driver, vm, place, &fds, qemu, accel) < 0)
         rc = -1;
-    nitroQueueLeave(driver->queue, place);
+    nitroStartLeaveQueue(driver, vm, place);
     if (rc < 0) {
         nitroStartFail(driver, vm, id);
         return -1;
