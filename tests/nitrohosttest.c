@@ -368,6 +368,18 @@ testHugepages(void)
     g_assert_cmpint(nitroHugepagesCheck("d", 64 * mib, 1048576, 0), ==, -1);
     testError(VIR_ERR_CONFIG_UNSUPPORTED, "huge pages of 1024 MiB", "none of that size", NULL);
 
+    /* of the whole host, and whether or not any are there */
+    fakeSysWrite("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages", "0");
+    fakeSysWrite("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", "0");
+    g_assert_cmpint(nitroHugepagesCheckSize("d", 0), ==, 0);
+    g_assert_cmpint(nitroHugepagesCheckSize("d", 2 * mib), ==, 0);
+    g_assert_cmpint(nitroHugepagesCheckSize("d", 4 * mib), ==, -1);
+    testError(VIR_ERR_CONFIG_UNSUPPORTED, "'d'", "huge pages of 4 MiB", "choose another <page size>",
+              NULL);
+    /* no number is cut off: 4 TiB */
+    g_assert_cmpint(nitroHugepagesCheckSize("d", 4ULL << 30), ==, -1);
+    testError(VIR_ERR_CONFIG_UNSUPPORTED, "huge pages of 4194304 MiB", NULL);
+
     /* a page that is too large is better than none */
     testMakePages(1, 1048576, "1", "1");
     g_assert_cmpint(nitroHugepagesCheck("d", 66 * mib, 0, 1), ==, 0);

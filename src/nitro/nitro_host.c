@@ -15,6 +15,7 @@
 #include "helper_protocol.h"
 #include "nitro_host.h"
 #include "nitro_host_check.h"
+#include "nitro_hugepages.h"
 #include "nitro_monitor_message.h"
 #include "nitro_unprotected.h"
 #include "vircommand.h"
@@ -83,7 +84,8 @@ nitroHostCheckDomain(nitroDriver *driver,
     if (nitroDomainDefGetMachine(def) == NITRO_MACHINE_NITRO) {
         if (nitroHostCheckArch(def->os.arch) < 0 || nitroHostCheckNitro(driver, def) < 0)
             return -1;
-    } else if (!(*qemu = nitroHostRequireQemu(def->os.arch))) {
+    } else if (!(*qemu = nitroHostRequireQemu(def->os.arch)) ||
+               nitroHugepagesCheckSize(def->name, nitroDomainDefGetPageSize(def)) < 0) {
         return -1;
     }
 

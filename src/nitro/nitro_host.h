@@ -26,9 +26,9 @@ char *nitroHostRequireQemu(virArch arch);
 /*
  * Checks that the host can run @def at all: the device of the Nitro Hypervisor, or
  * QEMU for the emulated machine, whose path is returned in @qemu (g_free; NULL for
- * the device), the architecture, and the helper; and for the device all that
- * nitroHostCheckNitro() sees. Nothing falls back from one
- * machine to the other.
+ * the device), the architecture, the size of huge pages, and the helper; and for the
+ * device all that nitroHostCheckNitro() sees. Nothing falls back from one machine to
+ * the other.
  *
  * Returns 0, or -1 with an error set: VIR_ERR_OPERATION_UNSUPPORTED when the host
  * lacks something, VIR_ERR_CONFIG_UNSUPPORTED when the definition is at fault.

@@ -42,11 +42,11 @@ nitroHostCheckNode(const virDomainDef *def,
 }
 
 
-unsigned int
+unsigned long long
 nitroHostGetPageSize(const nitroDriverConfig *config,
                      const virDomainDef *def)
 {
-    unsigned int own = nitroDomainDefGetPageSize(def);
+    unsigned long long own = nitroDomainDefGetPageSize(def);
 
     if (own > 0 || nitroDomainDefGetMachine(def) != NITRO_MACHINE_NITRO)
         return own;

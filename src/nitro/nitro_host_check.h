@@ -32,7 +32,7 @@ int nitroHostTakeCpus(nitroDriver *driver, const virDomainDef *def);
  * The page size that the memory of the domain @def is to have, in KiB: its own, or on the
  * device that of nitro.conf. 0: any.
  */
-unsigned int nitroHostGetPageSize(const nitroDriverConfig *config, const virDomainDef *def);
+unsigned long long nitroHostGetPageSize(const nitroDriverConfig *config, const virDomainDef *def);
 
 /*
  * The NUMA node that the memory of the domain @def has to be on: its own, or that of the CPU

@@ -64,7 +64,7 @@ nitroHugepagesGetOvercommit(unsigned int size)
 /* Fills in @table with the sizes that can be used, and are @want when that is not 0. */
 static int
 nitroHugepagesRead(int node,
-                   unsigned int want,
+                   unsigned long long want,
                    nitroHugepagesTable *table)
 {
     size_t n;
@@ -86,6 +86,25 @@ nitroHugepagesRead(int node,
 }
 
 
+/* Fills in @table likewise, for the domain @name; that there is no such size is an error. */
+static int
+nitroHugepagesFind(const char *name,
+                   int node,
+                   unsigned long long want,
+                   nitroHugepagesTable *table)
+{
+    if (nitroHugepagesRead(node, want, table) < 0)
+        return -1;
+    if (table->n > 0)
+        return 0;
+
+    virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                   _("domain '%s' needs huge pages of %llu MiB, and this host has none of that size: choose another <page size>"),
+                   name, MAX(want, NITRO_HUGEPAGE_STEP_KIB) / 1024);
+    return -1;
+}
+
+
 /* "3 of 2 MiB and 0 of 1024 MiB" (g_free) */
 static char *
 nitroHugepagesFormat(const nitroHugepagesTable *table)
@@ -101,9 +120,19 @@ nitroHugepagesFormat(const nitroHugepagesTable *table)
 
 
 int
+nitroHugepagesCheckSize(const char *name,
+                        unsigned long long size)
+{
+    g_auto(nitroHugepagesTable) table = { 0 };
+
+    return size == 0 ? 0 : nitroHugepagesFind(name, -1, size, &table);
+}
+
+
+int
 nitroHugepagesCheck(const char *name,
                     unsigned long long memory,
-                    unsigned int size,
+                    unsigned long long size,
                     int node)
 {
     g_auto(nitroHugepagesTable) table = { 0 };
@@ -111,15 +140,8 @@ nitroHugepagesCheck(const char *name,
     unsigned long long missing = memory;
     size_t i;
 
-    if (nitroHugepagesRead(node, size, &table) < 0)
+    if (nitroHugepagesFind(name, node, size, &table) < 0)
         return -1;
-
-    if (table.n == 0) {
-        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("domain '%s' needs huge pages of %u MiB, and this host has none of that size: choose another <page size>"),
-                       name, MAX(size, NITRO_HUGEPAGE_STEP_KIB) / 1024);
-        return -1;
-    }
 
     for (i = 0; i < table.n; i++) {
         unsigned long long pages = VIR_DIV_UP(missing, table.sizes[i]);

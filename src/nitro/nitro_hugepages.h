@@ -32,8 +32,14 @@ struct _nitroHugepages {
  */
 int nitroHugepagesCheck(const char *name,
                         unsigned long long memory,
-                        unsigned int size,
+                        unsigned long long size,
                         int node);
+
+/*
+ * Checks that the host has huge pages of @size KiB (0: nothing to check), free or not, on any
+ * node. Returns 0, or -1 with VIR_ERR_CONFIG_UNSUPPORTED set, as above.
+ */
+int nitroHugepagesCheckSize(const char *name, unsigned long long size);
 
 /*
  * Sees to it that there are at least @pages on @node (-1 as above), free or in use.

@@ -258,8 +258,9 @@ class Pool(HostTest):
                     "allocpages 2048", "--cellno 0 --add", machine="nitro",
                     vcpu="<vcpu>2</vcpu>", memory="1048576")
         pages = "<memoryBacking><hugepages><page size='4' unit='MiB'/></hugepages></memoryBacking>"
-        self.refuse(CONFIG, "huge pages of 4 MiB", machine="nitro", vcpu="<vcpu>2</vcpu>",
-                    memory="64", elements=pages)
+        for machine in "nitro", "nitro-enclave":
+            self.refuse(CONFIG, "'no' needs huge pages of 4 MiB", "choose another <page size>",
+                        machine=machine, vcpu="<vcpu>2</vcpu>", memory="64", elements=pages)
         self.assertEqual(self.mocked.transcript(), [])
 
 
