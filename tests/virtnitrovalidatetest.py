@@ -24,16 +24,18 @@ import unittest
 import taprunner
 
 TOOL = os.path.join(os.environ["LIBVIRT_NITRO_BUILD"], "src/validate/virt-nitro-validate")
+HELPER = os.path.join(os.environ["LIBVIRT_NITRO_BUILD"], "src/helper/libvirt_nitro")
 
 LINE = re.compile(r"^ *(?P<group>nitro|nitro-enclave|virtnitrod): Checking (?P<text>.*?) *: "
                   r"(?P<result>PASS|WARN|FAIL)(?: \((?P<advice>.*)\))?$")
 
 # What stands for QEMU; it prints what Debian's does, in short
 QEMU = """#!/bin/sh
-[ "$2" = help ] || exit 1
-case $1 in
--machine) printf 'Supported machines are:\\n%s\\n' '{machine}              microvm (i386)' ;;
--device) echo 'name "{device}", bus virtio-bus' ;;
+case $* in
+"-machine help") printf 'Supported machines are:\\n%s\\n' '{machine}              microvm (i386)' ;;
+*"-device help") printf 'name "%s", bus virtio-bus\\n' '{device}' '{nsm}' ;;
+*"-device {nsm},help") printf '  %s=<uint16>         - (default: 0)\\n' virtio-id num_vqs vq_size ;;
+*) exit 1 ;;
 esac
 """
 
@@ -83,12 +85,19 @@ class Host:
     def no_pages(self, node):
         shutil.rmtree(self.root / f"sys/devices/system/node/node{node}/hugepages")
 
-    def qemu(self, machine, device, arch="x86_64"):
-        self.write(f"bin/qemu-system-{arch}", QEMU.format(machine=machine, device=device), 0o755)
+    def qemu(self, machine, device, arch="x86_64", nsm="vhost-user-device"):
+        self.write(f"bin/qemu-system-{arch}",
+                   QEMU.format(machine=machine, device=device, nsm=nsm), 0o755)
 
-    def helper(self, **reply):
-        """Has a program in place of the helper that prints @reply for --probe."""
-        self.write("helper/libvirt_nitro", f"#!/bin/sh\necho '{json.dumps(reply)}'\n", 0o755)
+    def helper(self, nsm=("nsm-device", "vhost-user-device"), **reply):
+        """
+        Has a program in place of the helper that prints @reply for --probe, and the member @nsm of a
+        reply for --probe-qemu.
+        """
+        replies = json.dumps(reply), json.dumps(dict([nsm]))
+        self.write("helper/libvirt_nitro", "#!/bin/sh\ncase $1 in\n--probe) echo '{}' ;;\n"
+                   "--probe-qemu) echo '{}' ;;\nesac\n".format(*replies), 0o755)
+        self.write("helper/libvirt_nitro_nsm", "", 0o755)
 
     def run(self, *args, user=None, path=":/usr/bin:/bin"):
         """Returns the exit status and the output's lines as {text: (group, result, advice)}."""
@@ -123,7 +132,7 @@ class ValidateTest(unittest.TestCase):
         self.assertEqual(len(found), 1, f"{text!r} in {lines}")
         _, _, actual, advice = found[0]
         self.assertEqual(actual, result, lines)
-        if result == "PASS":
+        if result == "PASS" and not words:
             self.assertIsNone(advice)
         for word in words:
             self.assertIn(word, advice)
@@ -296,6 +305,41 @@ class ValidateTest(unittest.TestCase):
             self.check(f"for {name}", "FAIL" if native else "WARN", "Debian's package is",
                        args=args, path="")
 
+    def test_nsm(self):
+        """whether QEMU can have an NSM, and as which device"""
+        args = ("nitro-enclave",)
+        for arch, machine in MACHINES.items():
+            text = f"if qemu-system-{arch} can have an NSM"
+            for device in "vhost-user-device", "vhost-user-test-device":
+                self.host.qemu(machine, "vhost-user-vsock-device", arch, nsm=device)
+                self.check(text, "PASS", device, args=args)
+            self.host.qemu(machine, "vhost-user-vsock-device", arch, nsm="virtio-nsm-device")
+            self.check(text, "WARN", f"qemu-system-{arch}", "vhost-user-test-device", "10.2",
+                       args=args)
+            self.host.remove(f"bin/qemu-system-{arch}")
+            self.assertNotIn(text, self.host.run(*args, path="")[1])
+            self.host.qemu(machine, "vhost-user-vsock-device", arch)
+
+    def test_nsm_programs(self):
+        """without the NSM's own program there is none; that the helper cannot say is a fault"""
+        args, text = ("nitro-enclave",), "if qemu-system-x86_64 can have an NSM"
+        self.host.write("etc/libvirt/nitro.conf", 'user = "daemon"\n')
+        self.host.write("run/x", "")
+        self.host.helper(accel="tcg", unprotected=[])
+        self.check(text, "PASS", "vhost-user-device", args=args)
+        # a host that only lacks it is good
+        self.host.helper(("reason", "it has no device for one"), accel="tcg", unprotected=[])
+        self.check(text, "WARN", "it has no device for one", args=args)
+        self.assertEqual(self.host.run(*args)[0], 0)
+        self.host.remove("helper/libvirt_nitro_nsm")
+        self.check(text, "WARN", "libvirt_nitro_nsm", "install it", args=args)
+        self.assertEqual(self.host.run(*args)[0], 0)
+        self.host.helper(accel="tcg", unprotected=[])
+        self.host.write("helper/libvirt_nitro", "#!/bin/sh\necho broken >&2; exit 2\n", 0o755)
+        self.check(text, "FAIL", "--probe-qemu", "broken", args=args)
+        self.host.write("helper/libvirt_nitro", "#!/bin/sh\necho '{}'\n", 0o755)
+        self.check(text, "FAIL", "makes no sense", args=args)
+
     def test_real_qemu(self):
         for arch, machine in MACHINES.items():
             name = f"qemu-system-{arch}"
@@ -304,6 +348,11 @@ class ValidateTest(unittest.TestCase):
             self.host.remove(f"bin/{name}")
             self.check(f"if {name} has the machine '{machine}'", "PASS", args=("nitro-enclave",))
             self.check(f"if {name} has the device 'vhost-user-vsock-device'", "PASS",
+                       args=("nitro-enclave",))
+            probe = json.loads(subprocess.run([HELPER, "--probe-qemu", f"/usr/bin/{name}"],
+                                              capture_output=True, check=True).stdout)
+            result = "PASS" if "nsm-device" in probe else "WARN"
+            self.check(f"if {name} can have an NSM", result, *probe.values(),
                        args=("nitro-enclave",))
 
     def test_daemon(self):

@@ -144,6 +144,7 @@ struct _nitroDriver {
  */
 nitroDriverConfig *nitroDriverConfigNew(bool privileged);
 void nitroDriverConfigFree(nitroDriverConfig *config);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(nitroDriverConfig, nitroDriverConfigFree);
 
 /*
  * Reads the configuration file @path into @config, if there is one; src/nitro/nitro.conf.in

@@ -120,40 +120,66 @@ nitroNsmRun(const nitroDriverConfig *config,
 }
 
 
-/* Asks the helper about @qemu. Returns what it says (nitroNsmQemuFree), or NULL with an error set. */
-static nitroNsmQemu *
+/* Why there is no program of the NSM (g_free), or NULL: there is one. It may be installed any time. */
+static char *
+nitroNsmLacksProgram(const nitroDriverConfig *config)
+{
+    if (virFileIsExecutable(config->nsm))
+        return NULL;
+    return g_strdup_printf(_("'%s', which is the NSM, is no program that can be run: install it"),
+                           config->nsm);
+}
+
+
+/* Asks the helper about @qemu. Returns 0 with one of @device and @reason set, or -1 with an error set. */
+static int
 nitroNsmProbe(const nitroDriverConfig *config,
-              const char *qemu)
+              const char *qemu,
+              char **device,
+              char **reason)
 {
     g_autoptr(virCommand) cmd = virCommandNewArgList(config->helper, "--probe-qemu", qemu, NULL);
     g_autoptr(virJSONValue) object = NULL;
     g_autofree char *output = NULL;
-    const char *device;
-    const char *reason;
-    nitroNsmQemu *known;
+    const char *name;
+    const char *why;
 
     virCommandSetOutputBuffer(cmd, &output);
     /* What root may run, the user of the helpers may not. */
     nitroDriverConfigSetUser(config, cmd);
     if (nitroNsmRun(config, cmd, config->helper, "--probe-qemu") < 0) {
         nitroHostSayUnreachable(config, config->helper);
-        return NULL;
+        return -1;
     }
 
     object = nitroMonitorParse(g_strchomp(output));
-    device = object ? virJSONValueObjectGetString(object, "nsm-device") : NULL;
-    reason = object ? virJSONValueObjectGetString(object, "reason") : NULL;
-    if (!device == !reason) {
+    name = object ? virJSONValueObjectGetString(object, "nsm-device") : NULL;
+    why = object ? virJSONValueObjectGetString(object, "reason") : NULL;
+    if (!name == !why) {
         virReportError(VIR_ERR_INTERNAL_ERROR,
                        _("'%s --probe-qemu' printed '%s', which makes no sense"), config->helper,
                        output);
-        return NULL;
+        return -1;
     }
-    known = g_new0(nitroNsmQemu, 1);
-    known->device = g_strdup(device);
-    known->reason = reason ? nitroMonitorCleanText(reason) : NULL;
-    VIR_INFO("The NSM of '%s': %s", qemu, device ? device : known->reason);
-    return known;
+    *device = g_strdup(name);
+    *reason = why ? nitroMonitorCleanText(why) : NULL;
+    VIR_INFO("The NSM of '%s': %s", qemu, name ? name : *reason);
+    return 0;
+}
+
+
+int
+nitroNsmAsk(const nitroDriverConfig *config,
+            const char *qemu,
+            char **device,
+            char **reason)
+{
+    *device = NULL;
+    if ((*reason = nitroNsmLacksProgram(config)))
+        return 0;
+    if (nitroNsmProbe(config, qemu, device, reason) < 0)
+        return -1;
+    return *device ? 1 : 0;
 }
 
 
@@ -187,23 +213,41 @@ nitroNsmRecall(nitroDriver *driver,
 }
 
 
+static void
+nitroNsmRemember(nitroDriver *driver,
+                 const char *qemu,
+                 const struct stat *sb,
+                 const char *device,
+                 const char *reason)
+{
+    VIR_LOCK_GUARD lock = virLockGuardLock(&driver->lock);
+    nitroNsmQemu *known = g_new0(nitroNsmQemu, 1);
+
+    known->device = g_strdup(device);
+    known->reason = g_strdup(reason);
+    known->dev = sb->st_dev;
+    known->ino = sb->st_ino;
+    known->size = sb->st_size;
+    known->changed = sb->st_ctim;
+    if (!driver->nsmQemus)
+        driver->nsmQemus = g_hash_table_new_full(g_str_hash, g_str_equal, g_free,
+                                                 nitroNsmQemuFree);
+    g_hash_table_replace(driver->nsmQemus, g_strdup(qemu), known);
+}
+
+
 int
 nitroNsmFind(nitroDriver *driver,
              const char *qemu,
              char **device,
              char **reason)
 {
-    nitroNsmQemu *known;
     struct stat sb;
     int rc;
 
-    *device = *reason = NULL;
-    /* Anew each time: it may be installed any time. */
-    if (!virFileIsExecutable(driver->config->nsm)) {
-        *reason = g_strdup_printf(_("'%s', which is the NSM, is no program that can be run: install it"),
-                                  driver->config->nsm);
+    *device = NULL;
+    if ((*reason = nitroNsmLacksProgram(driver->config)))
         return 0;
-    }
     if (stat(qemu, &sb) < 0) {
         virReportSystemError(errno, _("cannot look at '%s'"), qemu);
         return -1;
@@ -212,20 +256,9 @@ nitroNsmFind(nitroDriver *driver,
         return rc;
 
     /* Two domains that start at once may both ask; the answer is the same. */
-    if (!(known = nitroNsmProbe(driver->config, qemu)))
+    if (nitroNsmProbe(driver->config, qemu, device, reason) < 0)
         return -1;
-    known->dev = sb.st_dev;
-    known->ino = sb.st_ino;
-    known->size = sb.st_size;
-    known->changed = sb.st_ctim;
-    *device = g_strdup(known->device);
-    *reason = g_strdup(known->reason);
-    VIR_WITH_MUTEX_LOCK_GUARD(&driver->lock) {
-        if (!driver->nsmQemus)
-            driver->nsmQemus = g_hash_table_new_full(g_str_hash, g_str_equal, g_free,
-                                                     nitroNsmQemuFree);
-        g_hash_table_replace(driver->nsmQemus, g_strdup(qemu), known);
-    }
+    nitroNsmRemember(driver, qemu, &sb, *device, *reason);
     return *device ? 1 : 0;
 }
 

@@ -34,6 +34,11 @@ void nitroNsmClear(nitroNsm *nsm);
  */
 int nitroNsmFind(nitroDriver *driver, const char *qemu, char **device, char **reason);
 
+/*
+ * Likewise, asking in any case. Of @config are the helper, the NSM's program, and whom helpers run as.
+ */
+int nitroNsmAsk(const nitroDriverConfig *config, const char *qemu, char **device, char **reason);
+
 /* What the NSM of an enclave of @def calls itself in documents (g_free) */
 char *nitroNsmGetModule(const virDomainDef *def);
 

@@ -14,8 +14,8 @@
 
 #include <glib.h>
 #include <stdbool.h>
-#include <sys/types.h>
 
+#include "nitro_conf.h"
 #include "virjson.h"
 
 /* What the lines start with: the machine type that needs what is checked, or the daemon */
@@ -60,44 +60,35 @@ void validateDevice(const char *root);
 /* Huge pages, for each NUMA node (validate_hugepages.c). */
 void validateHugepages(const char *root);
 
-/* Whom helpers run as; -1: as whoever runs this */
-typedef struct {
-    uid_t user;
-    gid_t group;
-} validateIds;
-
 /*
  * The user of the helpers of the system's daemon, and what else is that daemon's part in
- * confining enclaves; for root. Sets @ids. What the helper says about the rest
- * (validate_confine.c).
+ * confining enclaves; for root. Sets whom they run as in @config. What the helper says about the
+ * rest (validate_confine.c).
  */
-void validateConfineUser(const char *root, validateIds *ids);
-void validateConfine(const validateIds *ids);
+void validateConfineUser(const char *root, nitroDriverConfig *config);
+void validateConfine(const nitroDriverConfig *config);
 
-/* QEMU and KVM, which helpers with these @ids use (validate_emulated.c). */
-void validateEmulated(const validateIds *ids);
-
-/* The path of the helper (g_free) */
-char *validateHelperPath(void);
+/* QEMU and KVM, which the helpers of @config use (validate_emulated.c). */
+void validateEmulated(const nitroDriverConfig *config);
 
 /*
- * What the helper @helper, run with @ids, prints for --probe; it takes seconds where KVM does not
- * work, and is the same each time. Returns a new object, or NULL with an error of libvirt's set.
+ * What the helper of @config prints for --probe; it takes seconds where KVM does not work, and is
+ * the same each time. Returns a new object, or NULL with an error of libvirt's set.
  */
-virJSONValue *validateProbe(const char *helper, const validateIds *ids);
+virJSONValue *validateProbe(const nitroDriverConfig *config);
 
 /* The versions of what the report is of, and the kind of this host (validate_try.c). */
 void validateVersions(const char *root, const char *group);
 
 /*
  * Starts an enclave on the machine @group, with the file @image (NULL: the kernel of this host,
- * below @root), its helper running as @ids; waits for what becomes of it, and ends it. Nothing of
+ * below @root), its helper that of @config; waits for what becomes of it, and ends it. Nothing of
  * it is left on return; when this process ends before, nothing soon (validate_try.c).
  */
 void validateTry(const char *root,
                  const char *group,
                  const char *image,
-                 const validateIds *ids);
+                 const nitroDriverConfig *config);
 
 /* The daemon of the system, or of the user who is not root (validate_daemon.c). */
 void validateDaemon(const char *root);

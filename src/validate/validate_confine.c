@@ -81,27 +81,27 @@ validateReadConf(const char *root,
 static void
 validateUser(const char *name,
              const char *group,
-             validateIds *ids)
+             nitroDriverConfig *config)
 {
     const char *shown = STREQ(name, USER) ? name : validateShown(name);
     g_autofree gid_t *groups = NULL;
 
     validateCheck(VALIDATE_DAEMON, _("for the user '%s', whom helpers run as"), shown);
-    if (virGetUserID(name, &ids->user) < 0) {
+    if (virGetUserID(name, &config->user) < 0) {
         virResetLastError();
         validateFail(_("Make it with 'systemd-sysusers' or 'useradd --system --user-group --groups kvm %s', or name another 'user' in nitro.conf"),
                      shown);
         return;
     }
-    if (virGetGroupList(ids->user, (gid_t)-1, &groups) > 0)
-        ids->group = groups[0];
-    if (group && virGetGroupID(group, &ids->group) < 0) {
+    if (virGetGroupList(config->user, (gid_t)-1, &groups) > 0)
+        config->group = groups[0];
+    if (group && virGetGroupID(group, &config->group) < 0) {
         virResetLastError();
         validateFail(_("There is no group '%s': name another 'group' in nitro.conf, or none for the user's own"),
                      validateShown(group));
         return;
     }
-    if (ids->user == 0 || ids->group == 0)
+    if (config->user == 0 || config->group == 0)
         validateMissing(NITRO_UNPROTECTED_USER);
     else
         validatePass();
@@ -149,18 +149,16 @@ validateServices(void)
 
 void
 validateConfineUser(const char *root,
-                    validateIds *ids)
+                    nitroDriverConfig *config)
 {
     g_autofree char *group = NULL;
     g_autofree char *user = NULL;
 
-    ids->user = (uid_t)-1;
-    ids->group = (gid_t)-1;
     if (geteuid() != 0)
         return;
 
     user = validateReadConf(root, &group);
-    validateUser(user, group, ids);
+    validateUser(user, group, config);
     validateAcl(root);
 }
 
@@ -182,17 +180,16 @@ validateLacks(virJSONValue *array,
 
 
 void
-validateConfine(const validateIds *ids)
+validateConfine(const nitroDriverConfig *config)
 {
-    g_autofree char *helper = validateHelperPath();
-    g_autoptr(virJSONValue) object = validateProbe(helper, ids);
+    g_autoptr(virJSONValue) object = validateProbe(config);
     virJSONValue *array;
     size_t i;
 
     validateServices();
     if (!object) {
         validateCheck(VALIDATE_DAEMON, "%s", _("what confines helpers"));
-        validateFail(_("%s cannot be run: %s"), helper, virGetLastErrorMessage());
+        validateFail(_("%s cannot be run: %s"), config->helper, virGetLastErrorMessage());
         return;
     }
 
@@ -200,7 +197,7 @@ validateConfine(const validateIds *ids)
     if (!array || !virJSONValueIsArray(array)) {
         validateCheck(VALIDATE_DAEMON, "%s", _("what confines helpers"));
         validateFail(_("%s does not tell: install the version of the helper that goes with this program"),
-                     helper);
+                     config->helper);
         return;
     }
     for (i = 0; i < G_N_ELEMENTS(validateParts); i++) {

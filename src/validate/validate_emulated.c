@@ -11,8 +11,8 @@
 
 #include <config.h>
 
-#include "configmake.h"
 #include "nitro_json.h"
+#include "nitro_nsm.h"
 #include "validate.h"
 #include "virarch.h"
 #include "vircommand.h"
@@ -64,7 +64,8 @@ validateQemuHasMachine(const char *list,
 }
 
 
-static void
+/* Returns whether @qemu can be run at all. */
+static bool
 validateQemuFeatures(const char *qemu,
                      const char *name,
                      const char *machine)
@@ -75,7 +76,7 @@ validateQemuFeatures(const char *qemu,
     validateCheck(VALIDATE_EMULATED, _("if %s has the machine '%s'"), name, machine);
     if (!machines) {
         validateFail(_("%s cannot be run: %s"), qemu, virGetLastErrorMessage());
-        return;
+        return false;
     }
     if (validateQemuHasMachine(machines, machine))
         validatePass();
@@ -88,30 +89,41 @@ validateQemuFeatures(const char *qemu,
         validatePass();
     else
         validateFail(_("Install QEMU 7.2 or newer with this device"));
+    return true;
 }
 
 
-char *
-validateHelperPath(void)
+/* Enclaves start without one as well, but for those whose definition asks for it. */
+static void
+validateQemuNsm(const nitroDriverConfig *config,
+                const char *qemu,
+                const char *name)
 {
-    return virFileFindResourceFull("libvirt_nitro", NULL, NULL,
-                                   NITRO_BUILDDIR "/src/helper", LIBEXECDIR,
-                                   "LIBVIRT_NITRO_HELPER_DIR");
+    g_autofree char *device = NULL;
+    g_autofree char *reason = NULL;
+    int rc;
+
+    validateCheck(VALIDATE_EMULATED, _("if %s can have an NSM"), name);
+    if ((rc = nitroNsmAsk(config, qemu, &device, &reason)) > 0)
+        validatePassWith("%s", device);
+    else if (rc == 0)
+        validateWarn(_("Enclaves have none: %s"), reason);
+    else
+        validateFail("%s", virGetLastErrorMessage());
 }
 
 
 virJSONValue *
-validateProbe(const char *helper,
-              const validateIds *ids)
+validateProbe(const nitroDriverConfig *config)
 {
     static char *output; /* of the first time */
-    g_autoptr(virCommand) cmd = virCommandNewArgList(helper, "--probe", NULL);
+    g_autoptr(virCommand) cmd = virCommandNewArgList(config->helper, "--probe", NULL);
 
     if (!output) {
-        if (ids->user != (uid_t)-1)
-            virCommandSetUID(cmd, ids->user);
-        if (ids->group != (gid_t)-1)
-            virCommandSetGID(cmd, ids->group);
+        if (config->user != (uid_t)-1)
+            virCommandSetUID(cmd, config->user);
+        if (config->group != (gid_t)-1)
+            virCommandSetGID(cmd, config->group);
         virCommandClearCaps(cmd);
         virCommandSetOutputBuffer(cmd, &output);
         if (virCommandRun(cmd, NULL) < 0) {
@@ -124,16 +136,15 @@ validateProbe(const char *helper,
 
 
 static void
-validateKvm(const validateIds *ids)
+validateKvm(const nitroDriverConfig *config)
 {
-    g_autofree char *helper = validateHelperPath();
     g_autoptr(virJSONValue) object = NULL;
     const char *accel;
 
     validateCheck(VALIDATE_EMULATED, "%s", _("if KVM works"));
 
-    if (!(object = validateProbe(helper, ids))) {
-        validateFail(_("%s cannot be run: %s"), helper, virGetLastErrorMessage());
+    if (!(object = validateProbe(config))) {
+        validateFail(_("%s cannot be run: %s"), config->helper, virGetLastErrorMessage());
         return;
     }
     accel = virJSONValueObjectGetString(object, "accel");
@@ -151,7 +162,8 @@ validateKvm(const validateIds *ids)
 
 /* A host has images of its own architecture; those of the other one it need not have. */
 static void
-validateQemu(size_t i)
+validateQemu(const nitroDriverConfig *config,
+             size_t i)
 {
     const char *arch = virArchToString(validateQemus[i].arch);
     g_autofree char *name = g_strconcat(QEMU_PREFIX, arch, NULL);
@@ -160,7 +172,8 @@ validateQemu(size_t i)
     validateCheck(VALIDATE_EMULATED, _("for %s"), name);
     if (qemu) {
         validatePass();
-        validateQemuFeatures(qemu, name, validateQemus[i].machine);
+        if (validateQemuFeatures(qemu, name, validateQemus[i].machine))
+            validateQemuNsm(config, qemu, name);
     } else if (validateQemus[i].arch == virArchFromHost()) {
         validateFail(_("Install it in the PATH of the daemon; Debian's package is %s"),
                      validateQemus[i].package);
@@ -172,11 +185,11 @@ validateQemu(size_t i)
 
 
 void
-validateEmulated(const validateIds *ids)
+validateEmulated(const nitroDriverConfig *config)
 {
     size_t i;
 
     for (i = 0; i < G_N_ELEMENTS(validateQemus); i++)
-        validateQemu(i);
-    validateKvm(ids);
+        validateQemu(config, i);
+    validateKvm(config);
 }

@@ -20,7 +20,6 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#include "configmake.h"
 #include "helper_protocol.h"
 #include "nitro_command.h"
 #include "nitro_image_check.h"
@@ -38,7 +37,6 @@
 #define VIR_FROM_THIS VIR_FROM_NITRO
 
 #define NAME "virt-nitro-validate"
-#define CHECKER "libvirt_nitro_check"
 #define DMI "/sys/devices/virtual/dmi/id"
 
 /* The host's own kernel gets no program to run: it says that on its console, and ends. */
@@ -60,7 +58,7 @@ typedef struct {
     const char *group;  /* the machine */
     bool emulated;
     bool named;         /* the user has named the image: it sends a heartbeat */
-    nitroDriverConfig config;
+    const nitroDriverConfig *config;
     nitroImage image;
     unsigned long long memory; /* bytes */
     unsigned int vcpus;
@@ -162,7 +160,7 @@ validateTrialCheckImage(validateTrial *trial)
         .memory = trial->memory,
     };
 
-    if (nitroImageCheck(&trial->config, &request, &trial->image, validateNeverStop, NULL,
+    if (nitroImageCheck(trial->config, &request, &trial->image, validateNeverStop, NULL,
                         &trial->signature) < 0) {
         validateFail("%s", virGetLastErrorMessage());
         return false;
@@ -186,10 +184,10 @@ validateTrialRunBroker(validateTrial *trial,
         virReportSystemError(-listener, "%s", _("cannot create a socket"));
         return -1;
     }
-    cmd = virCommandNewArgList(trial->config.helper, "--broker", "--listen-fd", NULL);
+    cmd = virCommandNewArgList(trial->config->helper, "--broker", "--listen-fd", NULL);
     virCommandAddArgFormat(cmd, "%d", listener);
     virCommandPassFD(cmd, listener, 0);
-    validateHelperSetUp(cmd, &trial->config, &trial->log);
+    validateHelperSetUp(cmd, trial->config, &trial->log);
     return virCommandRunAsync(cmd, &trial->broker);
 }
 
@@ -219,8 +217,7 @@ static int
 validateTrialAddEmulation(virCommand *cmd,
                           const nitroDriverConfig *config)
 {
-    validateIds ids = { config->user, config->group };
-    g_autoptr(virJSONValue) probe = validateProbe(config->helper, &ids);
+    g_autoptr(virJSONValue) probe = validateProbe(config);
     g_auto(GStrv) without = NULL;
     g_autofree char *list = NULL;
     g_autofree char *why = NULL;
@@ -252,7 +249,7 @@ validateTrialRun(validateTrial *trial)
         .vcpus = trial->vcpus,
         .fromStart = true,
     };
-    g_autoptr(virCommand) cmd = virCommandNewArgList(trial->config.helper, "--name", NAME, NULL);
+    g_autoptr(virCommand) cmd = virCommandNewArgList(trial->config->helper, "--name", NAME, NULL);
     char uuid[VIR_UUID_STRING_BUFLEN];
     unsigned char raw[VIR_UUID_BUFLEN];
     VIR_AUTOCLOSE broker = -1;
@@ -270,11 +267,11 @@ validateTrialRun(validateTrial *trial)
         virCommandAddArg(cmd, "--numa-node");
         virCommandAddArgFormat(cmd, "%d", trial->node);
     }
-    if (trial->emulated && validateTrialAddEmulation(cmd, &trial->config) < 0)
+    if (trial->emulated && validateTrialAddEmulation(cmd, trial->config) < 0)
         return -1;
     if (!trial->emulated)
         nitroCommandAddFd(cmd, "--device-fd", trial->device);
-    validateHelperSetUp(cmd, &trial->config, &trial->log);
+    validateHelperSetUp(cmd, trial->config, &trial->log);
     return validateHelperStart(&trial->helper, cmd, &enclave);
 }
 
@@ -444,8 +441,6 @@ validateTrialClear(validateTrial *trial)
     VIR_FORCE_CLOSE(trial->device);
     VIR_FORCE_CLOSE(trial->log);
     VIR_FORCE_CLOSE(trial->console);
-    g_free(trial->config.helper);
-    g_free(trial->config.checker);
     g_free(trial->signature);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(validateTrial, validateTrialClear);
@@ -467,13 +462,13 @@ void
 validateTry(const char *root,
             const char *group,
             const char *image,
-            const validateIds *ids)
+            const nitroDriverConfig *config)
 {
     g_auto(validateTrial) trial = {
         .group = group,
         .emulated = STREQ(group, VALIDATE_EMULATED),
         .named = image != NULL,
-        .config = { .user = ids->user, .group = ids->group, .helper = validateHelperPath() },
+        .config = config,
         .image = NITRO_IMAGE_INIT,
         .vcpus = 1,
         .node = -1,
@@ -488,9 +483,6 @@ validateTry(const char *root,
 
     uname(&name);
     kernel = g_strconcat(root, KERNEL, name.release, NULL);
-    trial.config.checker = virFileFindResourceFull(CHECKER, NULL, NULL,
-                                                   NITRO_BUILDDIR "/src/check", LIBEXECDIR,
-                                                   "LIBVIRT_NITRO_HELPER_DIR");
 
     if (!validateTrialOpenImage(&trial, image ? image : kernel) ||
         !validateTrialOpenOutputs(&trial) ||

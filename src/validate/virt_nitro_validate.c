@@ -13,6 +13,7 @@
 #include <config.h>
 
 #include <getopt.h>
+#include <unistd.h>
 
 #include "validate.h"
 #include "virerror.h"
@@ -144,14 +145,14 @@ validateCanRun(const validateOptions *options)
 
 static void
 validateHost(const validateOptions *options,
-             validateIds *ids)
+             nitroDriverConfig *config)
 {
     if (options->nitro)
         validateDevice(options->root);
-    validateConfineUser(options->root, ids);
+    validateConfineUser(options->root, config);
     if (options->emulated)
-        validateEmulated(ids);
-    validateConfine(ids);
+        validateEmulated(config);
+    validateConfine(config);
     /* No daemon has a part in the enclave that is tried, and these lines have names. */
     if (!options->try)
         validateDaemon(options->root);
@@ -163,7 +164,7 @@ main(int argc,
      char **argv)
 {
     validateOptions options = { .root = "" };
-    validateIds ids;
+    g_autoptr(nitroDriverConfig) config = NULL;
     int rc;
 
     if (virGettextInitialize() < 0 || virErrorInitialize() < 0) {
@@ -180,9 +181,10 @@ main(int argc,
     validateSetReport(options.try);
     if (options.try)
         validateVersions(options.root, options.try);
-    validateHost(&options, &ids);
+    config = nitroDriverConfigNew(geteuid() == 0);
+    validateHost(&options, config);
     if (options.try)
-        validateTry(options.root, options.try, options.image, &ids);
+        validateTry(options.root, options.try, options.image, config);
 
     if (fflush(stdout) != 0)
         return EXIT_FAILURE;
