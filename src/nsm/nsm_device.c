@@ -14,9 +14,6 @@
 
 #include "nsm_device.h"
 
-#include <errno.h>
-#include <unistd.h>
-
 #include "common/log.h"
 #include "vsock/iov.h"
 #include "vsock/vhost_user.h"
@@ -206,11 +203,7 @@ nsmDeviceNew(int fd, Nsm *nsm, void (*ended)(bool broken, void *opaque), void *o
     device->opaque = opaque;
     device->poller = pollerNew(nsmDeviceRun, device);
     if (!device->poller) {
-        int err = errno;
-
-        close(fd);
-        g_free(device);
-        errno = err;
+        g_free(device); /* which leaves errno alone */
         return NULL;
     }
     device->vhostUser = vhostUserNew(device->poller, fd, &vhostUserDevice, &nsmDeviceCallbacks,

@@ -23,8 +23,8 @@ typedef struct _NsmDevice NsmDevice;
 /*
  * @fd is connected with QEMU and is taken over; @nsm stays the caller's. @ended is called, once, from
  * within the main loop, when the connection is over: with @broken when QEMU does not keep to the
- * protocol. It must not free the device. Returns NULL, with @fd closed and errno set, when
- * the system is out of descriptors.
+ * protocol. It must not free the device. Returns NULL with errno set, and @fd is the caller's still,
+ * when the system is out of descriptors.
  */
 NsmDevice *nsmDeviceNew(int fd, Nsm *nsm, void (*ended)(bool broken, void *opaque), void *opaque);
 void nsmDeviceFree(NsmDevice *device);

@@ -642,12 +642,13 @@ emulatedStartVsock(Emulated *emulated, Failure *failure)
     emulated->vsock = vsockDeviceNew(emulated->launcher.vsock, options->cid, options->vsockDirFd >= 0,
                                      options->vsockListenFd, options->servicesListenFd,
                                      &emulatedVsockCallbacks, emulated);
+    if (!emulated->vsock) {
+        failureSet(failure, NITRO_FAILURE_RESOURCE, "The vsock device cannot be made: %s",
+                   g_strerror(errno));
+        return -1;
+    }
     emulated->launcher.vsock = -1;
-    if (emulated->vsock)
-        return 0;
-    failureSet(failure, NITRO_FAILURE_RESOURCE, "The vsock device cannot be made: %s",
-               g_strerror(errno));
-    return -1;
+    return 0;
 }
 
 static int

@@ -16,9 +16,6 @@
 
 #include "vsock/vsock_device.h"
 
-#include <errno.h>
-#include <unistd.h>
-
 #include "common/log.h"
 #include "vsock/vhost_user.h"
 
@@ -347,11 +344,7 @@ vsockDeviceNew(int fd, uint32_t cid, bool dials, int listenFd, int servicesFd,
     device->opaque = opaque;
     device->poller = pollerNew(vsockDeviceRun, device);
     if (!device->poller) {
-        int err = errno;
-
-        close(fd);
-        g_free(device);
-        errno = err;
+        g_free(device); /* which leaves errno alone */
         return NULL;
     }
     device->host = vsockHostNew(device->poller, cid, dials, listenFd, servicesFd,

@@ -31,8 +31,8 @@ struct _VsockDeviceCallbacks {
 
 /*
  * @fd is connected with QEMU and is taken over; @dials, @listenFd and @servicesFd as
- * for vsockHostNew(). Returns NULL, with @fd closed and errno set, when the system is out of
- * descriptors.
+ * for vsockHostNew(). Returns NULL with errno set, and @fd is the caller's still, when the system is
+ * out of descriptors.
  */
 VsockDevice *vsockDeviceNew(int fd, uint32_t cid, bool dials, int listenFd, int servicesFd,
                             const VsockDeviceCallbacks *callbacks, void *opaque);
