@@ -14,18 +14,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/options_table.h"
 #include "eif.h"
-
-typedef enum {
-    CHECK_OPTIONS_RUN,     /* check an image */
-    CHECK_OPTIONS_HELP,    /* --help was given */
-    CHECK_OPTIONS_VERSION, /* --version was given */
-} CheckOptionsAction;
 
 /* Descriptors are close-on-exec from here on. */
 typedef struct _CheckOptions CheckOptions;
 struct _CheckOptions {
-    CheckOptionsAction action;
     int imageFd;
     char *imageName;  /* for messages */
     int initrdFd;     /* -1: not given */
@@ -37,13 +31,9 @@ struct _CheckOptions {
     bool expectsPcr8; /* whatever its value */
 };
 
-/*
- * Parses the command line. Returns the options (checkOptionsFree), or NULL with *@error set to
- * one new sentence that names the option and value at fault.
- */
-CheckOptions *checkOptionsParse(int argc, char **argv, char **error);
+/* What optionsTableRead() reads the command line into, and by what */
+CheckOptions *checkOptionsNew(void);
 void checkOptionsFree(CheckOptions *options);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(CheckOptions, checkOptionsFree)
 
-/* The text of --help; static. */
-const char *checkOptionsHelp(void);
+extern const OptionsTable checkOptionsTable;

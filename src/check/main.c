@@ -5,7 +5,7 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Flow: argv -> checkOptionsParse() -> prepare(): all that is ever read from files but the image
+ * Flow: argv -> optionsTableRead() -> prepare(): all that is ever read from files but the image
  * -> checkImage(), of hostile content -> one line of JSON for the daemon. From the last two on
  * nothing is opened, and no process or thread is started: only read, written, and allocated. The
  * filter of check_calls.h sees to that.
@@ -33,9 +33,8 @@
 
 /* Exit status */
 enum {
-    EXIT_TOLD = 0,   /* the verdict has been printed, whatever it is */
-    EXIT_USAGE = 1,  /* the command line is wrong */
-    EXIT_UNABLE = 2, /* there is a verdict that cannot be printed: stderr says why */
+    EXIT_TOLD = STARTUP_EXIT_ENDED,    /* the verdict has been printed, whatever it is */
+    EXIT_UNABLE = STARTUP_EXIT_FAILED, /* there is a verdict that cannot be printed: stderr says why */
 };
 
 /* Above all errors of the system, and below all of GnuTLS */
@@ -119,26 +118,16 @@ main(int argc, char **argv)
 {
     g_autoptr(CheckOptions) options = NULL;
     g_auto(Failure) failure = {0};
-    g_autofree char *error = NULL;
     g_autofree char *signature = NULL;
+    int status;
     int rc;
 
     logCatchGlib();
     startupSetLocale();
     rc = sandboxBegin(&failure);
-    if (!(options = checkOptionsParse(argc, argv, &error))) {
-        fprintf(stderr, "libvirt_nitro_check: %s\n", error);
-        return EXIT_USAGE;
-    }
-
-    switch (options->action) {
-    case CHECK_OPTIONS_HELP:
-        return fputs(checkOptionsHelp(), stdout) < 0 ? EXIT_UNABLE : EXIT_TOLD;
-    case CHECK_OPTIONS_VERSION:
-        return printf("libvirt_nitro_check %s\n", NITRO_VERSION) < 0 ? EXIT_UNABLE : EXIT_TOLD;
-    case CHECK_OPTIONS_RUN:
-        break;
-    }
+    options = checkOptionsNew();
+    if ((status = optionsTableRead(&checkOptionsTable, argc, argv, options)) >= 0)
+        return status;
 
     if (rc == 0 && prepare(&failure) == 0) {
         /* From here on nothing is opened any more, and what is read may be hostile. */

@@ -8,14 +8,17 @@
 
 #pragma once
 
+#include "common/startup.h"
 #include "options.h"
 
-/* Exit status of the helper */
+/* Exit status of the helper, beside STARTUP_EXIT_USAGE */
 typedef enum {
-    LIFECYCLE_EXIT_ENDED = 0,  /* the enclave has run (or was ended on request) */
-    LIFECYCLE_EXIT_USAGE = 1,  /* the command line is wrong */
-    LIFECYCLE_EXIT_FAILED = 2, /* the enclave could not be started, or --probe found nothing out */
-    LIFECYCLE_EXIT_UNSUPPORTED = 3, /* --probe: no enclave can be run on this host */
+    /* the enclave has run (or was ended on request) */
+    LIFECYCLE_EXIT_ENDED = STARTUP_EXIT_ENDED,
+    /* the enclave could not be started, or --probe found nothing out */
+    LIFECYCLE_EXIT_FAILED = STARTUP_EXIT_FAILED,
+    /* --probe: no enclave can be run on this host */
+    LIFECYCLE_EXIT_UNSUPPORTED = 3,
 } LifecycleExit;
 
 /*

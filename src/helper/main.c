@@ -5,7 +5,7 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Flow: argv -> optionsParse() -> lifecycleRun(), or brokerRun(), or one of the options that
+ * Flow: argv -> optionsTableRead() -> lifecycleRun(), or brokerRun(), or one of the options that
  * print something and exit.
  */
 
@@ -21,7 +21,6 @@
 #include "common/log.h"
 #include "common/startup.h"
 #include "options.h"
-#include "sandbox/sandbox.h"
 #include "sandbox/unprotected.h"
 #include "emulated/tsc.h"
 
@@ -85,28 +84,16 @@ main(int argc, char **argv)
 {
     /* Not freed: a worker that is stuck in the kernel may come back while we exit. */
     static Options *options;
-    g_autofree char *error = NULL;
-    g_auto(Failure) failure = {0};
+    int status;
 
-    startupBegin();
     tscMeasureBegin();
-    if (sandboxBegin(&failure) < 0) {
-        fprintf(stderr, "libvirt_nitro: %s\n", failure.text);
+    if (startupBegin(optionsTable.program) < 0)
         return LIFECYCLE_EXIT_FAILED;
-    }
-
-    options = optionsParse(argc, argv, &error);
-    if (!options) {
-        fprintf(stderr, "libvirt_nitro: %s\n", error);
-        return LIFECYCLE_EXIT_USAGE;
-    }
+    options = optionsNew();
+    if ((status = optionsTableRead(&optionsTable, argc, argv, options)) >= 0)
+        return status;
 
     switch (options->action) {
-    case OPTIONS_HELP:
-        return fputs(optionsHelp(), stdout) < 0 ? LIFECYCLE_EXIT_FAILED : LIFECYCLE_EXIT_ENDED;
-    case OPTIONS_VERSION:
-        return printf("libvirt_nitro %s\n", NITRO_VERSION) < 0 ? LIFECYCLE_EXIT_FAILED :
-                                                                  LIFECYCLE_EXIT_ENDED;
     case OPTIONS_PROBE:
         return mainProbe();
     case OPTIONS_PROBE_QEMU:

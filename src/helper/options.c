@@ -5,8 +5,8 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Flow: argv -> optionsParse() -> the setters of optionTable -> optionsCheck() for what several
- * options mean together.
+ * Flow: argv -> optionsTableRead() -> the setters of optionEntries -> optionsCheck() for what
+ * several options mean together.
  */
 
 #include "options.h"
@@ -17,27 +17,8 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
-#include "common/options_table.h"
 #include "common/options_values.h"
 #include "sandbox/unprotected.h"
-
-static char *
-optionsSetHelp(void *opaque, const char *value G_GNUC_UNUSED)
-{
-    Options *options = opaque;
-
-    options->action = OPTIONS_HELP;
-    return NULL;
-}
-
-static char *
-optionsSetVersion(void *opaque, const char *value G_GNUC_UNUSED)
-{
-    Options *options = opaque;
-
-    options->action = OPTIONS_VERSION;
-    return NULL;
-}
 
 static char *
 optionsSetProbe(void *opaque, const char *value G_GNUC_UNUSED)
@@ -58,25 +39,9 @@ optionsSetBroker(void *opaque, const char *value G_GNUC_UNUSED)
 }
 
 static char *
-optionsSetName(void *opaque, const char *value)
+optionsSetUuid(void *uuid, const char *value)
 {
-    Options *options = opaque;
-
-    if (!*value)
-        return g_strdup("is empty");
-    options->name = g_strdup(value);
-    return NULL;
-}
-
-static char *
-optionsSetUuid(void *opaque, const char *value)
-{
-    Options *options = opaque;
-
-    if (!g_uuid_string_is_valid(value))
-        return g_strdup("is not a UUID");
-    options->uuid = g_strdup(value);
-    return NULL;
+    return g_uuid_string_is_valid(value) ? optionsSetText(uuid, value) : g_strdup("is not a UUID");
 }
 
 static char *
@@ -93,14 +58,6 @@ optionsSetMachine(void *opaque, const char *value)
     return NULL;
 }
 
-static char *
-optionsSetArchitecture(void *opaque, const char *value)
-{
-    Options *options = opaque;
-
-    return optionsSetArch(&options->arch, value);
-}
-
 static bool
 optionsIsUnixStream(int fd)
 {
@@ -114,7 +71,7 @@ optionsIsUnixStream(int fd)
 
 /* The daemon listens on it; it must not be anything that accept() could block or fail on. */
 static char *
-optionsSetListener(int *listener, const char *value)
+optionsSetListener(void *listener, const char *value)
 {
     int listening = 0;
     int fd = -1;
@@ -127,74 +84,19 @@ optionsSetListener(int *listener, const char *value)
         getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) < 0 || !listening)
         return g_strdup("is not a listening UNIX stream socket");
 
-    *listener = fd;
+    *(int *)listener = fd;
     return NULL;
 }
 
 static char *
-optionsSetControlFd(void *opaque, const char *value)
+optionsSetPageSize(void *bytes, const char *value)
 {
-    Options *options = opaque;
+    char *error = optionsSetSize(bytes, value);
+    uint64_t size = *(uint64_t *)bytes;
 
-    return optionsSetListener(&options->controlFd, value);
-}
-
-/* Whether it is the right device its first ioctl tells. */
-static char *
-optionsSetDeviceFd(void *opaque, const char *value)
-{
-    Options *options = opaque;
-
-    return optionsSetFd(&options->deviceFd, value);
-}
-
-static char *
-optionsSetImageFd(void *opaque, const char *value)
-{
-    Options *options = opaque;
-
-    return optionsSetFd(&options->imageFd, value);
-}
-
-static char *
-optionsSetInitrdFd(void *opaque, const char *value)
-{
-    Options *options = opaque;
-
-    return optionsSetFd(&options->initrdFd, value);
-}
-
-static char *
-optionsSetCmdline(void *opaque, const char *value)
-{
-    Options *options = opaque;
-
-    options->cmdline = g_strdup(value);
-    return NULL;
-}
-
-static char *
-optionsSetMemory(void *opaque, const char *value)
-{
-    Options *options = opaque;
-
-    if (!optionsParseNumber(value, 0, G_MAXINT64, &options->memory))
-        return g_strdup("is not a size in bytes");
-    return NULL;
-}
-
-static char *
-optionsSetPageSize(void *opaque, const char *value)
-{
-    Options *options = opaque;
-    uint64_t size;
-
-    if (!optionsParseNumber(value, 0, G_MAXINT64, &size))
-        return g_strdup("is not a size in bytes");
-    if (size < 2 * 1024 * 1024 || (size & (size - 1)) != 0)
-        return g_strdup("is not the size of a huge page: use a power of two from 2 MiB on");
-    options->pageSize = size;
-    return NULL;
+    if (!error && (size < 2 * 1024 * 1024 || (size & (size - 1)) != 0))
+        error = g_strdup("is not the size of a huge page: use a power of two from 2 MiB on");
+    return error;
 }
 
 static char *
@@ -280,9 +182,8 @@ optionsSetCid(void *opaque, const char *value)
 }
 
 static char *
-optionsSetVsockDirFd(void *opaque, const char *value)
+optionsSetDirFd(void *dirFd, const char *value)
 {
-    Options *options = opaque;
     struct stat st;
     int fd = -1;
     char *error = optionsSetFd(&fd, value);
@@ -292,46 +193,19 @@ optionsSetVsockDirFd(void *opaque, const char *value)
     if (fstat(fd, &st) < 0 || !S_ISDIR(st.st_mode))
         return g_strdup("is not a directory");
 
-    options->vsockDirFd = fd;
+    *(int *)dirFd = fd;
     return NULL;
 }
 
 /* accept() is called when a client was there, which may have left: it must not block then. */
 static char *
-optionsSetVsockListenFd(void *opaque, const char *value)
+optionsSetVsockListener(void *listener, const char *value)
 {
-    Options *options = opaque;
-    char *error = optionsSetListener(&options->vsockListenFd, value);
+    char *error = optionsSetListener(listener, value);
 
-    if (!error && !g_unix_set_fd_nonblocking(options->vsockListenFd, TRUE, NULL))
+    if (!error && !g_unix_set_fd_nonblocking(*(int *)listener, TRUE, NULL))
         return g_strdup_printf("cannot be used: %s", g_strerror(errno));
     return error;
-}
-
-static char *
-optionsSetServicesListenFd(void *opaque, const char *value)
-{
-    Options *options = opaque;
-
-    return optionsSetListener(&options->servicesListenFd, value);
-}
-
-static char *
-optionsSetDebug(void *opaque, const char *value G_GNUC_UNUSED)
-{
-    Options *options = opaque;
-
-    options->debug = true;
-    return NULL;
-}
-
-static char *
-optionsSetEndWithClient(void *opaque, const char *value G_GNUC_UNUSED)
-{
-    Options *options = opaque;
-
-    options->endWithClient = true;
-    return NULL;
 }
 
 static char *
@@ -347,65 +221,6 @@ optionsSetConsoleType(void *opaque, const char *value)
         options->consoleType = OPTIONS_CONSOLE_UNIX;
     else
         return g_strdup("is none of 'pty', 'file' and 'unix'");
-    return NULL;
-}
-
-static char *
-optionsSetConsoleFd(void *opaque, const char *value)
-{
-    Options *options = opaque;
-
-    return optionsSetFd(&options->consoleFd, value);
-}
-
-static char *
-optionsSetConsoleLogFd(void *opaque, const char *value)
-{
-    Options *options = opaque;
-
-    return optionsSetFd(&options->consoleLogFd, value);
-}
-
-static char *
-optionsSetConsoleBackupFds(void *opaque, const char *value)
-{
-    Options *options = opaque;
-
-    return optionsSetFds(&options->consoleBackupFds, value);
-}
-
-static char *
-optionsSetConsoleLogBackupFds(void *opaque, const char *value)
-{
-    Options *options = opaque;
-
-    return optionsSetFds(&options->consoleLogBackupFds, value);
-}
-
-static char *
-optionsSetLogBackupFds(void *opaque, const char *value)
-{
-    Options *options = opaque;
-
-    return optionsSetFds(&options->logBackupFds, value);
-}
-
-static char *
-optionsSetLogMaxSize(void *opaque, const char *value)
-{
-    Options *options = opaque;
-
-    if (!optionsParseNumber(value, NITRO_LOG_SIZE_MIN, G_MAXINT64, &options->logMaxSize))
-        return g_strdup_printf("is not a number of bytes from %d on", NITRO_LOG_SIZE_MIN);
-    return NULL;
-}
-
-static char *
-optionsSetLockMemory(void *opaque, const char *value G_GNUC_UNUSED)
-{
-    Options *options = opaque;
-
-    options->lockMemory = true;
     return NULL;
 }
 
@@ -433,9 +248,8 @@ optionsSetHeartbeatTimeout(void *opaque, const char *value)
 
 /* The broker may have left meanwhile, which is no error of the command line. */
 static char *
-optionsSetBrokerFd(void *opaque, const char *value)
+optionsSetBrokerFd(void *brokerFd, const char *value)
 {
-    Options *options = opaque;
     int fd = -1;
     char *error = optionsSetFd(&fd, value);
 
@@ -444,16 +258,8 @@ optionsSetBrokerFd(void *opaque, const char *value)
     if (!optionsIsUnixStream(fd))
         return g_strdup("is not a UNIX stream socket");
 
-    options->brokerFd = fd;
+    *(int *)brokerFd = fd;
     return NULL;
-}
-
-static char *
-optionsSetListenFd(void *opaque, const char *value)
-{
-    Options *options = opaque;
-
-    return optionsSetListener(&options->listenFd, value);
 }
 
 static char *
@@ -498,21 +304,19 @@ optionsSetSignature(void *opaque, const char *value)
 }
 
 static char *
-optionsSetQemu(void *opaque, const char *value)
+optionsSetPath(void *path, const char *value)
 {
-    Options *options = opaque;
-
-    if (!g_path_is_absolute(value))
-        return g_strdup("is not an absolute path");
-    options->qemu = g_strdup(value);
-    return NULL;
+    return g_path_is_absolute(value) ? optionsSetText(path, value) :
+                                       g_strdup("is not an absolute path");
 }
 
 static char *
 optionsSetProbeQemu(void *opaque, const char *value)
 {
-    ((Options *)opaque)->action = OPTIONS_PROBE_QEMU;
-    return optionsSetQemu(opaque, value);
+    Options *options = opaque;
+
+    options->action = OPTIONS_PROBE_QEMU;
+    return optionsSetPath(&options->qemu, value);
 }
 
 static char *
@@ -531,112 +335,69 @@ optionsSetAccel(void *opaque, const char *value)
     return NULL;
 }
 
-static char *
-optionsSetNsm(void *opaque, const char *value)
-{
-    Options *options = opaque;
-
-    if (!g_path_is_absolute(value))
-        return g_strdup("is not an absolute path");
-    options->nsmProgram = g_strdup(value);
-    return NULL;
-}
-
 /* QEMU's names of the generic vhost-user device, of versions from 10.2 on and before */
 static char *
-optionsSetNsmDevice(void *opaque, const char *value)
+optionsSetNsmDevice(void *device, const char *value)
 {
-    Options *options = opaque;
-
     if (!g_str_equal(value, "vhost-user-test-device") && !g_str_equal(value, "vhost-user-device"))
         return g_strdup("is neither 'vhost-user-test-device' nor 'vhost-user-device'");
-    options->nsmDevice = g_strdup(value);
-    return NULL;
+    return optionsSetText(device, value);
 }
 
 static char *
-optionsSetNsmIdentityFd(void *opaque, const char *value)
+optionsSetWithout(void *without, const char *value)
 {
-    return optionsSetFd(&((Options *)opaque)->nsmIdentityFd, value);
+    return unprotectedParse(value, without);
 }
 
-static char *
-optionsSetNsmText(char **text, const char *value)
-{
-    if (!*value)
-        return g_strdup("is empty");
-    *text = g_strdup(value);
-    return NULL;
-}
+#define FIELD(name) offsetof(Options, name)
 
-static char *
-optionsSetNsmRole(void *opaque, const char *value)
-{
-    return optionsSetNsmText(&((Options *)opaque)->nsmRole, value);
-}
-
-static char *
-optionsSetNsmInstance(void *opaque, const char *value)
-{
-    return optionsSetNsmText(&((Options *)opaque)->nsmInstance, value);
-}
-
-static char *
-optionsSetWithout(void *opaque, const char *value)
-{
-    Options *options = opaque;
-
-    return unprotectedParse(value, &options->without);
-}
-
-static const OptionsTableEntry optionTable[] = {
-    {"--name", true, optionsSetName, .required = true},
-    {"--uuid", true, optionsSetUuid, .required = true},
+static const OptionsTableEntry optionEntries[] = {
+    {"--name", true, optionsSetWord, FIELD(name), .required = true},
+    {"--uuid", true, optionsSetUuid, FIELD(uuid), .required = true},
     {"--machine", true, optionsSetMachine, .required = true},
-    {"--arch", true, optionsSetArchitecture},
-    {"--control-fd", true, optionsSetControlFd, .required = true},
-    {"--end-with-client", false, optionsSetEndWithClient},
-    {"--device-fd", true, optionsSetDeviceFd},
-    {"--image-fd", true, optionsSetImageFd, .required = true},
-    {"--initrd-fd", true, optionsSetInitrdFd},
-    {"--cmdline", true, optionsSetCmdline},
-    {"--memory", true, optionsSetMemory, .required = true},
-    {"--page-size", true, optionsSetPageSize},
+    {"--arch", true, optionsSetArch, FIELD(arch)},
+    {"--control-fd", true, optionsSetListener, FIELD(controlFd), .required = true},
+    {"--end-with-client", false, optionsSetFlag, FIELD(endWithClient)},
+    {"--device-fd", true, optionsSetFd, FIELD(deviceFd)}, /* its first ioctl tells whether it is that */
+    {"--image-fd", true, optionsSetFd, FIELD(imageFd), .required = true},
+    {"--initrd-fd", true, optionsSetFd, FIELD(initrdFd)},
+    {"--cmdline", true, optionsSetText, FIELD(cmdline)},
+    {"--memory", true, optionsSetSize, FIELD(memory), .required = true},
+    {"--page-size", true, optionsSetPageSize, FIELD(pageSize)},
     {"--numa-node", true, optionsSetNumaNode},
-    {"--lock-memory", false, optionsSetLockMemory},
+    {"--lock-memory", false, optionsSetFlag, FIELD(lockMemory)},
     {"--vcpus", true, optionsSetVcpus},
     {"--cpus", true, optionsSetCpus},
     {"--cid", true, optionsSetCid},
-    {"--vsock-dir-fd", true, optionsSetVsockDirFd},
-    {"--vsock-listen-fd", true, optionsSetVsockListenFd},
-    {"--services-listen-fd", true, optionsSetServicesListenFd},
-    {"--debug", false, optionsSetDebug},
+    {"--vsock-dir-fd", true, optionsSetDirFd, FIELD(vsockDirFd)},
+    {"--vsock-listen-fd", true, optionsSetVsockListener, FIELD(vsockListenFd)},
+    {"--services-listen-fd", true, optionsSetListener, FIELD(servicesListenFd)},
+    {"--debug", false, optionsSetFlag, FIELD(debug)},
     {"--console-type", true, optionsSetConsoleType},
-    {"--console-fd", true, optionsSetConsoleFd},
-    {"--console-backup-fds", true, optionsSetConsoleBackupFds},
-    {"--console-log-fd", true, optionsSetConsoleLogFd},
-    {"--console-log-backup-fds", true, optionsSetConsoleLogBackupFds},
-    {"--log-backup-fds", true, optionsSetLogBackupFds},
-    {"--log-max-size", true, optionsSetLogMaxSize},
+    {"--console-fd", true, optionsSetFd, FIELD(consoleFd)},
+    {"--console-backup-fds", true, optionsSetFds, FIELD(consoleBackupFds)},
+    {"--console-log-fd", true, optionsSetFd, FIELD(consoleLogFd)},
+    {"--console-log-backup-fds", true, optionsSetFds, FIELD(consoleLogBackupFds)},
+    {"--log-backup-fds", true, optionsSetFds, FIELD(logBackupFds)},
+    {"--log-max-size", true, optionsSetLogSize, FIELD(logMaxSize)},
     {"--no-heartbeat", false, optionsSetNoHeartbeat},
     {"--heartbeat-timeout", true, optionsSetHeartbeatTimeout},
-    {"--broker-fd", true, optionsSetBrokerFd},
+    {"--broker-fd", true, optionsSetBrokerFd, FIELD(brokerFd)},
     {"--expect-pcr", true, optionsSetExpectPcr, .repeats = true},
     {"--signature", true, optionsSetSignature},
-    {"--qemu", true, optionsSetQemu},
+    {"--qemu", true, optionsSetPath, FIELD(qemu)},
     {"--accel", true, optionsSetAccel},
-    {"--nsm", true, optionsSetNsm},
-    {"--nsm-device", true, optionsSetNsmDevice},
-    {"--nsm-identity-fd", true, optionsSetNsmIdentityFd},
-    {"--nsm-role", true, optionsSetNsmRole},
-    {"--nsm-instance", true, optionsSetNsmInstance},
-    {"--without", true, optionsSetWithout},
+    {"--nsm", true, optionsSetPath, FIELD(nsmProgram)},
+    {"--nsm-device", true, optionsSetNsmDevice, FIELD(nsmDevice)},
+    {"--nsm-identity-fd", true, optionsSetFd, FIELD(nsmIdentityFd)},
+    {"--nsm-role", true, optionsSetWord, FIELD(nsmRole)},
+    {"--nsm-instance", true, optionsSetWord, FIELD(nsmInstance)},
+    {"--without", true, optionsSetWithout, FIELD(without)},
     {"--broker", false, optionsSetBroker},
-    {"--listen-fd", true, optionsSetListenFd},
+    {"--listen-fd", true, optionsSetListener, FIELD(listenFd)},
     {"--probe", false, optionsSetProbe},
     {"--probe-qemu", true, optionsSetProbeQemu},
-    {"--help", false, optionsSetHelp, .ends = true},
-    {"--version", false, optionsSetVersion, .ends = true},
     {NULL},
 };
 
@@ -719,9 +480,9 @@ optionsCheckRotation(const Options *options)
 
 /* What one enclave cannot do without, and what excludes what. */
 static char *
-optionsCheck(const Options *options, const bool *seen)
+optionsCheckRun(const Options *options, const bool *seen)
 {
-    char *error = optionsTableCheckRequired(optionTable, seen);
+    char *error = optionsTableCheckRequired(optionEntries, seen);
 
     if (error)
         return error;
@@ -757,8 +518,8 @@ optionsCheckProbe(const char *probe, const bool *seen)
 {
     size_t i;
 
-    for (i = 0; optionTable[i].name; i++) {
-        if (seen[i] && !g_str_equal(optionTable[i].name, probe))
+    for (i = 0; optionEntries[i].name; i++) {
+        if (seen[i] && !g_str_equal(optionEntries[i].name, probe))
             return g_strdup_printf("Option %s goes with no other option", probe);
     }
     return NULL;
@@ -772,20 +533,41 @@ optionsCheckBrokerOnly(const Options *options, const bool *seen)
 
     if (options->listenFd < 0)
         return g_strdup("Option --broker needs --listen-fd");
-    for (i = 0; optionTable[i].name; i++) {
-        if (seen[i] && !g_str_equal(optionTable[i].name, "--broker") &&
-            !g_str_equal(optionTable[i].name, "--listen-fd"))
+    for (i = 0; optionEntries[i].name; i++) {
+        if (seen[i] && !g_str_equal(optionEntries[i].name, "--broker") &&
+            !g_str_equal(optionEntries[i].name, "--listen-fd"))
             return g_strdup_printf("Options --broker and %s exclude each other",
-                                   optionTable[i].name);
+                                   optionEntries[i].name);
     }
     return NULL;
 }
 
-Options *
-optionsParse(int argc, char **argv, char **error)
+static char *
+optionsCheck(void *opaque, const bool *seen)
 {
-    g_autoptr(Options) options = g_new0(Options, 1);
-    bool seen[G_N_ELEMENTS(optionTable)] = {false};
+    Options *options = opaque;
+    char *error;
+
+    switch (options->action) {
+    case OPTIONS_PROBE:
+        return optionsCheckProbe("--probe", seen);
+    case OPTIONS_PROBE_QEMU:
+        return optionsCheckProbe("--probe-qemu", seen);
+    case OPTIONS_BROKER:
+        return optionsCheckBrokerOnly(options, seen);
+    case OPTIONS_RUN:
+        break;
+    }
+    error = optionsCheckRun(options, seen);
+    if (options->cpus)
+        options->vcpus = options->cpus->len;
+    return error;
+}
+
+Options *
+optionsNew(void)
+{
+    Options *options = g_new0(Options, 1);
 
     options->arch = EIF_ARCH_NATIVE;
     options->deviceFd = options->numaNode = -1;
@@ -794,31 +576,7 @@ optionsParse(int argc, char **argv, char **error)
     options->servicesListenFd = options->brokerFd = options->listenFd = -1;
     options->nsmIdentityFd = -1;
     options->heartbeat = true;
-
-    *error = optionsTableParse(optionTable, seen, argc, argv, options);
-    if (*error)
-        return NULL;
-
-    switch (options->action) {
-    case OPTIONS_HELP:
-    case OPTIONS_VERSION:
-        break;
-    case OPTIONS_PROBE:
-        *error = optionsCheckProbe("--probe", seen);
-        break;
-    case OPTIONS_PROBE_QEMU:
-        *error = optionsCheckProbe("--probe-qemu", seen);
-        break;
-    case OPTIONS_BROKER:
-        *error = optionsCheckBrokerOnly(options, seen);
-        break;
-    case OPTIONS_RUN:
-        *error = optionsCheck(options, seen);
-        if (options->cpus)
-            options->vcpus = options->cpus->len;
-        break;
-    }
-    return *error ? NULL : g_steal_pointer(&options);
+    return options;
 }
 
 void
@@ -846,61 +604,62 @@ optionsFree(Options *options)
     g_free(options);
 }
 
-const char *
-optionsHelp(void)
-{
-    return "Usage: libvirt_nitro OPTION...\n"
-           "\n"
-           "Runs one enclave for virtnitrod; not meant to be called by hand.\n"
-           "\n"
-           "  --name NAME              name of the domain\n"
-           "  --uuid UUID              UUID of the domain\n"
-           "  --machine TYPE           nitro, or nitro-enclave (emulated)\n"
-           "  --arch ARCH              x86_64 or aarch64, by default that of this host\n"
-           "  --control-fd FD          listening UNIX stream socket for the control protocol\n"
-           "  --end-with-client        end when the last client of that has gone\n"
-           "  --device-fd FD           /dev/nitro_enclaves, for --machine nitro\n"
-           "  --image-fd FD            EIF file, or Linux kernel\n"
-           "  --initrd-fd FD           ramdisk that goes with a Linux kernel\n"
-           "  --cmdline TEXT           command line that goes with a Linux kernel\n"
-           "  --memory BYTES           memory of the enclave\n"
-           "  --page-size BYTES        size of the huge pages that the memory is made of\n"
-           "  --numa-node NODE         NUMA node that the huge pages are taken from\n"
-           "  --lock-memory            keep the memory from being swapped out\n"
-           "  --vcpus NUMBER           number of vCPUs\n"
-           "  --cpus LIST              ids of the CPUs to use, such as 1,3 or 2-5\n"
-           "  --cid CID                context id of the enclave\n"
-           "  --vsock-dir-fd FD        directory of the sockets that the enclave connects to\n"
-           "  --vsock-listen-fd FD     listening UNIX stream socket to connect to the enclave\n"
-           "  --services-listen-fd FD  listening UNIX stream socket for the link of its services\n"
-           "  --debug                  start in debug mode\n"
-           "  --console-type TYPE      pty, file or unix\n"
-           "  --console-fd FD          pty master, file, or UNIX stream socket\n"
-           "  --console-backup-fds FDS files for old output of a console of type file\n"
-           "  --console-log-fd FD      file that gets the console output as well\n"
-           "  --console-log-backup-fds FDS\n"
-           "                           files for old output of that one\n"
-           "  --log-backup-fds FDS     files for old output of stderr\n"
-           "  --log-max-size BYTES     size of these files, above which they are rotated\n"
-           "  --no-heartbeat           do not wait for the boot heartbeat\n"
-           "  --heartbeat-timeout S    seconds to wait for it\n"
-           "  --broker-fd FD           connection with the heartbeat broker\n"
-           "  --expect-pcr INDEX=HEX   refuse an image that measures differently\n"
-           "  --signature PCR0,PCR8,DIGEST\n"
-           "                           what was checked: refuse an image that it is not of\n"
-           "  --qemu PATH              QEMU of the emulated machine\n"
-           "  --accel KIND             auto, kvm or tcg\n"
-           "  --nsm PATH               libvirt_nitro_nsm, the machine's NSM\n"
-           "  --nsm-device NAME        vhost-user-test-device or vhost-user-device: as QEMU calls it\n"
-           "  --nsm-identity-fd FD     what that is given of itself\n"
-           "  --nsm-role ARN           the parent's IAM role, for register 3\n"
-           "  --nsm-instance ID        the parent's instance, for register 4\n"
-           "  --without CODES          protections that this host lacks, as --probe prints them\n"
-           "  --broker                 be the host's heartbeat broker, with --listen-fd alone\n"
-           "  --listen-fd FD           listening UNIX stream socket for its clients\n"
-           "  --probe                  print what --accel auto means here and which protections\n"
-           "                           this host lacks, and exit\n"
-           "  --probe-qemu PATH        print whether this QEMU can have an NSM, and exit\n"
-           "  --help                   print this text, and exit\n"
-           "  --version                print the version, and exit\n";
-}
+const OptionsTable optionsTable = {
+    .program = "libvirt_nitro",
+    .help = "Usage: libvirt_nitro OPTION...\n"
+            "\n"
+            "Runs one enclave for virtnitrod; not meant to be called by hand.\n"
+            "\n"
+            "  --name NAME              name of the domain\n"
+            "  --uuid UUID              UUID of the domain\n"
+            "  --machine TYPE           nitro, or nitro-enclave (emulated)\n"
+            "  --arch ARCH              x86_64 or aarch64, by default that of this host\n"
+            "  --control-fd FD          listening UNIX stream socket for the control protocol\n"
+            "  --end-with-client        end when the last client of that has gone\n"
+            "  --device-fd FD           /dev/nitro_enclaves, for --machine nitro\n"
+            "  --image-fd FD            EIF file, or Linux kernel\n"
+            "  --initrd-fd FD           ramdisk that goes with a Linux kernel\n"
+            "  --cmdline TEXT           command line that goes with a Linux kernel\n"
+            "  --memory BYTES           memory of the enclave\n"
+            "  --page-size BYTES        size of the huge pages that the memory is made of\n"
+            "  --numa-node NODE         NUMA node that the huge pages are taken from\n"
+            "  --lock-memory            keep the memory from being swapped out\n"
+            "  --vcpus NUMBER           number of vCPUs\n"
+            "  --cpus LIST              ids of the CPUs to use, such as 1,3 or 2-5\n"
+            "  --cid CID                context id of the enclave\n"
+            "  --vsock-dir-fd FD        directory of the sockets that the enclave connects to\n"
+            "  --vsock-listen-fd FD     listening UNIX stream socket to connect to the enclave\n"
+            "  --services-listen-fd FD  listening UNIX stream socket for the link of its services\n"
+            "  --debug                  start in debug mode\n"
+            "  --console-type TYPE      pty, file or unix\n"
+            "  --console-fd FD          pty master, file, or UNIX stream socket\n"
+            "  --console-backup-fds FDS files for old output of a console of type file\n"
+            "  --console-log-fd FD      file that gets the console output as well\n"
+            "  --console-log-backup-fds FDS\n"
+            "                           files for old output of that one\n"
+            "  --log-backup-fds FDS     files for old output of stderr\n"
+            "  --log-max-size BYTES     size of these files, above which they are rotated\n"
+            "  --no-heartbeat           do not wait for the boot heartbeat\n"
+            "  --heartbeat-timeout S    seconds to wait for it\n"
+            "  --broker-fd FD           connection with the heartbeat broker\n"
+            "  --expect-pcr INDEX=HEX   refuse an image that measures differently\n"
+            "  --signature PCR0,PCR8,DIGEST\n"
+            "                           what was checked: refuse an image that it is not of\n"
+            "  --qemu PATH              QEMU of the emulated machine\n"
+            "  --accel KIND             auto, kvm or tcg\n"
+            "  --nsm PATH               libvirt_nitro_nsm, the machine's NSM\n"
+            "  --nsm-device NAME        vhost-user-test-device or vhost-user-device: as QEMU calls it\n"
+            "  --nsm-identity-fd FD     what that is given of itself\n"
+            "  --nsm-role ARN           the parent's IAM role, for register 3\n"
+            "  --nsm-instance ID        the parent's instance, for register 4\n"
+            "  --without CODES          protections that this host lacks, as --probe prints them\n"
+            "  --broker                 be the host's heartbeat broker, with --listen-fd alone\n"
+            "  --listen-fd FD           listening UNIX stream socket for its clients\n"
+            "  --probe                  print what --accel auto means here and which protections\n"
+            "                           this host lacks, and exit\n"
+            "  --probe-qemu PATH        print whether this QEMU can have an NSM, and exit\n"
+            "  --help                   print this text, and exit\n"
+            "  --version                print the version, and exit\n",
+    .entries = optionEntries,
+    .check = optionsCheck,
+};

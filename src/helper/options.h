@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/options_table.h"
 #include "eif.h"
 #include "nitro_limits.h"
 
@@ -23,8 +24,6 @@
 
 typedef enum {
     OPTIONS_RUN,     /* run an enclave */
-    OPTIONS_HELP,    /* --help was given */
-    OPTIONS_VERSION, /* --version was given */
     OPTIONS_PROBE,   /* --probe was given */
     OPTIONS_PROBE_QEMU, /* --probe-qemu was given, with what is .qemu then */
     OPTIONS_BROKER,  /* --broker was given: be the heartbeat broker */
@@ -98,13 +97,9 @@ struct _Options {
     unsigned int without; /* UNPROTECTED_...: what this host lacks, and is done without */
 };
 
-/*
- * Parses the command line. Returns the options (optionsFree), or NULL with *@error
- * set to one new sentence that names the option and value at fault.
- */
-Options *optionsParse(int argc, char **argv, char **error);
+/* What optionsTableRead() reads the command line into, and by what */
+Options *optionsNew(void);
 void optionsFree(Options *options);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Options, optionsFree)
 
-/* The text of --help; static. */
-const char *optionsHelp(void);
+extern const OptionsTable optionsTable;

@@ -5,7 +5,7 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Flow: argv -> nsmOptionsParse() -> mainIssue(): the root of this host -> an identity; or
+ * Flow: argv -> optionsTableRead() -> mainIssue(): the root of this host -> an identity; or
  * mainServe(): an identity -> Nsm and its device -> mainConfine() -> the main loop, until QEMU
  * ends, or a signal comes. Nothing that an enclave says is read before this process is confined, and
  * it has a key of that enclave only.
@@ -31,13 +31,6 @@
 #include "sandbox/sandbox.h"
 
 #define PROGRAM "libvirt_nitro_nsm"
-
-/* Exit status */
-enum {
-    EXIT_ENDED = 0,
-    EXIT_USAGE = 1, /* the command line or what it names is wrong */
-    EXIT_FAILED = 2,
-};
 
 typedef struct {
     GMainLoop *loop;
@@ -78,7 +71,7 @@ mainOnEnded(bool broken, void *opaque)
 
     if (broken) {
         logError("nsm: QEMU and this device do not understand each other");
-        all->status = EXIT_FAILED;
+        all->status = STARTUP_EXIT_FAILED;
     }
     g_main_loop_quit(all->loop);
 }
@@ -103,7 +96,7 @@ mainOnRegisters(char *error, void *opaque)
     }
     logError("nsm: %s", error);
     g_free(error);
-    all->status = EXIT_FAILED;
+    all->status = STARTUP_EXIT_FAILED;
     g_main_loop_quit(all->loop);
 }
 
@@ -167,12 +160,12 @@ mainServe(const NsmOptions *options, NsmIdentity *identity)
     mainSetText(nsm, NSM_PCR_INSTANCE, options->instance);
     if (!(all.key = nsmKeyNew(identity->secret))) {
         logError("nsm: The key of the NSM is none");
-        all.status = EXIT_USAGE;
+        all.status = STARTUP_EXIT_USAGE;
     } else {
         nsmIdentityClear(identity);
         if (mainLoop(&all, options, nsm, &failure) < 0) {
             logError("nsm: %s", failure.text);
-            all.status = EXIT_FAILED;
+            all.status = STARTUP_EXIT_FAILED;
         }
     }
     g_clear_pointer(&all.device, nsmDeviceFree);
@@ -189,7 +182,7 @@ mainRun(const NsmOptions *options)
 
     if (nsmIdentityRead(&identity, options->identityFd, &error) < 0) {
         logError("nsm: %s", error);
-        return EXIT_USAGE;
+        return STARTUP_EXIT_USAGE;
     }
     close(options->identityFd);
     logInfo("nsm: " PROGRAM " %s is the NSM of %s", NITRO_VERSION, identity.moduleId);
@@ -207,45 +200,28 @@ mainIssue(const NsmOptions *options)
         !(identity.certificate = nsmAuthorityIssue(authority, options->moduleId, time(NULL),
                                                    identity.secret, &error))) {
         fprintf(stderr, PROGRAM ": %s\n", error->message);
-        return EXIT_FAILED;
+        return STARTUP_EXIT_FAILED;
     }
     identity.cabundle = g_ptr_array_new_with_free_func((GDestroyNotify)g_bytes_unref);
     g_ptr_array_add(identity.cabundle, g_bytes_ref(nsmAuthorityGetCertificate(authority)));
     if (nsmIdentityWrite(&identity, options->identityFd) < 0) {
         fprintf(stderr, PROGRAM ": The identity of the NSM cannot be written: %s\n",
                 g_strerror(errno));
-        return EXIT_FAILED;
+        return STARTUP_EXIT_FAILED;
     }
-    return EXIT_ENDED;
+    return STARTUP_EXIT_ENDED;
 }
 
 int
 main(int argc, char **argv)
 {
     g_autoptr(NsmOptions) options = NULL;
-    g_autofree char *error = NULL;
-    g_auto(Failure) failure = {0};
+    int status;
 
-    startupBegin();
-    if (sandboxBegin(&failure) < 0) {
-        fprintf(stderr, PROGRAM ": %s\n", failure.text);
-        return EXIT_FAILED;
-    }
-    options = nsmOptionsParse(argc, argv, &error);
-    if (!options) {
-        fprintf(stderr, PROGRAM ": %s\n", error);
-        return EXIT_USAGE;
-    }
-
-    switch (options->action) {
-    case NSM_OPTIONS_HELP:
-        return fputs(nsmOptionsHelp(), stdout) < 0 ? EXIT_FAILED : EXIT_ENDED;
-    case NSM_OPTIONS_VERSION:
-        return printf(PROGRAM " %s\n", NITRO_VERSION) < 0 ? EXIT_FAILED : EXIT_ENDED;
-    case NSM_OPTIONS_ISSUE:
-        return mainIssue(options);
-    case NSM_OPTIONS_RUN:
-        break;
-    }
-    return mainRun(options);
+    if (startupBegin(PROGRAM) < 0)
+        return STARTUP_EXIT_FAILED;
+    options = nsmOptionsNew();
+    if ((status = optionsTableRead(&nsmOptionsTable, argc, argv, options)) >= 0)
+        return status;
+    return options->issue ? mainIssue(options) : mainRun(options);
 }

@@ -11,18 +11,13 @@
 #include <glib.h>
 #include <stdbool.h>
 
-typedef enum {
-    NSM_OPTIONS_RUN,
-    NSM_OPTIONS_ISSUE,
-    NSM_OPTIONS_HELP,
-    NSM_OPTIONS_VERSION,
-} NsmOptionsAction;
+#include "common/options_table.h"
 
 /* Descriptors are -1 when not given; they are close-on-exec from here on. */
 typedef struct _NsmOptions NsmOptions;
 struct _NsmOptions {
-    NsmOptionsAction action;
-    int identityFd;   /* to read, or with NSM_OPTIONS_ISSUE to write */
+    bool issue;       /* make a key, and do nothing else */
+    int identityFd;   /* to read, or with @issue to write */
     int vhostUserFd;  /* connected with QEMU */
     int registersFd;  /* -1: the enclave is in debug mode */
     bool debug;
@@ -33,10 +28,9 @@ struct _NsmOptions {
     char *moduleId;
 };
 
-/* Reads the command line. Returns NULL with *@error set to a sentence (g_free) when it is wrong. */
-NsmOptions *nsmOptionsParse(int argc, char **argv, char **error);
+/* What optionsTableRead() reads the command line into, and by what */
+NsmOptions *nsmOptionsNew(void);
 void nsmOptionsFree(NsmOptions *options);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(NsmOptions, nsmOptionsFree)
 
-/* The text of --help */
-const char *nsmOptionsHelp(void);
+extern const OptionsTable nsmOptionsTable;

@@ -5,7 +5,7 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Flow: argv -> servicesOptionsParse() -> servicesConfigRead() -> servicesNew() -> mainConfine() -> the
+ * Flow: argv -> optionsTableRead() -> servicesConfigRead() -> servicesNew() -> mainConfine() -> the
  * main loop, until the services have finished or a signal comes. Nothing that an enclave says is read
  * before this process is confined.
  */
@@ -23,13 +23,6 @@
 #include "services_control.h"
 #include "services_options.h"
 #include "services_sandbox.h"
-
-/* Exit status */
-enum {
-    EXIT_ENDED = 0,
-    EXIT_USAGE = 1,  /* the command line or the configuration is wrong */
-    EXIT_FAILED = 2,
-};
 
 static void
 mainOnEnd(void *loop)
@@ -88,39 +81,23 @@ mainRun(const ServicesOptions *options)
     config = servicesConfigRead(options->configFd, &error);
     if (!config) {
         logError("%s", error);
-        return EXIT_USAGE;
+        return STARTUP_EXIT_USAGE;
     }
     if (mainServe(options, config, loop, &failure) == 0)
-        return EXIT_ENDED;
+        return STARTUP_EXIT_ENDED;
     logError("%s", failure.text);
-    return EXIT_FAILED;
+    return STARTUP_EXIT_FAILED;
 }
 
 int
 main(int argc, char **argv)
 {
     g_autoptr(ServicesOptions) options = NULL;
-    g_autofree char *error = NULL;
-    g_auto(Failure) failure = {0};
+    int status;
 
-    startupBegin();
-    if (sandboxBegin(&failure) < 0) {
-        fprintf(stderr, "libvirt_nitro_services: %s\n", failure.text);
-        return EXIT_FAILED;
-    }
-    options = servicesOptionsParse(argc, argv, &error);
-    if (!options) {
-        fprintf(stderr, "libvirt_nitro_services: %s\n", error);
-        return EXIT_USAGE;
-    }
-
-    switch (options->action) {
-    case SERVICES_OPTIONS_HELP:
-        return fputs(servicesOptionsHelp(), stdout) < 0 ? EXIT_FAILED : EXIT_ENDED;
-    case SERVICES_OPTIONS_VERSION:
-        return printf("libvirt_nitro_services %s\n", NITRO_VERSION) < 0 ? EXIT_FAILED : EXIT_ENDED;
-    case SERVICES_OPTIONS_RUN:
-        break;
-    }
-    return mainRun(options);
+    if (startupBegin(servicesOptionsTable.program) < 0)
+        return STARTUP_EXIT_FAILED;
+    options = servicesOptionsNew();
+    status = optionsTableRead(&servicesOptionsTable, argc, argv, options);
+    return status >= 0 ? status : mainRun(options);
 }

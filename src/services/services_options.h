@@ -11,15 +11,11 @@
 #include <glib.h>
 #include <stdint.h>
 
-typedef enum {
-    SERVICES_OPTIONS_RUN,
-    SERVICES_OPTIONS_HELP,
-    SERVICES_OPTIONS_VERSION,
-} ServicesOptionsAction;
+#include "common/options_table.h"
 
+/* Descriptors are close-on-exec from here on. */
 typedef struct _ServicesOptions ServicesOptions;
 struct _ServicesOptions {
-    ServicesOptionsAction action;
     char *name;           /* of the domain */
     char *uuid;
     int controlFd;
@@ -28,13 +24,9 @@ struct _ServicesOptions {
     GArray *logBackupFds; /* of int, or NULL */
 };
 
-/*
- * Reads the command line. Returns NULL with *@error set to a sentence (g_free) when it is wrong.
- * Descriptors that it names become close-on-exec.
- */
-ServicesOptions *servicesOptionsParse(int argc, char **argv, char **error);
+/* What optionsTableRead() reads the command line into, and by what */
+ServicesOptions *servicesOptionsNew(void);
 void servicesOptionsFree(ServicesOptions *options);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ServicesOptions, servicesOptionsFree)
 
-/* The text of --help */
-const char *servicesOptionsHelp(void);
+extern const OptionsTable servicesOptionsTable;

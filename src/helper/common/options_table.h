@@ -12,32 +12,46 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 
 typedef struct {
     const char *name; /* with its dashes; NULL: the end of the table */
     bool hasValue;
     /*
-     * Stores @value, which is NULL for an option without one, in @opaque. Returns NULL, or what is
-     * wrong with the value as the end of a sentence (g_free).
+     * Stores @value, which is NULL for an option without one, in @field. Returns NULL, or what is
+     * wrong with the value as the end of a sentence (g_free). Many of them are in options_values.h.
      */
-    char *(*set)(void *opaque, const char *value);
+    char *(*set)(void *field, const char *value);
+    size_t offset; /* of the field in the program's options; 0: all of them */
     bool required; /* see optionsTableCheckRequired() */
     bool repeats;  /* may be given more than once */
-    bool ends;     /* what follows is not looked at, as after --help */
 } OptionsTableEntry;
 
-/*
- * Calls the setters of the options in @argv, whose first word is skipped, with @opaque. @seen has an
- * element for each of @table, all false at first: it becomes true for those that are given. Returns
- * NULL, or one sentence that names the option and value at fault (g_free); @opaque may have values of
- * earlier options, and of the one at fault, then.
- */
-char *optionsTableParse(const OptionsTableEntry *table, bool *seen, int argc, char **argv,
-                        void *opaque);
+/* The command line of a program. Beside its own options each has --help and --version. */
+typedef struct {
+    const char *program;
+    const char *help; /* what --help prints */
+    const OptionsTableEntry *entries;
+    /*
+     * Looks at what several options, those that have been @seen, mean together. Returns NULL, or a
+     * sentence (g_free). NULL: that those are there that are required is enough.
+     */
+    char *(*check)(void *options, const bool *seen);
+} OptionsTable;
 
 /*
- * Returns NULL when each option that is required has been @seen, or a sentence that names the first
- * one of @table that has not (g_free). Not to be asked when an option asks for something else than the
- * program's usual work.
+ * Calls the setters of the options in @argv, whose first word is skipped, with fields of @options,
+ * and then the check. With --help or --version what follows is not looked at, and the text is
+ * printed.
+ *
+ * Returns -1 when the program is to go on; else with what to exit at once, STARTUP_EXIT_...: when
+ * the command line is wrong, stderr has a sentence that names the option and value at fault.
  */
-char *optionsTableCheckRequired(const OptionsTableEntry *table, const bool *seen);
+int optionsTableRead(const OptionsTable *table, int argc, char **argv, void *options);
+
+/*
+ * For a check: returns NULL when each option that is required has been @seen, or a sentence that
+ * names the first one of @entries that has not (g_free). Not to be asked when an option asks for
+ * something else than the program's usual work.
+ */
+char *optionsTableCheckRequired(const OptionsTableEntry *entries, const bool *seen);

@@ -1,5 +1,5 @@
 /*
- * options_values.c: values of options that the helper and the image checker have in common
+ * options_values.c: values of options that several programs have
  *
  * Copyright (C) 2026 The libvirt-nitro authors
  *
@@ -13,6 +13,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "nitro_limits.h"
+
 bool
 optionsParseNumber(const char *text, uint64_t min, uint64_t max, uint64_t *number)
 {
@@ -22,7 +24,42 @@ optionsParseNumber(const char *text, uint64_t min, uint64_t max, uint64_t *numbe
 }
 
 char *
-optionsSetFd(int *fd, const char *value)
+optionsSetFlag(void *flag, const char *value G_GNUC_UNUSED)
+{
+    *(bool *)flag = true;
+    return NULL;
+}
+
+char *
+optionsSetText(void *text, const char *value)
+{
+    *(char **)text = g_strdup(value);
+    return NULL;
+}
+
+char *
+optionsSetWord(void *text, const char *value)
+{
+    return *value ? optionsSetText(text, value) : g_strdup("is empty");
+}
+
+char *
+optionsSetSize(void *bytes, const char *value)
+{
+    return optionsParseNumber(value, 0, G_MAXINT64, bytes) ? NULL :
+                                                             g_strdup("is not a size in bytes");
+}
+
+char *
+optionsSetLogSize(void *bytes, const char *value)
+{
+    if (!optionsParseNumber(value, NITRO_LOG_SIZE_MIN, G_MAXINT64, bytes))
+        return g_strdup_printf("is not a number of bytes from %d on", NITRO_LOG_SIZE_MIN);
+    return NULL;
+}
+
+char *
+optionsSetFd(void *fd, const char *value)
 {
     uint64_t number;
     int flags;
@@ -36,17 +73,18 @@ optionsSetFd(int *fd, const char *value)
     if (fcntl((int)number, F_SETFD, flags | FD_CLOEXEC) < 0)
         return g_strdup_printf("cannot be used: %s", g_strerror(errno));
 
-    *fd = (int)number;
+    *(int *)fd = (int)number;
     return NULL;
 }
 
 char *
-optionsSetFds(GArray **fds, const char *value)
+optionsSetFds(void *fds, const char *value)
 {
     g_auto(GStrv) parts = g_strsplit(value, ",", -1);
+    GArray *array = g_array_new(FALSE, FALSE, sizeof(int));
     size_t i;
 
-    *fds = g_array_new(FALSE, FALSE, sizeof(int));
+    *(GArray **)fds = array;
     for (i = 0; parts[i]; i++) {
         struct stat st;
         int fd = -1;
@@ -56,13 +94,13 @@ optionsSetFds(GArray **fds, const char *value)
             return error;
         if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
             return g_strdup_printf("has %d, which is not a regular file", fd);
-        g_array_append_val(*fds, fd);
+        g_array_append_val(array, fd);
     }
-    return (*fds)->len > 0 ? NULL : g_strdup("names no file descriptor");
+    return array->len > 0 ? NULL : g_strdup("names no file descriptor");
 }
 
 char *
-optionsSetArch(EifArch *arch, const char *value)
+optionsSetArch(void *arch, const char *value)
 {
     return eifArchFromString(value, arch) ? NULL :
                                             g_strdup("is neither 'x86_64' nor 'aarch64'");

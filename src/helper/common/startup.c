@@ -12,10 +12,12 @@
 #include <locale.h>
 #include <malloc.h>
 #include <signal.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include "common/log.h"
 #include "nitro_gettext.h"
+#include "sandbox/sandbox.h"
 
 /* Whoever started us with standard descriptors closed must not get output in other files. */
 static void
@@ -43,9 +45,11 @@ startupSetLocale(void)
     nitroGettextInitialize("UTF-8");
 }
 
-void
-startupBegin(void)
+int
+startupBegin(const char *program)
 {
+    g_auto(Failure) failure = {0};
+
     /* Threads are few and allocate next to nothing: an arena for each would only use memory. */
     mallopt(M_ARENA_MAX, 1);
     startupOpenStandardFds();
@@ -53,4 +57,8 @@ startupBegin(void)
     startupSetLocale();
     nitroGettextLoad();
     signal(SIGPIPE, SIG_IGN);
+    if (sandboxBegin(&failure) == 0)
+        return 0;
+    fprintf(stderr, "%s: %s\n", program, failure.text);
+    return -1;
 }
