@@ -30,11 +30,10 @@ import taprunner
 import vsockdevicetest
 from nsmclient import encode
 from nsmtest import INSTANCE, MODULE, ROLE, ZERO, extend
-from vsockdevicetest import (FEATURES, GET_FEATURES, GET_PROTOCOL_FEATURES, GET_QUEUE_NUM,
-                             GET_VRING_BASE, INDIRECT, MIB, NEXT, SET_FEATURES, SET_MEM_TABLE,
-                             SET_OWNER, SET_PROTOCOL_FEATURES, SET_VRING_ADDR, SET_VRING_BASE,
-                             SET_VRING_CALL, SET_VRING_ENABLE, SET_VRING_ERR, SET_VRING_KICK,
-                             SET_VRING_NUM, SHORT, WRITE)
+from vsockdevicetest import (FEATURES, GET_FEATURES, GET_PROTOCOL_FEATURES, GET_VRING_BASE,
+                             INDIRECT, MIB, NEXT, SET_FEATURES, SET_MEM_TABLE,
+                             SET_PROTOCOL_FEATURES, SET_VRING_ADDR, SET_VRING_BASE, SET_VRING_CALL,
+                             SET_VRING_ENABLE, SET_VRING_KICK, SET_VRING_NUM, SHORT, WRITE)
 
 PROGRAM = os.path.join(os.environ['LIBVIRT_NITRO_BUILD'], 'src', 'nsm', 'libvirt_nitro_nsm')
 REPLY = 0x3000  # the buffer that Linux has for one
@@ -56,23 +55,7 @@ class Guest(vsockdevicetest.GuestMemory):
 
     def __init__(self, front):
         super().__init__(front)
-        self.ring = vsockdevicetest.Ring(self, 0, self.BASE, 16)
-
-    def close(self):
-        self.ring.close()
-        super().close()
-
-    def hello(self):
-        """What QEMU asks before the guest runs; returns features and the number of queues."""
-        front = self.front
-        offered = front.number(GET_FEATURES)
-        protocol = front.number(GET_PROTOCOL_FEATURES)
-        front.send(SET_PROTOCOL_FEATURES, struct.pack('<Q', protocol))
-        queues = front.number(GET_QUEUE_NUM)
-        front.send(SET_OWNER)
-        front.send(SET_VRING_CALL, struct.pack('<Q', 0), [self.ring.call])
-        front.send(SET_VRING_ERR, struct.pack('<Q', 0), [self.ring.err])
-        return offered, queues
+        self.ring = self.add_ring(self.BASE, 16)
 
     def set_up(self, features=FEATURES):
         """All that makes the ring run but its being enabled"""
@@ -215,7 +198,7 @@ class Device(DeviceCase):
     def test_hello(self):
         """QEMU insists on a feature, and asks how many queues there are"""
         guest = self.start(debug=True)
-        offered, queues = guest.hello()
+        offered, _, queues = guest.hello()
         self.assertEqual(queues, 1)
         self.assertEqual(offered & FEATURES, FEATURES)
         # it has no configuration space, of which QEMU would warn

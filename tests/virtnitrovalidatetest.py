@@ -91,8 +91,8 @@ class Host:
 
     def helper(self, nsm=("nsm-device", "vhost-user-device"), **reply):
         """
-        Has a program in place of the helper that prints @reply for --probe, and the member @nsm of a
-        reply for --probe-qemu.
+        Has a program in place of the helper that prints @reply for --probe, and the member @nsm of
+        a reply for --probe-qemu.
         """
         replies = json.dumps(reply), json.dumps(dict([nsm]))
         self.write("helper/libvirt_nitro", "#!/bin/sh\ncase $1 in\n--probe) echo '{}' ;;\n"

@@ -172,7 +172,10 @@ class Packet:
 
 
 class GuestMemory:
-    """The memory of a guest that the front end @front shares, SIZE bytes, as QEMU makes it"""
+    """
+    The memory of a guest that the front end @front shares, SIZE bytes, as QEMU makes it, and the
+    rings of a device in it
+    """
 
     def __init__(self, front):
         self.front = front
@@ -180,8 +183,15 @@ class GuestMemory:
         os.ftruncate(self.memfd, self.SIZE)
         fcntl.fcntl(self.memfd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
         self.memory = mmap.mmap(self.memfd, self.SIZE)
+        self.rings = []
+
+    def add_ring(self, base, size):
+        self.rings.append(Ring(self, len(self.rings), base, size))
+        return self.rings[-1]
 
     def close(self):
+        for ring in self.rings:
+            ring.close()
         self.memory.close()
         os.close(self.memfd)
         self.front.socket.close()
@@ -191,6 +201,19 @@ class GuestMemory:
 
     def read(self, address, size):
         return self.memory[address:address + size]
+
+    def hello(self):
+        """What QEMU asks before the guest runs; returns features of two kinds, and how many queues."""
+        front = self.front
+        offered = front.number(GET_FEATURES)
+        protocol = front.number(GET_PROTOCOL_FEATURES)
+        front.send(SET_PROTOCOL_FEATURES, struct.pack('<Q', protocol))
+        queues = front.number(GET_QUEUE_NUM)
+        front.send(SET_OWNER)
+        for ring in self.rings:
+            front.send(SET_VRING_CALL, struct.pack('<Q', ring.index), [ring.call])
+            front.send(SET_VRING_ERR, struct.pack('<Q', ring.index), [ring.err])
+        return offered, protocol, queues
 
 
 class Guest(GuestMemory):
@@ -205,16 +228,11 @@ class Guest(GuestMemory):
 
     def __init__(self, front):
         super().__init__(front)
-        self.rx = Ring(self, 0, self.RX_BASE, 256)
-        self.tx = Ring(self, 1, self.TX_BASE, 256)
+        self.rx = self.add_ring(self.RX_BASE, 256)
+        self.tx = self.add_ring(self.TX_BASE, 256)
         self.features = FEATURES
         self.packets = []
         self.taken = {}  # bytes taken, for each pair of ports
-
-    def close(self):
-        self.rx.close()
-        self.tx.close()
-        super().close()
 
     def table(self):
         return struct.pack('<II', 2, 0) + \
@@ -222,18 +240,8 @@ class Guest(GuestMemory):
             struct.pack('<QQQQ', self.SPLIT, self.SIZE - self.SPLIT, self.USER[1], self.SPLIT)
 
     def hello(self):
-        """What QEMU asks before the guest runs."""
-        front = self.front
-        offered = front.number(GET_FEATURES)
-        protocol = front.number(GET_PROTOCOL_FEATURES)
-        front.send(SET_PROTOCOL_FEATURES, struct.pack('<Q', protocol))
-        queues = front.number(GET_QUEUE_NUM)
-        front.send(SET_OWNER)
-        for ring in (self.rx, self.tx):
-            front.send(SET_VRING_CALL, struct.pack('<Q', ring.index), [ring.call])
-            front.send(SET_VRING_ERR, struct.pack('<Q', ring.index), [ring.err])
-        config = front.ask(GET_CONFIG, struct.pack('<III', 0, 8, 0) + bytes(8))
-        return offered, protocol, queues, config
+        """Returns the configuration space as well."""
+        return *super().hello(), self.front.ask(GET_CONFIG, struct.pack('<III', 0, 8, 0) + bytes(8))
 
     def start(self, buffers=RX_BUFFERS):
         """The guest's driver is ready."""
