@@ -10,11 +10,8 @@
 import datetime
 import json
 import os
-import shutil
 import ssl
 import subprocess
-import tempfile
-import unittest
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -26,6 +23,7 @@ import eifwriter
 import taprunner
 from attestwriter import DAY, MADE, Certificate, Chain, Document
 from eifwriter import cbor_bytes, cbor_head, cbor_text
+from scratchcase import ScratchCase
 
 TOOL = os.environ['VIRT_EIF']
 
@@ -51,21 +49,14 @@ IwLz3/Y=
 AWS_FINGERPRINT = '641a0321a3e244efe456463195d606317ed7cdcc3c1756e09893f3c68f79bb5b'
 
 
-class AttestTest(unittest.TestCase):
+class AttestTest(ScratchCase):
     @classmethod
     def setUpClass(cls):
         cls.chain = Chain()
 
     def setUp(self):
-        self.dir = tempfile.mkdtemp(prefix='attesttest-')
-        self.addCleanup(shutil.rmtree, self.dir)
+        super().setUp()
         self.root = self.file('root.pem', self.chain.root.pem)
-
-    def file(self, name, data):
-        path = os.path.join(self.dir, name)
-        with open(path, 'wb') as f:
-            f.write(data)
-        return path
 
     def run_tool(self, *args, **kwargs):
         return subprocess.run([TOOL, 'attest', *args], capture_output=True, timeout=60, check=False,

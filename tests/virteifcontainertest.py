@@ -23,12 +23,11 @@ import stat
 import struct
 import subprocess
 import tarfile
-import tempfile
-import unittest
 
 import ociwriter
 import taprunner
 from ociwriter import device, directory, entry, hardlink, layer, symlink
+from scratchcase import ScratchCase
 
 TOOL = os.environ['VIRT_EIF']
 SANITIZED = 'NITRO_TEST_SANITIZED' in os.environ
@@ -71,23 +70,14 @@ def read_cpio(data):
         pos = (pos + size + 3) & ~3
 
 
-class ContainerTest(unittest.TestCase):
+class ContainerTest(ScratchCase):
     def setUp(self):
-        self.dir = tempfile.mkdtemp(prefix='virteifcontainertest-')
-        self.addCleanup(shutil.rmtree, self.dir)
+        super().setUp()
         # the output's own, so that nothing else may be in it
         os.mkdir(self.path('out'))
         self.out = self.path('out/out.eif')
         self.kernel = self.file('kernel', b'a kernel')
         self.init = self.file('init', b'an init')
-
-    def path(self, name):
-        return os.path.join(self.dir, name)
-
-    def file(self, name, data):
-        with open(self.path(name), 'wb') as f:
-            f.write(data)
-        return self.path(name)
 
     def archive(self, files, how=None, name='image.tar'):
         ociwriter.write_archive(self.path(name), files, how)

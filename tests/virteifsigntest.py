@@ -18,7 +18,6 @@ import shutil
 import stat
 import struct
 import subprocess
-import tempfile
 import unittest
 import zlib
 

@@ -16,9 +16,7 @@ import signal
 import ssl
 import stat
 import subprocess
-import tempfile
 import time
-import unittest
 
 from cryptography import x509
 
@@ -27,23 +25,12 @@ import eifsigner
 import eifwriter
 import taprunner
 import tinyguest
+from scratchcase import ScratchCase
 
 TOOL = os.environ['VIRT_EIF']
 
 
-class ToolTest(unittest.TestCase):
-    def setUp(self):
-        self.dir = tempfile.mkdtemp(prefix='virteiftest-')
-        self.addCleanup(shutil.rmtree, self.dir)
-
-    def path(self, name):
-        return os.path.join(self.dir, name)
-
-    def file(self, name, data):
-        with open(self.path(name), 'wb') as f:
-            f.write(data)
-        return self.path(name)
-
+class ToolTest(ScratchCase):
     def read(self, name):
         with open(self.path(name), 'rb') as f:
             return f.read()
