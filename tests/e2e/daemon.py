@@ -31,6 +31,7 @@ import sys
 import tempfile
 import threading
 import time
+import unittest
 
 SOURCE = os.environ.get("LIBVIRT_NITRO_SOURCE") or os.path.dirname(
     os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -298,6 +299,25 @@ def enter_private_system(*more):
         with open(private, "w", encoding="utf-8") as database:
             database.write(with_helper_user(path, entries))
         check(libc.mount(private.encode(), path.encode(), None, MS_BIND, None), f"mount {path}")
+
+
+outside = "nobody has tried"  # why this process is in no private system, or None
+
+
+def try_private_system(*more):
+    """enter_private_system(), if that is allowed: need_private_system() and @outside tell."""
+    global outside  # pylint: disable=global-statement
+    try:
+        enter_private_system(*more)
+        outside = None
+    except OSError as error:
+        outside = str(error)
+
+
+def need_private_system():
+    """Skips a test, or the class whose set-up this is in, where there is none."""
+    if outside:
+        raise unittest.SkipTest(f"this needs root and a mount namespace: {outside}")
 
 
 class NitroDaemon:

@@ -35,14 +35,10 @@ class SystemSandbox:
     """The system's daemon: root's, whose helpers are not."""
 
     system = True
-    outside = None  # why there can be no system daemon here
 
     @classmethod
     def setUpClass(cls):
-        if os.geteuid() != 0:
-            cls.skipTest(cls, "a system's daemon needs root")
-        if SystemSandbox.outside:
-            cls.skipTest(cls, f"no private file system: {SystemSandbox.outside}")
+        daemon.need_private_system()
         super().setUpClass()
 
     @classmethod
@@ -59,14 +55,6 @@ class SystemSandbox:
         with open(os.path.join(cls.daemon.config_dir, "nitro.conf"), "a",
                   encoding="utf-8") as conf:
             conf.write(f'user = "+{STAND_IN}"\ngroup = "+{STAND_IN}"\n')
-
-    @staticmethod
-    def enter():
-        """Before there is a thread"""
-        try:
-            daemon.enter_private_system()
-        except OSError as error:
-            SystemSandbox.outside = str(error)
 
     @property
     def daemon_uid(self):

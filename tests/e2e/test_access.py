@@ -16,7 +16,6 @@ import re
 
 import daemon
 import polkitfake
-import rawrpc
 import taprunner
 from e2etest import EnclaveTest, libvirt, quick_xml
 from rawrpc import RawClient, RpcError, u32

@@ -26,7 +26,6 @@ import unittest
 import daemon
 import fakeqemu
 import taprunner
-import test_device
 import tinyguest
 from daemon import wait_until
 from e2etest import ADDED, CRASHED, SHUTOFF, STARTED, EnclaveTest, libvirt, quick_xml
@@ -522,6 +521,5 @@ class SessionFilter(SessionSandbox, FakeQemu, EscapeTest):
 
 
 if __name__ == "__main__":
-    SystemSandbox.enter()
-    test_device.outside = SystemSandbox.outside
+    daemon.try_private_system()
     taprunner.main()

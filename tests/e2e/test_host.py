@@ -42,8 +42,6 @@ UNSUPPORTED = libvirt.VIR_ERR_OPERATION_UNSUPPORTED
 CONFIG = libvirt.VIR_ERR_CONFIG_UNSUPPORTED
 FAILED = libvirt.VIR_ERR_OPERATION_FAILED
 
-outside = None  # why there can be no system daemon here
-
 
 class HostTest(EnclaveTest):
     """With @mock, the settings of the mock, on a host with the device."""
@@ -465,10 +463,7 @@ class Sysinfo(HostTest):
 
     @classmethod
     def setUpClass(cls):
-        if os.geteuid() != 0:
-            cls.skipTest(cls, "a system's daemon needs root")
-        if outside:
-            cls.skipTest(cls, f"no private file system: {outside}")
+        daemon.need_private_system()
         if not os.path.exists(cls.DMIDECODE):
             cls.skipTest(cls, "dmidecode is not installed")
         super().setUpClass()
@@ -524,10 +519,7 @@ class System(HostTest):
 
     @classmethod
     def setUpClass(cls):
-        if os.geteuid() != 0:
-            cls.skipTest(cls, "a system's daemon needs root")
-        if outside:
-            cls.skipTest(cls, f"no private file system: {outside}")
+        daemon.need_private_system()
         # there is one already, so that the daemon adds none that nobody would give back
         cls.enterClassContext(nitrodevmock.HugePages(1))
         cls.restore(LARGE_PAGES)
@@ -785,8 +777,5 @@ class Signed(HostTest):
 
 
 if __name__ == "__main__":
-    try:
-        daemon.enter_private_system()
-    except OSError as error:
-        outside = str(error)
+    daemon.try_private_system()
     taprunner.main()

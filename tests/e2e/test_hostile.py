@@ -23,7 +23,6 @@ import time
 import daemon
 import nitrodevmock
 import taprunner
-import test_device
 from daemon import wait_until
 from e2etest import (ADDED, BOOTED, CRASHED, DESTROYED, RUNNING, SHUTDOWN, SHUTOFF, STARTED,
                      Background, EnclaveTest, libvirt, quick_xml)
@@ -555,7 +554,6 @@ class Disobedience(HostileTest):
         self.check_ended(dom, libvirt.VIR_DOMAIN_SHUTOFF_DESTROYED)
         self.events.check("hostile", [ADDED, STARTED, DESTROYED])
 
-
     def test_closes_for_ever(self):
         """one that hangs up after each answer: it is connected to ever later"""
         dom = self.hang_up("import time\nhelper.control.close()\nwhile True:\n"
@@ -696,8 +694,5 @@ os.rename(where + ".new", where)
 
 
 if __name__ == "__main__":
-    try:
-        daemon.enter_private_system()
-    except OSError as error:
-        test_device.outside = str(error)
+    daemon.try_private_system()
     taprunner.main()

@@ -16,7 +16,6 @@ import shutil
 import signal
 import sys
 import tempfile
-import time
 import unittest
 import uuid
 import xml.etree.ElementTree as ElementTree
@@ -55,8 +54,6 @@ TRAITS = "CUSTOM_NITRO_ENCLAVE", "CUSTOM_NITRO_ENCLAVE_EMULATED"
 CMDLINE = "console=ttyS0 reboot=t panic=-1 quiet hello.seed=0"
 GIB = 1 << 30
 
-outside = None  # why this process has no file system of its own, or None
-
 
 class NovaTest(EnclaveTest):
     """The system's daemon, and one nova-compute for all tests of a class."""
@@ -67,8 +64,7 @@ class NovaTest(EnclaveTest):
 
     @classmethod
     def setUpClass(cls):
-        if outside:
-            cls.skipTest(cls, f"there can be no system daemon here: {outside}")
+        daemon.need_private_system()
         super().setUpClass()
         cls.directory = tempfile.mkdtemp(prefix="nova-", dir="/tmp")
         cls.addClassCleanup(shutil.rmtree, cls.directory)
@@ -636,8 +632,7 @@ class Device(NovaTest):
 
     @classmethod
     def setUpClass(cls):
-        if outside:
-            cls.skipTest(cls, f"there can be no system daemon here: {outside}")
+        daemon.need_private_system()
         cls.enterClassContext(nitrodevmock.HugePages(cls.pages))
         cls.mock = cls.enterClassContext(nitrodevmock.NitroMock(cpus=16, pool="1-7,9-15"))
         super().setUpClass()
@@ -764,8 +759,5 @@ class NoMachine(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    try:
-        daemon.enter_private_system()
-    except OSError as error:
-        outside = str(error)
+    daemon.try_private_system()
     taprunner.main()

@@ -50,9 +50,6 @@ YES = "<nitro:nsm enabled='yes'/>"
 NO = "<nitro:nsm enabled='no'/>"
 PARENT = f"<nitro:parent role='{ROLE}' id='{INSTANCE}'/>"
 
-# Why this process is in no private system; set before the tests
-outside = None
-
 STEPS = fakeqemu.RUN + fakeqemu.SIGNAL + fakeqemu.RELEASE + fakeqemu.SIGNAL
 
 
@@ -245,8 +242,7 @@ class OfSystem:
 
     @classmethod
     def setUpClass(cls):
-        if outside:
-            raise unittest.SkipTest(f"no private system can be had: {outside}")
+        daemon.need_private_system()
         super().setUpClass()
 
 
@@ -472,14 +468,6 @@ class RealAarch64(Real):
     suffix = HELLO_AARCH64
 
 
-def main():
-    global outside  # pylint: disable=global-statement
-    try:
-        daemon.enter_private_system()
-    except OSError as error:
-        outside = error
-    taprunner.main()
-
-
 if __name__ == "__main__":
-    main()
+    daemon.try_private_system()
+    taprunner.main()

@@ -37,8 +37,6 @@ CONSOLE, CONSOLE_LOG = "<source>", "<log>"
 AT_FDCWD = -100
 RENAME_EXCHANGE = 2
 
-outside = None  # why there can be no system daemon here
-
 
 def file_console(path, log=None, append="off"):
     """Returns a console that writes into the file @path, and a log of it in the file @log."""
@@ -388,10 +386,7 @@ class Others(OutputTest):
 
     @classmethod
     def setUpClass(cls):
-        if os.geteuid() != 0:
-            cls.skipTest(cls, "a system's daemon needs root")
-        if outside:
-            cls.skipTest(cls, f"no private file system: {outside}")
+        daemon.need_private_system()
         super().setUpClass()
 
     def setUp(self):
@@ -573,8 +568,5 @@ class Others(OutputTest):
 
 
 if __name__ == "__main__":
-    try:
-        daemon.enter_private_system()
-    except OSError as error:
-        outside = error
+    daemon.try_private_system()
     taprunner.main()

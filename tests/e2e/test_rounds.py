@@ -45,9 +45,6 @@ SETTLE_SECONDS = 30
 # What a round kills, and how often in a hundred
 KILLS = {"helper": 40, "daemon": 30, "helper and daemon": 15, "QEMU": 7, "broker": 8}
 
-# Why this process is in no namespace of its own, or None
-outside = None
-
 
 class Rounds(QuickTest):
     """See the comment at the top of the file."""
@@ -57,7 +54,7 @@ class Rounds(QuickTest):
     @classmethod
     def setUpClass(cls):
         cls.mock_device = None
-        if not outside:
+        if not daemon.outside:
             cls.system = True
             with contextlib.suppress(unittest.SkipTest):
                 cls.enterClassContext(nitrodevmock.HugePages(PAGES))
@@ -248,8 +245,5 @@ class Rounds(QuickTest):
 if __name__ == "__main__":
     if len(sys.argv) > 1 and sys.argv[1].isdigit():
         ROUNDS = int(sys.argv.pop(1))
-    try:
-        daemon.enter_private_system()
-    except OSError as error:
-        outside = str(error)
+    daemon.try_private_system()
     taprunner.main()

@@ -14,7 +14,6 @@ import re
 
 import daemon
 import taprunner
-import test_device
 from daemon import wait_until
 from e2etest import OneEnclaveTest, boot_kernel, domain_xml
 from liveprocess import CAPABILITIES, LiveProcess
@@ -309,6 +308,5 @@ class SessionDevice(SessionSandbox, Device, DeviceTest):
 
 
 if __name__ == "__main__":
-    SystemSandbox.enter()
-    test_device.outside = SystemSandbox.outside
+    daemon.try_private_system()
     taprunner.main()

@@ -33,8 +33,6 @@ SOON = 10
 
 CONFIG = libvirt.VIR_ERR_CONFIG_UNSUPPORTED
 
-outside = None  # why there can be no system daemon here
-
 
 def memory_of(pid, field):
     """Returns the bytes of @field in the status of the process @pid."""
@@ -105,10 +103,7 @@ class ReadOnlySocket(Numbers):
 
     @classmethod
     def setUpClass(cls):
-        if os.geteuid() != 0:
-            cls.skipTest(cls, "a system's daemon needs root")
-        if outside:
-            cls.skipTest(cls, f"no private file system: {outside}")
+        daemon.need_private_system()
         super().setUpClass()
 
     def client(self, flags=0):
@@ -215,8 +210,5 @@ class Definitions(EnclaveTest):
 
 
 if __name__ == "__main__":
-    try:
-        daemon.enter_private_system()
-    except OSError as error:
-        outside = str(error)
+    daemon.try_private_system()
     taprunner.main()

@@ -18,7 +18,7 @@ import xml.etree.ElementTree as ElementTree
 import taprunner
 from daemon import wait_until
 from e2etest import (ADDED, DESTROYED, NAMESPACE, STARTED, UNDEFINED, UPDATED, Background,
-                     EnclaveTest, domain_xml, libvirt, quick_xml)
+                     EnclaveTest, libvirt, quick_xml)
 
 INVALID = libvirt.VIR_ERR_OPERATION_INVALID
 FAILED = libvirt.VIR_ERR_OPERATION_FAILED

@@ -616,7 +616,6 @@ class Restarts(ShortageTest):
         self.conn.lookupByName("needy").destroy()
         self.events.check("needy", [ADDED, STARTED, CRASHED, STARTED, DESTROYED])
 
-
     def test_probe(self):
         """likewise before this daemon knows what the emulated machine runs on"""
         expected = self.run_domain("early", elements=ON_CRASH)

@@ -33,18 +33,13 @@ USUAL_ENCLAVES = USUAL_DESCRIPTORS // 2
 # So many tell what one costs
 SOME = 20
 
-outside = None
-
 
 class UnitTest(EnclaveTest):
     system = True
 
     @classmethod
     def setUpClass(cls):
-        if os.geteuid() != 0:
-            cls.skipTest(cls, "a system's daemon needs root")
-        if outside:
-            cls.skipTest(cls, f"no private file system: {outside}")
+        daemon.need_private_system()
         super().setUpClass()
 
     @classmethod
@@ -196,8 +191,5 @@ class NoAcl(UnitTest):
 
 
 if __name__ == "__main__":
-    try:
-        daemon.enter_private_system()
-    except OSError as error:
-        outside = str(error)
+    daemon.try_private_system()
     taprunner.main()

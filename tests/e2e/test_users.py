@@ -26,12 +26,10 @@ import time
 import daemon
 import refusecalls
 import taprunner
-from daemon import AS_HELPER, AS_MEMBER, AS_OUTSIDER, HELPER_ID, MEMBER_ID, wait_until
+from daemon import AS_HELPER, AS_MEMBER, AS_OUTSIDER, HELPER_ID, wait_until
 from e2etest import EnclaveTest, boot_kernel, domain_xml, libvirt, quick_xml
 from quicktest import QuickTest
 from vsockclient import VsockClient
-
-outside = None  # why there can be no system daemon here
 
 CONF = "/etc/libvirt/nitro.conf"
 
@@ -43,13 +41,6 @@ CAP_SYS_RESOURCE = 24
 LOCKED_MAX = 8 << 20
 
 LOCKED = "<memoryBacking><locked/></memoryBacking>"
-
-
-def skip_without_root(cls):
-    if os.geteuid() != 0:
-        cls.skipTest(cls, "a system's daemon needs root")
-    if outside:
-        cls.skipTest(cls, f"no private file system: {outside}")
 
 
 def status_of(pid):
@@ -65,7 +56,7 @@ class SystemTest(EnclaveTest):
 
     @classmethod
     def setUpClass(cls):
-        skip_without_root(cls)
+        daemon.need_private_system()
         super().setUpClass()
 
     def boot(self, name, **xml):
@@ -573,7 +564,7 @@ class Lacks(Configured, QuickTest):
 
     @classmethod
     def setUpClass(cls):
-        skip_without_root(cls)
+        daemon.need_private_system()
         super().setUpClass()
 
     def lacking(self, dom):
@@ -759,14 +750,6 @@ fi""")
             self.conn.createXML(self.xml("asked"), 0)
 
 
-def main():
-    global outside  # pylint: disable=global-statement
-    try:
-        daemon.enter_private_system()
-    except OSError as error:
-        outside = error
-    taprunner.main()
-
-
 if __name__ == "__main__":
-    main()
+    daemon.try_private_system()
+    taprunner.main()

@@ -37,9 +37,6 @@ SHOW_SECONDS = 60
 # What it uses beside libvirt's directories; it would make a storage pool there
 MORE_DIRS = ["/var/lib/libvirt"]
 
-# Why this process is in no namespace of its own, or None
-outside = None
-
 
 class VirtManager(EnclaveTest):
     """See the comment at the top of the file."""
@@ -48,8 +45,7 @@ class VirtManager(EnclaveTest):
 
     @classmethod
     def setUpClass(cls):
-        if outside:
-            raise unittest.SkipTest(f"system mode needs root and a mount namespace: {outside}")
+        daemon.need_private_system()
         for package, path in PACKAGES.items():
             if not os.path.exists(path):
                 raise unittest.SkipTest(f"{path} is not there: install {package}")
@@ -119,8 +115,5 @@ class VirtManager(EnclaveTest):
 
 
 if __name__ == "__main__":
-    try:
-        daemon.enter_private_system(*MORE_DIRS)
-    except OSError as error:
-        outside = str(error)
+    daemon.try_private_system(*MORE_DIRS)
     taprunner.main()
