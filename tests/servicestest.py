@@ -761,6 +761,40 @@ class OutboundTest(ServicesCase):
         conn.shutdown(socket.SHUT_WR)
         self.assertEqual(b'got ', read_all(conn))
 
+    def congestion_control(self, host):
+        """That of the connection with a destination at @host, as it is the host's own elsewhere"""
+        with open('/proc/sys/net/ipv4/tcp_congestion_control', encoding='ascii') as file:
+            usual = file.read().strip()
+        if usual == 'reno':
+            self.skipTest("the host's own congestion control is reno")
+        family = socket.AF_INET6 if ':' in host else socket.AF_INET
+        destination = self.destination(echo, (host, 0), family)
+        self.start_linked(f'[outbound 1000]\nhost={host}\nservice={destination.port}\n')
+        conn = self.dial()
+        conn.sendall(b'x')
+        self.assertEqual(b'x', conn.recv(1))
+        listing = subprocess.run(['ss', '-Htin', f'dport = :{destination.port}'], check=True,
+                                 capture_output=True, text=True).stdout
+        self.assertRegex(listing, '^ESTAB')
+        return usual, listing.splitlines()[1].split()[0]
+
+    def test_loopback_is_not_paced(self):
+        """whatever the host has chosen"""
+        self.assertEqual('reno', self.congestion_control('127.0.0.1')[1])
+
+    def test_loopback_of_ipv6_is_not_paced(self):
+        self.assertEqual('reno', self.congestion_control('::1')[1])
+
+    def test_congestion_control_is_the_hosts(self):
+        """where data leave the loopback, or might"""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.connect(('192.0.2.1', 9))
+            except OSError as error:
+                self.skipTest(f'this host has no other address: {error}')
+            host = probe.getsockname()[0]
+        self.assertEqual(*self.congestion_control(host))
+
     def test_reset_by_destination(self):
         def serve(conn):
             conn.recv(1)

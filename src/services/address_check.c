@@ -113,6 +113,14 @@ networkHas(const Network *network, const Address *address)
             !addressHasPrefix(address, addressMapped, ADDRESS_MAPPED_BITS));
 }
 
+bool
+addressIsLoopback(const Address *address)
+{
+    if (addressHasPrefix(address, addressMapped, ADDRESS_MAPPED_BITS))
+        return address->bytes[12] == 127;
+    return memcmp(address->bytes, &in6addr_loopback, sizeof(address->bytes)) == 0;
+}
+
 typedef struct {
     uint8_t bytes[16];
     unsigned int bits;

@@ -46,6 +46,9 @@ bool networkParse(const char *text, Network *network);
 /* A network of IPv6 has no addresses of IPv4, however large it is. */
 bool networkHas(const Network *network, const Address *address);
 
+/* Whether @address is one of the loopback, which data do not leave. */
+bool addressIsLoopback(const Address *address);
+
 /*
  * Whether @address leads to this host, to those on its link, to many, or nowhere, as do loopback,
  * link-local (with the metadata service), multicast and unspecified addresses, also within IPv6.

@@ -144,6 +144,23 @@ dialOnReady(PollerWatch *watch, uint32_t events G_GNUC_UNUSED)
     dialNext(dial);
 }
 
+/*
+ * A host may have chosen BBR, which spaces out what is sent, by a timer for each 64 KiB. On the
+ * loopback that is of no use, and costs more than the relay. A connection that has begun with it
+ * keeps the timers. "reno" is always there; a host that does not let us have it keeps its own.
+ */
+static void
+dialSetCongestionControl(int fd, const DialAddress *address)
+{
+    static const char reno[] = "reno";
+    Address to;
+
+    if (addressFromSockaddr((const struct sockaddr *)&address->address, &to) &&
+        addressIsLoopback(&to) &&
+        setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, reno, strlen(reno)) < 0)
+        errno = 0;
+}
+
 /* Begins to connect to @address. Returns 0, or -1 with errno set. */
 static int
 dialConnect(Dial *dial, const DialAddress *address)
@@ -154,6 +171,7 @@ dialConnect(Dial *dial, const DialAddress *address)
     if (fd < 0)
         return -1;
     dial->watch.fd = fd;
+    dialSetCongestionControl(fd, address);
     if ((connect(fd, (const struct sockaddr *)&address->address, address->len) == 0 ||
          errno == EINPROGRESS) &&
         pollerAdd(dial->poller, &dial->watch, EPOLLOUT) == 0)

@@ -38,6 +38,7 @@ static const FilterRule servicesCalls[] = {
     {"setsockopt", FILTER_ALWAYS, {FILTER_IS(1, SOL_SOCKET), FILTER_IS(2, SO_LINGER)}},
     {"setsockopt", FILTER_ALWAYS, {FILTER_IS(1, SOL_SOCKET), FILTER_IS(2, SO_KEEPALIVE)}},
     {"setsockopt", FILTER_ALWAYS, {FILTER_IS(1, IPPROTO_TCP), FILTER_IS(2, TCP_NODELAY)}},
+    {"setsockopt", FILTER_ALWAYS, {FILTER_IS(1, IPPROTO_TCP), FILTER_IS(2, TCP_CONGESTION)}},
     /* errors of servers of names */
     {"setsockopt", FILTER_ALWAYS, {FILTER_IS(1, SOL_IP), FILTER_IS(2, IP_RECVERR)}},
     {"setsockopt", FILTER_ALWAYS, {FILTER_IS(1, SOL_IPV6), FILTER_IS(2, IPV6_RECVERR)}},
