@@ -11,8 +11,8 @@ It lies in nova's package nova.virt, where nova looks for compute drivers:
 
 Flow: driver (what nova calls) -> images (Glance to files of the host),
 spec (what flavor and image ask for), domain (both to libvirt's XML),
-resources (what placement is told); compat (what of nova's own must be as
-it was when this was written).
+resources (what placement is told), faults (what users are told); compat
+(what of nova's own must be as it was when this was written).
 """
 
 from nova.virt.nitro import driver

@@ -21,6 +21,7 @@ that names what is not as it was in the versions that this was written for,
 import inspect
 
 from nova import exception
+from nova.image import glance
 from nova.objects import fields
 from nova import utils
 from nova.virt import driver
@@ -44,6 +45,12 @@ CALLS = [
      ['context', 'image_href', 'path', 'trusted_certs']),
     (hardware.InstanceInfo, 'InstanceInfo', ['state', 'internal_id']),
     (driver.ComputeDriver.emit_event, 'ComputeDriver.emit_event', ['event']),
+    (driver.ComputeDriver._get_allocation_ratios,
+     'ComputeDriver._get_allocation_ratios', ['inventory']),
+    (driver.ComputeDriver._get_reserved_host_disk_gb_from_config,
+     'ComputeDriver._get_reserved_host_disk_gb_from_config', []),
+    (glance.API.update, 'glance.API.update',
+     ['context', 'data', 'purge_props']),
 ]
 
 

@@ -17,8 +17,10 @@ Calls of libvirt go through nova's Host, which runs them in threads, so that
 a start that takes minutes holds up nothing else.
 """
 
+import contextlib
 import os
 import shutil
+import threading
 import time
 
 import libvirt
@@ -40,6 +42,7 @@ from nova.virt.libvirt import host as libvirt_host
 from nova.virt.nitro import compat
 from nova.virt.nitro import conf as nitro_conf
 from nova.virt.nitro import domain as nitro_domain
+from nova.virt.nitro import faults
 from nova.virt.nitro import images
 from nova.virt.nitro import resources
 from nova.virt.nitro import spec as nitro_spec
@@ -77,13 +80,14 @@ class NitroDriver(driver.ComputeDriver):
             CONF.nitro.connection_uri,
             lifecycle_event_handler=self.emit_event,
             conn_event_handler=self._connection_changed)
+        # UUIDs of instances that have a slot, and may not run yet
+        self._starting = set()
+        self._starting_lock = threading.Lock()
 
     def init_host(self, host):
         compat.check(type(self))
         self._host.initialize()
-        capabilities = etree.fromstring(
-            self._host.get_connection().getCapabilities())
-        if not resources.architectures(capabilities):
+        if not resources.architectures(self._capabilities()):
             raise exception.InternalError(
                 "virtnitrod has no machine '%s' on this host: run "
                 "virt-nitro-validate, or set 'machine' in [nitro]" %
@@ -168,23 +172,81 @@ class NitroDriver(driver.ComputeDriver):
             arch=properties.get('hw_architecture'),
             cmdline=properties.get('os_command_line'))
 
+    def _files(self, context, instance, image_meta):
+        """
+        The files of the images of @instance. Those that its directory has
+        lost are fetched again.
+        """
+        wanted = images.wanted(instance, image_meta)
+        if not set(wanted) <= set(images.files(instance)):
+            LOG.warning('The image is lost: fetching it again',
+                        instance=instance)
+            images.link(instance,
+                        images.prepare(context, instance, image_meta))
+        return images.files(instance)
+
+    def _check_page_size(self, spec):
+        if spec.page_size is None:
+            return
+        found = resources.huge_pages(self._capabilities())
+        if not found:
+            reason = 'this host has no huge pages: have it reserve some'
+        elif spec.page_size and spec.page_size not in found:
+            reason = ('this host has no huge pages of %d KiB, but of %s KiB: '
+                      'use another size, or have the host reserve these' %
+                      (spec.page_size, ', '.join(map(str, found))))
+        else:
+            return
+        # another host may have them
+        raise exception.ComputeResourcesUnavailable(
+            reason='hw:mem_page_size: ' + reason)
+
     def _check_slot(self, instance):
         most = nitro_conf.max_enclaves()
-        running = sum(1 for use in self._uses()
-                      if use.machine == CONF.nitro.machine)
-        if most is not None and running >= most:
+        if most is None:
+            return
+        taken = {use.uuid for use in self._uses()
+                 if use.machine == CONF.nitro.machine} | self._starting
+        taken.discard(instance.uuid)
+        if len(taken) >= most:
             raise exception.ComputeResourcesUnavailable(
                 reason="this host runs %d enclaves, and 'max_enclaves' in "
-                       "[nitro] allows %d" % (running, most))
+                       "[nitro] allows %d" % (len(taken), most))
 
-    def _start(self, instance, image_meta):
-        """Defines and starts the domain of @instance, which does not run."""
-        xml = self._definition(instance, image_meta, images.files(instance))
-        self._check_slot(instance)
-        LOG.debug('Definition: %s', xml, instance=instance)
-        domain = self._host.get_connection().defineXML(xml)
-        domain.create()
+    @contextlib.contextmanager
+    def _slot(self, instance):
+        """
+        Has one of the host's slots for @instance, until it runs: of several
+        that start at a time each is counted by the others.
+        """
+        with self._starting_lock:
+            self._check_slot(instance)
+            self._starting.add(instance.uuid)
+        try:
+            yield
+        finally:
+            self._starting.discard(instance.uuid)
+
+    def _start(self, context, instance, image_meta):
+        """
+        Starts the enclave of @instance anew. One that it has is ended when
+        the new one's definition is known to be right.
+        """
+        xml = self._definition(instance, image_meta,
+                               self._files(context, instance, image_meta))
+        with self._slot(instance):
+            LOG.debug('Definition: %s', xml, instance=instance)
+            domain = self._host.get_connection().defineXML(xml)
+            if domain.isActive():
+                self._end(instance, undefine=False)
+            domain.create()
         LOG.info('The enclave has booted', instance=instance)
+
+    @staticmethod
+    def _reason(instance, error):
+        """What users are told of @error; the log has all of it."""
+        LOG.error('%s', faults.whole(error), instance=instance)
+        return faults.sentence(error, images.instance_directory(instance))
 
     def _end(self, instance, undefine=True):
         """Ends the enclave of @instance, if there is one."""
@@ -225,12 +287,12 @@ class NitroDriver(driver.ComputeDriver):
               admin_password, allocations, network_info=None,
               block_device_info=None, power_on=True, accel_info=None):
         self._refuse_devices(network_info, block_device_info)
-        nitro_spec.from_instance(instance)
+        self._check_page_size(nitro_spec.from_instance(instance))
         found = images.prepare(context, instance, image_meta)
         try:
             images.link(instance, found)
             if power_on:
-                self._start(instance, image_meta)
+                self._start(context, instance, image_meta)
         except Exception as error:
             from_libvirt = isinstance(error, libvirt.libvirtError)
             with excutils.save_and_reraise_exception(
@@ -239,7 +301,8 @@ class NitroDriver(driver.ComputeDriver):
                 self._remove_files(instance)
             # another host would say the same of it
             raise exception.BuildAbortException(
-                instance_uuid=instance.uuid, reason=error.get_error_message())
+                instance_uuid=instance.uuid,
+                reason=self._reason(instance, error))
 
     def rebuild(self, context, instance, image_meta, *args, **kwargs):
         """Leave it to nova: end the enclave, spawn anew.
@@ -247,9 +310,9 @@ class NitroDriver(driver.ComputeDriver):
         What can be known to fail fails before it ends anything.
         """
         try:
-            nitro_spec.from_instance(instance)
+            self._check_page_size(nitro_spec.from_instance(instance))
             images.prepare(context, instance, image_meta)
-        except exception.NovaException as error:
+        except Exception as error:
             if kwargs.get('evacuate'):
                 raise
             # the enclave runs on, so that the server is as it was
@@ -259,15 +322,19 @@ class NitroDriver(driver.ComputeDriver):
     def power_on(self, context, instance, network_info,
                  block_device_info=None, accel_info=None, share_info=None):
         self._refuse_devices(network_info, block_device_info, share_info)
+        # one that only starts has lost the nova-compute that waited for it
+        if self.instance_exists(instance) and \
+                self.get_info(instance).state == power_state.RUNNING:
+            LOG.info('The enclave runs already', instance=instance)
+            return
         try:
-            self._start(instance, instance.image_meta)
+            self._start(context, instance, instance.image_meta)
         except libvirt.libvirtError as error:
             raise exception.InstancePowerOnFailure(
-                reason=error.get_error_message())
+                reason=self._reason(instance, error))
 
     def power_off(self, instance, timeout=0, retry_interval=0):
-        # there is no softer way
-        self._get(instance)
+        # there is no softer way; and without a domain nothing runs
         self._end(instance, undefine=False)
 
     def reboot(self, context, instance, network_info, reboot_type,
@@ -278,20 +345,13 @@ class NitroDriver(driver.ComputeDriver):
             if reboot_type == 'SOFT':
                 self._get(instance).reboot()
             else:
-                # checked before the enclave is ended
-                self._definition(instance, instance.image_meta,
-                                 images.files(instance))
-                self._end(instance, undefine=False)
-                self._start(instance, instance.image_meta)
+                self._start(context, instance, instance.image_meta)
         except libvirt.libvirtError as error:
             raise exception.InstanceRebootFailure(
-                reason=error.get_error_message())
+                reason=self._reason(instance, error))
 
     def resume_state_on_host_boot(self, context, instance, network_info,
                                   block_device_info=None, share_info=None):
-        if self.instance_exists(instance) and self.get_info(
-                instance).state == power_state.RUNNING:
-            return
         self.power_on(context, instance, network_info, block_device_info,
                       share_info=share_info)
 
@@ -380,13 +440,18 @@ class NitroDriver(driver.ComputeDriver):
                 info = domain.info()
                 machine = etree.fromstring(domain.XMLDesc()).find(
                     'os/type').get('machine')
-                uses.append(resources.Use(machine, self._is_ours(domain),
-                                          info[3], info[1] // 1024))
+                uses.append(resources.Use(
+                    domain.UUIDString(), machine, self._is_ours(domain),
+                    info[3], info[1] // 1024))
             except libvirt.libvirtError as error:
                 # it has ended meanwhile
                 if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
                     raise
         return uses
+
+    def _capabilities(self):
+        return etree.fromstring(
+            self._host.get_connection().getCapabilities())
 
     def _resources(self):
         return resources.read(self._host.get_connection(), self._uses())
@@ -396,7 +461,6 @@ class NitroDriver(driver.ComputeDriver):
 
     def get_available_resource(self, nodename):
         connection = self._host.get_connection()
-        capabilities = etree.fromstring(connection.getCapabilities())
         found = self._resources()
         total_gb, used_gb, free_gb = resources.local_gb()
         return {
@@ -414,7 +478,7 @@ class NitroDriver(driver.ComputeDriver):
             'supported_instances': [
                 (fields.Architecture.canonicalize(arch), compat.HV_TYPE,
                  fields.VMMode.HVM)
-                for arch in resources.architectures(capabilities)],
+                for arch in resources.architectures(self._capabilities())],
             'numa_topology': None,
         }
 
@@ -457,7 +521,7 @@ class NitroDriver(driver.ComputeDriver):
             raise NotImplementedError(
                 'an enclave has no state that a snapshot could keep')
         update_task_state(task_state=task_states.IMAGE_PENDING_UPLOAD)
-        found = images.files(instance)
+        found = self._files(context, instance, instance.image_meta)
         path = found['kernel'] if not instance.kernel_id else os.devnull
         update_task_state(task_state=task_states.IMAGE_UPLOADING,
                           expected_state=task_states.IMAGE_PENDING_UPLOAD)

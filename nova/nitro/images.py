@@ -42,7 +42,7 @@ def cache_directory():
 
 def _cached(image_id):
     # nova names images by UUIDs; whatever is none must not lead elsewhere
-    if os.sep in image_id or image_id.startswith('.'):
+    if not image_id or os.sep in image_id or image_id.startswith('.'):
         raise exception.InvalidImageRef(image_href=image_id)
     return os.path.join(cache_directory(), image_id)
 

@@ -40,8 +40,8 @@ MIN_MEMORY_MB = 64
 MEMORY_STEP_MB = 2
 KIB_PER_MIB = 1024
 
-# A running domain: its machine, whether it is nova's, vCPUs and memory
-Use = collections.namedtuple('Use', 'machine ours vcpus memory_mb')
+# A running domain: UUID, machine, whether it is nova's, vCPUs and memory
+Use = collections.namedtuple('Use', 'uuid machine ours vcpus memory_mb')
 
 # vcpus and memory_mb: all that enclaves of nova can have; *_used: what they
 # have; slots: enclaves of nova that can run at a time, or None; threads: of a
@@ -73,6 +73,18 @@ def _max_cpus(guest):
     return None
 
 
+def huge_pages(capabilities):
+    """The sizes in KiB of the huge pages that the host has any of."""
+    return sorted({
+        int(pages.get('size')) for pages
+        in capabilities.iterfind('host/topology/cells/cell/pages')
+        if int(pages.text) > 0 and _is_huge(int(pages.get('size')))})
+
+
+def _is_huge(size):
+    return size % (MEMORY_STEP_MB * KIB_PER_MIB) == 0
+
+
 def _machine_cpus(capabilities):
     counts = [_max_cpus(guest) for guest in capabilities.iterfind('guest')]
     return max((count for count in counts if count is not None), default=0)
@@ -92,8 +104,7 @@ def _free_huge_pages_mb(connection, capabilities):
     free = 0
     for cell in _pool_cells(capabilities):
         sizes = [int(pages.get('size')) for pages in cell.iterfind('pages')]
-        sizes = [size for size in sizes
-                 if size % (MEMORY_STEP_MB * KIB_PER_MIB) == 0]
+        sizes = [size for size in sizes if _is_huge(size)]
         if sizes:
             counts = connection.getFreePages(sizes, int(cell.get('id')), 1)
             for by_size in counts.values():

@@ -17,6 +17,7 @@ import re
 
 from nova import exception
 from nova.virt import hardware
+from nova.virt.nitro import faults
 
 PREFIX = 'nitro:'
 IMAGE_PREFIX = 'image_' + PREFIX  # in an instance's system_metadata
@@ -29,7 +30,8 @@ MIN_PARENT_PORT = 1
 
 def _fail(key, reason):
     raise exception.InvalidInput(
-        reason='%(key)s: %(reason)s' % {'key': key, 'reason': reason})
+        reason='%(key)s: %(reason)s' % {'key': faults.short(key),
+                                        'reason': reason})
 
 
 def _bool(key, value):
@@ -38,19 +40,21 @@ def _bool(key, value):
         return True
     if value in ('no', 'false', '0', 'off'):
         return False
-    _fail(key, "'%s' is neither 'yes' nor 'no'" % value)
+    _fail(key, "'%s' is neither 'yes' nor 'no'" % faults.short(value))
 
 
 def _number(key, value, low, high):
     if not re.fullmatch('[0-9]{1,10}', value) or \
             not low <= int(value) <= high:
-        _fail(key, "'%s' is not a number from %d to %d" % (value, low, high))
+        _fail(key, "'%s' is not a number from %d to %d" %
+              (faults.short(value), low, high))
     return int(value)
 
 
 def _measurement(key, value):
     if not re.fullmatch('[0-9a-fA-F]{96}', value):
-        _fail(key, "'%s' is not a SHA-384 of 96 hexadecimal digits" % value)
+        _fail(key, "'%s' is not a SHA-384 of 96 hexadecimal digits" %
+              faults.short(value))
     return value.lower()
 
 
@@ -82,7 +86,7 @@ def _host_and_port(key, text):
                          r'([0-9]{1,5}|[a-z0-9-]+|\*)', text)
     if not match:
         _fail(key, "'%s' is not HOST:PORT (an IPv6 address in brackets)" %
-              text)
+              faults.short(text))
     return match.group(1).strip('[]'), match.group(2)
 
 
@@ -91,7 +95,8 @@ def _address(key, text, uuid):
         return ('tcp', *_host_and_port(key, text[len('tcp:'):]))
     if text.startswith('unix:/'):
         return ('unix', text[len('unix:'):].replace('{uuid}', uuid))
-    _fail(key, "'%s' is neither tcp:HOST:PORT nor unix:/PATH" % text)
+    _fail(key, "'%s' is neither tcp:HOST:PORT nor unix:/PATH" %
+          faults.short(text))
 
 
 def _service(key, value, uuid):
@@ -113,7 +118,7 @@ def _service(key, value, uuid):
             service.owner = words[1][len('owner='):]
         elif len(words) != 1:
             _fail(key, "'%s' can be followed by owner=USER:GROUP of a "
-                  "UNIX socket alone" % words[0])
+                  "UNIX socket alone" % faults.short(words[0]))
     elif kind == 'proxy' and words:
         service.allow = [_host_and_port(key, word) for word in words]
     elif kind == 'health' and words:
@@ -122,10 +127,11 @@ def _service(key, value, uuid):
         pass
     elif kind in ('outbound', 'inbound', 'log', 'proxy', 'syslog', 'time',
                   'health', 'exit'):
-        _fail(key, "'%s' says nothing that this service can be" % value)
+        _fail(key, "'%s' says nothing that this service can be" %
+              faults.short(value))
     else:
         _fail(key, "'%s' is no service: they are outbound, inbound, log, "
-              "proxy, syslog, time, health and exit" % kind)
+              "proxy, syslog, time, health and exit" % faults.short(kind))
     return service
 
 
@@ -137,7 +143,7 @@ def _health(key, words, service):
         name, _, number = word.partition('=')
         if name not in bounds or name in service.settings:
             _fail(key, "'%s' is neither 'yes', nor interval=SECONDS or "
-                  "failures=NUMBER once" % word)
+                  "failures=NUMBER once" % faults.short(word))
         service.settings[name] = _number(key, number, *bounds[name])
 
 
@@ -218,7 +224,7 @@ def from_instance(instance):
             _fail(key, 'an image cannot say this, but a flavor')
         if key in flavor and key in image and flavor[key] != image[key]:
             _fail(key, "the flavor says '%s', and the image '%s'" %
-                  (flavor[key], image[key]))
+                  (faults.short(flavor[key]), faults.short(image[key])))
         spec.add(key, flavor.get(key, image.get(key)), instance.uuid)
     if spec.heartbeat_timeout and not spec.heartbeat:
         _fail('nitro:heartbeat_timeout', 'nitro:heartbeat is off')

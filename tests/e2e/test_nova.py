@@ -42,6 +42,7 @@ import nova.conf                                     # pylint: disable=wrong-imp
 from nova import context as nova_context
 from nova import exception, objects
 from nova.compute import power_state, provider_tree, task_states
+from nova.compute import utils as compute_utils
 from nova.network import model as network_model
 from nova.virt import event as nova_event
 from nova.virt import driver as nova_driver
@@ -84,6 +85,7 @@ class NovaTest(EnclaveTest):
         cls.driver = NitroDriver(None)
         cls.driver._host._lifecycle_delay = 0
         cls.driver._host._wrapped_conn_lock = eventlet.semaphore.Semaphore()
+        cls.driver._starting_lock = eventlet.semaphore.Semaphore()
         cls.lifecycle = []
         cls.driver.register_event_listener(cls.lifecycle.append)
         cls.driver.init_host(cls.node)
@@ -171,12 +173,20 @@ class NovaTest(EnclaveTest):
     def wait_console(self, instance, text):
         wait_until(lambda: text in self.console(instance), BOOT_SECONDS, f"'{text}'")
 
+    @staticmethod
+    def fault(error):
+        """What users see of an error of a spawn: nova keeps 255 bytes of it, with its own."""
+        if isinstance(error, (exception.InvalidInput, exception.ImageUnacceptable)):
+            error = exception.BuildAbortException(instance_uuid=str(uuid.uuid4()),
+                                                  reason=error.format_message())
+        return compute_utils.exception_to_dict(error)["message"]
+
     def refused_spawn(self, kind, *words, instance):
         """The fault has @words, and nothing is left of @instance."""
         with self.assertRaises(kind) as raised:
             self.driver.spawn(self.context, instance, instance.image_meta, [], None, {})
         for word in words:
-            self.assertIn(word, raised.exception.format_message())
+            self.assertIn(word, self.fault(raised.exception))
         self.assertFalse(self.driver.instance_exists(instance))
         self.assertNotIn(instance.uuid, os.listdir(self.directory))
 
@@ -196,6 +206,14 @@ class NovaTest(EnclaveTest):
 
 class Life(NovaTest):
     """From spawn to destroy, with the sample enclave"""
+
+    def wait_starting(self, instance):
+        def starting():
+            eventlet.sleep(0.1)
+            return (self.driver.instance_exists(instance) and
+                    self.state(instance) == power_state.PAUSED)
+
+        wait_until(starting, BOOT_SECONDS, "the start")
 
     def test_life(self):
         instance = self.instance()
@@ -245,8 +263,46 @@ class Life(NovaTest):
         self.driver.power_on(self.context, instance, None)
         self.driver.power_off(instance)
         self.conn.lookupByUUIDString(instance.uuid).undefine()
+        # as nova does before it rebuilds or shelves
+        self.driver.power_off(instance)
         self.driver.power_on(self.context, instance, None)
         self.assertEqual(self.state(instance), power_state.RUNNING)
+
+    def test_image_lost(self):
+        """a start fetches it again"""
+        instance = self.instance(specs={"nitro:heartbeat": "no"})
+        self.spawn(instance)
+        self.driver.power_off(instance)
+        shutil.rmtree(os.path.join(self.directory, instance.uuid))
+        os.unlink(os.path.join(images.cache_directory(), instance.image_ref))
+        self.driver.power_on(self.context, instance, None)
+        self.assertEqual(self.state(instance), power_state.RUNNING)
+        self.assertEqual(self.fetched, [instance.image_ref] * 2)
+
+    def test_start_of_what_runs(self):
+        """one that runs is left alone, and one that starts, for which nobody waits, ended"""
+        instance = self.kernel_instance("hello.heartbeat=no")
+        self.spawn(instance, power_on=False)
+        first = eventlet.spawn(self.driver.power_on, self.context, instance, None)
+        self.wait_starting(instance)
+        instance.flavor.extra_specs["nitro:heartbeat"] = "no"
+        self.driver.power_on(self.context, instance, None)
+        with self.assertRaises(exception.InstancePowerOnFailure):
+            first.wait()
+        self.assertEqual(self.state(instance), power_state.RUNNING)
+        second = self.driver.get_info(instance).internal_id
+        self.driver.power_on(self.context, instance, None)
+        self.assertEqual(self.driver.get_info(instance).internal_id, second)
+
+    def test_reboot_refused(self):
+        """what is wrong with the definition is known before the enclave ends"""
+        instance = self.instance(specs={"nitro:heartbeat": "no"})
+        self.spawn(instance)
+        before = self.driver.get_info(instance).internal_id
+        instance.flavor.memory_mb = 3
+        with self.assertRaisesRegex(exception.InstanceRebootFailure, "65536 KiB"):
+            self.driver.reboot(self.context, instance, None, "HARD")
+        self.assertEqual(self.driver.get_info(instance).internal_id, before)
 
     def test_ends_by_itself(self):
         """of a kernel and a ramdisk; nova hears of the end"""
@@ -268,8 +324,9 @@ class Life(NovaTest):
         self.spawn(instance)
         before = self.driver.get_info(instance).internal_id
         instance.image_ref = self.upload("/nowhere")
-        with self.assertRaises(FileNotFoundError):
+        with self.assertRaises(exception.InstanceFaultRollback) as raised:
             self.driver.rebuild(self.context, instance, instance.image_meta)
+        self.assertIsInstance(raised.exception.inner_exception, FileNotFoundError)
         instance.image_ref = self.upload(HELLO_EIF)
         instance.system_metadata["image_nitro:pcr9"] = "00"
         with self.assertRaises(exception.InstanceFaultRollback) as raised:
@@ -291,13 +348,7 @@ class Life(NovaTest):
         instance = self.kernel_instance("hello.heartbeat=no")
         built = eventlet.spawn(self.driver.spawn, self.context, instance, instance.image_meta, [],
                                None, {})
-
-        def starting():
-            eventlet.sleep(0.1)
-            return (self.driver.instance_exists(instance) and
-                    self.state(instance) == power_state.PAUSED)
-
-        wait_until(starting, 30, "the start")
+        self.wait_starting(instance)
         self.driver.destroy(self.context, instance, None)
         with self.assertRaises(exception.BuildAbortException):
             built.wait()
@@ -318,8 +369,8 @@ class Failures(NovaTest):
     def test_measurement(self):
         for key in ("nitro:pcr0", "nitro:pcr2"):
             with self.subTest(key):
-                self.refused_spawn(exception.BuildAbortException, "ab" * 48, "PCR" + key[-1],
-                                   instance=self.instance(specs={key: "AB" * 48}))
+                self.refused_spawn(exception.BuildAbortException, "image 'image'", "PCR" + key[-1],
+                                       "but abababab", "... is expected", instance=self.instance(specs={key: "AB" * 48}))
 
     def test_no_image(self):
         path = os.path.join(self.daemon.dir, "no.eif")
@@ -338,6 +389,9 @@ class Failures(NovaTest):
                 ({"nitro:debug": "maybe"}, {}, ["nitro:debug", "'maybe'"]),
                 ({"nitro:debug": "no"}, {"nitro:debug": "yes"}, ["nitro:debug", "flavor", "image"]),
                 ({"nitro:pcr0": "12"}, {}, ["nitro:pcr0", "'12'", "96"]),
+                ({"nitro:pcr0": "x" * 255}, {}, ["nitro:pcr0", "'xxx", "of 96 hexadecimal digits"]),
+                ({"nitro:pcr0": "a" * 96}, {"nitro:pcr0": "b" * 96},
+                 ["nitro:pcr0", "the flavor says 'aaa", "the image 'bbb"]),
                 ({"nitro:heartbeat_timeout": "0"}, {}, ["nitro:heartbeat_timeout", "86400"]),
                 ({}, {"nitro:heartbeat_timeout": "5"}, ["nitro:heartbeat_timeout", "image"]),
                 ({}, {"nitro:service.time.5": "yes"}, ["nitro:service.time.5", "image"]),
@@ -349,6 +403,8 @@ class Failures(NovaTest):
                 ({"nitro:service.time.5": "no"}, {}, ["nitro:service.time.5", "'no'"]),
                 ({"nitro:service.outbound.5": "tcp:one"}, {}, ["'one'", "HOST:PORT"]),
                 ({"nitro:service.outbound.5": "unix"}, {}, ["'unix'", "unix:/PATH"]),
+                ({"nitro:service.outbound.5": "udp:" + "a" * 250}, {}, ["'udp:aaa", "unix:/PATH"]),
+                ({"nitro:" + "a" * 240: "yes"}, {}, ["nitro:aaa", "no such key"]),
                 ({"nitro:service.inbound.5": "tcp:[::1]:80 owner=a:b"}, {}, ["owner=USER:GROUP"]),
                 ({"nitro:service.health.5": "often"}, {}, ["'often'", "interval"]),
                 ({"nitro:service.health.5": "failures=101"}, {}, ["'101'", "from 1 to 100"])):
@@ -376,6 +432,15 @@ class Failures(NovaTest):
     def test_page_size(self):
         self.refused_spawn(exception.InvalidInput, "hw:mem_page_size",
                            instance=self.instance(pages=-1))
+        # another host may have what this one has not
+        for pages, found, words in ((-2, [], ["no huge pages: have"]),
+                                    (2048, [], ["no huge pages: have"]),
+                                    (8192, [2048], ["no huge pages of 8192 KiB", "but of 2048"])):
+            with self.subTest(pages), \
+                    mock.patch("nova.virt.nitro.resources.huge_pages", return_value=found):
+                self.refused_spawn(exception.ComputeResourcesUnavailable, "hw:mem_page_size",
+                                   *words, instance=self.instance(pages=pages))
+        self.assertEqual(self.fetched, [])
 
     def test_devices(self):
         """networks, volumes and other disks"""
@@ -723,8 +788,8 @@ class Device(NovaTest):
                            instance=self.enclave(3))
 
     def test_page_size(self):
-        self.refused_spawn(exception.BuildAbortException, "huge pages of 8192 KiB",
-                           instance=self.enclave(pages=8192))
+        self.refused_spawn(exception.ComputeResourcesUnavailable, "no huge pages of 8192 KiB",
+                           "but of 2048", instance=self.enclave(pages=8192))
         instance = self.enclave(pages=2048)
         self.spawn(instance)
         self.assertEqual(self.state(instance), power_state.RUNNING)
@@ -737,6 +802,12 @@ class Device(NovaTest):
         self.spawn(first)
         self.refused_spawn(exception.ComputeResourcesUnavailable, "1 enclaves", "'max_enclaves'",
                            instance=self.enclave())
+        self.driver.destroy(self.context, first, None)
+        # one that has been let in, and does not run yet
+        with self.driver._slot(first):
+            self.refused_spawn(exception.ComputeResourcesUnavailable, "'max_enclaves'",
+                               instance=self.enclave())
+        self.spawn(first)
 
     def test_no_pool(self):
         """of what there is nothing there is no inventory"""
