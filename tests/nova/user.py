@@ -16,9 +16,12 @@ Flow: main() -> wait_for_cloud() -> each function of STEPS -> memory().
 
 import contextlib
 import glob
+import hashlib
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -31,6 +34,11 @@ FLAVOR = ("--ram", "128", "--vcpus", "1", "--disk", "1",
 USED = {"VCPU": 1, "MEMORY_MB": 128, "DISK_GB": 1, "CUSTOM_NITRO_ENCLAVE_SLOT": 1}
 INSTANCES = "/var/lib/nova/instances"
 SLOTS = 2  # max_enclaves of this machine
+HOST = socket.gethostname()
+# tests/nova/other-host
+OTHER = "other"
+URIS = {HOST: "nitro:///system",
+        OTHER: f"nitro+unix:///system?socket=/srv/{OTHER}/run/libvirt/virtnitrod-sock"}
 # The machine that runs this may be busy, and all is emulated
 PATIENCE = 300
 
@@ -60,17 +68,17 @@ def shell(*command):
     return done.stdout.strip()
 
 
-def client(user, *words):
-    """Runs the command "openstack" as @user; returns what it prints."""
+def client(user, *words, program="openstack"):
+    """Runs the command "openstack" as @user, or another; returns what it prints."""
     environment = dict(
         os.environ, OS_USERNAME=user, OS_PASSWORD="secret",
         OS_PROJECT_NAME="demo" if user == "alice" else user, OS_USER_DOMAIN_NAME="Default",
         OS_PROJECT_DOMAIN_NAME="Default", OS_IDENTITY_API_VERSION="3",
         OS_AUTH_URL="http://127.0.0.1:5000/v3", OS_PLACEMENT_API_VERSION="1.29",
         OS_COMPUTE_API_VERSION="2.90")
-    done = subprocess.run(["openstack", *words], env=environment, capture_output=True, text=True,
+    done = subprocess.run([program, *words], env=environment, capture_output=True, text=True,
                           check=False)
-    check(done.returncode == 0, "openstack", *words, ":", done.stdout, done.stderr)
+    check(done.returncode == 0, program, *words, ":", done.stdout, done.stderr)
     return done.stdout
 
 
@@ -112,17 +120,17 @@ def delete(name):
     alice("server", "delete", "--wait", name)
 
 
-def virsh(*words):
-    return shell("virsh", "-c", "nitro:///system", *words)
+def virsh(*words, host=HOST):
+    return shell("virsh", "-c", URIS[host], *words)
 
 
-def domain_id(server):
-    return int(virsh("domid", server["id"]))
+def domain_id(server, host=HOST):
+    return int(virsh("domid", server["id"], host=host))
 
 
-def placement():
+def placement(host=HOST):
     """What the compute node has, and what of it is used: {class: (total, used)}."""
-    node = ask("admin", "resource", "provider", "list")
+    node = ask("admin", "resource", "provider", "list", "--name", host)
     check(len(node) <= 1, "resource providers", node)
     if not node:
         return {}
@@ -130,9 +138,9 @@ def placement():
     return {row["resource_class"]: (row["total"], row["used"]) for row in rows}
 
 
-def check_placement(count):
+def check_placement(count, host=HOST):
     """As much is used as @count enclaves need, and there is what the machine has."""
-    found = placement()
+    found = placement(host)
     totals = {"VCPU": os.sysconf("SC_NPROCESSORS_ONLN"), "CUSTOM_NITRO_ENCLAVE_SLOT": SLOTS}
     for name, one in USED.items():
         check(found[name][1] == one * count, "placement has", found, "for", count, "enclaves")
@@ -140,12 +148,27 @@ def check_placement(count):
         check(found[name][0] == total, "placement has", found, "and the machine", totals)
 
 
-def check_nothing_left(server):
+def wait_gone(server, host=HOST):
+    """The host has nothing more of @server."""
+    directory = f"{INSTANCES}/{server['id']}"
+    if host != HOST:
+        directory = f"/srv/{host}{directory}"
+    wait(lambda: server["id"] not in virsh("list", "--all", "--uuid", host=host).split(),
+         "the domain's end")
+    wait(lambda: not os.path.exists(directory), "the directory's end")
+
+
+def check_nothing_left(server, host=HOST):
     """Nothing of @server is on the machine, or allocated."""
-    wait(lambda: server["id"] not in virsh("list", "--all", "--uuid").split(), "the domain's end")
-    wait(lambda: not os.path.exists(f"{INSTANCES}/{server['id']}"), "the directory's end")
+    wait_gone(server, host)
     used = ask("admin", "resource", "provider", "allocation", "show", server["id"])
     check(used == [], server["name"], "still has", used)
+
+
+def check_empty(host, directory):
+    check(virsh("list", "--all", "--name", host=host) == "", "domains are left on", host)
+    left = set(os.listdir(directory)) - {"_base", "locks", "compute_nodes"}
+    check(not left, "in", directory, "there is", left)
 
 
 def refused(name, *words, image="hello", flavor="enclave"):
@@ -239,8 +262,8 @@ def rebuild():
 
 
 def faults():
-    refused("f1", "PCR0", image="measured")
-    refused("f2", "image", image="nothing")
+    refused("f1", "PCR0", "abababab", "... is expected", image="measured")
+    refused("f2", "neither an EIF file nor a Linux kernel", image="nothing")
     refused("f3", "nitro:debgu", flavor="wrong")
     check_placement(1)
 
@@ -284,18 +307,107 @@ def restarts():
     check_placement(1)
 
 
+def shelve():
+    """its image is kept in Glance, and on the host nothing"""
+    before = show("e1")
+    alice("server", "shelve", "--wait", "e1")
+    wait_status("e1", "SHELVED_OFFLOADED")
+    check_nothing_left(before)
+    check_placement(0)
+    kept = ask("alice", "image", "show", "e1-shelved")
+    with open(HELLO, "rb") as image:
+        check(kept["checksum"] == hashlib.file_digest(image, "md5").hexdigest(), kept)
+    alice("server", "unshelve", "--wait", "e1")
+    server = wait_status("e1", "ACTIVE")
+    check(server["image"] == before["image"], server["image"], "was", before["image"])
+    wait(lambda: BANNER in console("e1"), "the console's output")
+    wait(lambda: not any(row["Name"] == "e1-shelved" for row in ask("alice", "image", "list")),
+         "the end of the shelved image")
+    check_placement(1)
+
+
+def host_boot():
+    """what ran runs again, and what was stopped does not: resume_guests_state_on_host_boot"""
+    create("e2")
+    alice("server", "stop", "e2")
+    stopped = wait_status("e2", "SHUTOFF")
+    server = show("e1")
+    shell("systemctl", "stop", "nova-compute", "virtnitrod.socket", "virtnitrod-ro.socket",
+          "virtnitrod-admin.socket", "virtnitrod.service")
+    shell("pkill", "--signal", "KILL", "qemu-system|libvirt_nitro")
+    wait(lambda: subprocess.run(["pgrep", "qemu-system|libvirt_nitro"], check=False,
+                                capture_output=True).returncode == 1, "the end of all processes")
+    shutil.rmtree("/run/libvirt/nitro")
+    # which brings the daemon's socket with it
+    shell("systemctl", "start", "nova-compute")
+    wait(lambda: virsh("domstate", server["id"]) == "running", "the enclave")
+    wait_compute(HOST)
+    wait_status("e1", "ACTIVE")
+    check(show("e2")["status"] == "SHUTOFF", show("e2"))
+    check(virsh("domstate", stopped["id"]) == "shut off", "e2 has been started")
+    check_placement(2)
+
+
+def start_other_host():
+    shell("systemd-run", "--quiet", "--unit=other-host", "/check-nova/other-host", OTHER)
+    wait_compute(OTHER)
+    discover_hosts(OTHER)
+
+
+def evacuate():
+    """to a host that has the image from Glance; the old one, when it is back, ends its own"""
+    stays = domain_id(show("e1"))
+    alice("server", "start", "e2")
+    server = wait_status("e2", "ACTIVE")
+    # nobody reaches the host, and the enclaves run on
+    shell("systemctl", "stop", "nova-compute")
+    client("admin", "compute", "service", "set", "--down", HOST, "nova-compute")
+    # "openstack server evacuate" of Debian 12 fails when it prints what it has done
+    client("admin", "evacuate", server["id"], OTHER, program="nova")
+
+    def evacuated():
+        row = ask("admin", "server", "show", server["id"])
+        check(row["status"] != "ERROR", row.get("fault"))
+        return row["OS-EXT-SRV-ATTR:host"] == OTHER and row["status"] == "ACTIVE"
+
+    wait(evacuated, "the evacuation of e2")
+    moved = domain_id(wait_status("e2", "ACTIVE"), OTHER)
+    wait(lambda: BANNER in console("e2"), "the console's output")
+    check(virsh("domstate", server["id"]) == "running", "e2 on the host that nobody reaches")
+    check_placement(1, OTHER)
+
+    shell("systemctl", "start", "nova-compute")
+    wait_gone(server)
+    wait(lambda: placement()["VCPU"][1] == 1, "the end of what e2 had")
+    # refused before that
+    client("admin", "compute", "service", "set", "--up", HOST, "nova-compute")
+    check_placement(1)
+    check(domain_id(show("e1")) == stays, "e1, which has not been evacuated")
+    check(domain_id(wait_status("e2", "ACTIVE"), OTHER) == moved, "e2 runs on")
+    delete("e2")
+    check_nothing_left(server, OTHER)
+    check_placement(0, OTHER)
+    check_empty(OTHER, f"/srv/{OTHER}{INSTANCES}")
+
+
+def stop_other_host():
+    shell("systemctl", "stop", "other-host")
+    service, = ask("admin", "compute", "service", "list", "--host", OTHER)
+    client("admin", "compute", "service", "delete", service["ID"])
+    wait(lambda: not placement(OTHER), "the end of the other host's inventory")
+
+
 def delete_all():
     server = show("e1")
     delete("e1")
     check_nothing_left(server)
     check_placement(0)
-    check(virsh("list", "--all", "--name") == "", "domains are left")
-    left = set(os.listdir(INSTANCES)) - {"_base", "locks", "compute_nodes"}
-    check(not left, "in", INSTANCES, "there is", left)
+    check_empty(HOST, INSTANCES)
 
 
-STEPS = (images, flavors, boot, two_fit, only_on_the_device, stop_and_start, reboots, rebuild,
-         faults, cannot, ends_by_itself, restarts, delete_all)
+STEPS = (images, flavors, boot, shelve, host_boot, start_other_host, evacuate, stop_other_host,
+         two_fit, only_on_the_device, stop_and_start, reboots, rebuild, faults, cannot,
+         ends_by_itself, restarts, delete_all)
 
 
 # The cloud
@@ -307,10 +419,16 @@ def suppressed(function):
     return None
 
 
-def wait_compute():
+def wait_compute(host=HOST):
     wait(lambda: [row for row in suppressed(lambda: ask(
-        "admin", "compute", "service", "list", "--service", "nova-compute")) or []
-                  if row["State"] == "up"], "nova-compute")
+        "admin", "compute", "service", "list", "--service", "nova-compute", "--host", host)) or []
+                  if row["State"] == "up"], f"nova-compute of {host}")
+
+
+def discover_hosts(host=HOST):
+    shell("runuser", "-u", "nova", "--", "nova-manage", "cell_v2", "discover_hosts")
+    wait(lambda: "CUSTOM_NITRO_ENCLAVE_SLOT" in (suppressed(lambda: placement(host)) or {}),
+         f"the inventory of {host}")
 
 
 def wait_for_cloud():
@@ -321,8 +439,7 @@ def wait_for_cloud():
           "nova-conductor", "nova-scheduler", "check-nova-neutron")
     shell("systemctl", "restart", "nova-compute")
     wait_compute()
-    shell("runuser", "-u", "nova", "--", "nova-manage", "cell_v2", "discover_hosts")
-    wait(lambda: "CUSTOM_NITRO_ENCLAVE_SLOT" in (suppressed(placement) or {}), "the inventory")
+    discover_hosts()
     hypervisors = ask("admin", "hypervisor", "list")
     check([row["Hypervisor Type"] for row in hypervisors] == ["nitro"], hypervisors)
 
