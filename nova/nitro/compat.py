@@ -60,14 +60,13 @@ def _parameters(function):
 
 def _accepts(ours, base):
     """Whether @ours can be called as nova calls @base."""
-    mine, theirs = _parameters(ours), _parameters(base)
-    kinds = [parameter.kind for parameter in mine.values()]
-    if inspect.Parameter.VAR_KEYWORD in kinds:
+    mine, theirs = list(_parameters(ours).values()), list(_parameters(base))
+    if inspect.Parameter.VAR_KEYWORD in [parameter.kind for parameter in mine]:
         return True
-    required = [name for name, parameter in mine.items()
-                if parameter.default is inspect.Parameter.empty]
-    return (all(name in mine for name in theirs) and
-            all(name in theirs for name in required))
+    same, beyond = mine[:len(theirs)], mine[len(theirs):]
+    return ([parameter.name for parameter in same] == theirs and
+            all(parameter.default is not inspect.Parameter.empty
+                for parameter in beyond))
 
 
 def problems(driver_class):

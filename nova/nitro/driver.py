@@ -351,9 +351,10 @@ class NitroDriver(driver.ComputeDriver):
                 reason=self._reason(instance, error))
 
     def resume_state_on_host_boot(self, context, instance, network_info,
-                                  block_device_info=None, share_info=None):
-        self.power_on(context, instance, network_info, block_device_info,
-                      share_info=share_info)
+                                  *devices, **more_devices):
+        # Block devices and shares, in another order by the version of nova.
+        # What an enclave cannot have of them was refused before it first ran
+        self.power_on(context, instance, network_info)
 
     # Ends
 

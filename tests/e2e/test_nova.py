@@ -248,6 +248,11 @@ class Life(NovaTest):
         again = self.driver.get_info(instance).internal_id
         self.driver.resume_state_on_host_boot(self.context, instance, None)
         self.assertEqual(self.driver.get_info(instance).internal_id, again)
+        # as nova 31 calls it, which has shares before the block devices
+        self.driver.power_off(instance)
+        self.driver.resume_state_on_host_boot(self.context, instance, None, [],
+                                              {"root_device_name": "/dev/vda"})
+        self.assertEqual(self.state(instance), power_state.RUNNING)
         self.driver.destroy(self.context, instance, None)
         self.assertFalse(self.driver.instance_exists(instance))
         with self.assertRaises(exception.InstanceNotFound):
@@ -675,10 +680,14 @@ class Emulated(NovaTest):
         def power_on(self, context, instance, network_info, key):
             """as a later nova may have it"""
 
+        def power_off(self, instance, retry_interval=0, timeout=0):
+            """in another order"""
+
         fewer = dict(nova_driver.ComputeDriver.capabilities)
         del fewer["has_imagecache"]
         for target, name, value, word in (
                 (nova_driver.ComputeDriver, "power_on", power_on, "ComputeDriver.power_on"),
+                (nova_driver.ComputeDriver, "power_off", power_off, "ComputeDriver.power_off"),
                 (nova_driver.ComputeDriver, "capabilities", fewer, "has_imagecache"),
                 (nova.utils, "SM_IMAGE_PROP_PREFIX", "img_", "'img_'")):
             with self.subTest(name), mock.patch.object(target, name, value), \
