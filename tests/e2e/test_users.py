@@ -637,7 +637,7 @@ class LacksLandlock(Configured, QuickTest):
 
     @classmethod
     def setUpClass(cls):
-        skip_without_root(cls)
+        daemon.need_private_system()
         super().setUpClass()
 
     @classmethod
