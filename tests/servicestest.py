@@ -1565,7 +1565,7 @@ class ProxyCase(NamesCase):
         destination = self.destination(serve, (address, 0), family)
         self.port = destination.port
         allow = ';'.join(entry.replace('PORT', str(self.port)) for entry in allow)
-        self.start_named(f'[proxy 3128]\n' + (f'allow={allow}\n' if allow else ''))
+        self.start_named('[proxy 3128]\n' + (f'allow={allow}\n' if allow else ''))
         return destination
 
     def ask(self, request):

@@ -10,6 +10,7 @@
 
 import ast
 import contextlib
+import importlib.util
 import json
 import os
 import pathlib
@@ -152,6 +153,20 @@ class AssertionTest(unittest.TestCase):
 
     def test_nothing_is_hidden(self):
         self.assertEqual([], self.suite.hidden())
+
+    @unittest.skipUnless(importlib.util.find_spec('pyflakes'), 'python3-pyflakes is not installed')
+    def test_names(self):
+        """Each name is there: one that is not needs no run of its test to be seen"""
+        done = subprocess.run([sys.executable, '-m', 'pyflakes', *FILES],
+                              capture_output=True, text=True, check=False, timeout=300)
+        self.assertEqual([], [line for line in done.stdout.splitlines() if ' import *' not in line and
+                              'from star imports' not in line], done.stderr)
+        with tempfile.NamedTemporaryFile('w', suffix='.py') as file:
+            file.write('import os\n\ndef test():\n    skip_without_root()\n    return os\n')
+            file.flush()
+            done = subprocess.run([sys.executable, '-m', 'pyflakes', file.name],
+                                  capture_output=True, text=True, check=False, timeout=300)
+        self.assertIn("undefined name 'skip_without_root'", done.stdout)
 
     def test_the_look_itself(self):
         """What it must find, and what not"""
