@@ -15,9 +15,9 @@
 #pragma once
 
 #include "eif.h"
+#include "eif_digest.h"
 #include "nitro_gettext.h"
 
-#include <nettle/sha2.h>
 
 /* Where the fields that are written or left out by themselves are in the header */
 #define EIF_HEADER_CRC_OFFSET 544
@@ -134,7 +134,7 @@ int eifImageStreamCrc(const EifImage *image, int fd, uint8_t **piece, EifSink si
  */
 #define EIF_WORKER_DIGESTS 2
 typedef struct _EifWorker EifWorker;
-EifWorker *eifWorkerNew(struct sha384_ctx *const digests[EIF_WORKER_DIGESTS]);
+EifWorker *eifWorkerNew(EifDigest *const digests[EIF_WORKER_DIGESTS]);
 
 /*
  * Takes the buffer @data of EIF_PIECE_SIZE bytes (g_malloc), of which the first @len are added to the

@@ -12,15 +12,14 @@
 
 #include "eif_internal.h"
 
-#include <nettle/sha2.h>
 #include <string.h>
 
-G_STATIC_ASSERT(EIF_PCR_SIZE == SHA384_DIGEST_SIZE);
+G_STATIC_ASSERT(EIF_PCR_SIZE == EIF_DIGEST_SIZE);
 
 struct _EifMeasurer {
-    struct sha384_ctx image;     /* kernel, command line, all ramdisks */
-    struct sha384_ctx bootstrap; /* kernel, command line, first ramdisk; from @split on */
-    struct sha384_ctx app;       /* other ramdisks */
+    EifDigest *image;     /* kernel, command line, all ramdisks */
+    EifDigest *bootstrap; /* kernel, command line, first ramdisk; NULL before @split */
+    EifDigest *app;       /* other ramdisks */
 
     /*
      * Image and bootstrap are the same until the second ramdisk: until then only
@@ -36,7 +35,7 @@ struct _EifMeasurer {
 
     EifSectionType current; /* meaningless before the first section */
     bool isSigned;
-    struct sha384_ctx signature;
+    EifDigest *signature;
 };
 
 EifMeasurer *
@@ -44,9 +43,9 @@ eifMeasurerNew(void)
 {
     EifMeasurer *measurer = g_new0(EifMeasurer, 1);
 
-    sha384_init(&measurer->image);
-    sha384_init(&measurer->app);
-    sha384_init(&measurer->signature);
+    measurer->image = eifDigestNew();
+    measurer->app = eifDigestNew();
+    measurer->signature = eifDigestNew();
     return measurer;
 }
 
@@ -57,6 +56,10 @@ eifMeasurerFree(EifMeasurer *measurer)
         return;
 
     eifWorkerFinish(measurer->worker);
+    eifDigestFinish(measurer->image, NULL);
+    eifDigestFinish(measurer->bootstrap, NULL);
+    eifDigestFinish(measurer->app, NULL);
+    eifDigestFinish(measurer->signature, NULL);
     g_free(measurer->piece);
     g_free(measurer);
 }
@@ -64,12 +67,12 @@ eifMeasurerFree(EifMeasurer *measurer)
 static void
 measurerSplit(EifMeasurer *measurer)
 {
-    struct sha384_ctx *const digests[EIF_WORKER_DIGESTS] = { &measurer->image, &measurer->app };
+    EifDigest *const digests[EIF_WORKER_DIGESTS] = { measurer->image, measurer->app };
 
     if (measurer->split)
         return;
 
-    measurer->bootstrap = measurer->image;
+    measurer->bootstrap = eifDigestCopy(measurer->image);
     measurer->split = true;
     if (measurer->threaded)
         measurer->worker = eifWorkerNew(digests);
@@ -87,9 +90,9 @@ measurerAdd(EifMeasurer *measurer, bool app, const void *buf, size_t len)
         measurer->piece = eifWorkerUpdate(measurer->worker, app ? 2 : 1, measurer->piece, len);
         return;
     }
-    sha384_update(&measurer->image, len, buf);
+    eifDigestUpdate(measurer->image, buf, len);
     if (app)
-        sha384_update(&measurer->app, len, buf);
+        eifDigestUpdate(measurer->app, buf, len);
 }
 
 void
@@ -111,54 +114,54 @@ eifMeasurerUpdate(EifMeasurer *measurer, const void *buf, size_t len)
     case EIF_SECTION_KERNEL:
     case EIF_SECTION_CMDLINE:
         if (measurer->split)
-            sha384_update(&measurer->bootstrap, len, buf);
+            eifDigestUpdate(measurer->bootstrap, buf, len);
         measurerAdd(measurer, false, buf, len);
         break;
     case EIF_SECTION_RAMDISK:
         measurerAdd(measurer, measurer->nramdisks > 1, buf, len);
         break;
     case EIF_SECTION_SIGNATURE:
-        sha384_update(&measurer->signature, len, buf);
+        eifDigestUpdate(measurer->signature, buf, len);
         break;
     case EIF_SECTION_METADATA:
         break;
     }
 }
 
-/* A register starts as zeros and is extended once by the digest of its contents. */
+/*
+ * A register starts as zeros and is extended once by the digest of its contents, which is finished
+ * and NULL then.
+ */
 static void
-extend(struct sha384_ctx *contents, uint8_t pcr[EIF_PCR_SIZE])
+extend(EifDigest **contents, uint8_t pcr[EIF_PCR_SIZE])
 {
     static const uint8_t initial[EIF_PCR_SIZE] = { 0 };
-    struct sha384_ctx ctx;
-    uint8_t digest[EIF_PCR_SIZE];
+    EifDigest *digest = eifDigestNew();
+    uint8_t result[EIF_DIGEST_SIZE];
 
-    sha384_digest(contents, sizeof(digest), digest);
+    eifDigestFinish(g_steal_pointer(contents), result);
 
-    sha384_init(&ctx);
-    sha384_update(&ctx, sizeof(initial), initial);
-    sha384_update(&ctx, sizeof(digest), digest);
-    sha384_digest(&ctx, EIF_PCR_SIZE, pcr);
+    eifDigestUpdate(digest, initial, sizeof(initial));
+    eifDigestUpdate(digest, result, sizeof(result));
+    eifDigestFinish(digest, pcr);
 }
 
 void
 eifExtend(const void *buf, size_t len, uint8_t pcr[EIF_PCR_SIZE])
 {
-    struct sha384_ctx ctx;
+    EifDigest *digest = eifDigestNew();
 
-    sha384_init(&ctx);
-    sha384_update(&ctx, len, buf);
-    extend(&ctx, pcr);
+    eifDigestUpdate(digest, buf, len);
+    extend(&digest, pcr);
 }
 
 void
 eifDigest(const void *buf, size_t len, uint8_t digest[EIF_PCR_SIZE])
 {
-    struct sha384_ctx ctx;
+    EifDigest *context = eifDigestNew();
 
-    sha384_init(&ctx);
-    sha384_update(&ctx, len, buf);
-    sha384_digest(&ctx, EIF_PCR_SIZE, digest);
+    eifDigestUpdate(context, buf, len);
+    eifDigestFinish(context, digest);
 }
 
 void
@@ -172,7 +175,7 @@ eifMeasurerFinish(EifMeasurer *measurer, EifMeasurements *measurements)
     eifWorkerFinish(measurer->worker);
     measurer->worker = NULL;
     if (measurer->isSigned)
-        sha384_digest(&measurer->signature, EIF_PCR_SIZE, result.signature);
+        eifDigestFinish(g_steal_pointer(&measurer->signature), result.signature);
 
     extend(&measurer->image, result.pcr[0]);
     extend(&measurer->bootstrap, result.pcr[1]);

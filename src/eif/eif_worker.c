@@ -8,7 +8,7 @@
  * What is measured into two registers is hashed twice: with a worker, both at once, while the next
  * bytes are read.
  *
- * Flow: eifWorkerUpdate() takes a buffer -> the thread of each digest -> its context; from the last
+ * Flow: eifWorkerUpdate() takes a buffer -> the thread of each digest -> itself; from the last
  * of them the buffer goes back, to be given for another. eifWorkerFinish() waits for all.
  */
 
@@ -26,7 +26,7 @@ struct _WorkerPiece {
 
 typedef struct _WorkerThread WorkerThread;
 struct _WorkerThread {
-    struct sha384_ctx *digest;
+    EifDigest *digest;
     GThread *thread;
     GAsyncQueue *full;
     GAsyncQueue *empty;
@@ -56,7 +56,7 @@ workerRun(void *opaque)
         WorkerPiece *piece = g_async_queue_pop(thread->full);
 
         more = piece->len > 0;
-        sha384_update(thread->digest, piece->len, piece->data);
+        eifDigestUpdate(thread->digest, piece->data, piece->len);
         if (g_atomic_int_dec_and_test(&piece->users))
             g_async_queue_push(thread->empty, piece);
     }
@@ -75,7 +75,7 @@ workerPush(EifWorker *worker, WorkerPiece *piece, size_t n)
 }
 
 EifWorker *
-eifWorkerNew(struct sha384_ctx *const digests[EIF_WORKER_DIGESTS])
+eifWorkerNew(EifDigest *const digests[EIF_WORKER_DIGESTS])
 {
     EifWorker *worker = g_new0(EifWorker, 1);
     bool started = true;

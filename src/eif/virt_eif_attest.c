@@ -236,7 +236,7 @@ measureImage(const char *path, Expected *expected)
         return -1;
     rc = eifImageRead(fd, &image, &error);
     if (rc == 0)
-        rc = eifImageMeasure(&image, fd, &measurements, NULL, virtEifProgressShow, &progress,
+        rc = eifImageMeasureThreaded(&image, fd, &measurements, NULL, virtEifProgressShow, &progress,
                              &error);
     if (rc == 0)
         rc = eifImageMeasureCertificate(&image, fd, &measurements, &error);

@@ -161,7 +161,7 @@ measureImage(const char *path, bool json)
 
     ret = eifImageRead(fd, &image, &error);
     if (ret == 0)
-        ret = eifImageMeasure(&image, fd, &measurements, NULL, virtEifProgressShow, &progress,
+        ret = eifImageMeasureThreaded(&image, fd, &measurements, NULL, virtEifProgressShow, &progress,
                               &error);
     if (ret == 0)
         ret = eifImageMeasureCertificate(&image, fd, &measurements, &error);
