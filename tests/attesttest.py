@@ -14,6 +14,7 @@ import ssl
 import subprocess
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -428,20 +429,28 @@ class Untrusted(AttestTest):
                                                self.chain.instance, leaf)).to_bytes())
 
     def test_extensions(self):
-        """What is not known and critical, and weak signatures, are refused"""
+        """What is not known and critical is refused"""
         unknown = x509.UnrecognizedExtension(x509.ObjectIdentifier('1.2.3.4'), b'\x05\0')
         region, instance = self.chain.region, self.chain.instance
         for name, chain in (
                 ('leaf', Chain(self.chain.root, region, instance, Certificate(
                     'enclave', instance, ca=False, extension=unknown))),
                 ('authority', Chain(self.chain.root, region, Certificate(
-                    'instance', region, extension=unknown))),
-                ('SHA-1', Chain(self.chain.root, region, instance, Certificate(
-                    'enclave', instance, ca=False, digest=hashes.SHA1())))):
+                    'instance', region, extension=unknown)))):
             with self.subTest(name):
-                done = self.verify(Document(chain).to_bytes())
-                self.assertIn('the chain of certificates is wrong: ', done.stderr.decode())
-                self.assertEqual((done.returncode, done.stdout), (UNTRUSTED, b''))
+                self.bad_chain(chain)
+
+    def bad_chain(self, chain):
+        done = self.verify(Document(chain).to_bytes())
+        self.assertIn('the chain of certificates is wrong: ', done.stderr.decode())
+        self.assertEqual((done.returncode, done.stdout), (UNTRUSTED, b''))
+
+    def test_weak_signature(self):
+        try:
+            leaf = Certificate('enclave', self.chain.instance, ca=False, digest=hashes.SHA1())
+        except UnsupportedAlgorithm as error:
+            self.skipTest(f'python3-cryptography of this Debian makes none: {error}')
+        self.bad_chain(Chain(self.chain.root, self.chain.region, self.chain.instance, leaf))
 
     def test_leaf(self):
         instance = self.chain.instance

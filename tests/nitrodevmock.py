@@ -117,6 +117,11 @@ class HugePages:
             surplus = int(pool.read())
         return total - surplus
 
+    @classmethod
+    def users(cls, size=2048):
+        """How many have reserved some, in this and other tests."""
+        return sum(1 for name in os.listdir(cls.SHARES.format(size)) if name != 'lock')
+
     def _add(self, count):
         """Returns how many there are more."""
         before = self.number(self.size)
