@@ -246,10 +246,12 @@ class SummaryTest(unittest.TestCase):
             json.dumps({'name': test, 'result': result, 'stdout': tap}) + '\n'
             for test, result, tap in tests), encoding='utf-8')
 
-    def summary(self, *tests):
-        """Its exit status and output for these test programs"""
+    def summary(self, *tests, fuzz=()):
+        """Its exit status and output for these test programs, and those of make fuzz-short"""
         with tempfile.TemporaryDirectory() as directory:
             self.log(directory, 'testlog.json', *tests)
+            if fuzz:
+                self.log(directory, 'fuzzlog.json', *fuzz)
             done = subprocess.run([SOURCE / 'scripts' / 'test-summary', directory],
                                   capture_output=True, text=True, check=False, timeout=60)
             self.assertEqual('', done.stderr)
@@ -291,13 +293,9 @@ class SummaryTest(unittest.TestCase):
 
     def test_fuzz(self):
         """What make fuzz-short has reported counts as well."""
-        with tempfile.TemporaryDirectory() as directory:
-            self.log(directory, 'testlog.json', self.GOOD)
-            self.log(directory, 'fuzzlog.json', ('fuzz', 'FAIL', 'ok - a\nnot ok - b\n1..2\n'))
-            done = subprocess.run([SOURCE / 'scripts' / 'test-summary', directory],
-                                  capture_output=True, text=True, check=False, timeout=60)
-        self.assertEqual(1, done.returncode)
-        self.assertIn('3 passed, 1 failed, 0 skipped\n', done.stdout)
+        status, text = self.summary(self.GOOD, fuzz=[('fuzz', 'FAIL', 'ok - a\nnot ok - b\n1..2\n')])
+        self.assertEqual(1, status)
+        self.assertIn('3 passed, 1 failed, 0 skipped\n', text)
 
     def ci(self, make):
         """Runs .ci/run in a tree of its own, where make is this shell script."""
